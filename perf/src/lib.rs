@@ -1,0 +1,1 @@
+//! Bench programs: instruction counts, and packet rates side by side with OVS-DPDK and testpmd.

@@ -1,0 +1,1 @@
+//! Everything that touches DPDK, the kernel or a raw pointer: EAL, packets, pools, ports.

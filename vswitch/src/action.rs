@@ -1,0 +1,145 @@
+//! Datapath programs: what a packet undergoes, with every decision taken.
+//!
+//! `pipeline::translate` writes them, the flow cache keeps them, `datapath::execute` runs them.
+//! An operation never looks anything up by number: what it needs is in it or behind an `Arc`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use flowtable::{Field, FlowKey};
+use openflow::TableId;
+
+mod drop_reason;
+
+pub use drop_reason::DropReason;
+
+/// Number of a port in the datapath, unique over all bridges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortNo(pub u32);
+
+/// Number of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BridgeId(pub u32);
+
+/// Packets and bytes, and when the last packet was counted. Written by workers, read by control.
+#[derive(Debug, Default)]
+pub struct Counters {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    used_ms: AtomicU64,
+}
+
+impl Counters {
+    /// Adds packets and bytes, the last of them at `now_ms`.
+    pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
+    }
+
+    /// Packets, bytes, and the time of the last in milliseconds.
+    pub fn read(&self) -> (u64, u64, u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (load(&self.packets), load(&self.bytes), load(&self.used_ms))
+    }
+}
+
+/// When a learned address was last heard, in seconds. Written by workers, read by control.
+#[derive(Debug, Default)]
+pub struct Heard(pub AtomicU32);
+
+/// What becomes of a packet.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The operations in order.
+    pub ops: Box<[Op]>,
+    /// Every rule, table and group that the packet is counted for.
+    pub counters: Box<[Arc<Counters>]>,
+    /// Learned addresses that the packet keeps alive.
+    pub heard: Box<[Arc<Heard>]>,
+    /// Why the packet goes nowhere, where it does.
+    pub drop: Option<DropReason>,
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Send a copy by a port.
+    Output(PortNo),
+    /// Send a copy to the controllers of a bridge.
+    Controller(Arc<Punt>),
+    /// Set the bits of `mask` in a header field, keeping checksums right.
+    SetField {
+        /// A header field.
+        field: Field,
+        /// Its new value.
+        value: u128,
+        /// The bits to set.
+        mask: u128,
+    },
+    /// Push a VLAN tag with this TPID, its VLAN id and priority those of the outer tag, else 0.
+    PushVlan(u16),
+    /// Pop the outer VLAN tag.
+    PopVlan,
+    /// Push an MPLS entry, its label, TC and TTL copied from the next header that has them.
+    PushMpls(u16),
+    /// Pop the top MPLS entry, leaving this Ethernet type.
+    PopMpls(u16),
+    /// Push a PBB service tag with this Ethernet type and a copy of the Ethernet addresses.
+    PushPbb(u16),
+    /// Pop the PBB service tag and the outer Ethernet addresses.
+    PopPbb,
+    /// Decrement the IP time to live; a packet that had 1 or 0 ends here.
+    DecNwTtl(Option<Arc<Punt>>),
+    /// Decrement the MPLS time to live; a packet that had 1 or 0 ends here.
+    DecMplsTtl(Option<Arc<Punt>>),
+    /// Copy the time to live from the outermost header that has one to the next.
+    CopyTtlIn,
+    /// Copy the time to live from the next-to-outermost header that has one to the outermost.
+    CopyTtlOut,
+    /// Let a meter decide; a packet it drops ends here.
+    Meter(Arc<crate::pipeline::Meter>),
+    /// Run these on a copy, leaving the packet as it was.
+    Clone(Box<[Op]>),
+    /// Run one of these on a copy, chosen by the hash of the packet's addresses and ports.
+    Select(Arc<Select>),
+    /// Count the packet.
+    Count(Arc<Counters>),
+    /// Parse again and go on at this recirculation point.
+    Recirculate(u32),
+}
+
+/// The buckets of a select group.
+#[derive(Clone, Debug)]
+pub struct Select {
+    /// Sum of all weights up to and including the bucket, and its operations.
+    pub buckets: Box<[(u32, Box<[Op]>)]>,
+}
+
+/// Why and with what a packet goes to the controllers (OpenFlow 1.3.5 §7.4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Punt {
+    /// Whose controllers.
+    pub bridge: BridgeId,
+    /// `ofp_packet_in_reason`.
+    pub reason: PuntReason,
+    /// Table of the flow that sent it.
+    pub table: TableId,
+    /// Cookie of that flow, all ones for none.
+    pub cookie: u64,
+    /// Bytes wanted, `0xffff` for all, unbuffered.
+    pub max_len: u16,
+    /// Metadata part of the packet's key at that point; the header part is zero.
+    pub metadata: Box<FlowKey>,
+}
+
+/// `ofp_packet_in_reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PuntReason {
+    /// The table-miss flow.
+    NoMatch,
+    /// An output action.
+    Action,
+    /// A time to live that would become 0.
+    InvalidTtl,
+}

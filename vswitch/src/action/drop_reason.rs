@@ -1,0 +1,83 @@
+//! Why a packet goes nowhere: one enum is the counter, the metric label and the line in a trace.
+
+/// Why a packet goes nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DropReason {
+    /// No table entry matched, and there is no table-miss entry.
+    TableMiss,
+    /// The rules gave it no output.
+    NoOutput,
+    /// Its only output was the port it came in by.
+    OutputToIngress,
+    /// The port is down or does not exist.
+    PortDown,
+    /// The port's configuration forbids receiving.
+    NoReceive,
+    /// The port's configuration forbids forwarding.
+    NoForward,
+    /// The bridge learned of the destination on the port it came in by, or the VLAN is foreign.
+    Normal,
+    /// A group has no live bucket.
+    NoLiveBucket,
+    /// A meter's band.
+    Meter,
+    /// A time to live that would become 0.
+    InvalidTtl,
+    /// Too many tables, groups, patch ports or recirculations.
+    TooDeep,
+    /// Headers too short for an operation on them.
+    Malformed,
+    /// No packet buffer was free.
+    NoBuffer,
+    /// The controller's queue was full.
+    PuntQueueFull,
+    /// The port's transmit queue was full.
+    TransmitFull,
+    /// Longer than the port's MTU.
+    TooLong,
+}
+
+impl DropReason {
+    /// Every reason, in order of its number.
+    pub const ALL: &[DropReason] = &[
+        DropReason::TableMiss,
+        DropReason::NoOutput,
+        DropReason::OutputToIngress,
+        DropReason::PortDown,
+        DropReason::NoReceive,
+        DropReason::NoForward,
+        DropReason::Normal,
+        DropReason::NoLiveBucket,
+        DropReason::Meter,
+        DropReason::InvalidTtl,
+        DropReason::TooDeep,
+        DropReason::Malformed,
+        DropReason::NoBuffer,
+        DropReason::PuntQueueFull,
+        DropReason::TransmitFull,
+        DropReason::TooLong,
+    ];
+
+    /// Label for people and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            DropReason::TableMiss => "table_miss",
+            DropReason::NoOutput => "no_output",
+            DropReason::OutputToIngress => "output_to_ingress",
+            DropReason::PortDown => "port_down",
+            DropReason::NoReceive => "no_receive",
+            DropReason::NoForward => "no_forward",
+            DropReason::Normal => "normal",
+            DropReason::NoLiveBucket => "no_live_bucket",
+            DropReason::Meter => "meter",
+            DropReason::InvalidTtl => "invalid_ttl",
+            DropReason::TooDeep => "too_deep",
+            DropReason::Malformed => "malformed",
+            DropReason::NoBuffer => "no_buffer",
+            DropReason::PuntQueueFull => "punt_queue_full",
+            DropReason::TransmitFull => "transmit_full",
+            DropReason::TooLong => "too_long",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Talks to people and controllers: configuration, OpenFlow agent, management socket.

@@ -1,0 +1,1 @@
+//! Moves packets: workers, execution of programs, sending.

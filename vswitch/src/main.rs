@@ -1,0 +1,3 @@
+//! The switch daemon.
+
+fn main() {}
