@@ -55,6 +55,76 @@ pub enum Action {
     CopyTtlOut,
 }
 
+/// What an action is, without its arguments; the numbers are those of OpenFlow 1.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u16)]
+#[allow(missing_docs)]
+pub enum ActionKind {
+    Output = 0,
+    CopyTtlOut = 11,
+    CopyTtlIn = 12,
+    SetMplsTtl = 15,
+    DecMplsTtl = 16,
+    PushVlan = 17,
+    PopVlan = 18,
+    PushMpls = 19,
+    PopMpls = 20,
+    SetQueue = 21,
+    Group = 22,
+    SetNwTtl = 23,
+    DecNwTtl = 24,
+    SetField = 25,
+    PushPbb = 26,
+    PopPbb = 27,
+}
+
+impl ActionKind {
+    /// Every kind.
+    pub const ALL: &[ActionKind] = &[
+        ActionKind::Output,
+        ActionKind::CopyTtlOut,
+        ActionKind::CopyTtlIn,
+        ActionKind::SetMplsTtl,
+        ActionKind::DecMplsTtl,
+        ActionKind::PushVlan,
+        ActionKind::PopVlan,
+        ActionKind::PushMpls,
+        ActionKind::PopMpls,
+        ActionKind::SetQueue,
+        ActionKind::Group,
+        ActionKind::SetNwTtl,
+        ActionKind::DecNwTtl,
+        ActionKind::SetField,
+        ActionKind::PushPbb,
+        ActionKind::PopPbb,
+    ];
+}
+
+/// What an instruction is, without its arguments; the numbers are those of OpenFlow 1.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u16)]
+#[allow(missing_docs)]
+pub enum InstructionKind {
+    GotoTable = 1,
+    WriteMetadata = 2,
+    WriteActions = 3,
+    ApplyActions = 4,
+    ClearActions = 5,
+    Meter = 6,
+}
+
+impl InstructionKind {
+    /// Every kind.
+    pub const ALL: &[InstructionKind] = &[
+        InstructionKind::GotoTable,
+        InstructionKind::WriteMetadata,
+        InstructionKind::WriteActions,
+        InstructionKind::ApplyActions,
+        InstructionKind::ClearActions,
+        InstructionKind::Meter,
+    ];
+}
+
 /// The instructions of a flow, at most one of each kind, in the order in which they are carried
 /// out. What a flow does not have is `None`, which differs from an empty list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -11,6 +11,23 @@ pub struct ErrorCode {
     pub code: u16,
 }
 
+/// An error message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorMessage {
+    /// What is wrong; for an experimenter's error the type is [`ErrorCode::EXPERIMENTER`] and
+    /// the code is theirs.
+    pub code: ErrorCode,
+    /// Whose error it is, if it is an experimenter's.
+    pub experimenter: Option<u32>,
+    /// The request, or its beginning; text for a failed hello.
+    pub data: Vec<u8>,
+}
+
+impl ErrorCode {
+    /// Type of errors of experimenters (`OFPET_EXPERIMENTER`).
+    pub const EXPERIMENTER: u16 = 0xffff;
+}
+
 macro_rules! codes {
     ($($name:ident = $kind:literal, $code:literal;)*) => {
         #[allow(missing_docs)]

@@ -1,4 +1,7 @@
-//! Flow modification (OpenFlow 1.3.5 §7.3.4.1).
+//! Flows: modification, removal, statistics (OpenFlow 1.3.5 §7.3.4.1, §7.3.5.2, §7.3.5.3,
+//! §7.4.2).
+
+use std::time::Duration;
 
 use flowtable::Match;
 
@@ -64,4 +67,112 @@ pub struct FlowMod {
     pub matching: Match,
     /// What is done with them.
     pub instructions: Instructions,
+}
+
+/// Why a flow went (`ofp_flow_removed_reason`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FlowRemovedReason {
+    /// No packet for too long.
+    IdleTimeout = 0,
+    /// Its time was over.
+    HardTimeout = 1,
+    /// A controller deleted it.
+    Delete = 2,
+    /// Its group was deleted.
+    GroupDelete = 3,
+}
+
+/// A flow went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowRemoved {
+    /// Cookie of the flow.
+    pub cookie: u64,
+    /// Its priority.
+    pub priority: u16,
+    /// Why it went.
+    pub reason: FlowRemovedReason,
+    /// Its table.
+    pub table: TableId,
+    /// How long it was there.
+    pub duration: Duration,
+    /// Its idle timeout.
+    pub idle_timeout_s: u16,
+    /// Its hard timeout.
+    pub hard_timeout_s: u16,
+    /// Packets it matched.
+    pub packets: u64,
+    /// Bytes it matched.
+    pub bytes: u64,
+    /// What packets it was for.
+    pub matching: Match,
+}
+
+/// Which flows statistics are wanted of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowStatsRequest {
+    /// In this table; [`TableId::ALL`] for all.
+    pub table: TableId,
+    /// With an output to this port; [`OfPort::ANY`] for all.
+    pub out_port: OfPort,
+    /// With this group; [`GroupId::ANY`] for all.
+    pub out_group: GroupId,
+    /// With a cookie like this.
+    pub cookie: u64,
+    /// Bits of the cookie that count; 0 for no restriction.
+    pub cookie_mask: u64,
+    /// At least as specific as this.
+    pub matching: Match,
+}
+
+impl Default for FlowStatsRequest {
+    /// Every flow of every table.
+    fn default() -> FlowStatsRequest {
+        FlowStatsRequest {
+            table: TableId::ALL,
+            out_port: OfPort::ANY,
+            out_group: GroupId::ANY,
+            cookie: 0,
+            cookie_mask: 0,
+            matching: Match::default(),
+        }
+    }
+}
+
+/// A flow with its statistics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowStats {
+    /// Its table.
+    pub table: TableId,
+    /// How long it has been there.
+    pub duration: Duration,
+    /// Its priority.
+    pub priority: u16,
+    /// Its idle timeout.
+    pub idle_timeout_s: u16,
+    /// Its hard timeout.
+    pub hard_timeout_s: u16,
+    /// Its flags.
+    pub flags: FlowFlags,
+    /// Its cookie.
+    pub cookie: u64,
+    /// Packets it matched.
+    pub packets: u64,
+    /// Bytes it matched.
+    pub bytes: u64,
+    /// What packets it is for.
+    pub matching: Match,
+    /// What is done with them.
+    pub instructions: Instructions,
+}
+
+/// Sums over flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AggregateStats {
+    /// Packets they matched.
+    pub packets: u64,
+    /// Bytes they matched.
+    pub bytes: u64,
+    /// How many they are.
+    pub flows: u32,
 }

@@ -38,6 +38,11 @@ id!(
     QueueId(u32)
 );
 
+id!(
+    /// Number of a request, repeated in the reply.
+    Xid(u32)
+);
+
 impl OfPort {
     /// Highest number of a real port (`OFPP_MAX`).
     pub const MAX: OfPort = OfPort(0xffff_ff00);

@@ -5,14 +5,43 @@
 
 pub mod action;
 pub mod error;
+pub mod features;
 pub mod flow;
 pub mod group;
+pub mod hello;
 pub mod id;
+pub mod message;
 pub mod meter;
+pub mod multipart;
+pub mod packet;
+pub mod port;
+pub mod queue;
+pub mod table;
 
-pub use action::{Action, Instructions};
-pub use error::ErrorCode;
-pub use flow::{FlowFlags, FlowMod, FlowModCommand};
-pub use group::{Bucket, GroupKind, GroupMod, GroupModCommand};
-pub use id::{GroupId, MeterId, OfPort, QueueId, TableId};
-pub use meter::{Band, MeterFlags, MeterMod, MeterModCommand};
+pub use action::{Action, ActionKind, InstructionKind, Instructions};
+pub use error::{ErrorCode, ErrorMessage};
+pub use features::{
+    AsyncConfig, AsyncMasks, Capabilities, Description, Features, Fragments, Role, RoleMessage,
+    SwitchConfig,
+};
+pub use flow::{
+    AggregateStats, FlowFlags, FlowMod, FlowModCommand, FlowRemoved, FlowRemovedReason, FlowStats,
+    FlowStatsRequest,
+};
+pub use group::{
+    Bucket, BucketStats, GroupCapabilities, GroupDesc, GroupFeatures, GroupKind, GroupMod,
+    GroupModCommand, GroupStats,
+};
+pub use hello::{Hello, Version, Versions};
+pub use id::{GroupId, MeterId, OfPort, QueueId, TableId, Xid};
+pub use message::{Experimenter, Message};
+pub use meter::{
+    Band, BandStats, MeterConfig, MeterFeatures, MeterFlags, MeterMod, MeterModCommand, MeterStats,
+};
+pub use multipart::{MultipartReply, MultipartRequest};
+pub use packet::{PacketIn, PacketInReason, PacketOut};
+pub use port::{
+    PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStats, PortStatus,
+};
+pub use queue::{Queue, QueueConfig, QueueStats};
+pub use table::{FieldFeature, TableFeatures, TableMod, TableProperty, TableStats};
