@@ -1,1 +1,20 @@
 //! The whole switch under test: text cases, foreign tools, network namespaces and QEMU guests.
+//!
+//! This library is the harness; the cases are in `tests/`. What a case starts it ends by process
+//! id, and what it creates it removes, also when it fails. Cases that use the machine (namespaces,
+//! guests, the switch itself) run one at a time in a process: [`Daemon::start`] takes the turn.
+#![forbid(unsafe_code)]
+
+pub mod controller;
+pub mod daemon;
+pub mod guest;
+pub mod netns;
+pub mod ovs;
+pub mod process;
+
+pub use controller::Controller;
+pub use daemon::Daemon;
+pub use guest::{Guest, GuestOptions};
+pub use netns::Netns;
+pub use ovs::Ovs;
+pub use process::{Background, Output, binary, eventually, run, target_dir};

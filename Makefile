@@ -1,0 +1,43 @@
+# Targets for people; each says what it does in `make help`.
+# Everything needed on a fresh Debian 12 machine is installed by `setup`, which every target calls.
+
+CARGO ?= cargo
+TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test lint bench demo fuzz clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install Debian packages, the test guest and the controller; reserve hugepages
+	@scripts/setup.sh "$(TARGET_DIR)"
+
+build: setup ## Build the release binaries vswitchd and vsctl
+	$(CARGO) build --release --bin vswitchd --bin vsctl
+
+run: build ## Start the switch on its built-in default and say what to type next
+	@scripts/run.sh "$(TARGET_DIR)"
+
+test: setup lint ## Pass every test: unit, property, text, namespaces, guests, foreign tools
+	$(CARGO) build --workspace
+	$(CARGO) test --workspace
+
+lint: setup ## Formatting, clippy and documentation without warnings, licences of dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	$(CARGO) test --quiet -p tests --test tidy
+
+bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|internal-tcp, or all
+	$(CARGO) build --release --workspace
+	@scripts/bench.sh "$(TARGET_DIR)" $(SCENARIO)
+
+demo: build ## Two QEMU guests, a controller and a file between them, with nothing else at hand
+	@scripts/demo.sh "$(TARGET_DIR)"
+
+fuzz: setup ## Fuzz one target: TARGET=parse RUNS=10000000
+	@scripts/fuzz.sh "$(TARGET)" "$(RUNS)"
+
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs what building, running and testing need on Debian 12: setup.sh TARGET_DIR.
+# Run twice it changes nothing. Without root it says what root should run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+target=${1:-target}
+
+build_packages=(build-essential clang libclang-dev pkg-config libdpdk-dev libpcap-dev libxdp-dev libbpf-dev
+    libelf-dev libnuma-dev libbsd-dev libjansson-dev zlib1g-dev)
+run_packages=(dpdk iproute2 ethtool kmod)
+test_packages=(openvswitch-switch openvswitch-switch-dpdk qemu-system-x86 busybox-static cpio iperf3 iputils-ping
+    tshark tcpdump valgrind python3-venv curl ca-certificates)
+controller_version=3.1.1 # the last release of os-ken that has osken-manager
+hugepages_wanted=768     # of 2 MiB: the daemon's default memory and a test's
+
+missing=()
+for package in "${build_packages[@]}" "${run_packages[@]}" "${test_packages[@]}"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "setup: packages are missing; run as root:" >&2
+        echo "  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}" >&2
+        exit 1
+    fi
+    echo "setup: installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    # Debian starts Open vSwitch on installation; it is wanted here only as a peer in tests.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+        trap 'rm -f $policy' EXIT
+    fi
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if ! command -v cargo >/dev/null && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
+    echo "setup: no Rust toolchain: install rustup from https://rustup.rs and run again (Rust 1.95 or newer)" >&2
+    exit 1
+fi
+
+pages=/proc/sys/vm/nr_hugepages
+if [ "$(cat $pages)" -lt $hugepages_wanted ]; then
+    if [ -w $pages ] && [ "$(id -u)" = 0 ]; then
+        echo $hugepages_wanted >$pages 2>/dev/null || true
+        echo "setup: $(cat $pages) hugepages reserved"
+    else
+        echo "setup: no right to reserve hugepages: the switch will use ordinary memory (slower); root can run" \
+            "'sysctl vm.nr_hugepages=$hugepages_wanted'"
+    fi
+fi
+
+mkdir -p "$target"
+tests/guest/build.sh "$target/guest"
+
+venv=$target/controller
+if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$controller_version" ]; then
+    echo "setup: installing os-ken $controller_version"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" -q install --disable-pip-version-check "os-ken==$controller_version"
+    echo "$controller_version" >"$venv/stamp"
+fi

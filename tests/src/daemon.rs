@@ -1,0 +1,157 @@
+//! The daemon under test, in a network namespace and run folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::netns::Netns;
+use crate::process::{Background, Output, binary, eventually, run};
+
+/// One switch at a time: the machine has two cores.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A running `vswitchd`; killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Background,
+    netns: Netns,
+    folder: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Daemon {
+    /// Starts the switch with one worker on CPU 1 and the given `[[bridge]]` tables, and waits
+    /// until it answers. `RUN_DIR` in the text stands for its run folder.
+    #[track_caller]
+    pub fn start(bridges: &str) -> Daemon {
+        Daemon::start_in(Netns::new("sw"), bridges)
+    }
+
+    /// As [`Daemon::start`], in a namespace that already holds devices.
+    #[track_caller]
+    pub fn start_in(netns: Netns, bridges: &str) -> Daemon {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let run_dir = folder.path().join("run");
+        let settings = "[workers]\ncpus = [1]\n[dpdk]\nmemory_mib = 256\n";
+        let text = format!("run_dir = \"{}\"\n{settings}{bridges}", run_dir.display());
+        let text = text.replace("RUN_DIR", &run_dir.display().to_string());
+        std::fs::write(folder.path().join("vswitch.toml"), text).expect("the folder is writable");
+        let process = spawn(&netns, folder.path());
+        let mut daemon = Daemon {
+            process,
+            netns,
+            folder,
+            _turn: turn,
+        };
+        daemon.wait_until_up();
+        daemon
+    }
+
+    #[track_caller]
+    fn wait_until_up(&mut self) {
+        eventually("the daemon answers", 30, || {
+            assert!(
+                self.process.is_running(),
+                "the daemon ended: {}",
+                self.log()
+            );
+            self.vsctl(&["show"]).status.success().then_some(())
+        });
+    }
+
+    /// The namespace it runs in.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// Its run folder.
+    pub fn run_dir(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("vswitch.toml")
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Runs `vsctl` against it.
+    pub fn vsctl(&self, words: &[&str]) -> Output {
+        let vsctl = binary("vsctl");
+        let run_dir = self.run_dir();
+        let prefix = [path_text(&vsctl), "--run-dir", path_text(&run_dir)];
+        run(&[&prefix, words].concat())
+    }
+
+    /// Runs `vsctl --json` against it, which must succeed.
+    #[track_caller]
+    pub fn json(&self, words: &[&str]) -> Value {
+        let text = self.vsctl(&[&["--json"], words].concat()).expect_success();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Runs stock `ovs-ofctl -O OpenFlow13 COMMAND BRIDGE ARGUMENTS` over the Unix socket.
+    pub fn ofctl(&self, command: &str, bridge: &str, arguments: &[&str]) -> Output {
+        let socket = format!("unix:{}/{bridge}.mgmt", self.run_dir().display());
+        let prefix = ["ovs-ofctl", "-O", "OpenFlow13", command, &socket];
+        run(&[&prefix, arguments].concat())
+    }
+
+    /// Kills it with SIGKILL and starts it again with the same configuration.
+    #[track_caller]
+    pub fn crash_and_restart(&mut self) {
+        self.process.signal("KILL");
+        self.process.wait(10);
+        self.process = spawn(&self.netns, self.folder.path());
+        self.wait_until_up();
+    }
+
+    /// Packet buffers in use by pool, as the switch counts them.
+    #[track_caller]
+    pub fn buffers_in_use(&self) -> Vec<(String, u64)> {
+        let stats = self.json(&["stats"]);
+        let pools = stats["pools"].as_array().expect("stats lists the pools");
+        let in_use = |pool: &Value| {
+            let name = pool["name"]
+                .as_str()
+                .expect("a pool has a name")
+                .to_string();
+            (
+                name,
+                pool["in_use"].as_u64().expect("a pool counts its buffers"),
+            )
+        };
+        pools.iter().map(in_use).collect()
+    }
+
+    /// Ends it with SIGTERM: it must end well, leave no file behind and hold no packet buffer.
+    #[track_caller]
+    pub fn stop(mut self) {
+        self.process.signal("TERM");
+        let status = self.process.wait(20);
+        assert!(status.success(), "{status}: {}", self.log());
+        assert!(!self.log().contains("leak"), "{}", self.log());
+        let left: Vec<_> = std::fs::read_dir(self.run_dir())
+            .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect())
+            .unwrap_or_default();
+        assert!(left.is_empty(), "left behind in the run folder: {left:?}");
+    }
+}
+
+fn spawn(netns: &Netns, folder: &Path) -> Background {
+    let vswitchd = binary("vswitchd");
+    let config = folder.join("vswitch.toml");
+    let words = netns.words(&[path_text(&vswitchd), "--config", path_text(&config)]);
+    Background::start(&words, &folder.join("log"))
+}
+
+fn path_text(path: &Path) -> &str {
+    path.to_str().expect("paths here are text")
+}

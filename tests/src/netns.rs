@@ -1,0 +1,94 @@
+//! Network namespaces as hosts, joined to the switch by veth pairs or internal ports.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::process::{Output, run};
+
+/// A network namespace of the test's own; removed when dropped.
+#[derive(Debug)]
+pub struct Netns {
+    name: String,
+}
+
+impl Netns {
+    /// A new namespace with its loopback up and IPv6 addresses usable at once.
+    pub fn new(role: &str) -> Netns {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("vst-{}-{number}-{role}", std::process::id());
+        run(&["ip", "netns", "add", &name]).expect_success();
+        let netns = Netns { name };
+        netns.ip("link set lo up");
+        netns.run(&["sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0"]);
+        netns.run(&["sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0"]);
+        netns
+    }
+
+    /// Its name for `ip netns`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The words that run a command in it, for [`crate::Background`].
+    pub fn words(&self, words: &[&str]) -> Vec<String> {
+        let prefix = ["ip", "netns", "exec", &self.name];
+        prefix
+            .iter()
+            .chain(words)
+            .map(|word| (*word).to_string())
+            .collect()
+    }
+
+    /// Runs a command in it to its end.
+    #[track_caller]
+    pub fn run(&self, words: &[&str]) -> Output {
+        let words = self.words(words);
+        run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Runs `ip` in it with the given words, which must succeed.
+    #[track_caller]
+    pub fn ip(&self, words: &str) -> String {
+        let words: Vec<&str> = ["ip"].into_iter().chain(words.split_whitespace()).collect();
+        self.run(&words).expect_success()
+    }
+
+    /// Makes a veth pair: `here` in this namespace and `there` in the other, both up.
+    #[track_caller]
+    pub fn veth(&self, here: &str, other: &Netns, there: &str) {
+        let peer = other.name();
+        self.ip(&format!(
+            "link add {here} type veth peer name {there} netns {peer}"
+        ));
+        self.ip(&format!("link set {here} up"));
+        other.ip(&format!("link set {there} up"));
+    }
+
+    /// Moves a device of this namespace to another one and brings it up there.
+    #[track_caller]
+    pub fn give(&self, device: &str, other: &Netns) {
+        self.ip(&format!("link set {device} netns {}", other.name()));
+        other.ip(&format!("link set {device} up"));
+    }
+
+    /// Whether `address` answers a ping from here.
+    pub fn pings(&self, address: &str) -> bool {
+        self.pings_with(address, &[])
+    }
+
+    /// Whether `address` answers a ping with further options of `ping`.
+    pub fn pings_with(&self, address: &str, options: &[&str]) -> bool {
+        let words = [
+            &["ping", "-c", "2", "-i", "0.2", "-W", "1", "-q"],
+            options,
+            &[address],
+        ];
+        self.run(&words.concat()).status.success()
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        run(&["ip", "netns", "del", &self.name]);
+    }
+}

@@ -1,0 +1,101 @@
+//! Open vSwitch with DPDK as a peer: the same devices and guests, for figures side by side.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::netns::Netns;
+use crate::process::{Background, eventually};
+
+/// A running `ovs-vswitchd` on DPDK with its database; both end when dropped.
+#[derive(Debug)]
+pub struct Ovs {
+    _vswitchd: Background,
+    _database: Background,
+    netns: Netns,
+    folder: TempDir,
+}
+
+impl Ovs {
+    /// Starts OVS with its poll thread on CPU 1 and all else on CPU 0.
+    #[track_caller]
+    pub fn start(netns: Netns) -> Ovs {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = start_database(&netns, folder.path());
+        let settings = [
+            "other_config:dpdk-init=true",
+            "other_config:pmd-cpu-mask=2",
+            "other_config:dpdk-lcore-mask=1",
+            "other_config:dpdk-extra=--no-pci --in-memory",
+            "other_config:dpdk-socket-mem=512",
+        ];
+        let set = ["--no-wait", "set", "Open_vSwitch", "."];
+        vsctl(&netns, folder.path(), &[&set[..], &settings].concat());
+        let program = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
+        let words = [
+            program,
+            &format!("unix:{}/db.sock", folder.path().display()),
+        ];
+        let vswitchd = start_in(&netns, folder.path(), &words, "vswitchd.log");
+        Ovs {
+            _vswitchd: vswitchd,
+            _database: database,
+            netns,
+            folder,
+        }
+    }
+
+    /// The namespace it runs in.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// Its run folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs `ovs-vsctl` with the given words, which must succeed and waits for the daemon.
+    #[track_caller]
+    pub fn vsctl(&self, words: &[&str]) {
+        vsctl(&self.netns, self.folder.path(), words);
+    }
+}
+
+fn start_database(netns: &Netns, folder: &Path) -> Background {
+    let file = format!("{}/conf.db", folder.display());
+    let schema = "/usr/share/openvswitch/vswitch.ovsschema";
+    netns
+        .run(&["ovsdb-tool", "create", &file, schema])
+        .expect_success();
+    let remote = format!("--remote=punix:{}/db.sock", folder.display());
+    let database = start_in(
+        netns,
+        folder,
+        &["ovsdb-server", &file, &remote],
+        "ovsdb.log",
+    );
+    eventually("ovsdb-server opens its socket", 10, || {
+        folder.join("db.sock").exists().then_some(())
+    });
+    vsctl(netns, folder, &["--no-wait", "init"]);
+    database
+}
+
+/// Starts a program of OVS with its folders set to `folder`.
+fn start_in(netns: &Netns, folder: &Path, words: &[&str], log: &str) -> Background {
+    let mut prefix = vec!["env".to_string()];
+    for name in ["RUNDIR", "DBDIR", "LOGDIR", "SYSCONFDIR"] {
+        prefix.push(format!("OVS_{name}={}", folder.display()));
+    }
+    prefix.extend(words.iter().map(|word| (*word).to_string()));
+    let prefix: Vec<&str> = prefix.iter().map(String::as_str).collect();
+    Background::start(&netns.words(&prefix), &folder.join(log))
+}
+
+#[track_caller]
+fn vsctl(netns: &Netns, folder: &Path, words: &[&str]) {
+    let database = format!("--db=unix:{}/db.sock", folder.display());
+    let prefix = ["ovs-vsctl", &database, "--timeout=30"];
+    netns.run(&[&prefix, words].concat()).expect_success();
+}
