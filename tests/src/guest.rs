@@ -196,7 +196,8 @@ fn qemu_words(options: &GuestOptions, socket: &Path, serial: &Path) -> Vec<Strin
          -numa node,memdev=m -kernel {image}/vmlinuz -initrd {image}/initrd.gz \
          -serial unix:{},server=on,wait=off -chardev socket,id=c,path={},server=on \
          -netdev vhost-user,id=n,chardev=c,queues={queues} \
-         -device virtio-net-pci,netdev=n,mac=52:54:00:00:00:{number:02x},vectors=0,romfile={multi}{packed}",
+         -device virtio-net-pci,netdev=n,mac=52:54:00:00:00:{number:02x},\
+         vectors=0,romfile={multi}{packed}",
         serial.display(),
         socket.display(),
     );
