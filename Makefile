@@ -33,11 +33,12 @@ bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|
 	$(CARGO) build --release --workspace
 	@scripts/bench.sh "$(TARGET_DIR)" $(SCENARIO)
 
-demo: build ## Two QEMU guests, a controller and a file between them, with nothing else at hand
-	@scripts/demo.sh "$(TARGET_DIR)"
+demo: setup ## Two QEMU guests, a controller and a file between them, with nothing else at hand
+	$(CARGO) build --release --bin vswitchd --bin vsctl --bin demo
+	@"$(TARGET_DIR)/release/demo"
 
-fuzz: setup ## Fuzz one target: TARGET=parse RUNS=10000000
-	@scripts/fuzz.sh "$(TARGET)" "$(RUNS)"
+fuzz: setup ## Fuzz one target: FUZZ=parse RUNS=10000000
+	@scripts/fuzz.sh "$(FUZZ)" "$(RUNS)"
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -8,7 +8,7 @@ target=${1:-target}
 build_packages=(build-essential clang libclang-dev pkg-config libdpdk-dev libpcap-dev libxdp-dev libbpf-dev
     libelf-dev libnuma-dev libbsd-dev libjansson-dev zlib1g-dev)
 run_packages=(dpdk iproute2 ethtool kmod)
-test_packages=(openvswitch-switch openvswitch-switch-dpdk qemu-system-x86 busybox-static cpio iperf3 iputils-ping
+test_packages=(dpdk-dev openvswitch-switch openvswitch-switch-dpdk qemu-system-x86 busybox-static cpio iperf3 iputils-ping
     tshark tcpdump valgrind python3-venv curl ca-certificates)
 controller_version=3.1.1 # the last release of os-ken that has osken-manager
 hugepages_wanted=768     # of 2 MiB: the daemon's default memory and a test's
