@@ -22,8 +22,9 @@ pub struct FlowKey {
     pub in_port: u32,
     /// Physical port beneath `in_port`; the same number for a plain port.
     pub in_phy_port: u32,
-    /// Recirculation point, 0 for a packet that has just come in.
-    pub recirculation: u32,
+    /// Entry point: datapath number of the port the packet has just come in by, or a
+    /// recirculation point (bit 31 set). Significant in every mask of the flow cache.
+    pub entry: u32,
     /// Packet mark (`pkt_mark`).
     pub packet_mark: u32,
     /// OpenFlow metadata, passed between tables.

@@ -1,5 +1,31 @@
 //! Decides: published OpenFlow state, and its translation into datapath programs.
+//!
+//! The control thread owns the one [`Switch`], changes it message by message and publishes an
+//! immutable [`State`]; publication shares all that did not change. Workers call [`translate`]
+//! with the state on a miss of their flow cache; `vsctl trace` calls the same function with a
+//! [`Trace`] that listens. Nothing here knows packets, sockets or clocks.
 
-/// A meter's token buckets, shared by all workers.
-#[derive(Debug)]
-pub struct Meter;
+mod flow;
+mod group;
+pub mod limits;
+mod mac;
+mod meter;
+mod points;
+mod port;
+mod state;
+mod switch;
+mod table;
+mod trace;
+mod translate;
+
+pub use flow::{Flow, RemovedFlow};
+pub use group::{Group, GroupBucket};
+pub use mac::MacEntry;
+pub use meter::{Meter, MeterBand, Verdict};
+pub use points::Points;
+pub use port::{BridgePort, PortSpec, VlanMode};
+pub use state::{Bridge, FailMode, State};
+pub use switch::{BridgeSpec, PortError, Switch};
+pub use table::Table;
+pub use trace::{NoTrace, Trace, Tree};
+pub use translate::{Context, Effect, Ingress, Learn, Translation, translate};

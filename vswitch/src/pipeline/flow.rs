@@ -1,0 +1,96 @@
+//! A flow as tables hold it: immutable, shared by writer, published states and programs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowtable::Match;
+use openflow::{FlowFlags, FlowRemoved, FlowRemovedReason, FlowStats, Instructions, TableId};
+
+use crate::action::{BridgeId, Counters};
+
+/// A flow. A modification makes a new one with the same counters.
+#[derive(Debug)]
+pub struct Flow {
+    /// Its table.
+    pub table: TableId,
+    /// Highest wins.
+    pub priority: u16,
+    /// Opaque to the switch.
+    pub cookie: u64,
+    /// What packets it is for.
+    pub matching: Match,
+    /// What is done with them.
+    pub instructions: Instructions,
+    /// Flags it was added with.
+    pub flags: FlowFlags,
+    /// Seconds without a packet after which it goes, 0 for never.
+    pub idle_timeout_s: u16,
+    /// Seconds after which it goes, 0 for never.
+    pub hard_timeout_s: u16,
+    /// When it was added.
+    pub created_ms: u64,
+    /// Packets and bytes it matched.
+    pub counters: Arc<Counters>,
+}
+
+impl Flow {
+    /// Whether it is what the specification calls the table-miss flow (OpenFlow 1.3.5 §5.4).
+    pub fn is_table_miss(&self) -> bool {
+        self.priority == 0 && *self.matching.mask() == Default::default()
+    }
+
+    /// The flow with its statistics.
+    pub fn stats(&self, now_ms: u64) -> FlowStats {
+        let (packets, bytes, _) = self.counters.read();
+        FlowStats {
+            table: self.table,
+            duration: self.duration(now_ms),
+            priority: self.priority,
+            idle_timeout_s: self.idle_timeout_s,
+            hard_timeout_s: self.hard_timeout_s,
+            flags: self.flags,
+            cookie: self.cookie,
+            packets,
+            bytes,
+            matching: self.matching,
+            instructions: self.instructions.clone(),
+        }
+    }
+
+    fn duration(&self, now_ms: u64) -> Duration {
+        Duration::from_millis(now_ms.saturating_sub(self.created_ms))
+    }
+}
+
+/// A flow that went.
+#[derive(Clone, Debug)]
+pub struct RemovedFlow {
+    /// Its bridge.
+    pub bridge: BridgeId,
+    /// The flow; its counters are complete once the workers have flushed theirs.
+    pub flow: Arc<Flow>,
+    /// Why it went.
+    pub reason: FlowRemovedReason,
+    /// When it went.
+    pub removed_ms: u64,
+}
+
+impl RemovedFlow {
+    /// The message for the controllers, with the counters as they are now.
+    pub fn message(&self) -> FlowRemoved {
+        let flow = &self.flow;
+        let (packets, bytes, _) = flow.counters.read();
+        FlowRemoved {
+            cookie: flow.cookie,
+            priority: flow.priority,
+            reason: self.reason,
+            table: flow.table,
+            duration: flow.duration(self.removed_ms),
+            idle_timeout_s: flow.idle_timeout_s,
+            hard_timeout_s: flow.hard_timeout_s,
+            packets,
+            bytes,
+            matching: flow.matching,
+        }
+    }
+}

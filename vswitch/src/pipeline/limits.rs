@@ -1,0 +1,43 @@
+//! Every limit of the pipeline, with its reason.
+
+/// Flows of one table. A million rules is what the largest access lists of our users need; four
+/// times that keeps one controller from taking all memory (about 1 KiB a flow).
+pub const FLOWS_MAX: usize = 4_000_000;
+
+/// Groups of one bridge. A group costs little; the bound is for `ofp_group_features` to name.
+pub const GROUPS_MAX: usize = 1 << 20;
+
+/// Buckets of one group: a select group's buckets are all translated on a miss.
+pub const BUCKETS_MAX: usize = 1024;
+
+/// Meters of one bridge.
+pub const METERS_MAX: usize = 1 << 18;
+
+/// Bands of one meter: each is looked at for every packet.
+pub const BANDS_MAX: usize = 8;
+
+/// Ports of the switch, over all bridges, patch ports included.
+pub const PORTS_MAX: usize = 1 << 16;
+
+/// Addresses that a bridge learns unless told otherwise; the default of Open vSwitch.
+pub const MACS_DEFAULT: usize = 8192;
+
+/// Seconds after which an address that was not heard of is forgotten, the usual value of 802.1D.
+pub const MAC_AGE_DEFAULT_S: u32 = 300;
+
+/// Groups within groups and patch ports behind patch ports: nested copies of one packet.
+/// 64 is the limit of Open vSwitch, which rules are written for.
+pub const DEPTH_MAX: u32 = 64;
+
+/// Table lookups for one packet, over all its copies: bounds the time of a miss.
+pub const LOOKUPS_MAX: u32 = 4096;
+
+/// Operations of one program, all copies included: bounds its memory and the time of a hit.
+pub const OPS_MAX: usize = 16_384;
+
+/// Times one packet may be parsed again.
+pub const RECIRCULATIONS_MAX: u32 = 16;
+
+/// Recirculation points of one worker. Their number follows from rules and ports, not traffic;
+/// they are forgotten when the rules change.
+pub const POINTS_MAX: usize = 65_536;

@@ -1,0 +1,79 @@
+//! A port of a bridge, and how it takes part in VLANs.
+
+use openflow::{OfPort, PortConfig};
+
+use crate::action::{BridgeId, PortNo};
+
+/// A port of a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgePort {
+    /// Number in the datapath.
+    pub number: PortNo,
+    /// Number in OpenFlow.
+    pub of_port: OfPort,
+    /// Its bridge.
+    pub bridge: BridgeId,
+    /// Name, unique over all bridges.
+    pub name: String,
+    /// What OpenFlow controllers configured.
+    pub config: PortConfig,
+    /// Whether there is a carrier.
+    pub link_up: bool,
+    /// Whether it takes part in flooding.
+    pub flood: bool,
+    /// How it takes part in VLANs.
+    pub vlan: VlanMode,
+    /// For a patch port: the name of the port it is tied to.
+    pub peer_name: Option<String>,
+    /// For a patch port whose peer is there and names this one: the peer.
+    pub peer: Option<PortNo>,
+}
+
+impl BridgePort {
+    /// Live as fast failover understands it (`OFPPS_LIVE`).
+    pub fn is_live(&self) -> bool {
+        !self.config.port_down && self.link_up
+    }
+}
+
+/// How a port takes part in VLANs; only NORMAL cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VlanMode {
+    /// Untagged packets only, in this VLAN.
+    Access(u16),
+    /// Tagged packets of these VLANs, of all if there are none; VLAN 0 is the untagged.
+    Trunk(Box<[u16]>),
+    /// A trunk whose untagged packets are in VLAN `tag`, and leave tagged.
+    NativeTagged {
+        /// The native VLAN.
+        tag: u16,
+        /// The other VLANs, empty for all.
+        trunks: Box<[u16]>,
+    },
+    /// A trunk whose untagged packets are in VLAN `tag`, and leave untagged.
+    NativeUntagged {
+        /// The native VLAN.
+        tag: u16,
+        /// The other VLANs, empty for all.
+        trunks: Box<[u16]>,
+    },
+}
+
+impl Default for VlanMode {
+    fn default() -> VlanMode {
+        VlanMode::Trunk(Box::default())
+    }
+}
+
+/// What is said of a port when it is added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpec {
+    /// Name, unique over all bridges.
+    pub name: String,
+    /// Number in OpenFlow; the lowest free one if left out.
+    pub of_port: Option<OfPort>,
+    /// How it takes part in VLANs.
+    pub vlan: VlanMode,
+    /// For a patch port: the name of the port it is tied to.
+    pub peer_name: Option<String>,
+}

@@ -1,0 +1,113 @@
+//! What the control thread publishes and workers read: immutable, sharing its parts with the
+//! states before and after it.
+
+use std::sync::Arc;
+
+use flowtable::FlowMask;
+use imbl::{HashMap, OrdMap};
+use openflow::{GroupId, MeterId, OfPort, TableId};
+
+use super::{BridgePort, Group, MacEntry, Meter, Table};
+use crate::action::{BridgeId, PortNo};
+
+/// Everything that translation asks for.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub(super) epoch: u64,
+    pub(super) bridges: OrdMap<BridgeId, Arc<Bridge>>,
+    pub(super) ports: OrdMap<PortNo, Arc<BridgePort>>,
+}
+
+impl State {
+    /// Number of the state: another one whenever anything in it is another.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// A bridge.
+    pub fn bridge(&self, id: BridgeId) -> Option<&Arc<Bridge>> {
+        self.bridges.get(&id)
+    }
+
+    /// All bridges, by number.
+    pub fn bridges(&self) -> impl Iterator<Item = &Arc<Bridge>> {
+        self.bridges.values()
+    }
+
+    /// A port.
+    pub fn port(&self, number: PortNo) -> Option<&Arc<BridgePort>> {
+        self.ports.get(&number)
+    }
+
+    /// The bits of the key that decide what happens to packets that come in by a port.
+    pub fn entry_mask(&self, port: PortNo) -> Option<&Arc<FlowMask>> {
+        let port = self.ports.get(&port)?;
+        Some(&self.bridges.get(&port.bridge)?.entry_mask)
+    }
+}
+
+/// A bridge.
+#[derive(Clone, Debug)]
+pub struct Bridge {
+    /// Number.
+    pub id: BridgeId,
+    /// Name.
+    pub name: String,
+    /// What happens without a controller.
+    pub fail_mode: FailMode,
+    /// Whether every packet is treated by NORMAL, because `fail_mode` says so and no controller
+    /// is there.
+    pub standalone: bool,
+    /// Whether a controller wants packets whose time to live ended.
+    pub wants_invalid_ttl: bool,
+    pub(super) tables: OrdMap<TableId, Arc<Table>>,
+    pub(super) groups: HashMap<GroupId, Arc<Group>>,
+    pub(super) meters: HashMap<MeterId, Arc<Meter>>,
+    pub(super) ports: OrdMap<OfPort, Arc<BridgePort>>,
+    pub(super) macs: HashMap<(u16, u64), MacEntry>,
+    pub(super) entry_mask: Arc<FlowMask>,
+}
+
+impl Bridge {
+    /// A table, if it was ever used.
+    pub fn table(&self, id: TableId) -> Option<&Arc<Table>> {
+        self.tables.get(&id)
+    }
+
+    /// A group.
+    pub fn group(&self, id: GroupId) -> Option<&Arc<Group>> {
+        self.groups.get(&id)
+    }
+
+    /// A meter.
+    pub fn meter(&self, id: MeterId) -> Option<&Arc<Meter>> {
+        self.meters.get(&id)
+    }
+
+    /// A port by its OpenFlow number.
+    pub fn port(&self, number: OfPort) -> Option<&Arc<BridgePort>> {
+        self.ports.get(&number)
+    }
+
+    /// Ports in order of their OpenFlow numbers.
+    pub fn ports(&self) -> impl Iterator<Item = &Arc<BridgePort>> {
+        self.ports.values()
+    }
+
+    /// Learned addresses with their VLANs.
+    pub fn macs(&self) -> impl Iterator<Item = (u16, u64, &MacEntry)> {
+        self.macs
+            .iter()
+            .map(|((vlan, mac), entry)| (*vlan, *mac, entry))
+    }
+}
+
+/// What a bridge does without a controller (OpenFlow 1.3.5 §6.3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailMode {
+    /// Every packet is treated by NORMAL.
+    #[default]
+    Standalone,
+    /// The flows that are there go on.
+    Secure,
+}
