@@ -37,7 +37,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if ! command -v cargo >/dev/null && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
-    echo "setup: no Rust toolchain: install rustup from https://rustup.rs and run again (Rust 1.95 or newer)" >&2
+    echo "setup: no Rust toolchain: install rustup (https://rustup.rs), then run again; Rust 1.95 or newer is needed" >&2
     exit 1
 fi
 
