@@ -1,0 +1,483 @@
+//! The configuration as plain data, whoever it comes from.
+//!
+//! [`Config::parse`] reads the file that `vswitchd --config` names (docs/configuration.md);
+//! [`ConfigFile`] edits it for the management socket; [`difference`] says what to do to a running
+//! switch. What is wrong is named with its value, file and line, and what is allowed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::target::{Listener, Target};
+
+mod check;
+mod difference;
+mod file;
+mod reader;
+mod sections;
+
+pub use difference::{Change, difference};
+pub use file::{ConfigFile, Keys};
+pub use reader::ConfigError;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where sockets and the lock file live.
+    pub run_dir: PathBuf,
+    /// Poll workers.
+    pub workers: Workers,
+    /// DPDK.
+    pub dpdk: Dpdk,
+    /// Logging.
+    pub log: Log,
+    /// Bridges in order of the file.
+    pub bridges: Vec<Bridge>,
+}
+
+/// `[workers]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workers {
+    /// One poll worker per CPU; empty for one on the machine's last CPU.
+    pub cpus: Vec<usize>,
+    /// Longest sleep of a worker without packets in microseconds, 0 for never.
+    pub idle_sleep_us_max: u32,
+    /// Entries of each worker's flow cache.
+    pub cache_entries: u32,
+}
+
+/// `[dpdk]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dpdk {
+    /// Memory for packets and rings.
+    pub memory_mib: u32,
+    /// Further EAL arguments.
+    pub args: Vec<String>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// Level, or comma-separated `target=level` directives.
+    pub level: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[[bridge]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bridge {
+    /// Name, also of its LOCAL port.
+    pub name: String,
+    /// What happens without a controller.
+    pub fail_mode: FailMode,
+    /// OpenFlow datapath id; derived from the machine and the name if `None`.
+    pub datapath_id: Option<u64>,
+    /// Seconds after which a learned address is forgotten.
+    pub mac_ageing_s: u32,
+    /// What `OFPMP_DESC` says.
+    pub description: Description,
+    /// Controllers to dial.
+    pub controllers: Vec<Controller>,
+    /// Addresses to listen on, besides `<run_dir>/<bridge>.mgmt`.
+    pub listeners: Vec<Listener>,
+    /// Ports in order of the file, without LOCAL.
+    pub ports: Vec<Port>,
+}
+
+/// What a bridge does without a controller (OpenFlow 1.3.5 §6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailMode {
+    /// It is a learning switch.
+    Standalone,
+    /// It goes on with the flows it has.
+    Secure,
+}
+
+/// `[bridge.description]`: the strings of `OFPMP_DESC` (OpenFlow 1.3.5 §7.3.5.1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// `mfr_desc`.
+    pub manufacturer: String,
+    /// `hw_desc`.
+    pub hardware: String,
+    /// `sw_desc`.
+    pub software: String,
+    /// `serial_num`.
+    pub serial_number: String,
+    /// `dp_desc`; the bridge's name if empty.
+    pub datapath: String,
+}
+
+/// A controller to dial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Controller {
+    /// Where it is.
+    pub target: Target,
+    /// Seconds of silence before an echo request, and again before giving up; 0 for never.
+    pub inactivity_probe_s: u32,
+    /// Longest pause between attempts.
+    pub max_backoff_s: u32,
+}
+
+/// `[[bridge.port]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Name, unique over all bridges.
+    pub name: String,
+    /// OpenFlow port number; chosen if `None`.
+    pub number: Option<u32>,
+    /// Type.
+    pub kind: PortKind,
+    /// Options of the type.
+    pub options: BTreeMap<String, String>,
+    /// VLANs.
+    pub vlan: Vlan,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// Whether it may receive and send.
+    pub admin_up: bool,
+}
+
+/// A port's type, as OVS names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// A DPDK ethdev.
+    Dpdk,
+    /// vhost-user, QEMU being the socket's server.
+    VhostUserClient,
+    /// vhost-user, the switch being the socket's server.
+    VhostUser,
+    /// A TAP for the host's own stack.
+    Internal,
+    /// A netdev that is there.
+    System,
+    /// Swallows everything.
+    Null,
+    /// One end of a link between two bridges; `peer` names the other.
+    Patch,
+}
+
+/// A port's VLANs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Vlan {
+    /// All VLANs, tagged.
+    #[default]
+    All,
+    /// One VLAN, untagged.
+    Access(u16),
+    /// These VLANs, tagged.
+    Trunks(Vec<u16>),
+}
+
+impl Config {
+    /// Reads a configuration; `file` is for errors, `run_dir` overrules what the text says.
+    pub fn parse(text: &str, file: &Path, run_dir: Option<&Path>) -> Result<Config, ConfigError> {
+        let source = reader::Source::new(text, file);
+        let config = sections::config(&source, run_dir)?;
+        check::check(&config, &source)?;
+        Ok(config)
+    }
+
+    /// What the daemon runs on without a file: one learning bridge with a LOCAL port, two ports
+    /// for guests and a listener for controllers.
+    pub fn built_in(run_dir: &Path) -> String {
+        let run_dir = toml_edit::Value::from(run_dir.to_string_lossy().as_ref());
+        format!("run_dir = {run_dir}\n{BUILT_IN}")
+    }
+}
+
+impl FailMode {
+    /// As the file says it.
+    pub fn label(self) -> &'static str {
+        match self {
+            FailMode::Standalone => "standalone",
+            FailMode::Secure => "secure",
+        }
+    }
+}
+
+impl PortKind {
+    /// Every type.
+    pub const ALL: [PortKind; 7] = [
+        PortKind::Dpdk,
+        PortKind::VhostUserClient,
+        PortKind::VhostUser,
+        PortKind::Internal,
+        PortKind::System,
+        PortKind::Null,
+        PortKind::Patch,
+    ];
+
+    /// As the file says it.
+    pub fn label(self) -> &'static str {
+        match self {
+            PortKind::Dpdk => "dpdk",
+            PortKind::VhostUserClient => "dpdkvhostuserclient",
+            PortKind::VhostUser => "dpdkvhostuser",
+            PortKind::Internal => "internal",
+            PortKind::System => "system",
+            PortKind::Null => "null",
+            PortKind::Patch => "patch",
+        }
+    }
+}
+
+/// Where sockets live unless the file or the command line says otherwise.
+pub const DEFAULT_RUN_DIR: &str = "/run/vswitch";
+
+/// The built-in configuration after its run_dir.
+const BUILT_IN: &str = r#"
+[[bridge]]
+name = "br0"
+fail_mode = "standalone"
+listeners = ["ptcp:6654:127.0.0.1"]
+
+[[bridge.port]]
+name = "vm1"
+number = 1
+type = "dpdkvhostuserclient"
+
+[[bridge.port]]
+name = "vm2"
+number = 2
+type = "dpdkvhostuserclient"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("f.toml"), None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_built_in_configuration_is_right() {
+        let run_dir = Path::new("/tmp/a \"b\"");
+        let config = parse(&Config::built_in(run_dir)).unwrap();
+        assert_eq!(config.run_dir, run_dir);
+        let bridge = &config.bridges[0];
+        assert_eq!(
+            (bridge.name.as_str(), bridge.fail_mode),
+            ("br0", FailMode::Standalone)
+        );
+        let names: Vec<_> = bridge.ports.iter().map(|port| port.name.as_str()).collect();
+        assert_eq!(names, ["vm1", "vm2"]);
+        assert_eq!(
+            bridge.ports[0].options["vhost-server-path"],
+            "/tmp/a \"b\"/vm1.sock"
+        );
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let config = parse(
+            r#"
+            run_dir = "/run/x"
+            workers = { cpus = [1, 3], idle_sleep_us_max = 0, cache_entries = 1024 }
+            dpdk = { memory_mib = 256, args = ["--no-huge"] }
+            log = { level = "debug", format = "json" }
+            [[bridge]]
+            name = "br1"
+            fail_mode = "secure"
+            datapath_id = "00000000000000ff"
+            mac_ageing_s = 10
+            description = { manufacturer = "m", hardware = "h", software = "s",
+                            serial_number = "n", datapath = "d" }
+            controllers = ["tcp:10.0.0.1", { target = "unix:/c", inactivity_probe_s = 0,
+                                             max_backoff_s = 2 }]
+            listeners = ["ptcp:6654:127.0.0.1", "punix:/l"]
+            [[bridge.port]]
+            name = "p"
+            number = 7
+            type = "dpdk"
+            options = { dpdk-devargs = "net_null0", n_rxq = 2, flag = true }
+            trunks = [20, 10, 20]
+            mtu = 9000
+            admin_up = false
+            [[bridge.port]]
+            name = "q"
+            type = "patch"
+            options.peer = "r"
+            tag = 10
+            "#,
+        );
+        let config = config.unwrap();
+        assert_eq!(config.workers.cpus, [1, 3]);
+        assert_eq!(config.log.format, LogFormat::Json);
+        let bridge = &config.bridges[0];
+        assert_eq!((bridge.datapath_id, bridge.mac_ageing_s), (Some(255), 10));
+        assert_eq!(bridge.description.serial_number, "n");
+        assert_eq!(bridge.controllers[1].max_backoff_s, 2);
+        assert_eq!(bridge.listeners.len(), 2);
+        let port = &bridge.ports[0];
+        assert_eq!(
+            (port.number, port.mtu, port.admin_up),
+            (Some(7), 9000, false)
+        );
+        assert_eq!(port.vlan, Vlan::Trunks(vec![10, 20]));
+        assert_eq!(
+            (&*port.options["n_rxq"], &*port.options["flag"]),
+            ("2", "true")
+        );
+        assert_eq!(bridge.ports[1].vlan, Vlan::Access(10));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let bridge = |rest: &str| format!("[[bridge]]\nname = \"b\"\n{rest}");
+        let port = |rest: &str| bridge(&format!("[[bridge.port]]\nname = \"p\"\n{rest}"));
+        for (text, expected) in [
+            (
+                "a = 1".to_owned(),
+                "f.toml:1: a: unknown key; allowed are run_dir, workers, ",
+            ),
+            (
+                "run_dir = 3".to_owned(),
+                "f.toml:1: run_dir = 3: allowed is a string",
+            ),
+            (
+                "run_dir = \"x\"".to_owned(),
+                "allowed is an absolute path of at most",
+            ),
+            (
+                "\n\n[workers]\ncpus = [-1]".to_owned(),
+                "f.toml:4: workers.cpus = -1: allowed is",
+            ),
+            (
+                "[workers]\n\ncpus = [1,1]".to_owned(),
+                "f.toml:3: workers: CPU 1 is there twice",
+            ),
+            (
+                "[log]\nlevel = \"x\"".to_owned(),
+                "log.level = \"x\": allowed are off, error, ",
+            ),
+            ("x".to_owned(), "f.toml:1: "),
+            (
+                "[[bridge]]\n".to_owned(),
+                "f.toml:1: bridge.name is missing",
+            ),
+            (
+                bridge("fail_mode = \"x\""),
+                "bridge \"b\": fail_mode = \"x\": allowed are",
+            ),
+            (
+                bridge("datapath_id = 0"),
+                "f.toml:3: bridge \"b\": datapath_id = 0: allowed is",
+            ),
+            (
+                bridge("controllers = [\"x\"]"),
+                "controllers = \"x\": allowed are tcp:HOST",
+            ),
+            (
+                bridge("controllers = [{}]"),
+                "bridge.controllers.target is missing",
+            ),
+            (
+                bridge("listeners = [\"tcp:1\"]"),
+                "allowed are ptcp:[PORT][:ADDRESS]",
+            ),
+            (
+                bridge("port = 1"),
+                "bridge \"b\": port = 1: allowed is tables",
+            ),
+            (
+                bridge("[[bridge.port]]\nname = \"a/b\""),
+                "f.toml:4: bridge \"b\" port.name = ",
+            ),
+            (
+                port(""),
+                "port \"p\": type is missing: give one of dpdk, dpdkvhostuserclient",
+            ),
+            (
+                port("type = \"x\""),
+                "f.toml:5: bridge \"b\" port \"p\": type = \"x\": allowed are",
+            ),
+            (
+                port("type = \"null\"\ntag = 5000"),
+                "tag = 5000: allowed is a VLAN from 0 to 4095",
+            ),
+            (
+                port("type = \"null\"\ntag = 1\ntrunks = []"),
+                "either tag or trunks is allowed",
+            ),
+            (
+                port("type = \"null\"\nnumber = 0"),
+                "number = 0: allowed is a number from 1 to",
+            ),
+            (
+                port("type = \"patch\""),
+                "a patch port needs the option \"peer\"",
+            ),
+            (
+                port("type = \"null\"\noptions = 1"),
+                "options = 1: allowed is a table",
+            ),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(
+                error.contains(expected),
+                "{text}\n{error}\nlacks {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_named() {
+        let port = |name: &str, rest: &str| {
+            format!("[[bridge.port]]\nname = \"{name}\"\ntype = \"null\"\n{rest}\n")
+        };
+        let bridge = |name: &str, rest: &str| format!("[[bridge]]\nname = \"{name}\"\n{rest}\n");
+        let vhost = "type = \"dpdkvhostuser\"\noptions = { vhost-server-path = \"/s\" }\n";
+        for (text, expected) in [
+            (
+                bridge("a", "") + &bridge("a", ""),
+                "f.toml:5: name \"a\" is there twice",
+            ),
+            (
+                bridge("a", "") + &port("a", ""),
+                "name \"a\" is there twice",
+            ),
+            (
+                bridge("a", "") + &port("p", "") + &port("p", ""),
+                "f.toml:9: name \"p\"",
+            ),
+            (
+                bridge("a", "datapath_id = 1") + &bridge("b", "datapath_id = 1"),
+                "f.toml:6: b: datapath_id 1 is already that of a",
+            ),
+            (
+                bridge("a", "") + &port("p", "number = 1") + &port("q", "number = 1"),
+                "f.toml:11: q: port number 1 is already that of p",
+            ),
+            (
+                bridge("a", "listeners = [\"ptcp:1\"]") + &bridge("b", "listeners = [\"ptcp:1\"]"),
+                "f.toml:6: b: listener ptcp:1:0.0.0.0 is already that of a",
+            ),
+            (
+                bridge("a", "controllers = [\"tcp:a\", \"tcp:a:6653\"]"),
+                "a: controller tcp:a:6653 is there twice",
+            ),
+            (
+                bridge("a", "")
+                    + &(port("p", "") + &port("q", "")).replace("type = \"null\"", vhost),
+                "q: vhost-server-path /s is already that of p",
+            ),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(
+                error.contains(expected),
+                "{text}\n{error}\nlacks {expected}"
+            );
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The configuration file as text that can be edited: every edit is a new text, read again from
+//! the start, so that what `vsctl` writes is checked by the same rules as what people write.
+//! Comments and order stay.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
+
+use super::{Config, ConfigError};
+
+/// Keys to set, or with `None` to remove.
+pub type Keys = Vec<(&'static str, Option<Value>)>;
+
+/// A configuration with the text it was read from. An edit makes a new one.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    path: Option<PathBuf>,
+    run_dir: Option<PathBuf>,
+    text: String,
+    config: Config,
+}
+
+impl ConfigFile {
+    /// Reads a file; `run_dir` overrules what it says.
+    pub fn open(path: &Path, run_dir: Option<&Path>) -> Result<ConfigFile, ConfigError> {
+        let about = |error: io::Error| ConfigError::about_file(path, error.to_string());
+        let path = fs::canonicalize(path).map_err(about)?;
+        let length = fs::metadata(&path).map_err(about)?.len();
+        if length > FILE_BYTES_MAX {
+            let message = format!("{length} bytes are too many: allowed are {FILE_BYTES_MAX}");
+            return Err(ConfigError::about_file(&path, message));
+        }
+        let text = fs::read_to_string(&path).map_err(about)?;
+        ConfigFile::read(Some(path), run_dir.map(Path::to_owned), text)
+    }
+
+    /// The built-in configuration, which has no file: its edits are gone when the daemon ends.
+    pub fn built_in(run_dir: Option<&Path>) -> Result<ConfigFile, ConfigError> {
+        let at = run_dir.unwrap_or(Path::new(super::DEFAULT_RUN_DIR));
+        ConfigFile::read(None, run_dir.map(Path::to_owned), Config::built_in(at))
+    }
+
+    fn read(
+        path: Option<PathBuf>,
+        run_dir: Option<PathBuf>,
+        text: String,
+    ) -> Result<ConfigFile, ConfigError> {
+        let file = path
+            .as_deref()
+            .unwrap_or(Path::new("built-in configuration"));
+        let config = Config::parse(&text, file, run_dir.as_deref())?;
+        Ok(ConfigFile {
+            path,
+            run_dir,
+            text,
+            config,
+        })
+    }
+
+    /// What the text means.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where it was read from; `None` for the built-in one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// With another bridge.
+    pub fn add_bridge(&self, keys: Keys) -> Result<ConfigFile, ConfigError> {
+        self.edit_bridges(|mut bridges| bridges.push(keys))
+    }
+
+    /// Without a bridge.
+    pub fn remove_bridge(&self, bridge: &str) -> Result<ConfigFile, ConfigError> {
+        self.edit_bridges(|mut bridges| bridges.remove(bridge))
+    }
+
+    /// With other keys of a bridge.
+    pub fn set_bridge(&self, bridge: &str, keys: Keys) -> Result<ConfigFile, ConfigError> {
+        self.edit_bridges(|mut bridges| bridges.set(bridge, keys))
+    }
+
+    /// With another port.
+    pub fn add_port(&self, bridge: &str, keys: Keys) -> Result<ConfigFile, ConfigError> {
+        self.edit_ports(bridge, |mut ports| ports.push(keys))
+    }
+
+    /// Without a port.
+    pub fn remove_port(&self, bridge: &str, port: &str) -> Result<ConfigFile, ConfigError> {
+        self.edit_ports(bridge, |mut ports| ports.remove(port))
+    }
+
+    /// With other keys of a port.
+    pub fn set_port(
+        &self,
+        bridge: &str,
+        port: &str,
+        keys: Keys,
+    ) -> Result<ConfigFile, ConfigError> {
+        self.edit_ports(bridge, |mut ports| ports.set(port, keys))
+    }
+
+    fn edit_ports(
+        &self,
+        bridge: &str,
+        edit: impl FnOnce(Tables<'_>),
+    ) -> Result<ConfigFile, ConfigError> {
+        self.edit_bridges(|mut bridges| {
+            let bridge = bridges.find(bridge).and_then(|index| bridges.table(index));
+            if let Some(ports) = bridge.and_then(|bridge| Tables::of(bridge, "port")) {
+                edit(ports);
+            }
+        })
+    }
+
+    fn edit_bridges(&self, edit: impl FnOnce(Tables<'_>)) -> Result<ConfigFile, ConfigError> {
+        self.edit(|root| {
+            if let Some(bridges) = Tables::of(root, "bridge") {
+                edit(bridges);
+            }
+        })
+    }
+
+    fn edit(&self, edit: impl FnOnce(&mut dyn TableLike)) -> Result<ConfigFile, ConfigError> {
+        let file = self.path.as_deref().unwrap_or(Path::new("configuration"));
+        let mut document: DocumentMut =
+            self.text.parse().map_err(|error: toml_edit::TomlError| {
+                ConfigError::about_file(file, error.message().to_owned())
+            })?;
+        edit(document.as_table_mut());
+        ConfigFile::read(
+            self.path.clone(),
+            self.run_dir.clone(),
+            document.to_string(),
+        )
+    }
+
+    /// Replaces the file, whole or not at all. Blocks on the disk.
+    pub fn save(&self) -> io::Result<()> {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let draft = folder.join(format!(".{name}.{}", std::process::id()));
+        let written = self.write_draft(&draft, path);
+        if written.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        written?;
+        File::open(folder)?.sync_all()
+    }
+
+    fn write_draft(&self, draft: &Path, path: &Path) -> io::Result<()> {
+        let mut file = File::create(draft)?;
+        if let Ok(metadata) = fs::metadata(path) {
+            file.set_permissions(metadata.permissions())?;
+        }
+        file.write_all(self.text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(draft, path)
+    }
+}
+
+/// `[[key]]` blocks or `key = [{…}]`, whichever the file uses.
+enum Tables<'a> {
+    Blocks(&'a mut ArrayOfTables),
+    Inline(&'a mut Array),
+}
+
+impl<'a> Tables<'a> {
+    /// Those under `key`, made if there are none; `None` if something else is there.
+    fn of(parent: &'a mut dyn TableLike, key: &str) -> Option<Tables<'a>> {
+        let item = parent
+            .entry(key)
+            .or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+        match item {
+            Item::ArrayOfTables(tables) => Some(Tables::Blocks(tables)),
+            Item::Value(Value::Array(array)) => Some(Tables::Inline(array)),
+            _ => None,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Tables::Blocks(tables) => tables.len(),
+            Tables::Inline(array) => array.len(),
+        }
+    }
+
+    fn table(&mut self, index: usize) -> Option<&mut dyn TableLike> {
+        match self {
+            Tables::Blocks(tables) => tables
+                .get_mut(index)
+                .map(|table| table as &mut dyn TableLike),
+            Tables::Inline(array) => {
+                let table = array.get_mut(index)?.as_inline_table_mut()?;
+                Some(table as &mut dyn TableLike)
+            }
+        }
+    }
+
+    fn find(&mut self, name: &str) -> Option<usize> {
+        (0..self.len()).find(|&index| {
+            let table = self.table(index);
+            table.and_then(|table| table.get("name")?.as_str().map(|it| it == name)) == Some(true)
+        })
+    }
+
+    fn push(&mut self, keys: Keys) {
+        match self {
+            Tables::Blocks(tables) => {
+                let mut table = Table::new();
+                set_keys(&mut table, keys);
+                tables.push(table);
+            }
+            Tables::Inline(array) => {
+                let mut table = InlineTable::new();
+                set_keys(&mut table, keys);
+                array.push(table);
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        let Some(index) = self.find(name) else { return };
+        match self {
+            Tables::Blocks(tables) => drop(tables.remove(index)),
+            Tables::Inline(array) => drop(array.remove(index)),
+        }
+    }
+
+    fn set(&mut self, name: &str, keys: Keys) {
+        let index = self.find(name);
+        if let Some(table) = index.and_then(|index| self.table(index)) {
+            set_keys(table, keys);
+        }
+    }
+}
+
+/// A value that was there keeps the comment behind it.
+fn set_keys(table: &mut dyn TableLike, keys: Keys) {
+    for (key, value) in keys {
+        match (value, table.get_mut(key).and_then(Item::as_value_mut)) {
+            (Some(value), Some(old)) => {
+                let decor = old.decor().clone();
+                *old = value;
+                *old.decor_mut() = decor;
+            }
+            (Some(value), None) => {
+                table.insert(key, Item::Value(value));
+            }
+            (None, _) => {
+                table.remove(key);
+            }
+        }
+    }
+}
+
+/// Room for the largest number of ports with all their options.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# The node's switch.
+[[bridge]] # first
+name = \"br0\" # its name
+fail_mode = \"secure\" # on purpose
+
+# The uplink.
+[[bridge.port]]
+name = \"up\"
+type = \"null\"
+
+[[bridge]]
+name = \"br1\"
+port = [{ name = \"in\", type = \"null\" }] # short
+";
+
+    fn file() -> (tempfile::TempDir, PathBuf, ConfigFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("switch.toml");
+        fs::write(&path, TEXT).unwrap();
+        let file = ConfigFile::open(&path, None).unwrap();
+        (folder, path, file)
+    }
+
+    #[test]
+    fn edits_keep_comments_and_place() {
+        let (_folder, _, file) = file();
+        let keys = || vec![("name", Some("vm".into())), ("type", Some("null".into()))];
+        let edited = file.add_port("br0", keys()).unwrap();
+        let block = "type = \"null\"\n\n[[bridge.port]]\nname = \"vm\"\ntype = \"null\"\n";
+        let expected = TEXT.replacen("type = \"null\"\n", block, 1);
+        assert_eq!(edited.text(), expected);
+        assert_eq!(edited.remove_port("br0", "vm").unwrap().text(), TEXT);
+
+        let edited = file.set_bridge("br0", vec![("fail_mode", Some("standalone".into()))]);
+        let expected = TEXT.replace("\"secure\"", "\"standalone\"");
+        assert_eq!(edited.unwrap().text(), expected);
+
+        let edited = file
+            .set_port("br0", "up", vec![("tag", Some(7.into()))])
+            .unwrap();
+        assert!(
+            edited.text().contains("type = \"null\"\ntag = 7\n"),
+            "{}",
+            edited.text()
+        );
+        let edited = edited.set_port("br0", "up", vec![("tag", None)]).unwrap();
+        assert_eq!(edited.text(), TEXT);
+
+        let edited = file.remove_port("br0", "up").unwrap();
+        assert!(edited.config().bridges[0].ports.is_empty());
+        assert!(edited.text().contains("# on purpose"));
+    }
+
+    #[test]
+    fn inline_tables_are_edited_too() {
+        let (_folder, _, file) = file();
+        let keys = vec![("name", Some("vm".into())), ("type", Some("null".into()))];
+        let edited = file.add_port("br1", keys).unwrap();
+        assert_eq!(edited.config().bridges[1].ports.len(), 2);
+        assert!(edited.text().contains("# short"), "{}", edited.text());
+        let edited = edited.remove_port("br1", "in").unwrap();
+        assert_eq!(edited.config().bridges[1].ports[0].name, "vm");
+    }
+
+    #[test]
+    fn bridges_come_and_go() {
+        let (_folder, _, file) = file();
+        let edited = file.add_bridge(vec![("name", Some("br2".into()))]).unwrap();
+        assert_eq!(
+            edited.text(),
+            format!("{TEXT}\n[[bridge]]\nname = \"br2\"\n")
+        );
+        let edited = edited.remove_bridge("br0").unwrap();
+        let names: Vec<_> = edited
+            .config()
+            .bridges
+            .iter()
+            .map(|it| it.name.as_str())
+            .collect();
+        assert_eq!(names, ["br1", "br2"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_and_changes_nothing() {
+        let (_folder, path, file) = file();
+        let error = file
+            .set_port("br0", "up", vec![("tag", Some(5000.into()))])
+            .unwrap_err();
+        assert!(error.message().contains("tag = 5000"), "{error}");
+        let error = file
+            .add_bridge(vec![("name", Some("up".into()))])
+            .unwrap_err();
+        assert!(error.message().contains("there twice"), "{error}");
+        assert_eq!(fs::read_to_string(path).unwrap(), TEXT);
+    }
+
+    #[test]
+    fn a_saved_file_is_read_again_the_same() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, path, file) = file();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let edited = file
+            .set_port("br0", "up", vec![("tag", Some(7.into()))])
+            .unwrap();
+        edited.save().unwrap();
+        let again = ConfigFile::open(&path, None).unwrap();
+        assert_eq!(again.config(), edited.config());
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = ConfigFile::open(Path::new("/nowhere/f.toml"), None).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("/nowhere/f.toml: No such file"),
+            "{error}"
+        );
+    }
+}
