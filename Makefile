@@ -1,6 +1,7 @@
 # Targets for people; each says what it does in `make help`.
 # Everything needed on a fresh Debian 12 machine is installed by `setup`, which every target calls.
 
+export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO ?= cargo
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
