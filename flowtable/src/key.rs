@@ -11,6 +11,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// §7.2.3.7); on the wire the same bit is the drop eligible indicator.
 pub const VLAN_PRESENT: u16 = 0x1000;
 
+/// Bit of `ip_frag`: the packet is a fragment.
+pub const FRAGMENT_ANY: u8 = 1;
+/// Bit of `ip_frag`: it is not the first fragment, so it has no transport header.
+pub const FRAGMENT_LATER: u8 = 2;
+
 /// Everything a rule can match about one packet.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -91,13 +96,14 @@ pub struct FlowKey {
     pub eth_type: u16,
     /// IPv6 extension header flags (`OFPIEH_*`, OpenFlow 1.3.5 §7.2.3.7).
     pub ipv6_exthdr: u16,
-    /// IP protocol (of the first fragment's last header) or the low byte of the ARP opcode's word.
+    /// IP protocol; for IPv6 the one after the extension headers (of a later fragment, what its
+    /// fragment header names).
     pub ip_proto: u8,
     /// IP type of service: DSCP in the upper 6 bits, ECN in the lower 2.
     pub ip_tos: u8,
     /// IP time to live or hop limit.
     pub ip_ttl: u8,
-    /// Fragment bits: bit 0 any fragment, bit 1 a later fragment.
+    /// Fragment bits: [`FRAGMENT_ANY`], [`FRAGMENT_LATER`].
     pub ip_frag: u8,
     /// Top MPLS label stack entry as on the wire: label, TC, bottom of stack, TTL.
     pub mpls: u32,
@@ -138,12 +144,20 @@ impl FlowKey {
     /// First word of the header part: what lies before is metadata.
     pub const HEADER_WORD: usize = core::mem::offset_of!(FlowKey, eth_dst) / 8;
 
+    /// Zeroes the header part.
+    #[inline(always)]
+    pub(crate) fn clear_headers(&mut self) {
+        self.words_mut()[Self::HEADER_WORD..].fill(0);
+    }
+
     /// The key as words, for hashing and masked comparison.
+    #[inline(always)]
     pub fn words(&self) -> &[u64; Self::WORDS] {
         zerocopy::transmute_ref!(self)
     }
 
     /// The key as words, writable.
+    #[inline(always)]
     pub fn words_mut(&mut self) -> &mut [u64; Self::WORDS] {
         zerocopy::transmute_mut!(self)
     }

@@ -3,10 +3,17 @@
 //! No I/O, no clock and no threads of its own; `now` is a parameter where time matters.
 #![forbid(unsafe_code)]
 
+mod classifier;
 mod field;
+mod hash;
 mod key;
 mod matching;
+mod parse;
+mod protocol;
 
+pub use classifier::{Classifier, Entry};
 pub use field::{Field, Prerequisite};
-pub use key::{FlowKey, FlowMask, VLAN_PRESENT};
+pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};
 pub use matching::Match;
+pub use parse::{FRAME_LEN_MAX, Layout, parse};
+pub use protocol::{ETH_TYPE_LLC, eth_type, exthdr, icmpv6_type, ip_proto};

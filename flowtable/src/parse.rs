@@ -1,0 +1,60 @@
+//! Header bytes to flow key, in one pass.
+//!
+//! Called by the workers for every packet and by control for packets that a controller or an
+//! operator hands in. Parsing never fails: it stops at the first header that it cannot trust
+//! (cut short, wrong version, a length that lies) and what it has not reached reads as 0. The
+//! [`Layout`] tells how far it came. What one header says of itself is believed only as far as
+//! the header around it reaches, so nothing is ever read beyond the frame or beyond the network
+//! header's total length: padding behind it is not taken for a transport header.
+//!
+//! Checksums are not verified here: the hosts do that, and a frame that came from a guest with
+//! offloads on has none yet. One file per layer: `ethernet`, `network`, `extension` (IPv6),
+//! `transport`, `nd`.
+
+use crate::FlowKey;
+
+mod bytes;
+mod ethernet;
+mod extension;
+mod nd;
+mod network;
+mod transport;
+
+/// Where the headers of a frame lie, as far as they could be trusted. An offset of 0 says that
+/// there is no such header: none can start there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Offset of what follows the Ethernet type: MPLS label stack, PBB service tag, network header
+    /// or unknown payload. The Ethernet type that the key tells is in the two bytes before (for
+    /// 802.2 without SNAP there is the length instead). 0 if the Ethernet header is cut short.
+    pub l2_5: u16,
+    /// Offset of the network header (ARP, IPv4, IPv6); where it is, it is whole.
+    pub l3: u16,
+    /// Offset of the transport header (TCP, UDP, SCTP, ICMP, ICMPv6); where it is, its fixed part
+    /// is whole. A later fragment has none.
+    pub l4: u16,
+    /// End of the payload: of the IP datagram where there is one, else of the frame. What follows
+    /// is padding.
+    pub end: u16,
+}
+
+/// Longest frame that is looked at: offsets have 16 bits, and no IP datagram is longer.
+pub const FRAME_LEN_MAX: usize = 65_535;
+
+/// Parses a frame that starts with its Ethernet header. Writes every header word of `key`, from
+/// `eth_dst` on, and leaves the metadata before them alone. Bytes from [`FRAME_LEN_MAX`] on are
+/// ignored.
+pub fn parse(frame: &[u8], key: &mut FlowKey) -> Layout {
+    key.clear_headers();
+    let frame = frame.get(..FRAME_LEN_MAX).unwrap_or(frame);
+    let mut layout = Layout {
+        end: frame.len() as u16,
+        ..Layout::default()
+    };
+    if let Some((packet, at)) = ethernet::parse(frame, key) {
+        layout.l2_5 = at as u16;
+        layout.end = packet.len() as u16;
+        network::parse(packet, at, key, &mut layout);
+    }
+    layout
+}

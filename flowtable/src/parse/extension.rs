@@ -1,0 +1,118 @@
+//! The IPv6 extension headers (RFC 8200 §4) and what OpenFlow tells of them (OpenFlow 1.3.5
+//! §7.2.3.7, `OFPXMT_OFB_IPV6_EXTHDR`).
+
+use super::bytes::{header, u16_at};
+use crate::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, exthdr, ip_proto};
+
+/// Walks the chain that starts with header `next` at `at` and writes what is known of it, the
+/// protocol at its end too. Returns where that protocol's header starts, if there is one here: a
+/// later fragment has none, and neither has a chain that is cut short or longer than
+/// [`HEADERS_MAX`].
+#[inline(always)]
+pub(super) fn parse(packet: &[u8], at: usize, next: u8, key: &mut FlowKey) -> Option<usize> {
+    if !is_extension(next) {
+        key.ip_proto = next;
+        return Some(at);
+    }
+    walk(packet, at, next, key)
+}
+
+fn walk(packet: &[u8], mut at: usize, mut next: u8, key: &mut FlowKey) -> Option<usize> {
+    let mut order = Order::default();
+    for _ in 0..HEADERS_MAX {
+        if !is_extension(next) {
+            key.ip_proto = next;
+            return Some(at);
+        }
+        if matches!(next, ip_proto::ESP | ip_proto::NO_NEXT) {
+            order.note(next);
+            key.ipv6_exthdr = order.flags;
+            key.ip_proto = next;
+            return None;
+        }
+        let fixed = header::<UNIT>(packet, at)?;
+        let len = match next {
+            ip_proto::FRAGMENT => UNIT,
+            ip_proto::AH => usize::from(fixed[1]) * 4 + UNIT,
+            _ => usize::from(fixed[1]) * UNIT + UNIT,
+        };
+        if at + len > packet.len() {
+            return None;
+        }
+        order.note(next);
+        key.ipv6_exthdr = order.flags;
+        if next == ip_proto::FRAGMENT && u16_at(fixed, 2) & (OFFSET | MORE) != 0 {
+            key.ip_frag |= FRAGMENT_ANY;
+            if u16_at(fixed, 2) & OFFSET != 0 {
+                key.ip_frag |= FRAGMENT_LATER;
+                key.ip_proto = fixed[0];
+                return None;
+            }
+        }
+        next = fixed[0];
+        at += len;
+    }
+    None
+}
+
+/// The headers met so far, as OpenFlow's flags, and where the last of them stands in the order
+/// that RFC 8200 §4.1 recommends.
+#[derive(Default)]
+struct Order {
+    flags: u16,
+    rank: u8,
+    destinations: u8,
+}
+
+impl Order {
+    fn note(&mut self, kind: u8) {
+        let (flag, rank) = match kind {
+            ip_proto::HOP_BY_HOP => (exthdr::HOP, 1),
+            // The first may stand before a routing header, a second before the upper layer.
+            ip_proto::DESTINATION if self.rank < 2 => (exthdr::DEST, 2),
+            ip_proto::DESTINATION => (exthdr::DEST, 7),
+            ip_proto::ROUTING => (exthdr::ROUTER, 3),
+            ip_proto::FRAGMENT => (exthdr::FRAG, 4),
+            ip_proto::AH => (exthdr::AUTH, 5),
+            ip_proto::ESP => (exthdr::ESP, 6),
+            _ => (exthdr::NONEXT, 8),
+        };
+        self.destinations += u8::from(flag == exthdr::DEST);
+        let repeated = match flag {
+            exthdr::DEST => self.destinations > 2,
+            _ => self.flags & flag != 0,
+        };
+        if repeated {
+            self.flags |= exthdr::UNREP;
+        }
+        if rank < self.rank {
+            self.flags |= exthdr::UNSEQ;
+        }
+        // A hop-by-hop header is one only where it comes first.
+        if flag != exthdr::HOP || self.rank == 0 {
+            self.flags |= flag;
+        }
+        self.rank = self.rank.max(rank);
+    }
+}
+
+fn is_extension(next: u8) -> bool {
+    matches!(
+        next,
+        ip_proto::HOP_BY_HOP
+            | ip_proto::ROUTING
+            | ip_proto::FRAGMENT
+            | ip_proto::ESP
+            | ip_proto::AH
+            | ip_proto::NO_NEXT
+            | ip_proto::DESTINATION
+    )
+}
+
+/// Extension headers that are walked in one packet. RFC 8200 knows seven places in its order; a
+/// chain of more than twice as many serves only to cost time, which must have a bound.
+const HEADERS_MAX: usize = 16;
+/// Extension headers are counted in units of eight bytes; each has at least one.
+const UNIT: usize = 8;
+const OFFSET: u16 = 0xfff8;
+const MORE: u16 = 1;
