@@ -36,7 +36,7 @@ pub struct Flow {
 impl Flow {
     /// Whether it is what the specification calls the table-miss flow (OpenFlow 1.3.5 §5.4).
     pub fn is_table_miss(&self) -> bool {
-        self.priority == 0 && *self.matching.mask() == Default::default()
+        self.priority == 0 && self.matching.is_empty()
     }
 
     /// The flow with its statistics.
@@ -52,7 +52,7 @@ impl Flow {
             cookie: self.cookie,
             packets,
             bytes,
-            matching: self.matching,
+            matching: self.matching.clone(),
             instructions: self.instructions.clone(),
         }
     }
@@ -90,7 +90,7 @@ impl RemovedFlow {
             hard_timeout_s: flow.hard_timeout_s,
             packets,
             bytes,
-            matching: flow.matching,
+            matching: flow.matching.clone(),
         }
     }
 }
