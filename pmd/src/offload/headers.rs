@@ -1,0 +1,211 @@
+//! Finds the layer 3 and 4 headers of a frame that has offload work left.
+//!
+//! Smaller than the flow parser and stricter: what it does not find whole, unfragmented and inside
+//! the frame it does not find at all.
+
+/// Where the headers of a TCP or UDP packet are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Headers {
+    /// Offset of the IP header.
+    pub l3: usize,
+    /// Offset of the TCP or UDP header.
+    pub l4: usize,
+    /// Offset of what follows it, at most the frame's length.
+    pub payload: usize,
+    /// IP version 6, else 4.
+    pub ipv6: bool,
+    /// TCP, else UDP.
+    pub tcp: bool,
+    /// An IPv6 extension header lies between.
+    pub extended: bool,
+    /// End of the IP packet in the frame: what follows is padding.
+    pub end: usize,
+}
+
+/// The headers of `frame`, if it is an unfragmented TCP or UDP packet.
+pub(crate) fn locate(frame: &[u8]) -> Option<Headers> {
+    let mut l3 = 14;
+    let mut ethertype = be16(frame, 12)?;
+    for _ in 0..VLAN_TAGS_MAX {
+        if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
+            break;
+        }
+        ethertype = be16(frame, l3 + 2)?;
+        l3 += 4;
+    }
+    let (l4, protocol, end) = match ethertype {
+        0x0800 => ipv4(frame, l3)?,
+        0x86dd => ipv6(frame, l3)?,
+        _ => return None,
+    };
+    let ipv6 = ethertype == 0x86dd;
+    let header_len = match protocol {
+        TCP => usize::from(frame.get(l4 + 12)? >> 4) * 4,
+        UDP => 8,
+        _ => return None,
+    };
+    let tcp = protocol == TCP;
+    if (tcp && header_len < 20) || l4 + header_len > end {
+        return None;
+    }
+    let extended = ipv6 && l4 != l3 + 40;
+    Some(Headers {
+        l3,
+        l4,
+        payload: l4 + header_len,
+        ipv6,
+        tcp,
+        extended,
+        end,
+    })
+}
+
+/// Offset of layer 4, its protocol, and the packet's end.
+fn ipv4(frame: &[u8], l3: usize) -> Option<(usize, u8, usize)> {
+    let first = *frame.get(l3)?;
+    let header_len = usize::from(first & 15) * 4;
+    let fragment = be16(frame, l3 + 6)?;
+    let end = l3 + usize::from(be16(frame, l3 + 2)?);
+    let protocol = *frame.get(l3 + 9)?;
+    let l4 = l3 + header_len;
+    let sound = first >> 4 == 4 && header_len >= 20 && fragment & 0x3fff == 0;
+    (sound && l4 <= end && end <= frame.len()).then_some((l4, protocol, end))
+}
+
+/// Offset of layer 4, its protocol, and the packet's end.
+fn ipv6(frame: &[u8], l3: usize) -> Option<(usize, u8, usize)> {
+    let mut next = *frame.get(l3 + 6)?;
+    let end = l3 + 40 + usize::from(be16(frame, l3 + 4)?);
+    if frame[l3] >> 4 != 6 || end > frame.len() {
+        return None;
+    }
+    let mut l4 = l3 + 40;
+    for _ in 0..EXTENSIONS_MAX {
+        // A routing header is not passed over: the pseudo-header then has an address of it.
+        if !matches!(next, HOP_BY_HOP | DESTINATION) {
+            break;
+        }
+        next = *frame.get(l4)?;
+        l4 += 8 + usize::from(*frame.get(l4 + 1)?) * 8;
+    }
+    (l4 <= end).then_some((l4, next, end))
+}
+
+/// Two bytes, most significant first.
+pub(crate) fn be16(frame: &[u8], at: usize) -> Option<u16> {
+    let bytes = frame.get(at..at + 2)?;
+    Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+}
+
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+const HOP_BY_HOP: u8 = 0;
+const DESTINATION: u8 = 60;
+
+/// Tags passed over: one more than the flow key knows, so that a tag pushed here does not hide
+/// what a guest with two of its own left to be done.
+const VLAN_TAGS_MAX: usize = 3;
+
+/// IPv6 extension headers passed over: RFC 8200 §4.1 has at most two that may lie here.
+const EXTENSIONS_MAX: usize = 4;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An Ethernet frame with these tags, IP version, layer 4 protocol, and payload length.
+    pub(crate) fn frame(tags: &[u16], ipv6: bool, protocol: u8, payload: usize) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+        for tpid in tags {
+            frame.extend(tpid.to_be_bytes());
+            frame.extend([0x20, 0x05]);
+        }
+        let l4_len = if protocol == TCP { 32 } else { 8 } + payload;
+        if ipv6 {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend((l4_len as u16).to_be_bytes());
+            frame.extend([protocol, 64]);
+            frame.extend((1..=32u8).map(|i| i * 7));
+        } else {
+            frame.extend([8, 0, 0x45, 0]);
+            frame.extend((20 + l4_len as u16).to_be_bytes());
+            frame.extend([
+                0xff, 0xfe, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+            ]);
+        }
+        frame.extend([0xc0, 1, 0, 80]);
+        match protocol {
+            TCP => {
+                frame.extend(0xffff_fff0u32.to_be_bytes());
+                frame.extend(7u32.to_be_bytes());
+                // Twelve bytes of options; FIN, PSH, ACK and CWR.
+                frame.extend([0x80, 0x99, 1, 0, 0, 0, 0, 0]);
+                frame.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+            }
+            _ => {
+                frame.extend((l4_len as u16).to_be_bytes());
+                frame.extend([0, 0]);
+            }
+        }
+        frame.extend((0..payload).map(|i| (i * 31 % 253) as u8));
+        frame
+    }
+
+    #[test]
+    fn finds_headers_behind_tags() {
+        for (tags, l3) in [(&[][..], 14), (&[0x8100], 18), (&[0x88a8, 0x8100], 22)] {
+            let found = locate(&frame(tags, false, TCP, 100)).unwrap();
+            assert_eq!((found.l3, found.l4, found.payload), (l3, l3 + 20, l3 + 52));
+            let found = locate(&frame(tags, true, UDP, 100)).unwrap();
+            assert_eq!((found.l3, found.l4, found.payload), (l3, l3 + 40, l3 + 48));
+            assert!(found.ipv6 && !found.tcp && !found.extended);
+        }
+    }
+
+    #[test]
+    fn finds_headers_behind_ipv6_options() {
+        let mut packet = frame(&[], true, TCP, 10);
+        packet[20] = DESTINATION;
+        packet.splice(54..54, [TCP, 1].into_iter().chain([0; 14]));
+        let length = be16(&packet, 18).unwrap() + 16;
+        packet[18..20].copy_from_slice(&length.to_be_bytes());
+        let found = locate(&packet).unwrap();
+        assert!(found.extended);
+        assert_eq!(found.l4, 70);
+    }
+
+    #[test]
+    fn finds_nothing_in_what_is_cut_short_at_any_byte() {
+        for ipv6 in [false, true] {
+            let packet = frame(&[0x8100], ipv6, TCP, 3);
+            for len in 0..packet.len() {
+                assert_eq!(locate(&packet[..len]), None, "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn finds_nothing_in_fragments_and_lies() {
+        let good = frame(&[], false, TCP, 100);
+        for (at, value) in [
+            (20, 0x20),
+            (21, 1),
+            (14, 0x44),
+            (14, 0x65),
+            (46, 0x40),
+            (46, 0xf0),
+        ] {
+            let mut bad = good.clone();
+            bad[at] = value;
+            assert!(
+                locate(&bad).is_none_or(|found| found.payload <= found.end),
+                "{at} {value}"
+            );
+            assert_eq!(
+                locate(&bad).is_some(),
+                (at, value) == (46, 0xf0),
+                "{at} {value}"
+            );
+        }
+    }
+}

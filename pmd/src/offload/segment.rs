@@ -1,0 +1,289 @@
+//! Software segmentation: one frame of TCP or UDP becomes several, for ports that cannot.
+//!
+//! TCP as in RFC 9293 §3.7, ECN's CWR on the first segment only (RFC 3168 §6.1.2), FIN and PSH on
+//! the last only; UDP as datagrams of equal size. Every segment leaves with a partial checksum, so
+//! that a port which can finish those still does. The pseudo-header is summed anew from the
+//! addresses rather than adjusted: senders differ in whether they left the length out of it.
+
+use super::headers::{self, Headers, TCP, UDP};
+use super::{Gso, GsoKind, Offload, PartialChecksum, checksum};
+
+/// The segments that a frame stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Segments<'a> {
+    frame: &'a [u8],
+    headers: Headers,
+    size: usize,
+    count: usize,
+    ecn: bool,
+}
+
+impl<'a> Segments<'a> {
+    /// Takes stock of `frame`; none if it is not what `gso` says, or would become too many.
+    pub fn new(frame: &'a [u8], gso: Gso) -> Option<Segments<'a>> {
+        let headers = headers::locate(frame)?;
+        let kind = match (headers.tcp, headers.ipv6) {
+            (true, false) => GsoKind::Tcp4,
+            (true, true) => GsoKind::Tcp6,
+            (false, _) => GsoKind::Udp,
+        };
+        let size = usize::from(gso.size);
+        let payload = headers.end - headers.payload;
+        if kind != gso.kind || size == 0 {
+            return None;
+        }
+        let count = payload.div_ceil(size).max(1);
+        let ecn = gso.ecn;
+        (count <= SEGMENTS_MAX).then_some(Segments {
+            frame,
+            headers,
+            size,
+            count,
+            ecn,
+        })
+    }
+
+    /// How many there are, at least one.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Length of a segment's frame.
+    pub fn frame_len(&self, index: usize) -> usize {
+        self.headers.payload + self.payload(index).len()
+    }
+
+    /// The work left on each segment.
+    pub fn offload(&self) -> Offload {
+        let start = self.headers.l4 as u16;
+        let offset = if self.headers.tcp {
+            TCP_CHECKSUM
+        } else {
+            UDP_CHECKSUM
+        } as u16;
+        Offload {
+            checksum: Some(PartialChecksum { start, offset }),
+            ..Offload::NONE
+        }
+    }
+
+    /// Writes a segment's frame to `out`, which is `frame_len(index)` bytes long.
+    pub fn write(&self, index: usize, out: &mut [u8]) {
+        let (headers, payload) = out.split_at_mut(self.headers.payload);
+        headers.copy_from_slice(&self.frame[..self.headers.payload]);
+        payload.copy_from_slice(self.payload(index));
+        let l4_len = self.frame_len(index) - self.headers.l4;
+        let (ip, l4) = headers[self.headers.l3..].split_at_mut(self.headers.l4 - self.headers.l3);
+        if self.headers.ipv6 {
+            put16(ip, 4, (ip.len() - 40 + l4_len) as u16);
+        } else {
+            self.ipv4(index, l4_len, ip);
+        }
+        if self.headers.tcp {
+            self.tcp(index, l4);
+        } else {
+            put16(l4, 4, l4_len as u16);
+        }
+        let field = if self.headers.tcp {
+            TCP_CHECKSUM
+        } else {
+            UDP_CHECKSUM
+        };
+        let partial = pseudo_header(ip, self.headers.ipv6, self.headers.tcp, l4_len);
+        l4[field..field + 2].copy_from_slice(&partial.to_ne_bytes());
+    }
+
+    fn payload(&self, index: usize) -> &'a [u8] {
+        let start = self.headers.payload + index * self.size;
+        &self.frame[start..(start + self.size).min(self.headers.end)]
+    }
+
+    /// Length, identification and checksum of the IPv4 header.
+    fn ipv4(&self, index: usize, l4_len: usize, ip: &mut [u8]) {
+        put16(ip, 2, (ip.len() + l4_len) as u16);
+        put16(
+            ip,
+            4,
+            u16::from_be_bytes([ip[4], ip[5]]).wrapping_add(index as u16),
+        );
+        ip[10..12].fill(0);
+        let sum = !checksum::fold(checksum::sum(ip, 0));
+        ip[10..12].copy_from_slice(&sum.to_ne_bytes());
+    }
+
+    /// Sequence number and flags of the TCP header.
+    fn tcp(&self, index: usize, tcp: &mut [u8]) {
+        let first = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
+        let sequence = first.wrapping_add((index * self.size) as u32);
+        tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
+        if index + 1 < self.count {
+            tcp[13] &= !(FIN | PSH);
+        }
+        if index > 0 && self.ecn {
+            tcp[13] &= !CWR;
+        }
+    }
+}
+
+/// The folded sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), in the machine's order.
+pub(crate) fn pseudo_header(ip: &[u8], ipv6: bool, tcp: bool, l4_len: usize) -> u16 {
+    let addresses = if ipv6 { &ip[8..40] } else { &ip[12..20] };
+    let protocol = u16::from(if tcp { TCP } else { UDP });
+    let rest = u64::from(protocol.to_be()) + u64::from((l4_len as u16).to_be());
+    checksum::fold(checksum::sum(addresses, rest))
+}
+
+fn put16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// Offset of the checksum in the TCP header.
+pub(crate) const TCP_CHECKSUM: usize = 16;
+
+/// Offset of the checksum in the UDP header.
+pub(crate) const UDP_CHECKSUM: usize = 6;
+
+const FIN: u8 = 0x01;
+const PSH: u8 = 0x08;
+const CWR: u8 = 0x80;
+
+/// Segments of one frame: a frame of 64 KiB at 128 bytes each, half of what the smallest MTU in
+/// use (296, RFC 1144) gives. It bounds the work that one frame of a guest can cause.
+const SEGMENTS_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::super::headers::tests::frame;
+    use super::*;
+
+    fn gso(kind: GsoKind, size: u16) -> Gso {
+        Gso {
+            kind,
+            size,
+            ecn: true,
+        }
+    }
+
+    fn cut(frame: &[u8], gso: Gso) -> Vec<Vec<u8>> {
+        let segments = Segments::new(frame, gso).unwrap();
+        let partial = segments.offload().checksum.unwrap();
+        (0..segments.count())
+            .map(|index| {
+                let mut out = vec![0; segments.frame_len(index)];
+                segments.write(index, &mut out);
+                assert!(checksum::complete(&mut out, partial));
+                out
+            })
+            .collect()
+    }
+
+    /// Sum over pseudo-header, header and payload of a correct packet is all ones.
+    fn verify(frame: &[u8]) {
+        let found = headers::locate(frame).unwrap();
+        assert_eq!(found.end, frame.len());
+        let ip = &frame[found.l3..];
+        let l4 = &frame[found.l4..];
+        let pseudo = pseudo_header(ip, found.ipv6, found.tcp, l4.len());
+        assert_eq!(checksum::fold(checksum::sum(l4, u64::from(pseudo))), 0xffff);
+        if !found.ipv6 {
+            assert_eq!(checksum::fold(checksum::sum(&ip[..20], 0)), 0xffff);
+        }
+    }
+
+    #[test]
+    fn cuts_tcp_and_keeps_every_byte() {
+        for (ipv6, kind) in [(false, GsoKind::Tcp4), (true, GsoKind::Tcp6)] {
+            for tags in [&[][..], &[0x8100], &[0x88a8, 0x8100]] {
+                let big = frame(tags, ipv6, TCP, 3001);
+                let found = headers::locate(&big).unwrap();
+                let parts = cut(&big, gso(kind, 1000));
+                assert_eq!(parts.len(), 4);
+                let mut payload = Vec::new();
+                for (index, part) in parts.iter().enumerate() {
+                    verify(part);
+                    let tcp = &part[found.l4..];
+                    let sequence = u32::from_be_bytes(tcp[4..8].try_into().unwrap());
+                    assert_eq!(sequence, 0xffff_fff0u32.wrapping_add(index as u32 * 1000));
+                    assert_eq!(tcp[13], [0x90, 0x10, 0x10, 0x19][index]);
+                    assert_eq!(part[..found.l3], big[..found.l3]);
+                    payload.extend_from_slice(&part[found.payload..]);
+                    if !ipv6 {
+                        let id = headers::be16(part, found.l3 + 4).unwrap();
+                        assert_eq!(id, 0xfffeu16.wrapping_add(index as u16));
+                    }
+                }
+                assert_eq!(payload, big[found.payload..]);
+            }
+        }
+    }
+
+    #[test]
+    fn keeps_cwr_where_it_is_not_of_rfc_3168() {
+        let big = frame(&[], false, TCP, 3000);
+        let parts = cut(
+            &big,
+            Gso {
+                ecn: false,
+                ..gso(GsoKind::Tcp4, 1000)
+            },
+        );
+        assert!(parts.iter().all(|part| part[14 + 20 + 13] & CWR != 0));
+    }
+
+    #[test]
+    fn cuts_udp_into_datagrams() {
+        for ipv6 in [false, true] {
+            let big = frame(&[0x8100], ipv6, UDP, 2500);
+            let parts = cut(&big, gso(GsoKind::Udp, 1200));
+            let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+            let header_len = big.len() - 2500;
+            assert_eq!(
+                lengths,
+                [header_len + 1200, header_len + 1200, header_len + 100]
+            );
+            parts.iter().for_each(|part| verify(part));
+        }
+    }
+
+    #[test]
+    fn leaves_padding_out_and_a_short_frame_whole() {
+        let mut padded = frame(&[], false, TCP, 1001);
+        padded.extend([0xee; 7]);
+        let parts = cut(&padded, gso(GsoKind::Tcp4, 1000));
+        assert_eq!(parts[1].len(), 14 + 20 + 32 + 1);
+        let whole = frame(&[], true, TCP, 0);
+        let parts = cut(&whole, gso(GsoKind::Tcp6, 1000));
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0][..54 + 16], whole[..54 + 16]);
+    }
+
+    #[test]
+    fn refuses_what_is_not_what_it_is_called_and_what_would_be_too_many() {
+        let big = frame(&[], false, TCP, 3000);
+        assert!(Segments::new(&big, gso(GsoKind::Tcp6, 1000)).is_none());
+        assert!(Segments::new(&big, gso(GsoKind::Udp, 1000)).is_none());
+        assert!(Segments::new(&big, gso(GsoKind::Tcp4, 0)).is_none());
+        assert!(Segments::new(&big, gso(GsoKind::Tcp4, 5)).is_none());
+        assert!(Segments::new(&big[..60], gso(GsoKind::Tcp4, 1000)).is_none());
+    }
+
+    #[test]
+    fn wire_length_is_that_of_the_longest_segment() {
+        let big = frame(&[0x8100], false, TCP, 3000);
+        let whole = Offload {
+            gso: None,
+            ..Offload::NONE
+        };
+        let cut = Offload {
+            gso: Some(gso(GsoKind::Tcp4, 1000)),
+            ..Offload::NONE
+        };
+        let short = Offload {
+            gso: Some(gso(GsoKind::Tcp4, 9000)),
+            ..Offload::NONE
+        };
+        assert_eq!(whole.wire_len(&big), big.len());
+        assert_eq!(cut.wire_len(&big), 18 + 52 + 1000);
+        assert_eq!(short.wire_len(&big), big.len());
+    }
+}
