@@ -50,30 +50,8 @@ pub enum GsoKind {
     Tcp4,
     /// TCP over IPv6.
     Tcp6,
-    /// UDP datagrams of equal size, not fragments of one.
-    Udp,
-}
-
-impl Offload {
-    /// Nothing left to do, nothing known.
-    pub const NONE: Offload = Offload {
-        checksum: None,
-        gso: None,
-        valid: false,
-    };
-
-    /// Whether work is left.
-    pub fn is_pending(&self) -> bool {
-        self.checksum.is_some() || self.gso.is_some()
-    }
-
-    /// Length of the longest frame that `frame` becomes on a wire.
-    pub fn wire_len(&self, frame: &[u8]) -> usize {
-        match self.gso {
-            None => frame.len(),
-            Some(gso) => headers::locate(frame)
-                .map_or(frame.len(), |found| found.payload + usize::from(gso.size))
-                .min(frame.len()),
-        }
-    }
+    /// Datagrams of UDP over IPv4, of equal size.
+    Udp4,
+    /// Datagrams of UDP over IPv6, of equal size.
+    Udp6,
 }

@@ -1,7 +1,7 @@
 //! The internet checksum (RFC 1071), and finishing one that was left partial.
 //!
-//! Sums are taken in the machine's byte order over eight bytes at a time; RFC 1071 §2 (B) says
-//! why that is right as long as the result is stored in the same order.
+//! Sums are taken in the machine's byte order over eight bytes at a time; RFC 1071 §2 (B) says why
+//! that is right as long as the result is stored in the same order.
 
 use super::PartialChecksum;
 
@@ -35,8 +35,19 @@ pub fn fold(mut total: u64) -> u16 {
 pub fn complete(frame: &mut [u8], partial: PartialChecksum) -> bool {
     let start = usize::from(partial.start);
     let field = start + usize::from(partial.offset);
-    if field + 2 > frame.len() {
+    let size = if partial.offset == SCTP_CHECKSUM {
+        4
+    } else {
+        2
+    };
+    if field + size > frame.len() {
         return false;
+    }
+    if partial.offset == SCTP_CHECKSUM {
+        frame[field..field + 4].fill(0);
+        let finished = crc32c(&frame[start..]);
+        frame[field..field + 4].copy_from_slice(&finished.to_le_bytes());
+        return true;
     }
     // A sum of 0 in UDP says that there is none (RFC 768); both are the same number.
     let finished = match !fold(sum(&frame[start..], 0)) {
@@ -46,6 +57,37 @@ pub fn complete(frame: &mut [u8], partial: PartialChecksum) -> bool {
     frame[field..field + 2].copy_from_slice(&finished.to_ne_bytes());
     true
 }
+
+/// The CRC of RFC 9260 appendix A.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        CRC32C[usize::from(crc as u8 ^ byte)] ^ (crc >> 8)
+    })
+}
+
+/// The remainder of each byte by Castagnoli's polynomial, bits reflected.
+const CRC32C: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 {
+                crc >> 1 ^ 0x82f6_3b78
+            } else {
+                crc >> 1
+            };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
+
+/// Offset of the CRC in the SCTP header.
+pub(crate) const SCTP_CHECKSUM: u16 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -112,5 +154,30 @@ mod tests {
             }
         ));
         assert_eq!(frame, [0xff, 0xff, 0xff, 0xff]);
+    }
+
+    /// RFC 3720 §B.4 has the values; 4 bytes of the frame are the field itself.
+    #[test]
+    fn finishes_sctp_by_crc() {
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        let mut frame = [0xaa; 40];
+        assert!(complete(
+            &mut frame,
+            PartialChecksum {
+                start: 0,
+                offset: 8
+            }
+        ));
+        let mut blank = frame;
+        blank[8..12].fill(0);
+        assert_eq!(frame[8..12], crc32c(&blank).to_le_bytes());
+        assert!(!complete(
+            &mut frame,
+            PartialChecksum {
+                start: 30,
+                offset: 8
+            }
+        ));
     }
 }

@@ -25,7 +25,8 @@ impl<'a> Segments<'a> {
         let kind = match (headers.tcp, headers.ipv6) {
             (true, false) => GsoKind::Tcp4,
             (true, true) => GsoKind::Tcp6,
-            (false, _) => GsoKind::Udp,
+            (false, false) => GsoKind::Udp4,
+            (false, true) => GsoKind::Udp6,
         };
         let size = usize::from(gso.size);
         let payload = headers.end - headers.payload;
@@ -63,7 +64,7 @@ impl<'a> Segments<'a> {
         } as u16;
         Offload {
             checksum: Some(PartialChecksum { start, offset }),
-            ..Offload::NONE
+            ..Offload::default()
         }
     }
 
@@ -123,6 +124,12 @@ impl<'a> Segments<'a> {
             tcp[13] &= !CWR;
         }
     }
+}
+
+/// Length of the longest frame that `frame` becomes on a wire.
+pub(crate) fn wire_len(frame: &[u8], gso: Option<Gso>) -> usize {
+    let cut = gso.and_then(|gso| Some(headers::locate(frame)?.payload + usize::from(gso.size)));
+    cut.map_or(frame.len(), |cut| cut.min(frame.len()))
 }
 
 /// The folded sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), in the machine's order.
@@ -232,9 +239,9 @@ mod tests {
 
     #[test]
     fn cuts_udp_into_datagrams() {
-        for ipv6 in [false, true] {
+        for (ipv6, kind) in [(false, GsoKind::Udp4), (true, GsoKind::Udp6)] {
             let big = frame(&[0x8100], ipv6, UDP, 2500);
-            let parts = cut(&big, gso(GsoKind::Udp, 1200));
+            let parts = cut(&big, gso(kind, 1200));
             let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
             let header_len = big.len() - 2500;
             assert_eq!(
@@ -261,7 +268,7 @@ mod tests {
     fn refuses_what_is_not_what_it_is_called_and_what_would_be_too_many() {
         let big = frame(&[], false, TCP, 3000);
         assert!(Segments::new(&big, gso(GsoKind::Tcp6, 1000)).is_none());
-        assert!(Segments::new(&big, gso(GsoKind::Udp, 1000)).is_none());
+        assert!(Segments::new(&big, gso(GsoKind::Udp4, 1000)).is_none());
         assert!(Segments::new(&big, gso(GsoKind::Tcp4, 0)).is_none());
         assert!(Segments::new(&big, gso(GsoKind::Tcp4, 5)).is_none());
         assert!(Segments::new(&big[..60], gso(GsoKind::Tcp4, 1000)).is_none());
@@ -270,20 +277,11 @@ mod tests {
     #[test]
     fn wire_length_is_that_of_the_longest_segment() {
         let big = frame(&[0x8100], false, TCP, 3000);
-        let whole = Offload {
-            gso: None,
-            ..Offload::NONE
-        };
-        let cut = Offload {
-            gso: Some(gso(GsoKind::Tcp4, 1000)),
-            ..Offload::NONE
-        };
-        let short = Offload {
-            gso: Some(gso(GsoKind::Tcp4, 9000)),
-            ..Offload::NONE
-        };
-        assert_eq!(whole.wire_len(&big), big.len());
-        assert_eq!(cut.wire_len(&big), 18 + 52 + 1000);
-        assert_eq!(short.wire_len(&big), big.len());
+        assert_eq!(wire_len(&big, None), big.len());
+        assert_eq!(
+            wire_len(&big, Some(gso(GsoKind::Tcp4, 1000))),
+            18 + 52 + 1000
+        );
+        assert_eq!(wire_len(&big, Some(gso(GsoKind::Tcp4, 9000))), big.len());
     }
 }

@@ -8,27 +8,31 @@ use super::{Gso, GsoKind, Offload, PartialChecksum, headers};
 pub(crate) const HEADER_LEN: usize = 10;
 
 /// The work that a frame's header asks for; none if the header does not fit the frame.
-pub(crate) fn decode(header: &[u8; HEADER_LEN], frame_len: usize) -> Option<Offload> {
+pub(crate) fn decode(header: &[u8; HEADER_LEN], frame: &[u8]) -> Option<Offload> {
     let word = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
     let mut offload = Offload {
         valid: header[0] & DATA_VALID != 0,
-        ..Offload::NONE
+        ..Offload::default()
     };
     if header[0] & NEEDS_CSUM != 0 {
         let partial = PartialChecksum {
             start: word(6),
             offset: word(8),
         };
-        if usize::from(partial.start) + usize::from(partial.offset) + 2 > frame_len {
+        if usize::from(partial.start) + usize::from(partial.offset) + 2 > frame.len() {
             return None;
         }
         offload.checksum = Some(partial);
     }
-    let kind = match header[1] & !GSO_ECN {
-        GSO_NONE => return Some(offload),
-        GSO_TCPV4 => GsoKind::Tcp4,
-        GSO_TCPV6 => GsoKind::Tcp6,
-        GSO_UDP_L4 => GsoKind::Udp,
+    if header[1] == GSO_NONE {
+        return Some(offload);
+    }
+    let found = headers::locate(frame)?;
+    let kind = match (header[1] & !GSO_ECN, found.tcp, found.ipv6) {
+        (GSO_TCPV4, true, false) => GsoKind::Tcp4,
+        (GSO_TCPV6, true, true) => GsoKind::Tcp6,
+        (GSO_UDP_L4, false, false) => GsoKind::Udp4,
+        (GSO_UDP_L4, false, true) => GsoKind::Udp6,
         _ => return None,
     };
     offload.gso = Some(Gso {
@@ -65,7 +69,7 @@ pub(crate) fn encode(offload: &Offload, frame: &[u8]) -> [u8; HEADER_LEN] {
             let kind = match gso.kind {
                 GsoKind::Tcp4 => GSO_TCPV4,
                 GsoKind::Tcp6 => GSO_TCPV6,
-                GsoKind::Udp => GSO_UDP_L4,
+                GsoKind::Udp4 | GsoKind::Udp6 => GSO_UDP_L4,
             };
             kind | if gso.ecn { GSO_ECN } else { 0 }
         }
@@ -86,12 +90,9 @@ mod tests {
     use super::super::headers::tests::frame;
     use super::*;
 
-    fn tcp(kind: GsoKind, ecn: bool) -> Offload {
+    fn tcp(kind: GsoKind, start: u16, ecn: bool) -> Offload {
         Offload {
-            checksum: Some(PartialChecksum {
-                start: 34,
-                offset: 16,
-            }),
+            checksum: Some(PartialChecksum { start, offset: 16 }),
             gso: Some(Gso {
                 kind,
                 size: 1448,
@@ -103,50 +104,84 @@ mod tests {
 
     #[test]
     fn decodes_what_the_specification_lays_out() {
-        let header = [1, 0x81, 66, 0, 0xa8, 5, 34, 0, 16, 0];
-        if cfg!(target_endian = "little") {
-            assert_eq!(decode(&header, 3000), Some(tcp(GsoKind::Tcp4, true)));
-        }
+        let packet = frame(&[], false, 6, 3000);
+        let le = [1, 0x81, 66, 0, 0xa8, 5, 34, 0, 16, 0];
+        let be = [1, 0x81, 0, 66, 5, 0xa8, 0, 34, 0, 16];
+        let header = if cfg!(target_endian = "little") {
+            le
+        } else {
+            be
+        };
+        assert_eq!(decode(&header, &packet), Some(tcp(GsoKind::Tcp4, 34, true)));
         let valid = Offload {
             valid: true,
-            ..Offload::NONE
+            ..Offload::default()
         };
-        assert_eq!(decode(&[2, 0, 9, 9, 0, 0, 9, 9, 9, 9], 60), Some(valid));
-        assert_eq!(decode(&[0; HEADER_LEN], 0), Some(Offload::NONE));
+        assert_eq!(
+            decode(&[2, 0, 9, 9, 0, 0, 9, 9, 9, 9], &packet),
+            Some(valid)
+        );
+        assert_eq!(decode(&[0; HEADER_LEN], &[]), Some(Offload::default()));
     }
 
     #[test]
-    fn refuses_offsets_outside_the_frame_and_unknown_segmentation() {
-        let header = encode(&tcp(GsoKind::Tcp4, false), &frame(&[], false, 6, 3000));
-        assert!(decode(&header, 52).is_some());
-        assert!(decode(&header, 51).is_none());
-        assert!(decode(&[1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], 65_535).is_none());
-        assert!(decode(&[0, 3, 0, 0, 5, 5, 0, 0, 0, 0], 3000).is_none());
-        assert!(decode(&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 3000).is_none());
+    fn refuses_offsets_outside_the_frame() {
+        let packet = frame(&[], false, 6, 3000);
+        let offload = Offload {
+            gso: None,
+            ..tcp(GsoKind::Tcp4, 34, false)
+        };
+        let header = encode(&offload, &packet);
+        assert!(decode(&header, &packet[..52]).is_some());
+        assert!(decode(&header, &packet[..51]).is_none());
+        assert!(decode(&[1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], &packet).is_none());
+    }
+
+    #[test]
+    fn refuses_segmentation_that_is_unknown_or_not_the_frame_s() {
+        let packet = frame(&[], false, 6, 3000);
+        for (kind, size) in [(3, 5), (1, 0), (4, 5), (5, 5), (2, 5)] {
+            assert!(
+                decode(&[0, kind, 0, 0, size, size, 0, 0, 0, 0], &packet).is_none(),
+                "{kind}"
+            );
+        }
+        assert!(decode(&[0, 1, 0, 0, 5, 5, 0, 0, 0, 0], &packet).is_some());
+        assert!(decode(&[0, 1, 0, 0, 5, 5, 0, 0, 0, 0], &packet[..40]).is_none());
     }
 
     #[test]
     fn decodes_what_it_encoded() {
-        let packet = frame(&[], false, 6, 3000);
-        for offload in [
-            Offload::NONE,
-            tcp(GsoKind::Tcp4, true),
-            tcp(GsoKind::Tcp6, false),
-            tcp(GsoKind::Udp, false),
-            Offload {
-                gso: None,
-                ..tcp(GsoKind::Tcp4, false)
-            },
+        let tcp4 = frame(&[], false, 6, 3000);
+        let tcp6 = frame(&[0x8100], true, 6, 3000);
+        let udp4 = frame(&[], false, 17, 3000);
+        for (packet, offload) in [
+            (&tcp4, Offload::default()),
+            (&tcp4, tcp(GsoKind::Tcp4, 34, true)),
+            (
+                &tcp4,
+                Offload {
+                    gso: None,
+                    ..tcp(GsoKind::Tcp4, 34, false)
+                },
+            ),
+            (&tcp6, tcp(GsoKind::Tcp6, 58, false)),
+            (
+                &udp4,
+                Offload {
+                    checksum: None,
+                    ..tcp(GsoKind::Udp4, 0, false)
+                },
+            ),
         ] {
-            let header = encode(&offload, &packet);
-            assert_eq!(decode(&header, packet.len()), Some(offload));
+            assert_eq!(decode(&encode(&offload, packet), packet), Some(offload));
         }
     }
 
     #[test]
     fn encodes_the_length_of_all_headers() {
         let packet = frame(&[0x8100], true, 6, 3000);
-        let header = encode(&tcp(GsoKind::Tcp6, false), &packet);
+        let header = encode(&tcp(GsoKind::Tcp6, 58, false), &packet);
         assert_eq!(u16::from_ne_bytes([header[2], header[3]]), 18 + 40 + 32);
     }
 }
