@@ -1,0 +1,27 @@
+/*
+ * What Rust cannot call: macros, thread-local variables, and static inline functions that are not
+ * run for every packet.
+ */
+#ifndef PMD_SHIM_H
+#define PMD_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct rte_mbuf;
+struct rte_mempool;
+
+/* Takes one piece of DPDK's log; `level` is RTE_LOG_*. */
+typedef void (*shim_log_t)(uint32_t level, const char *text, size_t length);
+
+int shim_errno(void);
+unsigned int shim_lcore_id(void);
+/* Sends DPDK's log to `sink`, from before rte_eal_init() on. */
+int shim_log_open(shim_log_t sink);
+
+int shim_mempool_get(struct rte_mempool *pool, struct rte_mbuf **buffers, unsigned int count);
+void shim_mempool_put(struct rte_mempool *pool, struct rte_mbuf **buffers, unsigned int count);
+void shim_mbuf_free(struct rte_mbuf *buffer);
+uint16_t shim_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, uint16_t count);
+
+#endif

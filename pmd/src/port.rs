@@ -1,0 +1,281 @@
+//! Ports: where packets come in and leave, behind one type for every kind.
+//!
+//! Types and options are named as in Open vSwitch's `Interface.type` and `Interface.options`.
+//! [`open`] makes a [`Port`]: its queues go to workers, its control stays with the control thread.
+//! Each kind has a file of its own with an `open` and types `Rx`, `Tx` and `Control`; the enums
+//! here are closed over them. A kind's device lives until its control and all its queues are
+//! dropped.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::RawFd;
+use std::str::FromStr;
+
+use crate::{Batch, Pools};
+
+mod counters;
+mod error;
+mod null;
+mod options;
+
+pub(crate) use counters::LiveCounters;
+pub use counters::{Drops, LostReason, PortCounters, QueueCounters};
+pub use error::PortError;
+pub(crate) use options::Options;
+
+/// What to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// Name of the port; the netdev's, for kernel ports.
+    pub name: String,
+    /// Its type.
+    pub kind: PortKind,
+    /// Its options, by their names in Open vSwitch.
+    pub options: BTreeMap<String, String>,
+    /// Longest packet in bytes, Ethernet header and tags not counted.
+    pub mtu: u16,
+    /// Transmit queues wanted: the number of workers.
+    pub tx_queues: usize,
+}
+
+/// Type of a port. `patch` is not one: nothing goes in or out there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PortKind {
+    /// A DPDK device: a NIC by its PCI address, or a virtual device.
+    Dpdk,
+    /// A guest whose hypervisor serves the vhost-user socket.
+    DpdkVhostUserClient,
+    /// A guest whose vhost-user socket is served here.
+    DpdkVhostUser,
+    /// A TAP for the host's own IP stack.
+    Internal,
+    /// A netdev that exists.
+    System,
+    /// Receives nothing and drops what is sent.
+    Null,
+}
+
+impl PortKind {
+    /// Every type with its name.
+    pub const ALL: &[(&str, PortKind)] = &[
+        ("dpdk", PortKind::Dpdk),
+        ("dpdkvhostuserclient", PortKind::DpdkVhostUserClient),
+        ("dpdkvhostuser", PortKind::DpdkVhostUser),
+        ("internal", PortKind::Internal),
+        ("system", PortKind::System),
+        ("null", PortKind::Null),
+    ];
+}
+
+impl FromStr for PortKind {
+    type Err = PortError;
+
+    fn from_str(name: &str) -> Result<PortKind, PortError> {
+        let found = PortKind::ALL.iter().find(|(known, _)| *known == name);
+        found
+            .map(|(_, kind)| *kind)
+            .ok_or_else(|| PortError::UnknownType { name: name.into() })
+    }
+}
+
+impl fmt::Display for PortKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = PortKind::ALL.iter().find(|(_, kind)| kind == self);
+        formatter.pad(found.map_or("", |(name, _)| name))
+    }
+}
+
+/// An open port.
+#[derive(Debug)]
+pub struct Port {
+    /// Queues to receive from.
+    pub rx: Vec<RxQueue>,
+    /// Queues to send to; fewer than were asked for where the device has no more.
+    pub tx: Vec<TxQueue>,
+    /// Everything but packets.
+    pub control: PortControl,
+}
+
+/// Opens a port.
+pub fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
+    match config.kind {
+        PortKind::Null => null::open(config),
+        kind => Err(PortError::Device {
+            port: config.name.clone(),
+            device: kind.to_string(),
+            reason: "not built in".into(),
+        }),
+    }
+}
+
+/// A queue of received packets. It moves to the worker that polls it.
+#[derive(Debug)]
+pub struct RxQueue {
+    kind: RxKind,
+    unshared: PhantomData<Cell<()>>,
+}
+
+#[derive(Debug)]
+pub(crate) enum RxKind {
+    Null,
+}
+
+impl RxQueue {
+    pub(crate) fn new(kind: RxKind) -> RxQueue {
+        RxQueue {
+            kind,
+            unshared: PhantomData,
+        }
+    }
+
+    /// Adds what has arrived to the batch, as far as there is room. Never waits.
+    #[inline]
+    pub fn receive(&mut self, batch: &mut Batch) {
+        match &mut self.kind {
+            RxKind::Null => {}
+        }
+    }
+
+    /// A descriptor that becomes readable when packets arrive, for a worker that sleeps; `None`
+    /// where only polling tells.
+    pub fn poll_fd(&self) -> Option<RawFd> {
+        match &self.kind {
+            RxKind::Null => None,
+        }
+    }
+}
+
+/// A queue of packets to send. It moves to the worker that fills it.
+#[derive(Debug)]
+pub struct TxQueue {
+    kind: TxKind,
+    unshared: PhantomData<Cell<()>>,
+}
+
+#[derive(Debug)]
+pub(crate) enum TxKind {
+    Null(null::Tx),
+}
+
+impl TxQueue {
+    pub(crate) fn new(kind: TxKind) -> TxQueue {
+        TxQueue {
+            kind,
+            unshared: PhantomData,
+        }
+    }
+
+    /// Sends all packets of the batch, which is empty afterwards: what the device does not take,
+    /// after the retries configured, is dropped and counted.
+    #[inline]
+    pub fn send(&mut self, batch: &mut Batch) {
+        match &mut self.kind {
+            TxKind::Null(tx) => tx.send(batch),
+        }
+    }
+}
+
+/// Everything about a port but its packets. Dropped after its queues, it closes the port and
+/// removes what opening it had made.
+#[derive(Debug)]
+pub struct PortControl {
+    kind: ControlKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum ControlKind {
+    Null(null::Control),
+}
+
+impl PortControl {
+    pub(crate) fn new(kind: ControlKind) -> PortControl {
+        PortControl { kind }
+    }
+
+    /// The link as it is now. Cheap enough to be asked many times a second.
+    pub fn link(&self) -> Link {
+        match &self.kind {
+            ControlKind::Null(control) => control.link(),
+        }
+    }
+
+    /// Takes the port up or down administratively; it opens up.
+    pub fn set_admin_up(&mut self, up: bool) {
+        match &mut self.kind {
+            ControlKind::Null(control) => control.set_admin_up(up),
+        }
+    }
+
+    /// Ethernet address of the port, zero where it has none.
+    pub fn mac(&self) -> [u8; 6] {
+        match &self.kind {
+            ControlKind::Null(_) => [0; 6],
+        }
+    }
+
+    /// Longest packet in bytes, Ethernet header and tags not counted.
+    pub fn mtu(&self) -> u16 {
+        match &self.kind {
+            ControlKind::Null(control) => control.mtu(),
+        }
+    }
+
+    /// NUMA node of the device.
+    pub fn numa(&self) -> usize {
+        match &self.kind {
+            ControlKind::Null(_) => 0,
+        }
+    }
+
+    /// What went through and what was lost, since the port was opened.
+    pub fn counters(&self) -> PortCounters {
+        match &self.kind {
+            ControlKind::Null(control) => control.counters(),
+        }
+    }
+
+    /// What else there is to know, by names as in Open vSwitch's `Interface.status`.
+    pub fn status(&self) -> BTreeMap<String, String> {
+        match &self.kind {
+            ControlKind::Null(_) => BTreeMap::new(),
+        }
+    }
+}
+
+/// State of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether packets can pass.
+    pub up: bool,
+    /// Speed, 0 where unknown.
+    pub speed_mbps: u32,
+    /// Whether both directions at once.
+    pub full_duplex: bool,
+}
+
+/// Ethernet header and two VLAN tags: what a frame may be longer than the MTU.
+pub(crate) const FRAME_OVERHEAD: usize = 14 + 2 * 4;
+/// Longest MTU of any port.
+pub const MTU_MAX: u16 = 9_000;
+/// Shortest MTU of any port: what IPv4 demands (RFC 791 §3.2).
+pub const MTU_MIN: u16 = 68;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_the_names_of_open_vswitch() {
+        for (name, kind) in PortKind::ALL {
+            assert_eq!(name.parse::<PortKind>().unwrap(), *kind);
+            assert_eq!(kind.to_string(), *name);
+        }
+        let error = "dpdkr".parse::<PortKind>().unwrap_err().to_string();
+        assert!(
+            error.contains("dpdkr") && error.contains("dpdkvhostuserclient"),
+            "{error}"
+        );
+    }
+}
