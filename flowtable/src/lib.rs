@@ -3,6 +3,7 @@
 //! No I/O, no clock and no threads of its own; `now` is a parameter where time matters.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod classifier;
 mod field;
 mod hash;
@@ -11,6 +12,7 @@ mod matching;
 mod parse;
 mod protocol;
 
+pub use cache::{Counts, ENTRIES_MAX, EntryMask, FlowCache, Lookup, PROTECTED_MS, Slot};
 pub use classifier::{Classifier, Entry};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};

@@ -1,0 +1,315 @@
+//! The flow cache against a map that forgets nothing: what it finds is what was put there last,
+//! in the epoch of the question, and every packet counted is told once.
+
+use std::collections::HashMap;
+
+use flowtable::{
+    Counts, EntryMask, Field, FlowCache, FlowKey, FlowMask, Lookup, PROTECTED_MS, Slot,
+};
+use proptest::prelude::*;
+
+/// Programs are numbered, each given once.
+type Program = u32;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Looks up some flows in one batch, inserts what was missing and counts a packet of each.
+    Batch(Vec<Packet>),
+    Epoch,
+    Sleep(u16),
+    Flush(usize),
+    Maintain(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    mask: usize,
+    flow: u8,
+    /// Differs in bits that no mask has.
+    noise: u8,
+}
+
+/// Masks of one, three and eleven words.
+fn masks() -> Vec<EntryMask> {
+    let sets: [&[Field]; 3] = [
+        &[Field::InPort],
+        &[Field::InPort, Field::EthDst, Field::Ipv4Src],
+        &[
+            Field::InPort,
+            Field::Metadata,
+            Field::EthDst,
+            Field::EthSrc,
+            Field::VlanVid,
+            Field::EthType,
+            Field::Ipv6Src,
+            Field::Ipv6Dst,
+            Field::TcpDst,
+            Field::ArpSha,
+        ],
+    ];
+    let union = |fields: &[Field]| {
+        let mut mask = FlowMask::default();
+        fields.iter().for_each(|field| mask.unite(&field.mask()));
+        EntryMask::new(&mask)
+    };
+    sets.map(union).into()
+}
+
+fn key(packet: Packet) -> FlowKey {
+    let mut key = FlowKey::default();
+    Field::InPort.write(&mut key, packet.flow.into(), u128::MAX);
+    Field::TunnelId.write(&mut key, packet.noise.into(), u128::MAX);
+    key
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let packet = (0usize..3, 0u8..40, any::<u8>());
+    let packet = packet.prop_map(|(mask, flow, noise)| Packet { mask, flow, noise });
+    prop_oneof![
+        6 => prop::collection::vec(packet, 0..40).prop_map(Step::Batch),
+        1 => Just(Step::Epoch),
+        1 => (0u16..3000).prop_map(Step::Sleep),
+        1 => (0usize..20).prop_map(Step::Flush),
+        1 => (0usize..5).prop_map(Step::Maintain),
+    ]
+}
+
+/// The cache under test with what it should know.
+struct Model {
+    cache: FlowCache<Program>,
+    masks: Vec<EntryMask>,
+    /// What was inserted last for a mask and flow, and in which epoch.
+    latest: HashMap<(usize, u8), (Program, u64)>,
+    counted: HashMap<Program, u64>,
+    told: HashMap<Program, u64>,
+    programs: Program,
+    epoch: u64,
+    now_ms: u64,
+}
+
+fn tell(told: &mut HashMap<Program, u64>, program: Program, counts: Counts) {
+    assert_eq!(counts.bytes, counts.packets * 100);
+    *told.entry(program).or_default() += counts.packets;
+}
+
+impl Model {
+    fn new(entries: usize) -> Model {
+        Model {
+            cache: FlowCache::new(entries, 42),
+            masks: masks(),
+            latest: HashMap::new(),
+            counted: HashMap::new(),
+            told: HashMap::new(),
+            programs: 0,
+            epoch: 1,
+            now_ms: 1,
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Batch(packets) => self.batch(&packets),
+            Step::Epoch => self.epoch += 1,
+            Step::Sleep(ms) => self.now_ms += u64::from(ms),
+            Step::Flush(limit) => {
+                let told = &mut self.told;
+                self.cache
+                    .flush(limit, |program, counts| tell(told, *program, counts));
+            }
+            Step::Maintain(buckets) => {
+                let told = &mut self.told;
+                let evicted = |program, counts| tell(told, program, counts);
+                self.cache.maintain(buckets, 1500, evicted);
+            }
+        }
+        assert!(self.cache.len() <= self.cache.capacity());
+    }
+
+    fn batch(&mut self, packets: &[Packet]) {
+        self.cache.begin_batch(self.now_ms);
+        let mut hits: Vec<(Slot, Program)> = Vec::new();
+        for mask in 0..self.masks.len() {
+            let ours = packets.iter().filter(|packet| packet.mask == mask);
+            let ours: Vec<Packet> = ours.copied().collect();
+            let keys: Vec<FlowKey> = ours.iter().map(|packet| key(*packet)).collect();
+            let mut found = vec![Lookup::Miss; keys.len()];
+            let entry_mask = &self.masks[mask];
+            self.cache
+                .find_batch(entry_mask, &keys, self.epoch, &mut found);
+            self.check_stale(&ours, &found);
+            for (packet, found) in ours.iter().zip(found) {
+                hits.extend(self.packet(*packet, found));
+            }
+        }
+        for (slot, program) in hits {
+            let kept = self.cache.program(slot);
+            assert_eq!(kept, Some(&program), "a slot lasts for the batch");
+            self.cache.count(slot, 1, 100);
+            *self.counted.entry(program).or_default() += 1;
+        }
+    }
+
+    fn check_stale(&self, packets: &[Packet], found: &[Lookup]) {
+        let stale = packets.iter().zip(found);
+        for (packet, _) in stale.filter(|(_, found)| **found == Lookup::Stale) {
+            let (_, epoch) = self.latest[&(packet.mask, packet.flow)];
+            assert!(epoch < self.epoch);
+        }
+    }
+
+    /// Checks what a lookup came to; inserts where that was nothing of use.
+    fn packet(&mut self, packet: Packet, found: Lookup) -> Option<(Slot, Program)> {
+        let flow = (packet.mask, packet.flow);
+        let latest = self.latest.get(&flow).copied();
+        if let Lookup::Hit(slot) = found {
+            let program = *self.cache.program(slot).expect("a hit has a program");
+            assert_eq!(Some((program, self.epoch)), latest);
+            return Some((slot, program));
+        }
+        let mask = &self.masks[packet.mask];
+        // An earlier packet of the batch may have brought it.
+        if let Lookup::Hit(slot) = self.cache.find(mask, &key(packet), self.epoch) {
+            return Some((slot, latest.expect("it was inserted").0));
+        }
+        self.programs += 1;
+        let program = self.programs;
+        let told = &mut self.told;
+        let evicted = |program, counts| tell(told, program, counts);
+        let slot = self
+            .cache
+            .insert(mask, &key(packet), program, self.epoch, evicted)
+            .ok()?;
+        self.latest.insert(flow, (program, self.epoch));
+        Some((slot, program))
+    }
+
+    fn finish(mut self) {
+        let told = &mut self.told;
+        while self
+            .cache
+            .flush(3, |program, counts| tell(told, *program, counts))
+        {}
+        assert_eq!(self.told, self.counted);
+    }
+}
+
+proptest! {
+    #[test]
+    fn finds_what_was_put_and_tells_every_packet_once(
+        entries in 1usize..64,
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut model = Model::new(entries);
+        for step in steps {
+            model.step(step);
+        }
+        model.finish();
+    }
+}
+
+fn flow(n: u32) -> FlowKey {
+    FlowKey {
+        in_port: n,
+        ..FlowKey::default()
+    }
+}
+
+#[test]
+fn a_flood_of_single_packets_leaves_established_flows() {
+    let mask = EntryMask::new(&Field::InPort.mask());
+    let mut cache = FlowCache::new(1024, 7);
+    let insert = |cache: &mut FlowCache<u32>, n| cache.insert(&mask, &flow(n), n, 1, |_, _| ());
+    let established = 0..256;
+    for now_ms in 0..2 {
+        cache.begin_batch(now_ms);
+        for n in established.clone() {
+            if cache.find(&mask, &flow(n), 1) == Lookup::Miss {
+                insert(&mut cache, n).expect("the cache has room");
+            }
+        }
+    }
+    for n in 1_000..101_000 {
+        cache.begin_batch(2 + u64::from(n) / 1000);
+        assert_eq!(cache.find(&mask, &flow(n), 1), Lookup::Miss);
+        let _ = insert(&mut cache, n);
+    }
+    assert!(cache.len() > 1000, "the flood fills what is free");
+    for n in established {
+        let found = cache.find(&mask, &flow(n), 1);
+        assert!(matches!(found, Lookup::Hit(_)), "flow {n}: {found:?}");
+    }
+}
+
+#[test]
+fn flows_that_ended_make_room() {
+    let mask = EntryMask::new(&Field::InPort.mask());
+    let mut cache = FlowCache::new(16, 7);
+    for now_ms in 0..2 {
+        cache.begin_batch(now_ms);
+        for n in 0..1000 {
+            if cache.find(&mask, &flow(n), 1) == Lookup::Miss {
+                let _ = cache.insert(&mask, &flow(n), n, 1, |_, _| ());
+            }
+        }
+    }
+    assert_eq!(cache.len(), 16);
+    cache.begin_batch(u64::from(PROTECTED_MS) - 1);
+    assert_eq!(cache.insert(&mask, &flow(2000), 0, 1, |_, _| ()), Err(0));
+    cache.begin_batch(u64::from(PROTECTED_MS) + 1);
+    assert!(cache.insert(&mask, &flow(2000), 0, 1, |_, _| ()).is_ok());
+}
+
+#[test]
+fn equal_words_under_another_mask_are_another_flow() {
+    let (a, b) = (Field::EthDst.mask(), Field::EthSrc.mask());
+    let (a, b) = (EntryMask::new(&a), EntryMask::new(&b));
+    let mut cache = FlowCache::new(16, 7);
+    let key = FlowKey {
+        eth_dst: 5,
+        eth_src: 5,
+        ..FlowKey::default()
+    };
+    cache.begin_batch(1);
+    cache.insert(&a, &key, 'a', 1, |_, _| ()).expect("room");
+    assert_eq!(cache.find(&b, &key, 1), Lookup::Miss);
+    assert!(matches!(cache.find(&a, &key, 1), Lookup::Hit(_)));
+    assert_eq!(cache.find(&a, &key, 2), Lookup::Stale);
+}
+
+#[test]
+fn a_wide_mask_is_taken_after_maintenance() {
+    let mut all = FlowMask::default();
+    Field::ALL.iter().for_each(|field| all.unite(&field.mask()));
+    let (wide, narrow) = (EntryMask::new(&all), EntryMask::new(&Field::InPort.mask()));
+    let mut cache = FlowCache::new(16, 7);
+    cache.begin_batch(1);
+    let slot = cache
+        .insert(&narrow, &flow(1), 1, 1, |_, _| ())
+        .expect("room");
+    cache.count(slot, 3, 300);
+    assert_eq!(cache.insert(&wide, &flow(2), 2, 1, |_, _| ()), Err(2));
+    let mut evicted = Vec::new();
+    cache.maintain(0, u32::MAX, |program, counts| {
+        evicted.push((program, counts))
+    });
+    let counts = Counts {
+        packets: 3,
+        bytes: 300,
+        used_ms: 1,
+    };
+    assert_eq!(evicted, [(1, counts)]);
+    assert_eq!(cache.len(), 0);
+    cache
+        .insert(&wide, &flow(2), 2, 1, |_, _| ())
+        .expect("room");
+    assert!(matches!(cache.find(&wide, &flow(2), 1), Lookup::Hit(_)));
+    assert_eq!(cache.find(&wide, &flow(3), 1), Lookup::Miss);
+}
+
+#[test]
+fn memory_is_what_was_asked_for() {
+    let cache: FlowCache<u64> = FlowCache::new(60_000, 7);
+    assert_eq!(cache.capacity(), 65_536);
+    assert!(cache.is_empty());
+    assert!(cache.memory_bytes() < 65_536 * 160);
+}
