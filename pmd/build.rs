@@ -115,7 +115,13 @@ const TYPES: &[&str] = &[
     "rte_vhost.*",
     "rte_ether.*",
 ];
-const VARIABLES: &[&str] = &["RTE_.*", "VIRTIO_.*", "VHOST_.*", "rte_eth_fp_ops"];
+const VARIABLES: &[&str] = &[
+    "RTE_.*",
+    "VIRTIO_.*",
+    "VHOST_.*",
+    "SHIM_.*",
+    "rte_eth_fp_ops",
+];
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=native");

@@ -8,8 +8,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct rte_mbuf;
-struct rte_mempool;
+#include <rte_ethdev.h>
+
+/* Macros with casts, which bindgen does not evaluate. */
+static const uint64_t SHIM_RX_L4_CHECKSUM =
+	RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+static const uint64_t SHIM_RX_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
+static const uint64_t SHIM_TX_CHECKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM |
+	RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+static const uint64_t SHIM_TX_TCP_SEGMENT = RTE_ETH_TX_OFFLOAD_TCP_TSO;
+static const uint64_t SHIM_RSS_SPREAD =
+	RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_SCTP;
 
 /* Takes one piece of DPDK's log; `level` is RTE_LOG_*. */
 typedef void (*shim_log_t)(uint32_t level, const char *text, size_t length);

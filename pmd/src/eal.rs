@@ -19,6 +19,8 @@ use crate::{Error, ffi, offload, worker};
 
 mod log;
 
+pub(crate) use log::errors_during;
+
 /// How to start EAL.
 #[derive(Clone, Debug, Default)]
 pub struct EalConfig {

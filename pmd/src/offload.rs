@@ -84,9 +84,10 @@ impl Packet {
     #[inline]
     pub fn offload(&self) -> Offload {
         let flags = self.mbuf().ol_flags;
+        let valid = flags & VALIDITY == VALID;
         if flags & OWED == 0 {
             return Offload {
-                valid: flags & VALID != 0,
+                valid,
                 ..Offload::default()
             };
         }
@@ -122,7 +123,7 @@ impl Packet {
         Offload {
             checksum,
             gso,
-            valid: flags & VALID != 0,
+            valid,
         }
     }
 
@@ -139,7 +140,7 @@ impl Packet {
     pub fn set_offload(&mut self, offload: Offload) -> bool {
         let length = self.len();
         let mbuf = self.mbuf_mut();
-        mbuf.ol_flags &= !(OWED | IPV4 | IPV6 | ECN | VALID);
+        mbuf.ol_flags &= !(OWED | IPV4 | IPV6 | ECN | VALIDITY);
         mbuf.__bindgen_anon_3.tx_offload = 0;
         if offload.valid {
             mbuf.ol_flags |= VALID;
@@ -300,6 +301,7 @@ const L4_MASK: u64 = ffi::RTE_MBUF_F_TX_L4_MASK;
 const L4_TCP: u64 = ffi::RTE_MBUF_F_TX_TCP_CKSUM;
 const L4_UDP: u64 = ffi::RTE_MBUF_F_TX_UDP_CKSUM;
 const L4_SCTP: u64 = ffi::RTE_MBUF_F_TX_SCTP_CKSUM;
+const VALIDITY: u64 = ffi::RTE_MBUF_F_RX_L4_CKSUM_MASK as u64;
 const VALID: u64 = ffi::RTE_MBUF_F_RX_L4_CKSUM_GOOD as u64;
 /// Any of these, and the packet cannot leave as it is.
 pub(crate) const OWED: u64 = L4_MASK | TCP_SEG | UDP_SEG;

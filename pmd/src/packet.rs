@@ -136,11 +136,7 @@ impl Packet {
     /// A packet of the same bytes and offload metadata; `None` without a free buffer.
     pub fn try_copy(&self, pools: &Pools) -> Option<Packet> {
         let mut copy = Packet::from_bytes(pools, self.data())?;
-        let (from, to) = (self.mbuf(), copy.mbuf_mut());
-        to.ol_flags = from.ol_flags & !OWNERSHIP_FLAGS;
-        to.__bindgen_anon_1 = from.__bindgen_anon_1;
-        to.__bindgen_anon_2 = from.__bindgen_anon_2;
-        to.__bindgen_anon_3 = from.__bindgen_anon_3;
+        copy.take_metadata(self.mbuf());
         Some(copy)
     }
 
@@ -163,6 +159,15 @@ impl Packet {
             .wrapping_add(mbuf.data_off as usize);
         // SAFETY: a prefetch reads nothing, whatever the address.
         unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(start) }
+    }
+
+    /// Takes over hash, offload metadata and what else is known of another buffer's packet.
+    pub(crate) fn take_metadata(&mut self, from: &ffi::rte_mbuf) {
+        let to = self.mbuf_mut();
+        to.ol_flags = from.ol_flags & !OWNERSHIP_FLAGS;
+        to.__bindgen_anon_1 = from.__bindgen_anon_1;
+        to.__bindgen_anon_2 = from.__bindgen_anon_2;
+        to.__bindgen_anon_3 = from.__bindgen_anon_3;
     }
 
     /// Makes a packet of a buffer that DPDK gave away.

@@ -17,6 +17,7 @@ use crate::{Batch, Pools};
 
 mod counters;
 mod error;
+mod ethdev;
 mod null;
 mod options;
 
@@ -101,6 +102,7 @@ pub struct Port {
 /// Opens a port.
 pub fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
     match config.kind {
+        PortKind::Dpdk => ethdev::open(config, pools),
         PortKind::Null => null::open(config),
         kind => Err(PortError::Device {
             port: config.name.clone(),
@@ -119,6 +121,7 @@ pub struct RxQueue {
 
 #[derive(Debug)]
 pub(crate) enum RxKind {
+    Ethdev(ethdev::Rx),
     Null,
 }
 
@@ -134,6 +137,7 @@ impl RxQueue {
     #[inline]
     pub fn receive(&mut self, batch: &mut Batch) {
         match &mut self.kind {
+            RxKind::Ethdev(rx) => rx.receive(batch),
             RxKind::Null => {}
         }
     }
@@ -142,7 +146,7 @@ impl RxQueue {
     /// where only polling tells.
     pub fn poll_fd(&self) -> Option<RawFd> {
         match &self.kind {
-            RxKind::Null => None,
+            RxKind::Ethdev(_) | RxKind::Null => None,
         }
     }
 }
@@ -156,6 +160,7 @@ pub struct TxQueue {
 
 #[derive(Debug)]
 pub(crate) enum TxKind {
+    Ethdev(ethdev::Tx),
     Null(null::Tx),
 }
 
@@ -172,6 +177,7 @@ impl TxQueue {
     #[inline]
     pub fn send(&mut self, batch: &mut Batch) {
         match &mut self.kind {
+            TxKind::Ethdev(tx) => tx.send(batch),
             TxKind::Null(tx) => tx.send(batch),
         }
     }
@@ -186,6 +192,7 @@ pub struct PortControl {
 
 #[derive(Debug)]
 pub(crate) enum ControlKind {
+    Ethdev(ethdev::Control),
     Null(null::Control),
 }
 
@@ -197,6 +204,7 @@ impl PortControl {
     /// The link as it is now. Cheap enough to be asked many times a second.
     pub fn link(&self) -> Link {
         match &self.kind {
+            ControlKind::Ethdev(control) => control.link(),
             ControlKind::Null(control) => control.link(),
         }
     }
@@ -204,6 +212,7 @@ impl PortControl {
     /// Takes the port up or down administratively; it opens up.
     pub fn set_admin_up(&mut self, up: bool) {
         match &mut self.kind {
+            ControlKind::Ethdev(control) => control.set_admin_up(up),
             ControlKind::Null(control) => control.set_admin_up(up),
         }
     }
@@ -211,6 +220,7 @@ impl PortControl {
     /// Ethernet address of the port, zero where it has none.
     pub fn mac(&self) -> [u8; 6] {
         match &self.kind {
+            ControlKind::Ethdev(control) => control.mac(),
             ControlKind::Null(_) => [0; 6],
         }
     }
@@ -218,6 +228,7 @@ impl PortControl {
     /// Longest packet in bytes, Ethernet header and tags not counted.
     pub fn mtu(&self) -> u16 {
         match &self.kind {
+            ControlKind::Ethdev(control) => control.mtu(),
             ControlKind::Null(control) => control.mtu(),
         }
     }
@@ -225,6 +236,7 @@ impl PortControl {
     /// NUMA node of the device.
     pub fn numa(&self) -> usize {
         match &self.kind {
+            ControlKind::Ethdev(control) => control.numa(),
             ControlKind::Null(_) => 0,
         }
     }
@@ -232,6 +244,7 @@ impl PortControl {
     /// What went through and what was lost, since the port was opened.
     pub fn counters(&self) -> PortCounters {
         match &self.kind {
+            ControlKind::Ethdev(control) => control.counters(),
             ControlKind::Null(control) => control.counters(),
         }
     }
@@ -239,6 +252,7 @@ impl PortControl {
     /// What else there is to know, by names as in Open vSwitch's `Interface.status`.
     pub fn status(&self) -> BTreeMap<String, String> {
         match &self.kind {
+            ControlKind::Ethdev(control) => control.status(),
             ControlKind::Null(_) => BTreeMap::new(),
         }
     }

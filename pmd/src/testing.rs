@@ -10,7 +10,7 @@ pub(crate) fn eal() -> &'static Eal {
     EAL.get_or_init(|| {
         let args = vec!["--no-huge".to_string()];
         Eal::start(EalConfig {
-            memory_mib: 256,
+            memory_mib: 1024,
             args,
             ..EalConfig::default()
         })

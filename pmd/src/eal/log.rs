@@ -1,15 +1,25 @@
 //! DPDK's log, sent into `tracing` under the target `dpdk`.
 
+use std::cell::RefCell;
 use std::ffi::c_char;
 
 use crate::ffi;
 
 /// Takes DPDK's log from now on. Without a stream DPDK keeps writing to stderr.
 pub(super) fn open() {
-    // SAFETY: `sink` may be called from any thread at any time: it keeps no state.
+    // SAFETY: `sink` may be called from any thread at any time: what it keeps is the thread's.
     if unsafe { ffi::shim_log_open(Some(sink)) } != 0 {
         tracing::warn!("DPDK's log goes to stderr");
     }
+}
+
+/// Runs a call into DPDK; returns its result and the errors that DPDK logged on this thread
+/// during it, which say more than its error number.
+pub(crate) fn errors_during<T>(call: impl FnOnce() -> T) -> (T, String) {
+    ERRORS.replace(Some(Vec::new()));
+    let result = call();
+    let errors = ERRORS.take().unwrap_or_default();
+    (result, errors.join("; "))
 }
 
 unsafe extern "C" fn sink(level: u32, text: *const c_char, length: usize) {
@@ -20,11 +30,34 @@ unsafe extern "C" fn sink(level: u32, text: *const c_char, length: usize) {
         .filter(|line| !line.trim().is_empty())
     {
         match level {
-            ffi::RTE_LOG_EMERG..=ffi::RTE_LOG_ERR => tracing::error!(target: "dpdk", "{line}"),
+            ffi::RTE_LOG_EMERG..=ffi::RTE_LOG_ERR => error(line),
             ffi::RTE_LOG_WARNING => tracing::warn!(target: "dpdk", "{line}"),
             ffi::RTE_LOG_NOTICE => tracing::info!(target: "dpdk", "{line}"),
             ffi::RTE_LOG_INFO => tracing::debug!(target: "dpdk", "{line}"),
             _ => tracing::trace!(target: "dpdk", "{line}"),
         }
     }
+}
+
+/// An error goes to whoever collects this thread's, else to the log.
+fn error(line: &str) {
+    let collected = ERRORS.with_borrow_mut(|errors| match errors {
+        Some(errors) if errors.len() < ERRORS_MAX => {
+            errors.push(line.trim().to_string());
+            true
+        }
+        _ => false,
+    });
+    if collected {
+        tracing::debug!(target: "dpdk", "{line}");
+    } else {
+        tracing::error!(target: "dpdk", "{line}");
+    }
+}
+
+/// Enough to tell what went wrong.
+const ERRORS_MAX: usize = 3;
+
+thread_local! {
+    static ERRORS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }

@@ -65,7 +65,7 @@ pub enum PortError {
         /// Name of the port.
         port: String,
         /// How many there may be.
-        most: u32,
+        most: usize,
     },
     /// The device, socket or netdev did not do what was asked.
     #[error("port {port}: {device}: {reason}")]

@@ -1,0 +1,326 @@
+//! Bursts of a device's queues: DPDK's inline functions, re-expressed.
+//!
+//! `rte_eth_rx_burst` and `rte_eth_tx_burst` are calls through a table of the driver's functions,
+//! with callbacks that a user of DPDK's debugging tools may have hung in. What runs once for each
+//! packet (lengths, flags, segments) is one pass over first cache lines that the driver has just
+//! written or is about to read.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::device::Device;
+use crate::offload::segment::Segments;
+use crate::offload::{OWED, checksum};
+use crate::port::LostReason;
+use crate::{Batch, Packet, Pools, ffi};
+
+/// A receive queue of a device.
+#[derive(Debug)]
+pub(crate) struct Rx {
+    device: Arc<Device>,
+    queue: usize,
+    pools: Pools,
+}
+
+impl Rx {
+    pub(super) fn new(device: Arc<Device>, queue: usize, pools: Pools) -> Rx {
+        Rx {
+            device,
+            queue,
+            pools,
+        }
+    }
+
+    #[inline]
+    pub(in crate::port) fn receive(&mut self, batch: &mut Batch) {
+        if !self.device.is_up() {
+            return;
+        }
+        let (port, queue) = (self.device.port(), self.queue);
+        let counters = &self.device.rx_counters[queue];
+        let (pools, device) = (&self.pools, &self.device);
+        // SAFETY: the burst writes buffers that the driver gives away, as many as it says; those
+        // in several pieces are put in one before the batch sees them. The port is started as
+        // long as `device` lives, and this is the queue's only user.
+        unsafe {
+            batch.fill(|buffers, room| {
+                let received = rx_burst(port, queue, buffers, room);
+                if received == 0 {
+                    return 0;
+                }
+                let (mut bytes, mut segments) = (0, 0);
+                for index in 0..usize::from(received) {
+                    let buffer = *buffers.add(index);
+                    bytes += u64::from((*buffer).pkt_len);
+                    segments |= (*buffer).nb_segs;
+                }
+                if segments == 1 {
+                    counters.add(u64::from(received), bytes);
+                    received
+                } else {
+                    linearise(buffers, received, pools, device, queue)
+                }
+            })
+        }
+    }
+}
+
+/// Puts packets that came in several buffers in one. Returns how many are left, at the front:
+/// packets for which there is no buffer are lost. Counts them all.
+///
+/// # Safety
+/// The caller owns the first `received` of `buffers`.
+#[cold]
+unsafe fn linearise(
+    buffers: *mut *mut ffi::rte_mbuf,
+    received: u16,
+    pools: &Pools,
+    device: &Device,
+    queue: usize,
+) -> u16 {
+    let (mut kept, mut bytes) = (0, 0);
+    for index in 0..usize::from(received) {
+        // SAFETY: within the burst.
+        let mut buffer = unsafe { *buffers.add(index) };
+        // SAFETY: ours until given away.
+        if unsafe { (*buffer).nb_segs } != 1 {
+            // SAFETY: a chain as a driver gives it, ours.
+            let joined = unsafe { join(buffer, pools) };
+            // SAFETY: nobody else has the chain.
+            unsafe { ffi::shim_mbuf_free(buffer) };
+            let Some(packet) = joined else {
+                device.rx_counters[queue].lost(LostReason::NoBuffer, 1);
+                continue;
+            };
+            buffer = packet.into_mbuf().as_ptr();
+        }
+        // SAFETY: `kept <= index`, within the burst; the buffer is ours.
+        unsafe {
+            bytes += u64::from((*buffer).pkt_len);
+            *buffers.add(kept) = buffer;
+        }
+        kept += 1;
+    }
+    device.rx_counters[queue].add(kept as u64, bytes);
+    kept as u16
+}
+
+/// A packet with the bytes and metadata of a chain.
+///
+/// # Safety
+/// `chain` is a chain of whole buffers, which nobody else uses.
+unsafe fn join(chain: *mut ffi::rte_mbuf, pools: &Pools) -> Option<Packet> {
+    // SAFETY: the head is whole.
+    let head = unsafe { &*chain };
+    let mut packet = pools.allocate(head.pkt_len as usize)?;
+    let mut next = chain;
+    // SAFETY: each buffer of the chain holds `data_len` bytes from `data_off` on.
+    while let Some(piece) = unsafe { next.as_ref() } {
+        let length = usize::from(piece.data_len);
+        let bytes = unsafe {
+            let start = piece.buf_addr.cast::<u8>().add(usize::from(piece.data_off));
+            std::slice::from_raw_parts(start, length)
+        };
+        packet.append(length)?.copy_from_slice(bytes);
+        next = piece.next;
+    }
+    packet.take_metadata(head);
+    Some(packet)
+}
+
+/// A transmit queue of a device.
+#[derive(Debug)]
+pub(crate) struct Tx {
+    device: Arc<Device>,
+    queue: usize,
+    pools: Pools,
+    /// Packets made ready where those to be sent are not, else empty.
+    ready: Batch,
+}
+
+impl Tx {
+    pub(super) fn new(device: Arc<Device>, queue: usize, pools: Pools) -> Tx {
+        Tx {
+            device,
+            queue,
+            pools,
+            ready: Batch::new(),
+        }
+    }
+
+    #[inline]
+    pub(in crate::port) fn send(&mut self, batch: &mut Batch) {
+        let (mut flags, mut bytes, mut longest) = (0, 0, 0);
+        for packet in batch.iter() {
+            let mbuf = packet.mbuf();
+            flags |= mbuf.ol_flags;
+            bytes += mbuf.pkt_len as usize;
+            longest = longest.max(mbuf.pkt_len as usize);
+        }
+        let plain = flags & OWED == 0 && longest <= self.device.frame_max();
+        if plain && self.device.is_up() {
+            burst(&self.device, self.queue, batch, bytes);
+        } else {
+            self.send_each(batch);
+        }
+    }
+
+    /// Sends packets some of which cannot be sent as they are.
+    #[cold]
+    fn send_each(&mut self, batch: &mut Batch) {
+        let device = self.device.clone();
+        let queue = self.queue;
+        let lost = |reason| device.tx_counters[queue].lost(reason, 1);
+        if !device.is_up() {
+            device.tx_counters[self.queue].lost(LostReason::Down, batch.len() as u64);
+            return batch.clear();
+        }
+        for packet in batch.drain() {
+            if packet.offload().gso.is_none() && packet.len() > device.frame_max() {
+                lost(LostReason::TooLong);
+            } else if !packet.owes() {
+                stage(&device, self.queue, &mut self.ready, packet);
+            } else {
+                self.settle(packet);
+            }
+        }
+        flush(&device, self.queue, &mut self.ready);
+    }
+
+    /// Does what a packet owes and adds it, or its segments, to those that are ready.
+    fn settle(&mut self, mut packet: Packet) {
+        let offload = packet.offload();
+        let Some(gso) = offload.gso else {
+            complete(&mut packet);
+            return stage(&self.device, self.queue, &mut self.ready, packet);
+        };
+        let lost = |reason| self.device.tx_counters[self.queue].lost(reason, 1);
+        let Some(segments) = Segments::new(packet.data(), gso) else {
+            return lost(LostReason::Malformed);
+        };
+        for index in 0..segments.count() {
+            let length = segments.frame_len(index);
+            let Some(mut segment) = self.pools.allocate(length) else {
+                lost(LostReason::NoBuffer);
+                continue;
+            };
+            segments.write(index, segment.append(length).unwrap_or_default());
+            if segment.set_offload(segments.offload()) {
+                complete(&mut segment);
+            }
+            stage(&self.device, self.queue, &mut self.ready, segment);
+        }
+    }
+}
+
+fn complete(packet: &mut Packet) {
+    if let Some(partial) = packet.offload().checksum {
+        checksum::complete(packet.data_mut(), partial);
+        packet.offload_clear();
+    }
+}
+
+/// Adds a packet to those that are ready, sending them when they are a batch.
+fn stage(device: &Device, queue: usize, ready: &mut Batch, packet: Packet) {
+    if let Err(packet) = ready.push(packet) {
+        flush(device, queue, ready);
+        drop(ready.push(packet));
+    }
+}
+
+fn flush(device: &Device, queue: usize, ready: &mut Batch) {
+    let bytes = ready.iter().map(Packet::len).sum();
+    burst(device, queue, ready, bytes);
+}
+
+/// Sends packets of `bytes` in all as long as the device takes any; the rest is lost.
+#[inline]
+fn burst(device: &Device, queue: usize, batch: &mut Batch, bytes: usize) {
+    let counters = &device.tx_counters[queue];
+    let (all, mut bytes) = (batch.len(), bytes);
+    let mut left = all;
+    while left > 0 {
+        // SAFETY: the driver owns what it says it took. The port is started as long as `device`
+        // lives, and this is the queue's only user.
+        unsafe { batch.take(|buffers, count| tx_burst(device.port(), queue, buffers, count)) };
+        if batch.len() == left {
+            bytes -= batch.iter().map(Packet::len).sum::<usize>();
+            counters.lost(LostReason::Full, left as u64);
+            batch.clear();
+            break;
+        }
+        left = batch.len();
+    }
+    counters.add((all - left) as u64, bytes as u64);
+}
+
+/// `rte_eth_rx_burst`.
+///
+/// # Safety
+/// `port` is started, `queue` is one of its queues and used by nobody else, and `buffers` has room
+/// for `room` pointers.
+#[inline]
+unsafe fn rx_burst(port: u16, queue: usize, buffers: *mut *mut ffi::rte_mbuf, room: u16) -> u16 {
+    // SAFETY: a started port has functions, and an entry for each queue in both arrays.
+    unsafe {
+        let ops = operations(port);
+        let Some(burst) = (*ops).rx_pkt_burst else {
+            return 0;
+        };
+        let received = burst(*(*ops).rxq.data.add(queue), buffers, room);
+        let callbacks = &*(*ops)
+            .rxq
+            .clbk
+            .add(queue)
+            .cast::<AtomicPtr<std::ffi::c_void>>();
+        let callback = callbacks.load(Ordering::Relaxed);
+        match NonNull::new(callback) {
+            None => received,
+            Some(first) => ffi::rte_eth_call_rx_callbacks(
+                port,
+                queue as u16,
+                buffers,
+                received,
+                room,
+                first.as_ptr(),
+            ),
+        }
+    }
+}
+
+/// `rte_eth_tx_burst`.
+///
+/// # Safety
+/// `port` is started, `queue` is one of its queues and used by nobody else, and `buffers` holds
+/// `count` buffers, which belong to the driver as far as the result says.
+#[inline]
+unsafe fn tx_burst(port: u16, queue: usize, buffers: *mut *mut ffi::rte_mbuf, count: u16) -> u16 {
+    // SAFETY: as in `rx_burst`.
+    unsafe {
+        let ops = operations(port);
+        let Some(burst) = (*ops).tx_pkt_burst else {
+            return 0;
+        };
+        let callbacks = &*(*ops)
+            .txq
+            .clbk
+            .add(queue)
+            .cast::<AtomicPtr<std::ffi::c_void>>();
+        let callback = callbacks.load(Ordering::Relaxed);
+        let count = match NonNull::new(callback) {
+            None => count,
+            Some(first) => {
+                ffi::rte_eth_call_tx_callbacks(port, queue as u16, buffers, count, first.as_ptr())
+            }
+        };
+        burst(*(*ops).txq.data.add(queue), buffers, count)
+    }
+}
+
+#[inline]
+fn operations(port: u16) -> *const ffi::rte_eth_fp_ops {
+    (&raw const ffi::rte_eth_fp_ops)
+        .cast::<ffi::rte_eth_fp_ops>()
+        .wrapping_add(usize::from(port))
+}
