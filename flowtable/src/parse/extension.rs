@@ -20,10 +20,6 @@ pub(super) fn parse(packet: &[u8], at: usize, next: u8, key: &mut FlowKey) -> Op
 fn walk(packet: &[u8], mut at: usize, mut next: u8, key: &mut FlowKey) -> Option<usize> {
     let mut order = Order::default();
     for _ in 0..HEADERS_MAX {
-        if !is_extension(next) {
-            key.ip_proto = next;
-            return Some(at);
-        }
         if matches!(next, ip_proto::ESP | ip_proto::NO_NEXT) {
             order.note(next);
             key.ipv6_exthdr = order.flags;
@@ -51,6 +47,10 @@ fn walk(packet: &[u8], mut at: usize, mut next: u8, key: &mut FlowKey) -> Option
         }
         next = fixed[0];
         at += len;
+        if !is_extension(next) {
+            key.ip_proto = next;
+            return Some(at);
+        }
     }
     None
 }

@@ -27,10 +27,9 @@ pub(super) fn parse(packet: &[u8], at: usize, key: &mut FlowKey) {
 /// The source and the target link-layer address, 0 where there is none.
 fn options(packet: &[u8], mut at: usize) -> Option<[u64; 2]> {
     let mut addresses = [None; 2];
-    for _ in 0..OPTIONS_MAX {
-        if at == packet.len() {
-            return Some(addresses.map(Option::unwrap_or_default));
-        }
+    let mut left = OPTIONS_MAX;
+    while at < packet.len() {
+        left = left.checked_sub(1)?;
         let option = header::<UNIT>(packet, at)?;
         let len = usize::from(option[1]) * UNIT;
         if len == 0 || at + len > packet.len() {
@@ -46,7 +45,7 @@ fn options(packet: &[u8], mut at: usize) -> Option<[u64; 2]> {
         }
         at += len;
     }
-    None
+    Some(addresses.map(Option::unwrap_or_default))
 }
 
 /// Options are counted in units of eight bytes.
