@@ -154,7 +154,7 @@ fn extension() -> impl Strategy<Value = (u8, Vec<u8>)> {
         header[1] = words;
         (51, header)
     });
-    let offset = prop_oneof![2 => Just(0u16), 2 => Just(1u16), 1 => Just(6u16), 1 => any::<u16>()];
+    let offset = prop_oneof![2 => Just(0u16), 2 => Just(1u16), 1 => Just(6u16), 1 => 0u16..16, 1 => any::<u16>()];
     let fragment = offset.prop_map(|offset| {
         let [a, b] = offset.to_be_bytes();
         (44, vec![0, 0, a, b, 0, 0, 0, 9])
@@ -183,23 +183,24 @@ fn transport() -> impl Strategy<Value = (u8, Vec<u8>)> {
 
 /// A neighbour solicitation or advertisement with options.
 fn neighbour() -> impl Strategy<Value = (u8, Vec<u8>)> {
-    let option = prop_oneof![
-        4 => (1u8..=2, any::<[u8; 6]>()).prop_map(|(kind, link)| {
-            [&[kind, 1], &link[..]].concat()
-        }),
-        2 => (3u8..6, 1u8..4).prop_map(|(kind, units)| {
-            let mut option = vec![0; usize::from(units) * 8];
-            option[..2].copy_from_slice(&[kind, units]);
-            option
-        }),
-        1 => bytes(9),
-    ];
+    let link = (1u8..=2, 1u8..=2, any::<[u8; 14]>()).prop_map(|(kind, units, rest)| {
+        let mut option = [&[kind, units], &rest[..]].concat();
+        option.truncate(usize::from(units) * 8);
+        option
+    });
+    let other = (3u8..6, 1u8..3).prop_map(|(kind, units)| {
+        let mut option = vec![0; usize::from(units) * 8];
+        option[..2].copy_from_slice(&[kind, units]);
+        option
+    });
+    let option = prop_oneof![4 => link, 2 => other.clone(), 1 => bytes(9)];
     let options = prop_oneof![
-        4 => prop::collection::vec(option.clone(), 0..4),
-        1 => prop::collection::vec(option, 14..19),
+        4 => prop::collection::vec(option, 0..4),
+        2 => prop::collection::vec(other, 15..19),
     ];
-    (135u8..=136, any::<[u8; 16]>(), options).prop_map(|(kind, target, options)| {
-        let header = [kind, 0, 0, 0, 0, 0, 0, 0];
+    let kind = (134u8..=137, prop_oneof![4 => Just(0u8), 1 => Just(1u8)]);
+    (kind, any::<[u8; 16]>(), options).prop_map(|((kind, code), target, options)| {
+        let header = [kind, code, 0, 0, 0, 0, 0, 0];
         (58, [&header[..], &target, &options.concat()].concat())
     })
 }
