@@ -191,3 +191,139 @@ fn satisfied(need: Prerequisite, key: &FlowKey, mask: &FlowMask) -> bool {
 }
 
 const _: () = assert!(FlowKey::WORDS <= 64, "the bitmap has a bit for each word");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matching(fields: &[(Field, u128)]) -> Match {
+        let mut matching = Match::default();
+        for &(field, value) in fields {
+            matching.set(field, value, u128::MAX);
+        }
+        matching
+    }
+
+    #[test]
+    fn only_words_that_count_are_stored() {
+        let mut m = matching(&[(Field::EthType, 0x0800), (Field::Ipv4Dst, 0x0a00_0001)]);
+        assert_eq!((m.words().len(), m.memory_bytes()), (2, 32));
+        m.set(Field::InPort, 7, 0);
+        assert_eq!(m.words().len(), 2);
+        assert!(Match::default().is_empty() && !m.is_empty());
+        assert_eq!(Match::new(&m.key(), &m.mask()), m);
+    }
+
+    #[test]
+    fn a_field_reads_back_and_may_be_narrowed() {
+        let mut m = Match::default();
+        m.set(Field::Ipv6Src, 0xfe80 << 112, 0xffff << 112);
+        assert_eq!(m.read(Field::Ipv6Src), (0xfe80 << 112, 0xffff << 112));
+        m.set(Field::Ipv6Src, 5, 0xff);
+        assert_eq!(
+            m.read(Field::Ipv6Src),
+            (0xfe80 << 112 | 5, 0xffff << 112 | 0xff)
+        );
+        assert_eq!(m.read(Field::Ipv6Dst), (0, 0));
+        let value_without_mask = matching(&[(Field::EthDst, 3)]);
+        let mut masked = Match::default();
+        masked.set(Field::EthDst, 0xff03, 0xff);
+        masked.set(Field::EthDst, 3, !0);
+        assert_eq!(masked, value_without_mask);
+    }
+
+    #[test]
+    fn fields_that_share_storage_are_told_by_prerequisites() {
+        let names = |m: &Match| -> Vec<&str> { m.fields().map(|(f, ..)| f.name()).collect() };
+        let ip = (Field::EthType, 0x0800);
+        let arp = (Field::EthType, 0x0806);
+        let address = (Field::Ipv4Src, 1);
+        assert_eq!(names(&matching(&[ip, address])), ["eth_type", "nw_src"]);
+        assert_eq!(names(&matching(&[arp, address])), ["eth_type", "arp_spa"]);
+        assert_eq!(names(&matching(&[address])), [""; 0]);
+        let port = (Field::TcpDst, 80);
+        for (proto, name) in [
+            (6, "tcp_dst"),
+            (17, "udp_dst"),
+            (132, "sctp_dst"),
+            (1, "icmp_code"),
+        ] {
+            let m = matching(&[ip, (Field::IpProto, proto), port]);
+            assert_eq!(names(&m), ["eth_type", "nw_proto", name]);
+        }
+        let nd = [
+            (Field::EthType, 0x86dd),
+            (Field::IpProto, 58),
+            (Field::Icmpv6Type, 135),
+        ];
+        let m = matching(&[&nd[..], &[(Field::NdSll, 5), (Field::NdTarget, 6)]].concat());
+        let expected = ["eth_type", "nw_proto", "icmpv6_type", "nd_target", "nd_sll"];
+        assert_eq!(names(&m), expected);
+    }
+
+    #[test]
+    fn prerequisites_need_exact_matches() {
+        let ip = matching(&[(Field::EthType, 0x0800)]);
+        let tcp = matching(&[(Field::EthType, 0x86dd), (Field::IpProto, 6)]);
+        let cases = [
+            (&ip, Field::Ipv4Src, false),
+            (&ip, Field::IpDscp, false),
+            (&ip, Field::Ipv6Src, true),
+            (&ip, Field::TcpSrc, true),
+            (&ip, Field::ArpOp, true),
+            (&tcp, Field::TcpSrc, false),
+            (&tcp, Field::UdpSrc, true),
+            (&tcp, Field::EthDst, false),
+        ];
+        for (m, field, missing) in cases {
+            assert_eq!(m.missing_prerequisite(field), missing, "{}", field.name());
+        }
+        let mut part = Match::default();
+        part.set(Field::EthType, 0x0800, 0xff00);
+        assert!(part.missing_prerequisite(Field::Ipv4Src));
+        let ip_proto_alone = matching(&[(Field::IpProto, 6)]);
+        assert!(ip_proto_alone.missing_prerequisite(Field::TcpSrc));
+    }
+
+    #[test]
+    fn vlan_as_openflow_has_it() {
+        let present = u128::from(VLAN_PRESENT);
+        let packet = |vlan_tci| FlowKey {
+            vlan_tci,
+            ..FlowKey::default()
+        };
+        let none = matching(&[(Field::VlanVid, 0)]);
+        let five = matching(&[(Field::VlanVid, present | 5)]);
+        let mut any = Match::default();
+        any.set(Field::VlanVid, present, present);
+        for (tci, expected) in [
+            (0, [true, false, false]),
+            (0x1005, [false, true, true]),
+            (0xf005, [false, true, true]),
+            (0x1000, [false, false, true]),
+        ] {
+            let key = packet(tci);
+            assert_eq!(
+                [&none, &five, &any].map(|m| m.matches(&key)),
+                expected,
+                "{tci:#x}"
+            );
+        }
+        let missing = |m: &Match| m.missing_prerequisite(Field::VlanPcp);
+        assert_eq!([&none, &five, &any].map(missing), [true, false, false]);
+        assert!(any.includes(&five) && !five.includes(&any) && !any.overlaps(&none));
+    }
+
+    #[test]
+    fn includes_and_overlaps() {
+        let all = Match::default();
+        let ip = matching(&[(Field::EthType, 0x0800)]);
+        let host = matching(&[(Field::EthType, 0x0800), (Field::Ipv4Dst, 9)]);
+        let other = matching(&[(Field::EthType, 0x0800), (Field::Ipv4Dst, 8)]);
+        let port = matching(&[(Field::InPort, 1)]);
+        assert!(all.includes(&host) && ip.includes(&host) && host.includes(&host));
+        assert!(!host.includes(&ip) && !ip.includes(&all) && !host.includes(&other));
+        assert!(host.overlaps(&port) && host.overlaps(&ip) && host.overlaps(&all));
+        assert!(!host.overlaps(&other));
+    }
+}

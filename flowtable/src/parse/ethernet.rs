@@ -70,3 +70,87 @@ const ETH_TYPE_MIN: u16 = 0x600;
 /// LLC addresses and control of SNAP, then the organisation code 0 and an Ethernet type.
 const SNAP_LLC: u32 = 0xaaaa03;
 const SNAP_LEN: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Layout, parse};
+
+    fn frame(after_addresses: &[u8]) -> Vec<u8> {
+        [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2], after_addresses].concat()
+    }
+
+    fn parsed(frame: &[u8]) -> (FlowKey, Layout) {
+        let mut key = FlowKey::default();
+        let layout = parse(frame, &mut key);
+        (key, layout)
+    }
+
+    #[test]
+    fn addresses_and_type() {
+        let (key, layout) = parsed(&frame(&[0x88, 0xcc, 0, 0]));
+        assert_eq!(
+            (key.eth_dst, key.eth_src),
+            (0x0200_0000_0001, 0x0200_0000_0002)
+        );
+        assert_eq!((key.eth_type, key.vlan_tci, key.vlan_tpid), (0x88cc, 0, 0));
+        assert_eq!(
+            (layout.l2_5, layout.l3, layout.l4, layout.end),
+            (14, 0, 0, 16)
+        );
+    }
+
+    #[test]
+    fn too_short_tells_nothing() {
+        for len in 0..14 {
+            let (key, layout) = parsed(&frame(&[8, 0])[..len]);
+            assert_eq!(key, FlowKey::default());
+            assert_eq!((layout.l2_5, layout.end), (0, len as u16));
+        }
+    }
+
+    #[test]
+    fn tags() {
+        let outer = [0x88, 0xa8, 0xf0, 5];
+        let inner = [0x81, 0, 0, 7];
+        let (key, layout) = parsed(&frame(&[&outer[..], &[8, 6]].concat()));
+        assert_eq!((key.vlan_tpid, key.vlan_tci), (0x88a8, 0xf005));
+        assert_eq!(
+            (key.inner_vlan_tpid, key.eth_type, layout.l2_5),
+            (0, 0x0806, 18)
+        );
+
+        let (key, layout) = parsed(&frame(&[&outer[..], &inner, &[8, 6]].concat()));
+        assert_eq!((key.inner_vlan_tpid, key.inner_vlan_tci), (0x8100, 0x1007));
+        assert_eq!((key.eth_type, layout.l2_5), (0x0806, 22));
+
+        let third = frame(&[&outer[..], &inner, &inner, &[8, 6]].concat());
+        let (key, layout) = parsed(&third);
+        assert_eq!((key.eth_type, layout.l2_5), (0x8100, 22));
+    }
+
+    #[test]
+    fn a_tag_cut_short_is_an_unknown_type() {
+        let (key, layout) = parsed(&frame(&[0x81, 0, 0, 5, 8]));
+        assert_eq!((key.eth_type, key.vlan_tci, layout.l2_5), (0x8100, 0, 14));
+    }
+
+    #[test]
+    fn llc_and_snap() {
+        let (key, layout) = parsed(&frame(&[0, 3, 0x42, 0x42, 3, 9, 9]));
+        assert_eq!(
+            (key.eth_type, layout.l2_5, layout.end),
+            (ETH_TYPE_LLC, 14, 17)
+        );
+
+        let arp = [0, 1, 8, 0, 6, 4, 0, 2];
+        let snap = [&[0, 36, 0xaa, 0xaa, 3, 0, 0, 0, 8, 6], &arp[..], &[0; 30]].concat();
+        let (key, layout) = parsed(&frame(&snap));
+        assert_eq!((key.eth_type, key.arp_op), (0x0806, 2));
+        assert_eq!((layout.l2_5, layout.l3, layout.end), (22, 22, 50));
+
+        let (key, layout) = parsed(&frame(&snap[..30]));
+        assert_eq!((key.eth_type, key.arp_op), (ETH_TYPE_LLC, 0));
+        assert_eq!((layout.l2_5, layout.end), (14, 42));
+    }
+}

@@ -116,3 +116,93 @@ const HEADERS_MAX: usize = 16;
 const UNIT: usize = 8;
 const OFFSET: u16 = 0xfff8;
 const MORE: u16 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Walks a chain of headers of eight bytes each that ends in UDP.
+    fn walked(chain: &[u8]) -> (FlowKey, Option<usize>) {
+        let next = chain.iter().skip(1).chain([&ip_proto::UDP]);
+        let packet: Vec<u8> = next.flat_map(|&next| [next, 0, 0, 0, 0, 0, 0, 0]).collect();
+        let mut key = FlowKey::default();
+        let first = chain.first().copied().unwrap_or(ip_proto::UDP);
+        let end = parse(&packet, 0, first, &mut key);
+        (key, end)
+    }
+
+    #[test]
+    fn flags_tell_presence_order_and_repeats() {
+        use crate::exthdr::*;
+        let cases: [(&[u8], u16); 9] = [
+            (&[], 0),
+            (&[0, 60, 43, 44, 51, 60], HOP | DEST | ROUTER | FRAG | AUTH),
+            (&[43, 0], ROUTER | UNSEQ),
+            (&[44, 43], ROUTER | FRAG | UNSEQ),
+            (&[60, 60], DEST),
+            (&[60, 60, 60], DEST | UNREP),
+            (&[43, 43], ROUTER | UNREP),
+            (&[0, 0], HOP | UNREP),
+            (&[60, 60, 43], DEST | ROUTER | UNSEQ),
+        ];
+        for (chain, flags) in cases {
+            let (key, end) = walked(chain);
+            assert_eq!(key.ipv6_exthdr, flags, "{chain:?}");
+            assert_eq!(
+                (key.ip_proto, end),
+                (17, Some(chain.len() * 8)),
+                "{chain:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn some_headers_end_the_chain() {
+        let (key, end) = walked(&[0, 59]);
+        assert_eq!((key.ip_proto, end), (59, None));
+        assert_eq!(key.ipv6_exthdr, exthdr::HOP | exthdr::NONEXT);
+        let (key, end) = walked(&[50]);
+        assert_eq!(
+            (key.ip_proto, key.ipv6_exthdr, end),
+            (50, exthdr::ESP, None)
+        );
+    }
+
+    #[test]
+    fn fragments() {
+        let cases = [
+            (0, 0, true),
+            (1, 1, true),
+            (8, 3, false),
+            (6, 0, true),
+            (9, 3, false),
+        ];
+        for (offset, frag, whole) in cases {
+            let packet = [17, 0, 0, offset, 0, 0, 0, 0];
+            let mut key = FlowKey::default();
+            let end = parse(&packet, 0, ip_proto::FRAGMENT, &mut key);
+            assert_eq!((key.ip_proto, key.ip_frag), (17, frag));
+            assert_eq!(end, whole.then_some(8));
+        }
+    }
+
+    #[test]
+    fn too_short_or_too_long_tells_no_protocol() {
+        let mut key = FlowKey::default();
+        assert_eq!(parse(&[17, 1, 0, 0, 0, 0, 0, 0], 0, 0, &mut key), None);
+        assert_eq!((key.ip_proto, key.ipv6_exthdr), (0, 0));
+        assert_eq!(parse(&[17, 0, 0, 0, 0, 0, 0], 0, 0, &mut key), None);
+        assert_eq!(walked(&[60; HEADERS_MAX]).1, Some(HEADERS_MAX * 8));
+        let (key, end) = walked(&[60; HEADERS_MAX + 1]);
+        assert_eq!((key.ip_proto, end), (0, None));
+    }
+
+    #[test]
+    fn authentication_counts_in_words_of_four_bytes() {
+        let mut packet = [0; 24];
+        (packet[0], packet[1]) = (17, 4);
+        let mut key = FlowKey::default();
+        assert_eq!(parse(&packet, 0, ip_proto::AH, &mut key), Some(24));
+        assert_eq!(parse(&packet[..23], 0, ip_proto::AH, &mut key), None);
+    }
+}

@@ -53,3 +53,54 @@ const UNIT: usize = 8;
 /// Options that are looked at in one message. Five kinds are defined (RFC 4861 §4.6); more than
 /// three of each serve only to cost time, which must have a bound.
 const OPTIONS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE_LINK: [u8; 8] = [1, 1, 2, 0, 0, 0, 0, 7];
+    const TARGET_LINK: [u8; 8] = [2, 1, 2, 0, 0, 0, 0, 8];
+
+    fn parsed(kind: u16, options: &[u8]) -> FlowKey {
+        let mut key = FlowKey {
+            tp_src: kind,
+            ..FlowKey::default()
+        };
+        let packet = [&[0; 8][..], &[1; 16], options].concat();
+        parse(&packet, 0, &mut key);
+        key
+    }
+
+    #[test]
+    fn target_and_link_layer_addresses() {
+        let key = parsed(135, &SOURCE_LINK);
+        assert_eq!(key.nd_target, [0x0101_0101_0101_0101; 2]);
+        assert_eq!((key.arp_sha, key.arp_tha), (0x0200_0000_0007, 0));
+        let key = parsed(136, &[[5, 1, 0, 0, 0, 0, 0, 0], TARGET_LINK].concat());
+        assert_eq!((key.arp_sha, key.arp_tha), (0, 0x0200_0000_0008));
+        assert_ne!(parsed(136, &[]).nd_target, [0; 2]);
+        assert_eq!(parsed(134, &SOURCE_LINK).nd_target, [0; 2]);
+    }
+
+    #[test]
+    fn bad_options_tell_nothing() {
+        let repeated = [SOURCE_LINK, SOURCE_LINK].concat();
+        let options: [&[u8]; 5] = [&repeated, &[5, 0], &[5, 2, 0], &[5], &[5; 9]];
+        for options in options {
+            assert_eq!(parsed(135, options).nd_target, [0; 2], "{options:?}");
+        }
+        let many = [[5, 1, 0, 0, 0, 0, 0, 0]; OPTIONS_MAX + 1];
+        assert_ne!(parsed(135, many[1..].as_flattened()).nd_target, [0; 2]);
+        assert_eq!(parsed(135, many.as_flattened()).nd_target, [0; 2]);
+    }
+
+    #[test]
+    fn too_short_tells_nothing() {
+        let mut key = FlowKey {
+            tp_src: 135,
+            ..FlowKey::default()
+        };
+        parse(&[1; 23], 0, &mut key);
+        assert_eq!(key.nd_target, [0; 2]);
+    }
+}

@@ -59,3 +59,69 @@ const TCP_LEN: usize = 20;
 const UDP_LEN: usize = 8;
 const SCTP_LEN: usize = 12;
 const ICMP_LEN: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(kind: u16, proto: u8, packet: &[u8]) -> (FlowKey, bool) {
+        let mut key = FlowKey {
+            eth_type: kind,
+            ip_proto: proto,
+            ..FlowKey::default()
+        };
+        let mut layout = Layout::default();
+        let packet = [&[0; 4], packet].concat();
+        parse(&packet, 4, &mut key, &mut layout);
+        (key, layout.l4 == 4)
+    }
+
+    #[test]
+    fn tcp() {
+        let mut packet = [0; 24];
+        packet[..4].copy_from_slice(&[0, 80, 0x1f, 0x90]);
+        (packet[12], packet[13]) = (0x61, 0x12);
+        let (key, whole) = parsed(0x0800, 6, &packet);
+        assert_eq!((key.tp_src, key.tp_dst, key.tcp_flags), (80, 8080, 0x112));
+        assert!(whole);
+        let (key, whole) = parsed(0x0800, 6, &packet[..23]);
+        assert_eq!((key.tp_src, key.tcp_flags, whole), (0, 0, false));
+        packet[12] = 0x40;
+        assert_eq!(parsed(0x86dd, 6, &packet).0.tp_dst, 0);
+    }
+
+    #[test]
+    fn ports_need_a_whole_header() {
+        for (proto, len) in [(17, 8), (132, 12), (6, 20)] {
+            let mut packet = vec![1; len];
+            if let Some(offset) = packet.get_mut(12) {
+                *offset = 0x50;
+            }
+            let (key, whole) = parsed(0x0800, proto, &packet);
+            assert_eq!((key.tp_src, key.tp_dst, whole), (0x101, 0x101, true));
+            for len in 0..len {
+                let (key, whole) = parsed(0x0800, proto, &packet[..len]);
+                assert_eq!((key.tp_src, whole), (0, false));
+            }
+        }
+    }
+
+    #[test]
+    fn icmp_belongs_to_its_version() {
+        let echo = [8, 1, 0, 0, 0, 0, 0, 0];
+        for (kind, proto, whole) in [
+            (0x0800, 1, true),
+            (0x86dd, 58, true),
+            (0x86dd, 1, false),
+            (0x0800, 58, false),
+        ] {
+            let (key, found) = parsed(kind, proto, &echo);
+            assert_eq!(found, whole);
+            assert_eq!(
+                (key.tp_src, key.tp_dst),
+                if whole { (8, 1) } else { (0, 0) }
+            );
+        }
+        assert_eq!(parsed(0x0800, 1, &echo[..7]).0.tp_src, 0);
+    }
+}

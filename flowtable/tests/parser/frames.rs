@@ -60,7 +60,9 @@ fn typed() -> impl Strategy<Value = Vec<u8>> {
 
 fn snap() -> impl Strategy<Value = Vec<u8>> {
     let organisation = prop_oneof![4 => Just([0, 0, 0]), 1 => any::<[u8; 3]>()];
-    (organisation, typed())
+    let other = (0u8..8, bytes(9)).prop_map(|(kind, rest)| [&[kind, 0], &rest[..]].concat());
+    let typed = prop_oneof![4 => typed(), 1 => other];
+    (organisation, typed)
         .prop_map(|(organisation, typed)| [&[0xaa, 0xaa, 3], &organisation[..], &typed].concat())
 }
 
@@ -130,7 +132,7 @@ fn ipv6() -> impl Strategy<Value = Vec<u8>> {
             payload = [header, payload].concat();
             next = kind;
         }
-        let mut packet = vec![0x60 | first[0] % 16, first[1], first[2], first[3]];
+        let mut packet = vec![0x60 | (first[0] % 16), first[1], first[2], first[3]];
         packet.extend(
             (payload.len() as u16)
                 .wrapping_add_signed(lie)
@@ -165,7 +167,10 @@ fn extension() -> impl Strategy<Value = (u8, Vec<u8>)> {
 /// A protocol and its header with a bit of payload.
 fn transport() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let tcp = (any::<[u8; 12]>(), 0u8..=15, bytes(50)).prop_map(|(start, words, rest)| {
-        (6, [&start[..], &[words << 4 | 1], &[0; 7], &rest].concat())
+        (
+            6,
+            [&start[..], &[(words << 4) | 1], &[0; 7], &rest].concat(),
+        )
     });
     let fixed = |proto: u8| bytes(30).prop_map(move |payload| (proto, payload));
     prop_oneof![
