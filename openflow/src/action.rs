@@ -55,6 +55,30 @@ pub enum Action {
     CopyTtlOut,
 }
 
+impl Action {
+    /// What it is, without its arguments.
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Action::Output { .. } => ActionKind::Output,
+            Action::Group(_) => ActionKind::Group,
+            Action::SetQueue(_) => ActionKind::SetQueue,
+            Action::SetField { .. } => ActionKind::SetField,
+            Action::PushVlan(_) => ActionKind::PushVlan,
+            Action::PopVlan => ActionKind::PopVlan,
+            Action::PushMpls(_) => ActionKind::PushMpls,
+            Action::PopMpls(_) => ActionKind::PopMpls,
+            Action::PushPbb(_) => ActionKind::PushPbb,
+            Action::PopPbb => ActionKind::PopPbb,
+            Action::SetMplsTtl(_) => ActionKind::SetMplsTtl,
+            Action::DecMplsTtl => ActionKind::DecMplsTtl,
+            Action::SetNwTtl(_) => ActionKind::SetNwTtl,
+            Action::DecNwTtl => ActionKind::DecNwTtl,
+            Action::CopyTtlIn => ActionKind::CopyTtlIn,
+            Action::CopyTtlOut => ActionKind::CopyTtlOut,
+        }
+    }
+}
+
 /// What an action is, without its arguments; the numbers are those of OpenFlow 1.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u16)]

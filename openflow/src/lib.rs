@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod connection;
 pub mod error;
 pub mod features;
 pub mod flow;
@@ -15,8 +16,13 @@ pub mod meter;
 pub mod multipart;
 pub mod packet;
 pub mod port;
+pub mod prerequisite;
 pub mod queue;
 pub mod table;
+pub mod v13;
+
+mod oxm;
+mod wire;
 
 pub use action::{Action, ActionKind, InstructionKind, Instructions};
 pub use error::{ErrorCode, ErrorMessage};

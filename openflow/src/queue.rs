@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{Experimenter, OfPort, QueueId};
+use crate::{OfPort, QueueId};
 
 /// A queue as it is configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// Number within its port.
     pub queue: QueueId,
@@ -15,8 +15,6 @@ pub struct Queue {
     pub rate_permille_min: Option<u16>,
     /// Highest rate in 1/10 percent.
     pub rate_permille_max: Option<u16>,
-    /// Properties of experimenters.
-    pub experimenter: Vec<Experimenter>,
 }
 
 /// Reply to a request for the queues of a port.

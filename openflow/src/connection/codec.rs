@@ -1,0 +1,54 @@
+//! The codec of a version: one arm for each.
+
+use crate::v13::{self, DecodeError, ReplyStream, TooLong};
+use crate::{Message, MultipartReply, Version, Versions, Xid};
+
+/// A version that we have a codec for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    V13,
+}
+
+impl Codec {
+    /// Every version there is a codec for.
+    pub(super) fn versions() -> Versions {
+        Versions::of(&[Version::V1_3])
+    }
+
+    pub(super) fn of(version: Version) -> Option<Codec> {
+        (version == Version::V1_3).then_some(Codec::V13)
+    }
+
+    pub(super) fn version(self) -> Version {
+        match self {
+            Codec::V13 => Version::V1_3,
+        }
+    }
+
+    pub(super) fn decode(self, bytes: &[u8]) -> Result<(Xid, Message), DecodeError> {
+        match self {
+            Codec::V13 => v13::decode(bytes),
+        }
+    }
+
+    pub(super) fn encode(
+        self,
+        xid: Xid,
+        message: &Message,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooLong> {
+        match self {
+            Codec::V13 => v13::encode(xid, message, out),
+        }
+    }
+
+    pub(super) fn encode_next<I: Iterator<Item = MultipartReply>>(
+        self,
+        stream: &mut ReplyStream<I>,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, TooLong> {
+        match self {
+            Codec::V13 => stream.encode_next(out),
+        }
+    }
+}

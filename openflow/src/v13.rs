@@ -1,0 +1,315 @@
+//! OpenFlow 1.3 as bytes: [`decode`] and [`encode`] for every message (OpenFlow 1.3.5 §7).
+//!
+//! What is wrong with a message is told by the type and code of the `OFPT_ERROR` that answers it.
+//! Lengths are strict, the contents of padding do not matter. Messages nest to a fixed depth, so
+//! nothing here calls itself. One file per family, `decode_x` and `encode_x` in pairs; a family's
+//! reader is over exactly the bytes that are its own.
+
+use crate::hello;
+use crate::wire::{HEADER_LEN, Header, MESSAGE_LEN_MAX, Reader, Writer};
+use crate::{ErrorCode, ErrorMessage, Experimenter, Message, Version, Xid};
+
+mod action;
+mod features;
+mod flow;
+mod group;
+mod instruction;
+mod matching;
+mod meter;
+mod multipart;
+mod packet;
+mod port;
+mod queue;
+mod table;
+
+pub use action::ACTIONS_MAX;
+pub use group::BUCKETS_MAX;
+pub use meter::BANDS_MAX;
+pub use multipart::ReplyStream;
+
+/// A message that cannot be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("message {xid}: {code}")]
+pub struct DecodeError {
+    /// Number of the message, 0 if not even that is there.
+    pub xid: Xid,
+    /// What is wrong with it.
+    #[source]
+    pub code: ErrorCode,
+}
+
+/// A message that is longer than messages can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("longer than an OpenFlow message can be (65535 bytes)")]
+pub struct TooLong;
+
+/// Decodes one whole message.
+pub fn decode(bytes: &[u8]) -> Result<(Xid, Message), DecodeError> {
+    let code = ErrorCode::BAD_REQUEST_BAD_LEN;
+    let header = Header::decode(bytes).ok_or(DecodeError { xid: Xid(0), code })?;
+    match decode_message(&header, bytes) {
+        Ok(message) => Ok((header.xid, message)),
+        Err(code) => Err(DecodeError {
+            xid: header.xid,
+            code,
+        }),
+    }
+}
+
+fn decode_message(header: &Header, bytes: &[u8]) -> Result<Message, ErrorCode> {
+    // Hellos and errors are alike in all versions, and cross while the version is settled.
+    let any_version = matches!(header.kind, HELLO | ERROR);
+    if header.version != Version::V1_3 && !any_version {
+        return Err(ErrorCode::BAD_REQUEST_BAD_VERSION);
+    }
+    if usize::from(header.len) != bytes.len() {
+        return Err(ErrorCode::BAD_REQUEST_BAD_LEN);
+    }
+    let mut body = Reader::new(&bytes[HEADER_LEN..], ErrorCode::BAD_REQUEST_BAD_LEN);
+    let message = decode_body(header, &mut body)?;
+    body.finish()?;
+    Ok(message)
+}
+
+fn decode_body(header: &Header, body: &mut Reader) -> Result<Message, ErrorCode> {
+    Ok(match header.kind {
+        HELLO => Message::Hello(hello::decode(header.version, body.rest())),
+        ERROR => Message::Error(decode_error(body)?),
+        ECHO_REQUEST => Message::EchoRequest(body.rest().to_vec()),
+        ECHO_REPLY => Message::EchoReply(body.rest().to_vec()),
+        EXPERIMENTER => Message::Experimenter(decode_experimenter(body)?),
+        FEATURES_REQUEST => Message::FeaturesRequest,
+        FEATURES_REPLY => Message::FeaturesReply(features::decode_features(body)?),
+        CONFIG_REQUEST => Message::ConfigRequest,
+        CONFIG_REPLY => Message::ConfigReply(features::decode_config(body)?),
+        SET_CONFIG => Message::SetConfig(features::decode_config(body)?),
+        PACKET_IN => Message::PacketIn(Box::new(packet::decode_in(body)?)),
+        FLOW_REMOVED => Message::FlowRemoved(Box::new(flow::decode_removed(body)?)),
+        PORT_STATUS => Message::PortStatus(port::decode_status(body)?),
+        PACKET_OUT => Message::PacketOut(packet::decode_out(body)?),
+        FLOW_MOD => Message::FlowMod(Box::new(flow::decode_mod(body)?)),
+        GROUP_MOD => Message::GroupMod(group::decode_mod(body)?),
+        PORT_MOD => Message::PortMod(port::decode_mod(body)?),
+        TABLE_MOD => Message::TableMod(table::decode_mod(body)?),
+        MULTIPART_REQUEST => multipart::decode_request(body)?,
+        multipart::MULTIPART_REPLY => multipart::decode_reply(body)?,
+        BARRIER_REQUEST => Message::BarrierRequest,
+        BARRIER_REPLY => Message::BarrierReply,
+        QUEUE_CONFIG_REQUEST => Message::QueueConfigRequest(port::decode_stats_request(body)?),
+        QUEUE_CONFIG_REPLY => Message::QueueConfigReply(queue::decode_config(body)?),
+        ROLE_REQUEST => Message::RoleRequest(features::decode_role(body)?),
+        ROLE_REPLY => Message::RoleReply(features::decode_role(body)?),
+        ASYNC_REQUEST => Message::AsyncRequest,
+        ASYNC_REPLY => Message::AsyncReply(features::decode_async(body)?),
+        SET_ASYNC => Message::SetAsync(features::decode_async(body)?),
+        METER_MOD => Message::MeterMod(meter::decode_mod(body)?),
+        _ => return Err(ErrorCode::BAD_REQUEST_BAD_TYPE),
+    })
+}
+
+/// Appends a message to `out`. A packet-in, an error or an echo that is too long is cut; a
+/// multipart reply that is too long becomes several messages; any other that is too long leaves
+/// `out` as it was.
+pub fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    let start = out.len();
+    let encoded = match message {
+        Message::MultipartReply { more, reply } => multipart::encode_reply(xid, *more, reply, out),
+        _ => encode_one(xid, message, out),
+    };
+    if encoded.is_err() {
+        out.truncate(start);
+    }
+    encoded
+}
+
+fn encode_one(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    let mut out = Writer::new(out);
+    let start = out.position();
+    encode_header(kind(message), xid, &mut out);
+    encode_body(message, start, &mut out);
+    if out.position() - start > MESSAGE_LEN_MAX {
+        return Err(TooLong);
+    }
+    out.patch_len(start + 2, start);
+    Ok(())
+}
+
+fn encode_header(kind: u8, xid: Xid, out: &mut Writer) {
+    out.u8(Version::V1_3.0);
+    out.u8(kind);
+    out.u16(0);
+    out.u32(xid.0);
+}
+
+fn encode_body(message: &Message, start: usize, out: &mut Writer) {
+    match message {
+        Message::Hello(hello) => hello::encode_body(hello, out),
+        Message::Error(error) => encode_error(error, out),
+        Message::EchoRequest(data) | Message::EchoReply(data) => encode_data(data, 0, out),
+        Message::Experimenter(body) => encode_experimenter(body, out),
+        Message::FeaturesReply(features) => features::encode_features(features, out),
+        Message::ConfigReply(config) | Message::SetConfig(config) => {
+            features::encode_config(*config, out);
+        }
+        Message::PacketIn(packet) => packet::encode_in(packet, start, out),
+        Message::FlowRemoved(removed) => flow::encode_removed(removed, out),
+        Message::PortStatus(status) => port::encode_status(status, out),
+        Message::PacketOut(packet) => packet::encode_out(packet, out),
+        Message::FlowMod(flow_mod) => flow::encode_mod(flow_mod, out),
+        Message::GroupMod(group_mod) => group::encode_mod(group_mod, out),
+        Message::PortMod(port_mod) => port::encode_mod(port_mod, out),
+        Message::TableMod(table_mod) => table::encode_mod(*table_mod, out),
+        Message::MultipartRequest { more, request } => {
+            multipart::encode_request(*more, request, out);
+        }
+        Message::QueueConfigRequest(port) => port::encode_stats_request(*port, out),
+        Message::QueueConfigReply(config) => queue::encode_config(config, out),
+        Message::RoleRequest(role) | Message::RoleReply(role) => features::encode_role(*role, out),
+        Message::AsyncReply(config) | Message::SetAsync(config) => {
+            features::encode_async(config, out);
+        }
+        Message::MeterMod(meter_mod) => meter::encode_mod(meter_mod, out),
+        Message::FeaturesRequest
+        | Message::ConfigRequest
+        | Message::MultipartReply { .. }
+        | Message::BarrierRequest
+        | Message::BarrierReply
+        | Message::AsyncRequest => {}
+    }
+}
+
+/// `ofp_type` of a message.
+fn kind(message: &Message) -> u8 {
+    match message {
+        Message::Hello(_) => HELLO,
+        Message::Error(_) => ERROR,
+        Message::EchoRequest(_) => ECHO_REQUEST,
+        Message::EchoReply(_) => ECHO_REPLY,
+        Message::Experimenter(_) => EXPERIMENTER,
+        Message::FeaturesRequest => FEATURES_REQUEST,
+        Message::FeaturesReply(_) => FEATURES_REPLY,
+        Message::ConfigRequest => CONFIG_REQUEST,
+        Message::ConfigReply(_) => CONFIG_REPLY,
+        Message::SetConfig(_) => SET_CONFIG,
+        Message::PacketIn(_) => PACKET_IN,
+        Message::FlowRemoved(_) => FLOW_REMOVED,
+        Message::PortStatus(_) => PORT_STATUS,
+        Message::PacketOut(_) => PACKET_OUT,
+        Message::FlowMod(_) => FLOW_MOD,
+        Message::GroupMod(_) => GROUP_MOD,
+        Message::PortMod(_) => PORT_MOD,
+        Message::TableMod(_) => TABLE_MOD,
+        Message::MultipartRequest { .. } => MULTIPART_REQUEST,
+        Message::MultipartReply { .. } => multipart::MULTIPART_REPLY,
+        Message::BarrierRequest => BARRIER_REQUEST,
+        Message::BarrierReply => BARRIER_REPLY,
+        Message::QueueConfigRequest(_) => QUEUE_CONFIG_REQUEST,
+        Message::QueueConfigReply(_) => QUEUE_CONFIG_REPLY,
+        Message::RoleRequest(_) => ROLE_REQUEST,
+        Message::RoleReply(_) => ROLE_REPLY,
+        Message::AsyncRequest => ASYNC_REQUEST,
+        Message::AsyncReply(_) => ASYNC_REPLY,
+        Message::SetAsync(_) => SET_ASYNC,
+        Message::MeterMod(_) => METER_MOD,
+    }
+}
+
+fn decode_error(body: &mut Reader) -> Result<ErrorMessage, ErrorCode> {
+    let code = ErrorCode {
+        kind: body.u16()?,
+        code: body.u16()?,
+    };
+    let stranger = code.kind == ErrorCode::EXPERIMENTER;
+    let experimenter = if stranger { Some(body.u32()?) } else { None };
+    Ok(ErrorMessage {
+        code,
+        experimenter,
+        data: body.rest().to_vec(),
+    })
+}
+
+fn encode_error(error: &ErrorMessage, out: &mut Writer) {
+    out.u16(error.code.kind);
+    out.u16(error.code.code);
+    if let Some(experimenter) = error.experimenter {
+        out.u32(experimenter);
+    }
+    encode_data(&error.data, 8, out);
+}
+
+/// Writes data at the end of a message that has `before` bytes between its header and the data.
+fn encode_data(data: &[u8], before: usize, out: &mut Writer) {
+    let room = MESSAGE_LEN_MAX - HEADER_LEN - before;
+    out.bytes(&data[..data.len().min(room)]);
+}
+
+fn decode_experimenter(body: &mut Reader) -> Result<Experimenter, ErrorCode> {
+    let experimenter = body.u32()?;
+    let kind = body.u32()?;
+    Ok(Experimenter {
+        experimenter,
+        kind,
+        data: body.rest().to_vec(),
+    })
+}
+
+fn encode_experimenter(body: &Experimenter, out: &mut Writer) {
+    out.u32(body.experimenter);
+    out.u32(body.kind);
+    out.bytes(&body.data);
+}
+
+/// An entry that says it is `len` bytes long, of which `read` are read already.
+fn decode_entry<'a>(
+    len: u16,
+    read: usize,
+    reader: &mut Reader<'a>,
+) -> Result<Reader<'a>, ErrorCode> {
+    let left = usize::from(len).checked_sub(read).ok_or(reader.short())?;
+    reader.part(left, reader.short())
+}
+
+fn decode_buffer(body: &mut Reader) -> Result<Option<u32>, ErrorCode> {
+    let buffer_id = body.u32()?;
+    Ok((buffer_id != NO_BUFFER).then_some(buffer_id))
+}
+
+fn encode_buffer(buffer_id: Option<u32>, out: &mut Writer) {
+    out.u32(buffer_id.unwrap_or(NO_BUFFER));
+}
+
+/// `OFP_NO_BUFFER`.
+const NO_BUFFER: u32 = 0xffff_ffff;
+/// `OFPT_*`.
+const HELLO: u8 = hello::HELLO;
+const ERROR: u8 = 1;
+const ECHO_REQUEST: u8 = 2;
+const ECHO_REPLY: u8 = 3;
+const EXPERIMENTER: u8 = 4;
+const FEATURES_REQUEST: u8 = 5;
+const FEATURES_REPLY: u8 = 6;
+const CONFIG_REQUEST: u8 = 7;
+const CONFIG_REPLY: u8 = 8;
+const SET_CONFIG: u8 = 9;
+const PACKET_IN: u8 = 10;
+const FLOW_REMOVED: u8 = 11;
+const PORT_STATUS: u8 = 12;
+const PACKET_OUT: u8 = 13;
+const FLOW_MOD: u8 = 14;
+const GROUP_MOD: u8 = 15;
+const PORT_MOD: u8 = 16;
+const TABLE_MOD: u8 = 17;
+const MULTIPART_REQUEST: u8 = 18;
+const BARRIER_REQUEST: u8 = 20;
+const BARRIER_REPLY: u8 = 21;
+const QUEUE_CONFIG_REQUEST: u8 = 22;
+const QUEUE_CONFIG_REPLY: u8 = 23;
+const ROLE_REQUEST: u8 = 24;
+const ROLE_REPLY: u8 = 25;
+const ASYNC_REQUEST: u8 = 26;
+const ASYNC_REPLY: u8 = 27;
+const SET_ASYNC: u8 = 28;
+const METER_MOD: u8 = 29;
+
+#[cfg(test)]
+mod tests;
