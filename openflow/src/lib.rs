@@ -23,6 +23,7 @@ pub mod v13;
 
 mod oxm;
 mod wire;
+pub mod text;
 
 pub use action::{Action, ActionKind, InstructionKind, Instructions};
 pub use error::{ErrorCode, ErrorMessage};

@@ -1,0 +1,216 @@
+//! Meters: `meter=1,kbps,burst,stats,bands=type=drop,rate=100,burst_size=10`.
+
+use std::fmt::Write;
+
+use super::token::{Token, Tokens};
+use super::value::number;
+use super::{SyntaxError, name};
+use crate::{Band, MeterFlags, MeterId, MeterMod, MeterModCommand};
+
+/// Reads a meter. A delete takes `meter` alone, or nothing for all meters.
+pub fn parse(text: &str, command: MeterModCommand) -> Result<MeterMod, SyntaxError> {
+    let deleting = command == MeterModCommand::Delete;
+    let (mut meter, mut unit, mut flags) = (None, None, MeterFlags::default());
+    let mut bands: Option<Vec<BandReader>> = None;
+    for token in Tokens::new(text) {
+        match (token.key, &mut bands) {
+            ("meter", None) => meter = Some(meter_id(&token, deleting)?),
+            _ if deleting => {
+                let problem = "has no meaning in a delete";
+                return Err(SyntaxError::new(token.text, problem, "meter"));
+            }
+            ("kbps" | "pktps", None) => set_unit(&token, &mut unit)?,
+            ("burst", None) => flags.burst = true,
+            ("stats", None) => flags.stats = true,
+            ("band" | "bands", None) => {
+                let mut started = Vec::new();
+                for piece in Tokens::new(token.argument()) {
+                    band_piece(&piece, &mut started)?;
+                }
+                bands = Some(started);
+            }
+            (_, Some(bands)) => band_piece(&token, bands)?,
+            _ => {
+                let words = ["meter", "kbps", "pktps", "burst", "stats", "bands"].into_iter();
+                let allowed = "meter, kbps, pktps, burst, stats, bands";
+                return Err(name::unknown(
+                    token.text, token.key, "keyword", words, allowed,
+                ));
+            }
+        }
+    }
+    if deleting {
+        let meter = meter.unwrap_or(MeterId::ALL);
+        return Ok(MeterMod {
+            command,
+            flags,
+            meter,
+            bands: Vec::new(),
+        });
+    }
+    let meter = meter.ok_or_else(|| missing("no meter", "meter=NUMBER"))?;
+    flags.packets = unit.ok_or_else(|| missing("no unit", "kbps or pktps"))?;
+    let bands = bands.filter(|bands| !bands.is_empty());
+    let bands = bands.ok_or_else(|| missing("no bands", "bands=type=drop,rate=NUMBER"))?;
+    let bands = bands.into_iter().map(|band| band.finish(flags));
+    let bands = bands.collect::<Result<_, _>>()?;
+    Ok(MeterMod {
+        command,
+        flags,
+        meter,
+        bands,
+    })
+}
+
+/// A meter as text that [`parse`] reads: the words of `ovs-ofctl dump-meters` on one line.
+pub fn format(meter: &MeterMod) -> String {
+    let mut out = String::from("meter=");
+    write_id(&mut out, meter.meter);
+    if meter.command == MeterModCommand::Delete {
+        return out;
+    }
+    let flags = meter.flags;
+    out.push_str(if flags.packets { " pktps" } else { " kbps" });
+    out.push_str(if flags.burst { " burst" } else { "" });
+    out.push_str(if flags.stats { " stats" } else { "" });
+    out.push_str(" bands=");
+    for (at, band) in meter.bands.iter().enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        let (kind, rate, burst) = match *band {
+            Band::Drop { rate, burst } => ("drop", rate, burst),
+            Band::DscpRemark { rate, burst, .. } => ("dscp_remark", rate, burst),
+        };
+        // Writing to a String cannot fail, so the results are let go.
+        let _ = write!(out, "type={kind} rate={rate}");
+        if flags.burst {
+            let _ = write!(out, " burst_size={burst}");
+        }
+        if let Band::DscpRemark { precedence, .. } = band {
+            let _ = write!(out, " prec_level={precedence}");
+        }
+    }
+    out
+}
+
+/// Appends the number or reserved name of a meter.
+pub fn write_id(out: &mut String, meter: MeterId) {
+    match RESERVED.iter().find(|(_, id)| *id == meter) {
+        Some((name, _)) => out.push_str(name),
+        None => out.push_str(&meter.to_string()),
+    }
+}
+
+struct BandReader {
+    remark: bool,
+    rate: Option<u32>,
+    burst: Option<u32>,
+    precedence: Option<u8>,
+}
+
+impl BandReader {
+    fn finish(self, flags: MeterFlags) -> Result<Band, SyntaxError> {
+        let band = |problem, allowed| SyntaxError::new("bands", problem, allowed);
+        let rate = self
+            .rate
+            .ok_or_else(|| band("no rate", "rate=NUMBER in every band"))?;
+        let burst = match (flags.burst, self.burst) {
+            (true, None) => {
+                return Err(band("no burst size", "burst_size=NUMBER, as it says burst"));
+            }
+            (false, Some(_)) => {
+                return Err(band("a burst size", "burst before bands, or none here"));
+            }
+            (_, burst) => burst.unwrap_or(0),
+        };
+        match (self.remark, self.precedence) {
+            (false, None) => Ok(Band::Drop { rate, burst }),
+            (true, Some(precedence)) => Ok(Band::DscpRemark {
+                rate,
+                burst,
+                precedence,
+            }),
+            (false, Some(_)) => Err(band("a precedence level", "only with type=dscp_remark")),
+            (true, None) => Err(band("no precedence level", "prec_level=1 to 255")),
+        }
+    }
+}
+
+fn band_piece(token: &Token<'_>, bands: &mut Vec<BandReader>) -> Result<(), SyntaxError> {
+    let text = token.argument();
+    if token.key == "type" {
+        let remark = match text {
+            "drop" => false,
+            "dscp_remark" => true,
+            _ => {
+                let allowed = "drop, dscp_remark";
+                return Err(SyntaxError::new(
+                    token.text,
+                    "unknown type of band",
+                    allowed,
+                ));
+            }
+        };
+        bands.push(BandReader {
+            remark,
+            rate: None,
+            burst: None,
+            precedence: None,
+        });
+        return Ok(());
+    }
+    let Some(band) = bands.last_mut() else {
+        let problem = "a band starts with its type";
+        return Err(SyntaxError::new(
+            token.text,
+            problem,
+            "type=drop, type=dscp_remark",
+        ));
+    };
+    let taken = match token.key {
+        "rate" => number(text, u32::MAX.into()).map(|rate| band.rate = Some(rate as u32)),
+        "burst_size" => number(text, u32::MAX.into()).map(|size| band.burst = Some(size as u32)),
+        "prec_level" => number(text, 0xff).map(|level| band.precedence = Some(level as u8)),
+        word => {
+            let words = ["type", "rate", "burst_size", "prec_level"].into_iter();
+            let allowed = "type, rate, burst_size, prec_level";
+            return Err(name::unknown(token.text, word, "keyword", words, allowed));
+        }
+    };
+    taken.map_err(|e| e.within(token.text))
+}
+
+fn meter_id(token: &Token<'_>, deleting: bool) -> Result<MeterId, SyntaxError> {
+    let text = token.argument();
+    let reserved = RESERVED.iter().find(|(name, _)| *name == text);
+    match reserved {
+        Some((_, id)) if *id != MeterId::ALL || deleting => return Ok(*id),
+        _ => {}
+    }
+    let allowed = "1 to 4294901760, controller, slowpath";
+    match number(text, MeterId::MAX.0.into()) {
+        Ok(id @ 1..) => Ok(MeterId(id as u32)),
+        _ => Err(SyntaxError::new(token.text, "no such meter", allowed)),
+    }
+}
+
+/// Whether rates count packets; kilobits and packets at once make no sense.
+fn set_unit(token: &Token<'_>, unit: &mut Option<bool>) -> Result<(), SyntaxError> {
+    let packets = token.key == "pktps";
+    if unit.is_some_and(|before| before != packets) {
+        return Err(SyntaxError::new(token.text, "two units", "kbps or pktps"));
+    }
+    *unit = Some(packets);
+    Ok(())
+}
+
+fn missing(what: &str, allowed: &str) -> SyntaxError {
+    SyntaxError::new("", what, allowed)
+}
+
+const RESERVED: [(&str, MeterId); 3] = [
+    ("slowpath", MeterId::SLOWPATH),
+    ("controller", MeterId::CONTROLLER),
+    ("all", MeterId::ALL),
+];
