@@ -5,8 +5,10 @@ use std::fmt::Write;
 use super::action::{self, Context};
 use super::token::{Token, Tokens};
 use super::value::number;
-use super::{Ports, SyntaxError, name};
-use crate::{Action, Bucket, GroupId, GroupKind, GroupMod, GroupModCommand, OfPort};
+use super::{Ports, SyntaxError, name, write_duration};
+use crate::{
+    Action, Bucket, GroupDesc, GroupId, GroupKind, GroupMod, GroupModCommand, GroupStats, OfPort,
+};
 
 /// Reads a group, ports by number or reserved name only.
 pub fn parse(text: &str, command: GroupModCommand) -> Result<GroupMod, SyntaxError> {
@@ -95,24 +97,58 @@ pub fn parse_line(
 /// A group as text that [`parse`] reads.
 pub fn format(group: &GroupMod) -> String {
     let mut out = String::new();
-    write(&mut out, group, &Ports::default());
+    write_modification(&mut out, group, &Ports::default());
     out
 }
 
 /// Appends a group as `ovs-ofctl dump-groups` prints it, with no space before it.
-pub fn write(out: &mut String, group: &GroupMod, ports: &Ports) {
+pub fn write_description(out: &mut String, group: &GroupDesc, ports: &Ports) {
+    write_buckets(out, group.group, group.kind, &group.buckets, ports);
+}
+
+/// Appends the statistics of a group as `ovs-ofctl dump-group-stats` prints them, with no space
+/// before them.
+pub fn write_stats(out: &mut String, group: &GroupStats) {
     // Writing to a String cannot fail, so the results are let go.
-    let _ = match group.group {
-        GroupId::ALL => write!(out, "group_id=all"),
-        number => write!(out, "group_id={number}"),
-    };
-    if group.command == GroupModCommand::Delete {
-        return;
+    let _ = write!(out, "group_id={},duration=", group.group);
+    write_duration(out, group.duration);
+    let (references, packets, bytes) = (group.references, group.packets, group.bytes);
+    let _ = write!(
+        out,
+        ",ref_count={references},packet_count={packets},byte_count={bytes}"
+    );
+    for (at, bucket) in group.buckets.iter().enumerate() {
+        let (packets, bytes) = (bucket.packets, bucket.bytes);
+        let _ = write!(out, ",bucket{at}:packet_count={packets},byte_count={bytes}");
     }
-    let _ = write!(out, ",type={}", kind_name(group.kind));
-    for bucket in &group.buckets {
+}
+
+/// Appends a group modification as text that [`parse_with`] reads.
+pub fn write_modification(out: &mut String, group: &GroupMod, ports: &Ports) {
+    if group.command != GroupModCommand::Delete {
+        return write_buckets(out, group.group, group.kind, &group.buckets, ports);
+    }
+    match group.group {
+        GroupId::ALL => out.push_str("group_id=all"),
+        number => {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "group_id={number}");
+        }
+    }
+}
+
+fn write_buckets(
+    out: &mut String,
+    group: GroupId,
+    kind: GroupKind,
+    buckets: &[Bucket],
+    ports: &Ports,
+) {
+    // Writing to a String cannot fail, so the results are let go.
+    let _ = write!(out, "group_id={group},type={}", kind_name(kind));
+    for bucket in buckets {
         out.push_str(",bucket=");
-        if bucket.weight != default_weight(group.kind) {
+        if bucket.weight != default_weight(kind) {
             let _ = write!(out, "weight:{},", bucket.weight);
         }
         if bucket.watch_port != OfPort::ANY {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::token::{Token, Tokens};
 use super::value::number;
-use super::{SyntaxError, name};
-use crate::{Band, MeterFlags, MeterId, MeterMod, MeterModCommand};
+use super::{SyntaxError, name, write_duration};
+use crate::{Band, MeterConfig, MeterFlags, MeterId, MeterMod, MeterModCommand, MeterStats};
 
 /// Reads a meter. A delete takes `meter` alone, or nothing for all meters.
 pub fn parse(text: &str, command: MeterModCommand) -> Result<MeterMod, SyntaxError> {
@@ -62,19 +62,58 @@ pub fn parse(text: &str, command: MeterModCommand) -> Result<MeterMod, SyntaxErr
     })
 }
 
-/// A meter as text that [`parse`] reads: the words of `ovs-ofctl dump-meters` on one line.
+/// A meter modification as text that [`parse`] reads.
 pub fn format(meter: &MeterMod) -> String {
-    let mut out = String::from("meter=");
-    write_id(&mut out, meter.meter);
+    let mut out = String::new();
     if meter.command == MeterModCommand::Delete {
-        return out;
+        out.push_str("meter=");
+        write_id(&mut out, meter.meter);
+    } else {
+        write_bands(&mut out, meter.meter, meter.flags, &meter.bands);
     }
-    let flags = meter.flags;
+    out
+}
+
+/// Appends a meter: the words of `ovs-ofctl dump-meters`, but on one line.
+pub fn write_configuration(out: &mut String, meter: &MeterConfig) {
+    write_bands(out, meter.meter, meter.flags, &meter.bands);
+}
+
+/// Appends the statistics of a meter: the words of `ovs-ofctl meter-stats`, but on one line.
+pub fn write_stats(out: &mut String, meter: &MeterStats) {
+    out.push_str("meter:");
+    write_id(out, meter.meter);
+    let MeterStats {
+        flows,
+        packets,
+        bytes,
+        ..
+    } = meter;
+    // Writing to a String cannot fail, so the results are let go.
+    let _ = write!(
+        out,
+        " flow_count:{flows} packet_in_count:{packets} byte_in_count:{bytes} duration:"
+    );
+    write_duration(out, meter.duration);
+    out.push_str(" bands:");
+    for (at, band) in meter.bands.iter().enumerate() {
+        let space = if at > 0 { " " } else { "" };
+        let (packets, bytes) = (band.packets, band.bytes);
+        let _ = write!(
+            out,
+            "{space}{at}: packet_count:{packets} byte_count:{bytes}"
+        );
+    }
+}
+
+fn write_bands(out: &mut String, meter: MeterId, flags: MeterFlags, bands: &[Band]) {
+    out.push_str("meter=");
+    write_id(out, meter);
     out.push_str(if flags.packets { " pktps" } else { " kbps" });
     out.push_str(if flags.burst { " burst" } else { "" });
     out.push_str(if flags.stats { " stats" } else { "" });
     out.push_str(" bands=");
-    for (at, band) in meter.bands.iter().enumerate() {
+    for (at, band) in bands.iter().enumerate() {
         if at > 0 {
             out.push(' ');
         }
@@ -91,7 +130,6 @@ pub fn format(meter: &MeterMod) -> String {
             let _ = write!(out, " prec_level={precedence}");
         }
     }
-    out
 }
 
 /// Appends the number or reserved name of a meter.
