@@ -22,8 +22,8 @@ pub mod table;
 pub mod v13;
 
 mod oxm;
-mod wire;
 pub mod text;
+mod wire;
 
 pub use action::{Action, ActionKind, InstructionKind, Instructions};
 pub use error::{ErrorCode, ErrorMessage};
