@@ -29,6 +29,11 @@ pub struct Counters {
     used_ms: AtomicU64,
 }
 
+impl Punt {
+    /// `max_len` for all of the packet (`OFPCML_NO_BUFFER`).
+    pub const WHOLE: u16 = 0xffff;
+}
+
 impl Counters {
     /// Adds packets and bytes, the last of them at `now_ms`.
     pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
@@ -61,11 +66,13 @@ pub struct Program {
     pub drop: Option<DropReason>,
 }
 
-/// One operation.
+/// One operation. On a header that the packet does not have, it does nothing.
 #[derive(Clone, Debug)]
 pub enum Op {
     /// Send a copy by a port.
     Output(PortNo),
+    /// Send a copy by each of these ports.
+    Outputs(Box<[PortNo]>),
     /// Send a copy to the controllers of a bridge.
     Controller(Arc<Punt>),
     /// Set the bits of `mask` in a header field, keeping checksums right.
@@ -107,6 +114,34 @@ pub enum Op {
     Count(Arc<Counters>),
     /// Parse again and go on at this recirculation point.
     Recirculate(u32),
+}
+
+impl Op {
+    /// Whether the packet is the same after it, and goes on whatever happens.
+    pub fn keeps_packet(&self) -> bool {
+        matches!(
+            self,
+            Op::Output(_)
+                | Op::Outputs(_)
+                | Op::Controller(_)
+                | Op::Clone(_)
+                | Op::Select(_)
+                | Op::Count(_)
+        )
+    }
+
+    /// Whether it may send the packet anywhere.
+    pub fn sends(&self) -> bool {
+        match self {
+            Op::Output(_) | Op::Outputs(_) | Op::Controller(_) | Op::Recirculate(_) => true,
+            Op::Clone(ops) => ops.iter().any(Op::sends),
+            Op::Select(select) => {
+                let mut buckets = select.buckets.iter();
+                buckets.any(|(_, ops)| ops.iter().any(Op::sends))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The buckets of a select group.

@@ -22,6 +22,8 @@ pub enum DropReason {
     NoLiveBucket,
     /// A meter's band.
     Meter,
+    /// A table miss for the controller, from a port that is to cause none.
+    NoPacketIn,
     /// A time to live that would become 0.
     InvalidTtl,
     /// Too many tables, groups, patch ports or recirculations.
@@ -50,6 +52,7 @@ impl DropReason {
         DropReason::Normal,
         DropReason::NoLiveBucket,
         DropReason::Meter,
+        DropReason::NoPacketIn,
         DropReason::InvalidTtl,
         DropReason::TooDeep,
         DropReason::Malformed,
@@ -71,6 +74,7 @@ impl DropReason {
             DropReason::Normal => "normal",
             DropReason::NoLiveBucket => "no_live_bucket",
             DropReason::Meter => "meter",
+            DropReason::NoPacketIn => "no_packet_in",
             DropReason::InvalidTtl => "invalid_ttl",
             DropReason::TooDeep => "too_deep",
             DropReason::Malformed => "malformed",

@@ -59,6 +59,43 @@ pub enum VlanMode {
     },
 }
 
+impl VlanMode {
+    /// The VLAN of a packet that comes in with VLAN id `vid`, 0 for no tag or a priority tag;
+    /// `None` if the port does not let it in.
+    pub fn admit(&self, vid: u16) -> Option<u16> {
+        match *self {
+            VlanMode::Access(tag) => (vid == 0).then_some(tag),
+            VlanMode::NativeTagged { tag, .. } | VlanMode::NativeUntagged { tag, .. }
+                if vid == 0 =>
+            {
+                Some(tag)
+            }
+            _ => self.carries(vid).then_some(vid),
+        }
+    }
+
+    /// Whether packets of a VLAN leave by the port.
+    pub fn carries(&self, vlan: u16) -> bool {
+        let listed = |trunks: &[u16]| trunks.is_empty() || trunks.contains(&vlan);
+        match self {
+            VlanMode::Access(tag) => *tag == vlan,
+            VlanMode::Trunk(trunks) => listed(trunks),
+            VlanMode::NativeTagged { tag, trunks } | VlanMode::NativeUntagged { tag, trunks } => {
+                *tag == vlan || listed(trunks)
+            }
+        }
+    }
+
+    /// Whether they leave with a tag.
+    pub fn tags(&self, vlan: u16) -> bool {
+        match *self {
+            VlanMode::Access(_) => false,
+            VlanMode::Trunk(_) | VlanMode::NativeTagged { .. } => vlan != 0,
+            VlanMode::NativeUntagged { tag, .. } => vlan != 0 && vlan != tag,
+        }
+    }
+}
+
 impl Default for VlanMode {
     fn default() -> VlanMode {
         VlanMode::Trunk(Box::default())

@@ -1,12 +1,44 @@
-//! Translation of OpenFlow into a datapath program: what happens to one packet.
+//! Translation of OpenFlow into a datapath program: what happens to one packet. Called by a
+//! worker on a miss of its cache, and by `vsctl trace`.
+//!
+//! What: the packet's way through tables, groups and bridges (OpenFlow 1.3.5 §5), as operations
+//! with every decision taken. It is a function of the key's bits under the entry's mask, and of
+//! nothing else: the key is cut down to those bits before anything looks at it. So whatever the
+//! cache answers is what translation would have answered.
+//!
+//! How: one copy of the packet is a [`Strand`]: its working key, and a stack of what is still to
+//! be done with it. [`Machine::run`] takes steps off the stack until it is empty. A bucket, a
+//! patch port or output to a table makes a copy, a strand of its own that runs to its end before
+//! the first goes on; its operations are an [`Op::Clone`]. An action changes the working key as
+//! it changes the packet, so that later tables match the changed packet.
+//!
+//! Where an action uncovers headers that nobody has parsed, the key no longer tells; the next
+//! step that reads it stops the strand instead. All that is to be done is then on the stack, so
+//! to freeze it is to keep the strand: it becomes a recirculation point ([`Points`]), and the
+//! strand goes on from there when the worker has parsed the packet again.
+//!
+//! Why no recursion through tables: what is left to do would sit in the host's call stack, where
+//! it can be neither kept nor counted.
 
 use std::sync::Arc;
 
 use flowtable::FlowKey;
 use openflow::{Action, OfPort};
 
-use super::{Points, State, Trace};
-use crate::action::{BridgeId, DropReason, PortNo, Program};
+use super::{Points, State, Trace, limits};
+use crate::action::{BridgeId, Counters, DropReason, Heard, Op, PortNo, Program};
+
+mod actions;
+mod groups;
+mod headers;
+mod normal;
+mod output;
+mod strand;
+mod tables;
+
+pub(super) use strand::{Frozen, Step};
+
+use strand::{Origin, Strand};
 
 /// What a translation works with.
 #[derive(Debug)]
@@ -77,12 +109,225 @@ pub fn translate(
     key: &FlowKey,
     trace: &mut impl Trace,
 ) -> Translation {
-    let _ = (context, ingress, key, trace);
-    Translation {
-        program: Program {
-            drop: Some(DropReason::NoOutput),
-            ..Program::default()
-        },
-        ..Translation::default()
+    let mut machine = Machine::new(context, trace);
+    match ingress {
+        Ingress::Port(port) => machine.enter_port(port, key),
+        Ingress::Point(point) => machine.enter_point(point, key),
+        Ingress::PacketOut {
+            bridge,
+            in_port,
+            actions,
+        } => machine.enter_packet_out(bridge, in_port, actions, key),
     }
+    machine.finish()
+}
+
+/// One translation under way.
+struct Machine<'a, T> {
+    state: &'a State,
+    points: &'a mut Points,
+    trace: &'a mut T,
+    /// Operations of the innermost copy.
+    ops: Vec<Op>,
+    counters: Vec<Arc<Counters>>,
+    heard: Vec<Arc<Heard>>,
+    effects: Vec<Effect>,
+    /// The first reason not to send a copy somewhere.
+    drop: Option<DropReason>,
+    /// Copies within copies at the moment.
+    depth: u32,
+    /// Table lookups so far.
+    lookups: u32,
+    /// Operations so far, over all copies.
+    emitted: usize,
+    /// A limit is exceeded: nothing more is done, and the packet goes nowhere.
+    exceeded: bool,
+}
+
+impl<'a, T: Trace> Machine<'a, T> {
+    fn new(context: &'a mut Context<'_>, trace: &'a mut T) -> Machine<'a, T> {
+        Machine {
+            state: context.state,
+            points: context.points,
+            trace,
+            ops: Vec::new(),
+            counters: Vec::new(),
+            heard: Vec::new(),
+            effects: Vec::new(),
+            drop: None,
+            depth: 0,
+            lookups: 0,
+            emitted: 0,
+            exceeded: false,
+        }
+    }
+
+    fn enter_port(&mut self, number: PortNo, key: &FlowKey) {
+        let (Some(port), Some(mask)) = (self.state.port(number), self.state.entry_mask(number))
+        else {
+            return self.refuse(DropReason::PortDown);
+        };
+        let key = strand::headers_under(key, mask);
+        if let Some(mut strand) = self.arrive(port, key) {
+            self.run(&mut strand);
+        }
+    }
+
+    fn enter_point(&mut self, point: u32, key: &FlowKey) {
+        let Some((frozen, mask)) = self.points.find(point) else {
+            return self.refuse(DropReason::TooDeep);
+        };
+        let key = strand::headers_under(key, mask);
+        let frozen = frozen.clone();
+        match Strand::thaw(&frozen, self.state, &key) {
+            Some(mut strand) => self.run(&mut strand),
+            None => self.refuse(DropReason::PortDown),
+        }
+    }
+
+    fn enter_packet_out(
+        &mut self,
+        bridge: BridgeId,
+        in_port: OfPort,
+        actions: Arc<[Action]>,
+        key: &FlowKey,
+    ) {
+        let Some(bridge) = self.state.bridge(bridge) else {
+            return self.refuse(DropReason::PortDown);
+        };
+        let port = bridge.port(in_port).map(|port| &**port);
+        let mut key = strand::headers_of(key);
+        key.in_port = in_port.0;
+        key.in_phy_port = in_port.0;
+        let mut strand = Strand::new(bridge, port, key);
+        strand.todo.push(Step::Actions(actions, 0));
+        self.run(&mut strand);
+    }
+
+    /// Does what is to be done with one copy of the packet.
+    fn run(&mut self, strand: &mut Strand<'a>) {
+        while let Some(step) = strand.todo.pop()
+            && !self.exceeded
+        {
+            match step {
+                Step::Table(_) if !strand.known => self.freeze(strand, step),
+                Step::Table(table) => self.look_up(strand, table),
+                Step::Actions(list, at) => self.act(strand, list, at),
+                Step::Meter(meter) => self.meter(strand, meter),
+                Step::ClearActions => strand.set.clear(),
+                Step::WriteActions(list) => strand.set.write(&list),
+                Step::Metadata { value, mask } => {
+                    let kept = strand.key.metadata & !mask;
+                    strand.key.metadata = kept | value & mask;
+                }
+                Step::ActionSet => self.run_action_set(strand),
+            }
+        }
+        self.close_level(strand);
+    }
+
+    /// Keeps what is to be done for when the packet has been parsed again.
+    fn freeze(&mut self, strand: &mut Strand<'a>, step: Step) {
+        strand.todo.push(step);
+        let frozen = strand.freeze();
+        strand.todo.clear();
+        if strand.recirculations == limits::RECIRCULATIONS_MAX {
+            return self.exceed();
+        }
+        match self.points.intern(frozen, &strand.bridge.point_mask) {
+            Some(point) => {
+                self.trace.note(format_args!("recirculate, point {point:#x}"));
+                self.emit(Op::Recirculate(point));
+            }
+            None => self.exceed(),
+        }
+    }
+
+    /// Runs a copy of the packet, leaving `strand` as it is.
+    fn run_copy(&mut self, mut copy: Strand<'a>) {
+        let body = self.collect(|machine| machine.run(&mut copy));
+        self.splice(body);
+    }
+
+    /// The operations that `work` emits, taken out of the program.
+    fn collect(&mut self, work: impl FnOnce(&mut Self)) -> Vec<Op> {
+        if self.depth == limits::DEPTH_MAX {
+            self.exceed();
+            return Vec::new();
+        }
+        self.depth += 1;
+        let outer = std::mem::take(&mut self.ops);
+        work(self);
+        self.depth -= 1;
+        flatten_tail(std::mem::replace(&mut self.ops, outer))
+    }
+
+    /// Puts the operations of a copy into the program, as a copy only if it must be one.
+    fn splice(&mut self, body: Vec<Op>) {
+        if body.iter().all(Op::keeps_packet) {
+            self.ops.extend(body);
+        } else {
+            self.emit(Op::Clone(body.into()));
+        }
+    }
+
+    fn emit(&mut self, op: Op) {
+        self.emitted += 1;
+        if self.emitted > limits::OPS_MAX {
+            return self.exceed();
+        }
+        self.ops.push(op);
+    }
+
+    /// Counts the packet: with the program if it gets here whenever the program runs.
+    fn count(&mut self, strand: &Strand<'_>, counters: &Arc<Counters>) {
+        if strand.certain {
+            self.counters.push(counters.clone());
+        } else {
+            self.emit(Op::Count(counters.clone()));
+        }
+    }
+
+    /// Notes why a copy goes nowhere.
+    fn refuse(&mut self, reason: DropReason) {
+        self.trace.note(format_args!("drop: {}", reason.label()));
+        self.drop.get_or_insert(reason);
+    }
+
+    fn exceed(&mut self) {
+        if !self.exceeded {
+            self.trace.note(format_args!("drop: {}", DropReason::TooDeep.label()));
+        }
+        self.exceeded = true;
+    }
+
+    fn finish(self) -> Translation {
+        let ops = match self.exceeded {
+            true => Vec::new(),
+            false => flatten_tail(self.ops),
+        };
+        let reason = match self.exceeded {
+            true => DropReason::TooDeep,
+            false => self.drop.unwrap_or(DropReason::NoOutput),
+        };
+        let drop = (!ops.iter().any(Op::sends)).then_some(reason);
+        Translation {
+            program: Program {
+                ops: ops.into(),
+                counters: self.counters.into(),
+                heard: self.heard.into(),
+                drop,
+            },
+            cacheable: self.effects.is_empty(),
+            effects: self.effects,
+        }
+    }
+}
+
+/// A copy that nothing comes after need not be one.
+fn flatten_tail(mut ops: Vec<Op>) -> Vec<Op> {
+    while let Some(Op::Clone(body)) = ops.pop_if(|op| matches!(op, Op::Clone(_))) {
+        ops.extend(body);
+    }
+    ops
 }

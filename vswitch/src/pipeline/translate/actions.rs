@@ -1,0 +1,105 @@
+//! Actions that change a packet: each is an operation, and the same change of the working key
+//! (OpenFlow 1.3.5 §5.12).
+//!
+//! An operation on a header that the packet does not have does nothing, on the packet and on the
+//! key alike. For the key this needs no bits beyond those that rules match: who matches a field
+//! matches its prerequisites, too.
+
+use std::sync::Arc;
+
+use flowtable::{Field, FlowKey};
+use openflow::{Action, OfPort};
+
+use super::super::Trace;
+use super::strand::Strand;
+use super::{Machine, Step, headers};
+use crate::action::{Op, Punt, PuntReason};
+
+impl<'a, T: Trace> Machine<'a, T> {
+    /// Carries out a list of actions from `at` on.
+    pub(super) fn act(&mut self, strand: &mut Strand<'a>, list: Arc<[Action]>, at: usize) {
+        for (index, action) in list.iter().enumerate().skip(at) {
+            if self.exceeded {
+                return;
+            }
+            if !strand.known && reads_headers(action) {
+                return self.freeze(strand, Step::Actions(list.clone(), index));
+            }
+            self.carry_out(strand, action);
+        }
+    }
+
+    fn carry_out(&mut self, strand: &mut Strand<'a>, action: &Action) {
+        match *action {
+            Action::Output { port, max_len } => self.output(strand, port, max_len),
+            Action::Group(group) => self.group(strand, group),
+            Action::SetQueue(queue) => strand.key.queue = queue.0,
+            Action::SetField { field, value, mask } => self.set_field(strand, field, value, mask),
+            Action::SetNwTtl(ttl) => self.set_field(strand, Field::IpTtl, ttl.into(), 0xff),
+            Action::SetMplsTtl(ttl) => self.set_field(strand, Field::MplsTtl, ttl.into(), 0xff),
+            Action::PushVlan(_)
+            | Action::PopVlan
+            | Action::PushMpls(_)
+            | Action::PopMpls(_)
+            | Action::PushPbb(_)
+            | Action::PopPbb => self.push_or_pop(strand, action),
+            Action::DecNwTtl
+            | Action::DecMplsTtl
+            | Action::CopyTtlIn
+            | Action::CopyTtlOut => self.change_ttl(strand, action),
+        }
+    }
+
+    fn set_field(&mut self, strand: &mut Strand<'a>, field: Field, value: u128, mask: u128) {
+        self.trace.note(format_args!("set {}={value:#x}/{mask:#x}", field.name()));
+        if headers::is_metadata(field) {
+            return field.write(&mut strand.key, value, mask);
+        }
+        self.emit(Op::SetField { field, value, mask });
+        if strand.known && headers::has(&strand.key, field) {
+            field.write(&mut strand.key, value, mask);
+            strand.known = !headers::decides_parsing(field);
+        }
+    }
+
+    fn push_or_pop(&mut self, strand: &mut Strand<'a>, action: &Action) {
+        self.trace.note(format_args!("{action:?}"));
+        let key = &mut strand.key;
+        let (op, known) = match *action {
+            Action::PushVlan(tpid) => (Op::PushVlan(tpid), headers::push_vlan(key, tpid)),
+            Action::PushMpls(kind) => (Op::PushMpls(kind), headers::push_mpls(key, kind)),
+            Action::PushPbb(kind) => (Op::PushPbb(kind), headers::push_pbb(key, kind)),
+            Action::PopVlan => (Op::PopVlan, headers::pop_vlan(key)),
+            Action::PopMpls(kind) => (Op::PopMpls(kind), false),
+            _ => (Op::PopPbb, false),
+        };
+        self.emit(op);
+        strand.known &= known;
+    }
+
+    fn change_ttl(&mut self, strand: &mut Strand<'a>, action: &Action) {
+        self.trace.note(format_args!("{action:?}"));
+        let (op, field) = match *action {
+            Action::DecNwTtl => (Op::DecNwTtl(self.invalid_ttl(strand)), Field::IpTtl),
+            Action::DecMplsTtl => (Op::DecMplsTtl(self.invalid_ttl(strand)), Field::MplsTtl),
+            Action::CopyTtlIn => (Op::CopyTtlIn, Field::IpTtl),
+            _ => (Op::CopyTtlOut, Field::MplsTtl),
+        };
+        if matches!(op, Op::DecNwTtl(_) | Op::DecMplsTtl(_)) {
+            strand.certain = false;
+        }
+        self.emit(op);
+        strand.forget(field);
+    }
+
+    /// What becomes of a packet whose time to live ends (OpenFlow 1.3.5 §7.4.1).
+    fn invalid_ttl(&self, strand: &Strand<'a>) -> Option<Arc<Punt>> {
+        let wanted = strand.bridge.wants_invalid_ttl;
+        wanted.then(|| strand.punt(PuntReason::InvalidTtl, Punt::WHOLE))
+    }
+}
+
+/// Whether the working key decides what the action does.
+fn reads_headers(action: &Action) -> bool {
+    matches!(action, Action::Output { port, .. } if *port == OfPort::NORMAL)
+}

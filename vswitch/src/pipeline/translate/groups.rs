@@ -1,0 +1,94 @@
+//! Groups (OpenFlow 1.3.5 §5.6): a bucket is an action set that a copy of the packet undergoes.
+
+use openflow::{GroupId, GroupKind, OfPort};
+
+use super::super::{Bridge, Group, GroupBucket, Trace, limits};
+use super::strand::Strand;
+use super::{Machine, Step};
+use crate::action::{DropReason, Op, Select};
+
+impl<'a, T: Trace> Machine<'a, T> {
+    pub(super) fn group(&mut self, strand: &mut Strand<'a>, id: GroupId) {
+        let bridge = strand.bridge;
+        let Some(group) = bridge.group(id) else {
+            return self.refuse(DropReason::NoLiveBucket);
+        };
+        self.trace.enter(format_args!("group {id}, {:?}", group.kind));
+        self.count(strand, &group.counters);
+        match group.kind {
+            GroupKind::Select => self.select(strand, group),
+            GroupKind::All | GroupKind::Indirect => {
+                for bucket in &group.buckets {
+                    self.copy_to(strand, bucket);
+                }
+            }
+            GroupKind::FastFailover => {
+                match group.buckets.iter().find(|bucket| is_live(bridge, bucket, 0)) {
+                    Some(bucket) => self.copy_to(strand, bucket),
+                    None => self.refuse(DropReason::NoLiveBucket),
+                }
+            }
+        }
+        self.trace.leave();
+    }
+
+    fn copy_to(&mut self, strand: &Strand<'a>, bucket: &GroupBucket) {
+        self.trace.enter(format_args!("bucket"));
+        let body = self.collect(|machine| machine.bucket(strand, bucket, strand.certain));
+        self.splice(body);
+        self.trace.leave();
+    }
+
+    fn bucket(&mut self, strand: &Strand<'a>, bucket: &GroupBucket, certain: bool) {
+        let mut copy = strand.copy(Step::Actions(bucket.actions.clone(), 0));
+        copy.certain = certain;
+        self.count(&copy, &bucket.counters);
+        self.run(&mut copy);
+    }
+
+    /// Which bucket it is depends on what the key may not tell, so all are translated and the
+    /// choice is left to execution.
+    fn select(&mut self, strand: &Strand<'a>, group: &Group) {
+        let bridge = strand.bridge;
+        let candidates = group.buckets.iter();
+        let candidates: Vec<_> = candidates
+            .filter(|bucket| bucket.weight > 0 && is_live(bridge, bucket, 0))
+            .collect();
+        let mut total = 0;
+        let mut buckets = Vec::with_capacity(candidates.len());
+        match candidates[..] {
+            [] => return self.refuse(DropReason::NoLiveBucket),
+            [bucket] => return self.copy_to(strand, bucket),
+            _ => {}
+        }
+        for bucket in candidates {
+            total += u32::from(bucket.weight);
+            self.trace.enter(format_args!("bucket of weight {}", bucket.weight));
+            let body = self.collect(|machine| machine.bucket(strand, bucket, false));
+            buckets.push((total, body.into()));
+            self.trace.leave();
+        }
+        let buckets = buckets.into();
+        self.emit(Op::Select(std::sync::Arc::new(Select { buckets })));
+    }
+}
+
+/// Whether a bucket can be used: what it watches is live.
+fn is_live(bridge: &Bridge, bucket: &GroupBucket, depth: u32) -> bool {
+    let port_live = bucket.watch_port != OfPort::ANY
+        && bridge.port(bucket.watch_port).is_some_and(|port| port.is_live());
+    let watches_port = bucket.watch_port != OfPort::ANY;
+    let watches_group = bucket.watch_group != GroupId::ANY;
+    if !watches_port && !watches_group {
+        return true;
+    }
+    port_live || watches_group && is_group_live(bridge, bucket.watch_group, depth)
+}
+
+fn is_group_live(bridge: &Bridge, group: GroupId, depth: u32) -> bool {
+    let Some(group) = bridge.group(group) else {
+        return false;
+    };
+    let mut buckets = group.buckets.iter();
+    depth < limits::DEPTH_MAX && buckets.any(|bucket| is_live(bridge, bucket, depth + 1))
+}

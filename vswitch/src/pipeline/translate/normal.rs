@@ -1,0 +1,127 @@
+//! NORMAL: the learning bridge (IEEE 802.1Q §8, OpenFlow 1.3.5 §4.5), with access and trunk
+//! ports.
+//!
+//! A packet belongs to the VLAN of its outer tag, or of the port where it has none; VLAN 0 is
+//! that of untagged packets on trunks. It leaves tagged or not as the port that sends it wants.
+
+use flowtable::{Field, VLAN_PRESENT};
+use openflow::Action;
+
+use super::super::{BridgePort, Trace};
+use super::strand::Strand;
+use super::{Effect, Learn, Machine, Step};
+use crate::action::DropReason;
+
+/// Addresses that bridges keep to themselves: spanning tree, pause, LACP, LLDP and their kin
+/// (IEEE 802.1Q §8.6.3).
+const RESERVED: std::ops::RangeInclusive<u64> = 0x0180_c200_0000..=0x0180_c200_000f;
+
+/// Bit of an Ethernet address that makes it a group's.
+const MULTICAST: u64 = 1 << 40;
+
+/// Bits of a tag that are the VLAN id.
+const VID: u16 = 0x0fff;
+
+/// TPID of tags that NORMAL pushes.
+const TPID: u16 = 0x8100;
+
+impl<'a, T: Trace> Machine<'a, T> {
+    pub(super) fn normal(&mut self, strand: &mut Strand<'a>) {
+        self.trace.enter(format_args!("NORMAL"));
+        match admitted_vlan(strand) {
+            Some(vlan) if !RESERVED.contains(&strand.key.eth_dst) => {
+                self.learn(strand, vlan);
+                self.forward(strand, vlan);
+            }
+            _ => self.refuse(DropReason::Normal),
+        }
+        self.trace.leave();
+    }
+
+    /// Sees to it that the bridge knows where the sender is. Packets of the controller tell
+    /// nothing.
+    fn learn(&mut self, strand: &Strand<'a>, vlan: u16) {
+        let (mac, Some(port)) = (strand.key.eth_src, strand.port) else {
+            return;
+        };
+        if mac & MULTICAST != 0 {
+            return;
+        }
+        match strand.bridge.macs.get(&(vlan, mac)) {
+            Some(entry) if entry.port == port.number => self.heard.push(entry.heard.clone()),
+            _ => {
+                self.trace.note(format_args!("learn {mac:012x} vlan {vlan} on {}", port.name));
+                let (bridge, port) = (strand.bridge.id, port.number);
+                let learn = Effect::Learn(Learn { bridge, vlan, mac, port });
+                if !self.effects.contains(&learn) {
+                    self.effects.push(learn);
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self, strand: &Strand<'a>, vlan: u16) {
+        let bridge = strand.bridge;
+        let learned = bridge.macs.get(&(vlan, strand.key.eth_dst));
+        let ingress = strand.port.map(|port| port.number);
+        match learned.and_then(|entry| self.state.port(entry.port)) {
+            Some(port) if Some(port.number) == ingress => self.refuse(DropReason::Normal),
+            Some(port) => self.send_tagged(strand, vlan, vec![port]),
+            None => {
+                self.trace.note(format_args!("flood vlan {vlan}"));
+                let ports = bridge.ports().map(|port| &**port);
+                let wanted = |port: &&BridgePort| port.flood && Some(port.number) != ingress;
+                self.send_tagged(strand, vlan, ports.filter(wanted).collect());
+            }
+        }
+    }
+
+    /// By those of `ports` that carry the VLAN: as the packet is, or with a tag the less or more.
+    fn send_tagged(&mut self, strand: &Strand<'a>, vlan: u16, ports: Vec<&'a BridgePort>) {
+        let carrying = ports.into_iter().filter(|port| port.vlan.carries(vlan));
+        let (tagged, untagged): (Vec<_>, Vec<_>) =
+            carrying.partition(|port| port.vlan.tags(vlan));
+        if tagged.is_empty() && untagged.is_empty() {
+            return self.refuse(DropReason::Normal);
+        }
+        for (ports, tag) in [(tagged, true), (untagged, false)] {
+            if !ports.is_empty() {
+                self.send_as(strand, vlan, ports, tag);
+            }
+        }
+    }
+
+    fn send_as(&mut self, strand: &Strand<'a>, vlan: u16, ports: Vec<&'a BridgePort>, tag: bool) {
+        let tci = strand.key.vlan_tci;
+        let vid = Action::SetField {
+            field: Field::VlanVid,
+            value: (VLAN_PRESENT | vlan).into(),
+            mask: Field::VlanVid.ones(),
+        };
+        let change = match (tci & VLAN_PRESENT != 0, tag) {
+            (true, true) if tci & VID == vlan => vec![],
+            (true, true) => vec![vid],
+            (false, true) => vec![Action::PushVlan(TPID), vid],
+            (true, false) => vec![Action::PopVlan],
+            (false, false) => vec![],
+        };
+        let mut copy = strand.copy(Step::Actions(change.into(), 0));
+        let body = self.collect(|machine| {
+            machine.run(&mut copy);
+            machine.send_all(&copy, ports.into_iter());
+        });
+        self.splice(body);
+    }
+}
+
+/// The VLAN of a packet; `None` if its port does not carry that VLAN.
+fn admitted_vlan(strand: &Strand<'_>) -> Option<u16> {
+    let vid = match strand.key.vlan_tci {
+        tci if tci & VLAN_PRESENT != 0 => tci & VID,
+        _ => 0,
+    };
+    match strand.port {
+        Some(port) => port.vlan.admit(vid),
+        None => Some(vid),
+    }
+}

@@ -1,0 +1,104 @@
+//! Output to ports and reserved ports (OpenFlow 1.3.5 §4.5).
+
+use openflow::{OfPort, TableId};
+
+use super::super::{BridgePort, Trace};
+use super::strand::Strand;
+use super::{Machine, Step};
+use crate::action::{DropReason, Op, PuntReason};
+
+impl<'a, T: Trace> Machine<'a, T> {
+    pub(super) fn output(&mut self, strand: &mut Strand<'a>, port: OfPort, max_len: u16) {
+        match port {
+            OfPort::IN_PORT => self.send(strand, strand.port),
+            OfPort::TABLE => self.run_copy(strand.copy(Step::Table(TableId(0)))),
+            OfPort::NORMAL => self.normal(strand),
+            OfPort::FLOOD => self.flood(strand, |port| port.flood),
+            OfPort::ALL => self.flood(strand, |_| true),
+            OfPort::CONTROLLER => self.punt(strand, max_len),
+            _ if strand.came_by(port) => self.refuse(DropReason::OutputToIngress),
+            _ => self.send(strand, strand.bridge.port(port).map(|port| &**port)),
+        }
+    }
+
+    /// To the controllers of the bridge. A table miss of a port that wants none goes nowhere.
+    fn punt(&mut self, strand: &Strand<'a>, max_len: u16) {
+        let quiet = strand.port.is_some_and(|port| port.config.no_packet_in);
+        let reason = match strand.origin.miss {
+            true if quiet => return self.refuse(DropReason::NoPacketIn),
+            true => PuntReason::NoMatch,
+            false => PuntReason::Action,
+        };
+        self.trace.note(format_args!("send to the controllers, {max_len} bytes"));
+        self.emit(Op::Controller(strand.punt(reason, max_len)));
+    }
+
+    /// By one port, the ingress included.
+    fn send(&mut self, strand: &Strand<'a>, port: Option<&'a BridgePort>) {
+        let Some(port) = port else {
+            return self.refuse(DropReason::PortDown);
+        };
+        match refusal(port) {
+            Some(reason) => self.refuse(reason),
+            None if port.peer_name.is_some() => self.cross(strand, port),
+            None => {
+                self.trace.note(format_args!("output to {}", port.name));
+                self.emit(Op::Output(port.number));
+            }
+        }
+    }
+
+    /// By a patch port into another bridge, where the packet is a new one.
+    fn cross(&mut self, strand: &Strand<'a>, port: &BridgePort) {
+        let peer = port.peer.and_then(|number| self.state.port(number));
+        let Some(peer) = peer else {
+            return self.refuse(DropReason::PortDown);
+        };
+        self.trace.enter(format_args!("output to {}, in by {}", port.name, peer.name));
+        let headers = super::strand::headers_of(&strand.key);
+        if let Some(mut copy) = self.arrive(peer, headers) {
+            copy.known = strand.known;
+            copy.certain = strand.certain;
+            copy.recirculations = strand.recirculations;
+            self.run_copy(copy);
+        }
+        self.trace.leave();
+    }
+
+    /// By every port but the ingress that `wanted` admits.
+    fn flood(&mut self, strand: &Strand<'a>, wanted: impl Fn(&BridgePort) -> bool) {
+        let others = strand.bridge.ports().map(|port| &**port);
+        let others = others.filter(|port| !strand.came_by(port.of_port) && wanted(port));
+        self.send_all(strand, others);
+    }
+
+    /// By several ports, those that refuse left out.
+    pub(super) fn send_all(
+        &mut self,
+        strand: &Strand<'a>,
+        ports: impl Iterator<Item = &'a BridgePort>,
+    ) {
+        let (patches, plain): (Vec<_>, Vec<_>) = ports
+            .filter(|port| refusal(port).is_none())
+            .partition(|port| port.peer_name.is_some());
+        if let [port] = plain[..] {
+            self.send(strand, Some(port));
+        } else if !plain.is_empty() {
+            let names: Vec<_> = plain.iter().map(|port| port.name.as_str()).collect();
+            self.trace.note(format_args!("output to {}", names.join(", ")));
+            self.emit(Op::Outputs(plain.iter().map(|port| port.number).collect()));
+        }
+        for port in patches {
+            self.send(strand, Some(port));
+        }
+    }
+}
+
+/// Why a port sends nothing.
+fn refusal(port: &BridgePort) -> Option<DropReason> {
+    match port.config {
+        config if config.port_down => Some(DropReason::PortDown),
+        config if config.no_forward => Some(DropReason::NoForward),
+        _ => None,
+    }
+}

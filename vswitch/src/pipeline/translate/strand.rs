@@ -1,0 +1,187 @@
+//! A strand: one copy of a packet on its way, with all that is still to be done with it.
+
+use std::sync::Arc;
+
+use flowtable::{Field, FlowKey, FlowMask};
+use openflow::{Action, MeterId, OfPort, TableId};
+
+use super::super::action_set::ActionSet;
+use super::super::{Bridge, BridgePort, State};
+use crate::action::{BridgeId, PortNo, Punt, PuntReason};
+
+/// One thing to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Look the packet up in a table.
+    Table(TableId),
+    /// Carry out a list of actions from this one on.
+    Actions(Arc<[Action]>, usize),
+    /// Meter the packet.
+    Meter(MeterId),
+    /// Empty the action set.
+    ClearActions,
+    /// Merge a list into the action set.
+    WriteActions(Arc<[Action]>),
+    /// Write bits of the metadata.
+    Metadata {
+        /// New value.
+        value: u64,
+        /// Bits to write.
+        mask: u64,
+    },
+    /// Carry out the action set: the end of a pipeline.
+    ActionSet,
+}
+
+/// The flow that a packet is with, as packet-in tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Its table.
+    pub table: TableId,
+    /// Its cookie.
+    pub cookie: u64,
+    /// Whether it is the table-miss flow.
+    pub miss: bool,
+}
+
+/// One copy of a packet on its way.
+#[derive(Clone, Debug)]
+pub struct Strand<'a> {
+    /// Where it is.
+    pub bridge: &'a Bridge,
+    /// The port of that bridge it came in by, if it did.
+    pub port: Option<&'a BridgePort>,
+    /// What the packet looks like now.
+    pub key: FlowKey,
+    /// Whether the header part of `key` can be believed.
+    pub known: bool,
+    /// Whether it gets here whenever the program runs: nothing before may have ended it.
+    pub certain: bool,
+    /// What is to be done, the next thing last.
+    pub todo: Vec<Step>,
+    /// The action set.
+    pub set: ActionSet,
+    /// The flow it is with.
+    pub origin: Origin,
+    /// How often it has been parsed again.
+    pub recirculations: u32,
+    /// Whether the trace has a level open for the table it is in.
+    pub level_open: bool,
+}
+
+/// A strand with nothing borrowed and no headers: a recirculation point.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frozen {
+    bridge: BridgeId,
+    port: Option<PortNo>,
+    metadata: FlowKey,
+    todo: Vec<Step>,
+    set: ActionSet,
+    origin: Origin,
+    recirculations: u32,
+}
+
+impl<'a> Strand<'a> {
+    /// A packet in a bridge, with nothing to be done.
+    pub fn new(bridge: &'a Bridge, port: Option<&'a BridgePort>, key: FlowKey) -> Strand<'a> {
+        Strand {
+            bridge,
+            port,
+            key,
+            known: true,
+            certain: true,
+            todo: Vec::new(),
+            set: ActionSet::default(),
+            origin: Origin {
+                table: TableId(0),
+                cookie: u64::MAX,
+                miss: false,
+            },
+            recirculations: 0,
+            level_open: false,
+        }
+    }
+
+    /// A copy of the packet with something else to be done.
+    pub fn copy(&self, step: Step) -> Strand<'a> {
+        Strand {
+            todo: vec![step],
+            set: ActionSet::default(),
+            level_open: false,
+            ..*self
+        }
+    }
+
+    /// A value of `field` that the key does not tell: it must be parsed again, if any rule asks.
+    pub fn forget(&mut self, field: Field) {
+        self.known &= field.read(&self.bridge.entry_mask.0) == 0;
+    }
+
+    /// What tells the controllers about the packet.
+    pub fn punt(&self, reason: PuntReason, max_len: u16) -> Arc<Punt> {
+        Arc::new(Punt {
+            bridge: self.bridge.id,
+            reason,
+            table: self.origin.table,
+            cookie: self.origin.cookie,
+            max_len,
+            metadata: Box::new(metadata_of(&self.key)),
+        })
+    }
+
+    /// Whether `number` is where the packet came in.
+    pub fn came_by(&self, number: OfPort) -> bool {
+        self.key.in_port == number.0
+    }
+
+    /// The strand as it can be kept.
+    pub fn freeze(&self) -> Frozen {
+        Frozen {
+            bridge: self.bridge.id,
+            port: self.port.map(|port| port.number),
+            metadata: metadata_of(&self.key),
+            todo: self.todo.clone(),
+            set: self.set.clone(),
+            origin: self.origin,
+            recirculations: self.recirculations + 1,
+        }
+    }
+
+    /// The strand that was kept, with newly parsed headers; `None` if its bridge is gone.
+    pub fn thaw(frozen: &Frozen, state: &'a State, headers: &FlowKey) -> Option<Strand<'a>> {
+        let mut key = frozen.metadata;
+        let start = FlowKey::HEADER_WORD;
+        key.words_mut()[start..].copy_from_slice(&headers.words()[start..]);
+        let port = frozen.port.and_then(|number| state.port(number));
+        Some(Strand {
+            todo: frozen.todo.clone(),
+            set: frozen.set.clone(),
+            origin: frozen.origin,
+            recirculations: frozen.recirculations,
+            ..Strand::new(state.bridge(frozen.bridge)?, port.map(|port| &**port), key)
+        })
+    }
+}
+
+/// The metadata part of a key.
+pub fn metadata_of(key: &FlowKey) -> FlowKey {
+    let mut metadata = *key;
+    metadata.words_mut()[FlowKey::HEADER_WORD..].fill(0);
+    metadata
+}
+
+/// The header part of a key.
+pub fn headers_of(key: &FlowKey) -> FlowKey {
+    let mut headers = *key;
+    headers.words_mut()[..FlowKey::HEADER_WORD].fill(0);
+    headers
+}
+
+/// The header part of a key, with only the bits of `mask`.
+pub fn headers_under(key: &FlowKey, mask: &FlowMask) -> FlowKey {
+    let mut headers = headers_of(key);
+    for (word, mask) in headers.words_mut().iter_mut().zip(mask.0.words()) {
+        *word &= mask;
+    }
+    headers
+}
