@@ -5,6 +5,7 @@
 //! with the state on a miss of their flow cache; `vsctl trace` calls the same function with a
 //! [`Trace`] that listens. Nothing here knows packets, sockets or clocks.
 
+mod action_set;
 mod flow;
 mod group;
 pub mod limits;

@@ -14,6 +14,8 @@ pub enum DropReason {
     PortDown,
     /// The port's configuration forbids receiving.
     NoReceive,
+    /// A fragment, and the bridge is to drop those.
+    Fragment,
     /// The port's configuration forbids forwarding.
     NoForward,
     /// The bridge learned of the destination on the port it came in by, or the VLAN is foreign.
@@ -48,6 +50,7 @@ impl DropReason {
         DropReason::OutputToIngress,
         DropReason::PortDown,
         DropReason::NoReceive,
+        DropReason::Fragment,
         DropReason::NoForward,
         DropReason::Normal,
         DropReason::NoLiveBucket,
@@ -70,6 +73,7 @@ impl DropReason {
             DropReason::OutputToIngress => "output_to_ingress",
             DropReason::PortDown => "port_down",
             DropReason::NoReceive => "no_receive",
+            DropReason::Fragment => "fragment",
             DropReason::NoForward => "no_forward",
             DropReason::Normal => "normal",
             DropReason::NoLiveBucket => "no_live_bucket",

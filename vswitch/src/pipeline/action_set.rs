@@ -25,7 +25,10 @@ impl ActionSet {
 
     /// The actions in the order they are to be carried out. A group excludes an output.
     pub fn ordered(&self) -> Arc<[Action]> {
-        let group = self.0.iter().any(|action| matches!(action, Action::Group(_)));
+        let group = self
+            .0
+            .iter()
+            .any(|action| matches!(action, Action::Group(_)));
         let excluded = |action: &Action| group && matches!(action, Action::Output { .. });
         let mut list: Vec<_> = self.0.iter().filter(|a| !excluded(a)).cloned().collect();
         list.sort_by_key(rank);

@@ -9,8 +9,10 @@ use openflow::{FlowFlags, FlowRemoved, FlowRemovedReason, FlowStats, Instruction
 use crate::action::{BridgeId, Counters};
 
 /// A flow. A modification makes a new one with the same counters.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Flow {
+    /// Tells it from every other flow of the switch; a modification keeps it.
+    pub(super) serial: u64,
     /// Its table.
     pub table: TableId,
     /// Highest wins.
@@ -57,8 +59,38 @@ impl Flow {
         }
     }
 
+    /// The earliest time that it can end, given when it was used last; `None` if it never does.
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        let (_, _, used_ms) = self.counters.read();
+        let after = |start: u64, timeout_s: u16| match timeout_s {
+            0 => None,
+            timeout_s => Some(start + u64::from(timeout_s) * 1000),
+        };
+        let idle = after(used_ms.max(self.created_ms), self.idle_timeout_s);
+        let hard = after(self.created_ms, self.hard_timeout_s);
+        idle.into_iter().chain(hard).min()
+    }
+
+    /// Why it ends at `now_ms`; `None` if it does not.
+    pub(super) fn ended(&self, now_ms: u64) -> Option<FlowRemovedReason> {
+        let hard_ms = u64::from(self.hard_timeout_s) * 1000;
+        if self.hard_timeout_s > 0 && self.created_ms + hard_ms <= now_ms {
+            return Some(FlowRemovedReason::HardTimeout);
+        }
+        let ended = self
+            .deadline_ms()
+            .is_some_and(|deadline| deadline <= now_ms);
+        ended.then_some(FlowRemovedReason::IdleTimeout)
+    }
+
     fn duration(&self, now_ms: u64) -> Duration {
         Duration::from_millis(now_ms.saturating_sub(self.created_ms))
+    }
+}
+
+impl std::fmt::Display for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "priority={}, cookie={:#x}", self.priority, self.cookie)
     }
 }
 

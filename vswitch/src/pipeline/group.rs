@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use openflow::{Bucket, GroupId, GroupKind};
+use openflow::{Action, Bucket, GroupId, GroupKind};
 
+use super::action_set::ActionSet;
 use crate::action::Counters;
 
 /// A group.
@@ -21,11 +22,44 @@ pub struct Group {
     pub counters: Arc<Counters>,
 }
 
+impl Group {
+    /// A group with counters at 0.
+    pub(super) fn new(id: GroupId, kind: GroupKind, buckets: &[Bucket], created_ms: u64) -> Group {
+        let buckets = buckets.iter().map(|bucket| {
+            let mut set = ActionSet::default();
+            set.write(&bucket.actions);
+            GroupBucket {
+                bucket: bucket.clone(),
+                actions: set.ordered(),
+                counters: Arc::default(),
+            }
+        });
+        Group {
+            id,
+            kind,
+            buckets: buckets.collect(),
+            created_ms,
+            counters: Arc::default(),
+        }
+    }
+
+    /// Groups that its buckets send to.
+    pub(super) fn next(&self) -> impl Iterator<Item = GroupId> {
+        let actions = self.buckets.iter().flat_map(|bucket| bucket.actions.iter());
+        actions.filter_map(|action| match action {
+            Action::Group(group) => Some(*group),
+            _ => None,
+        })
+    }
+}
+
 /// A bucket with its counters.
 #[derive(Debug)]
 pub struct GroupBucket {
-    /// Weight, what it watches, its action set.
+    /// Weight, what it watches, its actions as they were given.
     pub bucket: Bucket,
+    /// Its actions in the order of an action set.
+    pub actions: Arc<[Action]>,
     /// Packets and bytes it got.
     pub counters: Arc<Counters>,
 }

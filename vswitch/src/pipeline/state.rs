@@ -60,12 +60,15 @@ pub struct Bridge {
     pub standalone: bool,
     /// Whether a controller wants packets whose time to live ended.
     pub wants_invalid_ttl: bool,
+    /// Whether IP fragments are dropped as they come in.
+    pub drops_fragments: bool,
     pub(super) tables: OrdMap<TableId, Arc<Table>>,
     pub(super) groups: HashMap<GroupId, Arc<Group>>,
     pub(super) meters: HashMap<MeterId, Arc<Meter>>,
     pub(super) ports: OrdMap<OfPort, Arc<BridgePort>>,
     pub(super) macs: HashMap<(u16, u64), MacEntry>,
     pub(super) entry_mask: Arc<FlowMask>,
+    pub(super) point_mask: Arc<FlowMask>,
 }
 
 impl Bridge {

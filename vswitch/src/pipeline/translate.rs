@@ -36,9 +36,9 @@ mod output;
 mod strand;
 mod tables;
 
-pub(super) use strand::{Frozen, Step};
+pub(super) use strand::Frozen;
 
-use strand::{Origin, Strand};
+use strand::{Step, Strand};
 
 /// What a translation works with.
 #[derive(Debug)]
@@ -174,7 +174,8 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn enter_point(&mut self, point: u32, key: &FlowKey) {
-        let Some((frozen, mask)) = self.points.find(point) else {
+        let (frozen, mask) = (self.points.frozen(point), self.points.entry_mask(point));
+        let (Some(frozen), Some(mask)) = (frozen, mask) else {
             return self.refuse(DropReason::TooDeep);
         };
         let key = strand::headers_under(key, mask);
@@ -236,7 +237,8 @@ impl<'a, T: Trace> Machine<'a, T> {
         }
         match self.points.intern(frozen, &strand.bridge.point_mask) {
             Some(point) => {
-                self.trace.note(format_args!("recirculate, point {point:#x}"));
+                self.trace
+                    .note(format_args!("recirculate, point {point:#x}"));
                 self.emit(Op::Recirculate(point));
             }
             None => self.exceed(),
@@ -296,7 +298,8 @@ impl<'a, T: Trace> Machine<'a, T> {
 
     fn exceed(&mut self) {
         if !self.exceeded {
-            self.trace.note(format_args!("drop: {}", DropReason::TooDeep.label()));
+            self.trace
+                .note(format_args!("drop: {}", DropReason::TooDeep.label()));
         }
         self.exceeded = true;
     }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{Field, FlowKey};
+use flowtable::{Field, VLAN_PRESENT};
 use openflow::{Action, OfPort};
 
 use super::super::Trace;
@@ -43,18 +43,22 @@ impl<'a, T: Trace> Machine<'a, T> {
             | Action::PopMpls(_)
             | Action::PushPbb(_)
             | Action::PopPbb => self.push_or_pop(strand, action),
-            Action::DecNwTtl
-            | Action::DecMplsTtl
-            | Action::CopyTtlIn
-            | Action::CopyTtlOut => self.change_ttl(strand, action),
+            Action::DecNwTtl | Action::DecMplsTtl | Action::CopyTtlIn | Action::CopyTtlOut => {
+                self.change_ttl(strand, action)
+            }
         }
     }
 
     fn set_field(&mut self, strand: &mut Strand<'a>, field: Field, value: u128, mask: u128) {
-        self.trace.note(format_args!("set {}={value:#x}/{mask:#x}", field.name()));
+        self.trace
+            .note(format_args!("set {}={value:#x}/{mask:#x}", field.name()));
         if headers::is_metadata(field) {
             return field.write(&mut strand.key, value, mask);
         }
+        let mask = match field {
+            Field::VlanVid => mask & !u128::from(VLAN_PRESENT),
+            _ => mask,
+        };
         self.emit(Op::SetField { field, value, mask });
         if strand.known && headers::has(&strand.key, field) {
             field.write(&mut strand.key, value, mask);

@@ -13,7 +13,8 @@ impl<'a, T: Trace> Machine<'a, T> {
         let Some(group) = bridge.group(id) else {
             return self.refuse(DropReason::NoLiveBucket);
         };
-        self.trace.enter(format_args!("group {id}, {:?}", group.kind));
+        self.trace
+            .enter(format_args!("group {id}, {:?}", group.kind));
         self.count(strand, &group.counters);
         match group.kind {
             GroupKind::Select => self.select(strand, group),
@@ -23,7 +24,11 @@ impl<'a, T: Trace> Machine<'a, T> {
                 }
             }
             GroupKind::FastFailover => {
-                match group.buckets.iter().find(|bucket| is_live(bridge, bucket, 0)) {
+                match group
+                    .buckets
+                    .iter()
+                    .find(|bucket| is_live(bridge, bucket, 0))
+                {
                     Some(bucket) => self.copy_to(strand, bucket),
                     None => self.refuse(DropReason::NoLiveBucket),
                 }
@@ -52,7 +57,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         let bridge = strand.bridge;
         let candidates = group.buckets.iter();
         let candidates: Vec<_> = candidates
-            .filter(|bucket| bucket.weight > 0 && is_live(bridge, bucket, 0))
+            .filter(|bucket| bucket.bucket.weight > 0 && is_live(bridge, bucket, 0))
             .collect();
         let mut total = 0;
         let mut buckets = Vec::with_capacity(candidates.len());
@@ -62,8 +67,9 @@ impl<'a, T: Trace> Machine<'a, T> {
             _ => {}
         }
         for bucket in candidates {
-            total += u32::from(bucket.weight);
-            self.trace.enter(format_args!("bucket of weight {}", bucket.weight));
+            total += u32::from(bucket.bucket.weight);
+            self.trace
+                .enter(format_args!("bucket of weight {}", bucket.bucket.weight));
             let body = self.collect(|machine| machine.bucket(strand, bucket, false));
             buckets.push((total, body.into()));
             self.trace.leave();
@@ -75,14 +81,11 @@ impl<'a, T: Trace> Machine<'a, T> {
 
 /// Whether a bucket can be used: what it watches is live.
 fn is_live(bridge: &Bridge, bucket: &GroupBucket, depth: u32) -> bool {
-    let port_live = bucket.watch_port != OfPort::ANY
-        && bridge.port(bucket.watch_port).is_some_and(|port| port.is_live());
-    let watches_port = bucket.watch_port != OfPort::ANY;
-    let watches_group = bucket.watch_group != GroupId::ANY;
-    if !watches_port && !watches_group {
+    let (port, group) = (bucket.bucket.watch_port, bucket.bucket.watch_group);
+    if port == OfPort::ANY && group == GroupId::ANY {
         return true;
     }
-    port_live || watches_group && is_group_live(bridge, bucket.watch_group, depth)
+    bridge.port(port).is_some_and(|port| port.is_live()) || is_group_live(bridge, group, depth)
 }
 
 fn is_group_live(bridge: &Bridge, group: GroupId, depth: u32) -> bool {

@@ -3,30 +3,13 @@
 //! A push returns whether the key still tells all; where it does not, the packet must be parsed
 //! again before anything reads the key.
 
-use flowtable::{Field, FlowKey, Prerequisite, VLAN_PRESENT};
+use flowtable::{FRAGMENT_LATER, Field, FlowKey, Prerequisite, VLAN_PRESENT};
+use flowtable::{eth_type, icmpv6_type, ip_proto};
 
-const ARP: u16 = 0x0806;
-const RARP: u16 = 0x8035;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const VLAN: u16 = 0x8100;
-const SERVICE_VLAN: u16 = 0x88a8;
-const MPLS: u16 = 0x8847;
-const MPLS_MULTICAST: u16 = 0x8848;
-const PBB: u16 = 0x88e7;
+/// Ethernet types that the parser takes for a VLAN tag.
+const TPIDS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
-
-const ND_SOLICIT: u16 = 135;
-const ND_ADVERT: u16 = 136;
-
-const LATER_FRAGMENT: u8 = 2;
-
-/// Label, traffic class and time to live of an MPLS entry: all but the bottom-of-stack bit.
+/// Bottom-of-stack bit of an MPLS entry.
 const MPLS_BOS: u32 = 0x100;
 
 /// Whether a field is no part of the packet.
@@ -45,25 +28,29 @@ pub fn has(key: &FlowKey, field: Field) -> bool {
     if field == Field::VlanVid {
         return has_vlan(key);
     }
-    let proto = |proto| is_ip(key) && key.ip_proto == proto && key.ip_frag & LATER_FRAGMENT == 0;
-    let icmpv6 = |kind| key.eth_type == IPV6 && proto(ICMPV6) && key.tp_src == kind;
+    let proto = |proto| is_ip(key) && key.ip_proto == proto && key.ip_frag & FRAGMENT_LATER == 0;
+    let icmpv6 =
+        |kind| key.eth_type == eth_type::IPV6 && proto(ip_proto::ICMPV6) && key.tp_src == kind;
     match field.prerequisite() {
         Prerequisite::None => true,
         Prerequisite::Vlan => has_vlan(key),
-        Prerequisite::Arp => matches!(key.eth_type, ARP | RARP),
+        Prerequisite::Arp => matches!(key.eth_type, eth_type::ARP | eth_type::RARP),
         Prerequisite::Ip => is_ip(key),
-        Prerequisite::Ipv4 => key.eth_type == IPV4,
-        Prerequisite::Ipv6 => key.eth_type == IPV6,
+        Prerequisite::Ipv4 => key.eth_type == eth_type::IPV4,
+        Prerequisite::Ipv6 => key.eth_type == eth_type::IPV6,
         Prerequisite::Mpls => is_mpls(key),
-        Prerequisite::Pbb => key.eth_type == PBB,
-        Prerequisite::Tcp => proto(TCP),
-        Prerequisite::Udp => proto(UDP),
-        Prerequisite::Sctp => proto(SCTP),
-        Prerequisite::Icmpv4 => key.eth_type == IPV4 && proto(ICMP),
-        Prerequisite::Icmpv6 => key.eth_type == IPV6 && proto(ICMPV6),
-        Prerequisite::Nd => icmpv6(ND_SOLICIT) || icmpv6(ND_ADVERT),
-        Prerequisite::NdSolicit => icmpv6(ND_SOLICIT),
-        Prerequisite::NdAdvert => icmpv6(ND_ADVERT),
+        Prerequisite::Pbb => key.eth_type == eth_type::PBB,
+        Prerequisite::Tcp => proto(ip_proto::TCP),
+        Prerequisite::Udp => proto(ip_proto::UDP),
+        Prerequisite::Sctp => proto(ip_proto::SCTP),
+        Prerequisite::Icmpv4 => key.eth_type == eth_type::IPV4 && proto(ip_proto::ICMP),
+        Prerequisite::Icmpv6 => key.eth_type == eth_type::IPV6 && proto(ip_proto::ICMPV6),
+        Prerequisite::Nd => {
+            icmpv6(icmpv6_type::NEIGHBOUR_SOLICITATION)
+                || icmpv6(icmpv6_type::NEIGHBOUR_ADVERTISEMENT)
+        }
+        Prerequisite::NdSolicit => icmpv6(icmpv6_type::NEIGHBOUR_SOLICITATION),
+        Prerequisite::NdAdvert => icmpv6(icmpv6_type::NEIGHBOUR_ADVERTISEMENT),
     }
 }
 
@@ -72,11 +59,11 @@ fn has_vlan(key: &FlowKey) -> bool {
 }
 
 fn is_ip(key: &FlowKey) -> bool {
-    matches!(key.eth_type, IPV4 | IPV6)
+    matches!(key.eth_type, eth_type::IPV4 | eth_type::IPV6)
 }
 
 fn is_mpls(key: &FlowKey) -> bool {
-    matches!(key.eth_type, MPLS | MPLS_MULTICAST)
+    matches!(key.eth_type, eth_type::MPLS | eth_type::MPLS_MULTICAST)
 }
 
 /// A new outermost tag with the VLAN id and priority of the old one. With two tags before, the
@@ -100,27 +87,27 @@ pub fn pop_vlan(key: &mut FlowKey) -> bool {
     }
     key.vlan_tci = std::mem::take(&mut key.inner_vlan_tci);
     key.vlan_tpid = std::mem::take(&mut key.inner_vlan_tpid);
-    !matches!(key.eth_type, VLAN | SERVICE_VLAN)
+    !TPIDS.contains(&key.eth_type)
 }
 
 /// A new entry after the VLAN tags; what follows is out of sight.
-pub fn push_mpls(key: &mut FlowKey, eth_type: u16) -> bool {
+pub fn push_mpls(key: &mut FlowKey, kind: u16) -> bool {
     let entry = match is_mpls(key) {
         true => key.mpls & !MPLS_BOS,
         false => MPLS_BOS,
     };
     clear_after_ethernet_type(key);
-    key.eth_type = eth_type;
+    key.eth_type = kind;
     key.mpls = entry;
     true
 }
 
 /// A new Ethernet header and service tag before everything, the addresses copied.
-pub fn push_pbb(key: &mut FlowKey, eth_type: u16) -> bool {
+pub fn push_pbb(key: &mut FlowKey, kind: u16) -> bool {
     let isid = key.pbb_isid;
     clear_after_ethernet_type(key);
     key.pbb_isid = isid;
-    key.eth_type = eth_type;
+    key.eth_type = kind;
     key.vlan_tci = 0;
     key.vlan_tpid = 0;
     key.inner_vlan_tci = 0;

@@ -50,9 +50,17 @@ impl<'a, T: Trace> Machine<'a, T> {
         match strand.bridge.macs.get(&(vlan, mac)) {
             Some(entry) if entry.port == port.number => self.heard.push(entry.heard.clone()),
             _ => {
-                self.trace.note(format_args!("learn {mac:012x} vlan {vlan} on {}", port.name));
+                self.trace.note(format_args!(
+                    "learn {mac:012x} vlan {vlan} on {}",
+                    port.name
+                ));
                 let (bridge, port) = (strand.bridge.id, port.number);
-                let learn = Effect::Learn(Learn { bridge, vlan, mac, port });
+                let learn = Effect::Learn(Learn {
+                    bridge,
+                    vlan,
+                    mac,
+                    port,
+                });
                 if !self.effects.contains(&learn) {
                     self.effects.push(learn);
                 }
@@ -79,8 +87,7 @@ impl<'a, T: Trace> Machine<'a, T> {
     /// By those of `ports` that carry the VLAN: as the packet is, or with a tag the less or more.
     fn send_tagged(&mut self, strand: &Strand<'a>, vlan: u16, ports: Vec<&'a BridgePort>) {
         let carrying = ports.into_iter().filter(|port| port.vlan.carries(vlan));
-        let (tagged, untagged): (Vec<_>, Vec<_>) =
-            carrying.partition(|port| port.vlan.tags(vlan));
+        let (tagged, untagged): (Vec<_>, Vec<_>) = carrying.partition(|port| port.vlan.tags(vlan));
         if tagged.is_empty() && untagged.is_empty() {
             return self.refuse(DropReason::Normal);
         }

@@ -29,7 +29,8 @@ impl<'a, T: Trace> Machine<'a, T> {
             true => PuntReason::NoMatch,
             false => PuntReason::Action,
         };
-        self.trace.note(format_args!("send to the controllers, {max_len} bytes"));
+        self.trace
+            .note(format_args!("send to the controllers, {max_len} bytes"));
         self.emit(Op::Controller(strand.punt(reason, max_len)));
     }
 
@@ -54,7 +55,8 @@ impl<'a, T: Trace> Machine<'a, T> {
         let Some(peer) = peer else {
             return self.refuse(DropReason::PortDown);
         };
-        self.trace.enter(format_args!("output to {}, in by {}", port.name, peer.name));
+        self.trace
+            .enter(format_args!("output to {}, in by {}", port.name, peer.name));
         let headers = super::strand::headers_of(&strand.key);
         if let Some(mut copy) = self.arrive(peer, headers) {
             copy.known = strand.known;
@@ -85,7 +87,8 @@ impl<'a, T: Trace> Machine<'a, T> {
             self.send(strand, Some(port));
         } else if !plain.is_empty() {
             let names: Vec<_> = plain.iter().map(|port| port.name.as_str()).collect();
-            self.trace.note(format_args!("output to {}", names.join(", ")));
+            self.trace
+                .note(format_args!("output to {}", names.join(", ")));
             self.emit(Op::Outputs(plain.iter().map(|port| port.number).collect()));
         }
         for port in patches {

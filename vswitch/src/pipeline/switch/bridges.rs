@@ -1,0 +1,143 @@
+//! Bridges: adding, removing, and what can be set on them.
+
+use std::sync::Arc;
+
+use openflow::{Fragments, TableId};
+
+use super::super::{Bridge, FailMode, Learn, State, Table};
+use super::{BridgeSpec, Ledger, PortError, Switch, limits};
+use crate::action::{BridgeId, PortNo};
+
+/// Bridges.
+impl Switch {
+    /// Adds a bridge without ports and flows.
+    pub fn add_bridge(&mut self, spec: &BridgeSpec) -> Result<BridgeId, PortError> {
+        let named = |bridge: &Arc<Bridge>| bridge.name == spec.name;
+        if self.state.bridges().any(named) {
+            return Err(PortError::NameTaken(spec.name.clone()));
+        }
+        let id = free_id(&self.state).ok_or(PortError::TooMany(limits::PORTS_MAX))?;
+        let first = Table::new(TableId(0), self.secret);
+        let bridge = Bridge {
+            id,
+            name: spec.name.clone(),
+            fail_mode: spec.fail_mode,
+            standalone: false,
+            wants_invalid_ttl: false,
+            drops_fragments: false,
+            tables: [(TableId(0), Arc::new(first))].into_iter().collect(),
+            groups: Default::default(),
+            meters: Default::default(),
+            ports: Default::default(),
+            macs: Default::default(),
+            entry_mask: Arc::default(),
+            point_mask: Arc::default(),
+        };
+        self.state.bridges.insert(id, Arc::new(bridge));
+        self.ledgers.insert(id, Ledger::new(spec));
+        self.changed = true;
+        self.ties_changed = true;
+        Ok(id)
+    }
+
+    /// Removes a bridge with all that is in it; the numbers of its ports.
+    pub fn remove_bridge(&mut self, id: BridgeId) -> Vec<PortNo> {
+        let Some(bridge) = self.state.bridge(id).cloned() else {
+            return Vec::new();
+        };
+        let ports: Vec<_> = bridge.ports().map(|port| port.number).collect();
+        for port in &ports {
+            self.remove_port(*port);
+        }
+        self.state.bridges.remove(&id);
+        self.ledgers.remove(&id);
+        self.changed = true;
+        ports
+    }
+
+    /// Changes what happens without a controller.
+    pub fn set_fail_mode(&mut self, id: BridgeId, mode: FailMode) {
+        self.set(id, |bridge| {
+            std::mem::replace(&mut bridge.fail_mode, mode) != mode
+        });
+    }
+
+    /// Switches to NORMAL for every packet, or back to the flows.
+    pub fn set_standalone(&mut self, id: BridgeId, on: bool) {
+        self.set(id, |bridge| {
+            std::mem::replace(&mut bridge.standalone, on) != on
+        });
+    }
+
+    /// Says whether any controller wants packets whose time to live ended.
+    pub fn set_wants_invalid_ttl(&mut self, id: BridgeId, on: bool) {
+        self.set(id, |bridge| {
+            std::mem::replace(&mut bridge.wants_invalid_ttl, on) != on
+        });
+    }
+
+    /// Says what becomes of IP fragments; whether that is possible. None are reassembled.
+    pub fn set_fragments(&mut self, id: BridgeId, fragments: Fragments) -> bool {
+        let on = match fragments {
+            Fragments::Normal => false,
+            Fragments::Drop => true,
+            Fragments::Reassemble => return false,
+        };
+        self.set(id, |bridge| {
+            std::mem::replace(&mut bridge.drops_fragments, on) != on
+        });
+        true
+    }
+
+    /// Changes a bridge by `setter`, which says whether it did.
+    fn set(&mut self, id: BridgeId, setter: impl FnOnce(&mut Bridge) -> bool) {
+        let was_changed = self.changed;
+        let done = self.change(id).is_some_and(|(bridge, ledger)| {
+            ledger.mask_stale = true;
+            setter(bridge)
+        });
+        self.changed = was_changed || done;
+    }
+}
+
+/// Learned addresses.
+impl Switch {
+    /// Notes that an address was heard on a port.
+    pub fn learn(&mut self, learn: Learn, now_ms: u64) {
+        let port = self.state.port(learn.port);
+        if port.is_none_or(|port| port.bridge != learn.bridge) {
+            return;
+        }
+        let was_changed = self.changed;
+        let news = self.change(learn.bridge).is_some_and(|(bridge, ledger)| {
+            let now_s = (now_ms / 1000) as u32;
+            ledger.addresses.learn(&mut bridge.macs, learn, now_s)
+        });
+        self.changed = was_changed || news;
+    }
+
+    /// Forgets every address learned in a bridge; how many there were.
+    pub fn flush_macs(&mut self, id: BridgeId) -> usize {
+        let Some((bridge, ledger)) = self.change(id) else {
+            return 0;
+        };
+        let count = bridge.macs.len();
+        ledger.addresses.clear(&mut bridge.macs);
+        count
+    }
+
+    /// Changes after how many seconds addresses are forgotten.
+    pub fn set_mac_age(&mut self, id: BridgeId, age_s: u32) {
+        if let Some(ledger) = self.ledgers.get_mut(&id) {
+            ledger.addresses.set_age(age_s);
+        }
+    }
+}
+
+/// The lowest number that no bridge has.
+fn free_id(state: &State) -> Option<BridgeId> {
+    let taken = |id: &BridgeId| state.bridge(*id).is_some();
+    (0..limits::PORTS_MAX as u32)
+        .map(BridgeId)
+        .find(|id| !taken(id))
+}

@@ -1,0 +1,149 @@
+//! Whether instructions and actions can be carried out, and the error that says why not
+//! (OpenFlow 1.3.5 §6.4, §7.4.4).
+//!
+//! Set-field needs the headers it sets: from the match, or from actions before it. A pop may
+//! uncover anything, so after it nothing is refused. A bucket has no match: nothing is refused
+//! there for what packets may lack.
+
+use flowtable::{Field, FlowKey, Match, VLAN_PRESENT, eth_type};
+use openflow::{Action, ErrorCode, GroupId, Instructions, OfPort, QueueId, TableId};
+
+use super::super::Bridge;
+use super::super::action_set::ActionSet;
+
+/// Whether a flow of `table` may have these instructions, whatever it matches.
+pub fn instructions(
+    bridge: &Bridge,
+    table: TableId,
+    instructions: &Instructions,
+) -> Result<(), ErrorCode> {
+    super::footprint::lists(instructions).try_for_each(|list| stored_actions(bridge, list))?;
+    let forward = |next: TableId| next > table && next <= TableId::LAST;
+    if instructions.goto.is_some_and(|next| !forward(next)) {
+        return Err(ErrorCode::BAD_INSTRUCTION_BAD_TABLE_ID);
+    }
+    match instructions.meter {
+        Some(meter) if bridge.meter(meter).is_none() => {
+            Err(ErrorCode::METER_MOD_FAILED_INVALID_METER)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether packets that match have the fields that instructions set.
+pub fn prerequisites(matching: &Match, instructions: &Instructions) -> Result<(), ErrorCode> {
+    if let Some(list) = &instructions.apply {
+        consistent(matching, list)?;
+    }
+    if let Some(list) = &instructions.write {
+        let mut set = ActionSet::default();
+        set.write(list);
+        consistent(matching, &set.ordered())?;
+    }
+    Ok(())
+}
+
+/// Whether a flow or bucket may have these actions: [`OfPort::TABLE`] is for packet-out alone.
+pub fn stored_actions(bridge: &Bridge, list: &[Action]) -> Result<(), ErrorCode> {
+    let to_table =
+        |action: &_| matches!(action, Action::Output { port, .. } if *port == OfPort::TABLE);
+    match list.iter().any(to_table) {
+        true => Err(ErrorCode::BAD_ACTION_BAD_OUT_PORT),
+        false => actions(bridge, list),
+    }
+}
+
+/// Whether each action can be carried out in this bridge.
+pub fn actions(bridge: &Bridge, list: &[Action]) -> Result<(), ErrorCode> {
+    list.iter()
+        .try_for_each(|action| check_action(bridge, action))
+}
+
+fn check_action(bridge: &Bridge, action: &Action) -> Result<(), ErrorCode> {
+    let error = match *action {
+        Action::Output { port, .. } if !is_output(port) => ErrorCode::BAD_ACTION_BAD_OUT_PORT,
+        Action::Group(group) if bridge.group(group).is_none() => {
+            ErrorCode::BAD_ACTION_BAD_OUT_GROUP
+        }
+        Action::SetQueue(QueueId::ALL) => ErrorCode::BAD_ACTION_BAD_QUEUE,
+        Action::PushVlan(tpid) if !matches!(tpid, 0x8100 | 0x88a8) => {
+            ErrorCode::BAD_ACTION_BAD_ARGUMENT
+        }
+        Action::PushMpls(kind) if !matches!(kind, eth_type::MPLS | eth_type::MPLS_MULTICAST) => {
+            ErrorCode::BAD_ACTION_BAD_ARGUMENT
+        }
+        Action::PushPbb(kind) if kind != eth_type::PBB => ErrorCode::BAD_ACTION_BAD_ARGUMENT,
+        Action::SetField { field, .. } if !is_settable(field) => ErrorCode::BAD_ACTION_BAD_SET_TYPE,
+        Action::SetField { field, value, .. } if value & !field.ones() != 0 => {
+            ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT
+        }
+        _ => return Ok(()),
+    };
+    Err(error)
+}
+
+/// Whether a number is that of a port that is or could be, or of a reserved port that sends.
+fn is_output(port: OfPort) -> bool {
+    match port {
+        OfPort(0) | OfPort::ANY => false,
+        port => port <= OfPort::MAX || port >= OfPort::IN_PORT,
+    }
+}
+
+fn is_settable(field: Field) -> bool {
+    use Field::*;
+    !matches!(field, InPort | InPhyPort | Ipv6Exthdr | IpFrag | TcpFlags)
+}
+
+/// Whether each set-field finds its field.
+fn consistent(matching: &Match, list: &[Action]) -> Result<(), ErrorCode> {
+    let (mut key, mut mask) = (matching.key(), matching.mask());
+    for action in list {
+        match *action {
+            Action::SetField { field, value, .. } => {
+                if lacks(&Match::new(&key, &mask), field) {
+                    return Err(ErrorCode::BAD_ACTION_MATCH_INCONSISTENT);
+                }
+                field.write(&mut key, value, field.ones());
+                field.write(&mut mask.0, field.ones(), field.ones());
+            }
+            Action::PushVlan(_) => {
+                key.vlan_tci = VLAN_PRESENT;
+                mask.0.vlan_tci = VLAN_PRESENT;
+            }
+            Action::PushMpls(kind) | Action::PushPbb(kind) => {
+                set_eth_type(&mut key, kind);
+                set_eth_type(&mut mask.0, u16::MAX);
+            }
+            Action::PopVlan | Action::PopMpls(_) | Action::PopPbb => return Ok(()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn set_eth_type(key: &mut FlowKey, eth_type: u16) {
+    key.eth_type = eth_type;
+    key.ip_proto = 0;
+}
+
+fn lacks(matching: &Match, field: Field) -> bool {
+    match field {
+        Field::VlanVid => {
+            let present = u128::from(VLAN_PRESENT);
+            let (value, mask) = matching.read(field);
+            value & mask & present == 0
+        }
+        field => matching.missing_prerequisite(field),
+    }
+}
+
+/// Whether a bucket can watch what it says it watches.
+pub fn watch(bridge: &Bridge, port: OfPort, group: GroupId) -> Result<(), ErrorCode> {
+    let port_bad = port != OfPort::ANY && port != OfPort::LOCAL && port > OfPort::MAX;
+    let group_bad = group != GroupId::ANY && bridge.group(group).is_none();
+    match port_bad || group_bad {
+        true => Err(ErrorCode::GROUP_MOD_FAILED_BAD_WATCH),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,71 @@
+//! The end of flows and addresses, in bounded steps.
+
+use openflow::FlowRemovedReason;
+
+use super::super::RemovedFlow;
+use super::Switch;
+use crate::action::BridgeId;
+
+impl Switch {
+    /// Removes flows and addresses whose time is over. Looks at a bounded number of them; call
+    /// again at once if the result says there may be more.
+    pub fn expire(&mut self, now_ms: u64) -> (Vec<RemovedFlow>, bool) {
+        let mut removed = Vec::new();
+        let mut more = false;
+        let bridges: Vec<_> = self.ledgers.keys().copied().collect();
+        for bridge in bridges {
+            more |= self.expire_flows(bridge, now_ms, &mut removed);
+            more |= self.expire_addresses(bridge, now_ms);
+        }
+        (removed, more)
+    }
+
+    /// Whether there may be more.
+    fn expire_flows(&mut self, id: BridgeId, now_ms: u64, removed: &mut Vec<RemovedFlow>) -> bool {
+        for _ in 0..STEPS {
+            let Some(ledger) = self.ledgers.get_mut(&id) else {
+                return false;
+            };
+            let Some((serial, flow)) = ledger.timeouts.pop_due(now_ms) else {
+                return false;
+            };
+            match flow.ended(now_ms) {
+                Some(reason) => removed.extend(self.remove_flows(id, vec![flow], reason, now_ms)),
+                None => {
+                    let deadline = flow.deadline_ms().unwrap_or(u64::MAX);
+                    ledger.timeouts.set(serial, flow, deadline);
+                }
+            }
+        }
+        true
+    }
+
+    fn expire_addresses(&mut self, id: BridgeId, now_ms: u64) -> bool {
+        let was_changed = self.changed;
+        let Some((bridge, ledger)) = self.change(id) else {
+            return false;
+        };
+        let now_s = (now_ms / 1000) as u32;
+        let (forgotten, more) = ledger.addresses.expire(&mut bridge.macs, now_s, STEPS);
+        self.changed = was_changed || forgotten > 0;
+        more
+    }
+
+    /// Deletes every flow, group and meter of a bridge, without telling.
+    pub fn clear(&mut self, id: BridgeId) {
+        let Some((bridge, ledger)) = self.change(id) else {
+            return;
+        };
+        let tables = bridge.tables.values();
+        let flows = tables.flat_map(|table| table.rules.iter());
+        let flows: Vec<_> = flows.map(|entry| entry.rule.clone()).collect();
+        for group in std::mem::take(&mut bridge.groups).values() {
+            ledger.strike_group(group);
+        }
+        bridge.meters.clear();
+        self.remove_flows(id, flows, FlowRemovedReason::Delete, 0);
+    }
+}
+
+/// Flows and addresses of one bridge looked at in one call: about a millisecond.
+const STEPS: usize = 1000;

@@ -1,0 +1,188 @@
+//! What flows and groups read of a packet beyond what they match, counted, so that a flow that
+//! goes takes its part with it. Together with the matches this gives the mask of an entry point.
+//!
+//! Set-field reads nothing: it does on the key what it does on the packet only if the packet has
+//! the field, and whoever matches the field later matches its prerequisites, too. Only that a
+//! later fragment has no ports is not a prerequisite.
+
+use std::collections::BTreeMap;
+
+use flowtable::{Field, FlowMask, Prerequisite};
+use openflow::{Action, Instructions, OfPort, TableId};
+
+/// What actions read, and where flows lead to.
+#[derive(Debug, Default)]
+pub struct Footprint {
+    reads: [u32; Read::ALL.len()],
+    gotos: BTreeMap<TableId, u32>,
+}
+
+/// A part of the key that some action reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// VLAN tags: pushing and popping shifts them.
+    Vlan,
+    /// The top MPLS entry: pushing copies it.
+    Mpls,
+    /// The PBB service tag: pushing copies it.
+    Pbb,
+    /// Whether it is a fragment.
+    Fragment,
+    /// Addresses and VLAN: NORMAL.
+    Normal,
+}
+
+impl Read {
+    /// Every part.
+    pub const ALL: [Read; 5] = [
+        Read::Vlan,
+        Read::Mpls,
+        Read::Pbb,
+        Read::Fragment,
+        Read::Normal,
+    ];
+
+    /// Its bits.
+    pub fn mask(self) -> FlowMask {
+        let mut mask = FlowMask::default();
+        let key = &mut mask.0;
+        match self {
+            Read::Vlan => {
+                key.vlan_tci = u16::MAX;
+                key.vlan_tpid = u16::MAX;
+                key.inner_vlan_tci = u16::MAX;
+                key.inner_vlan_tpid = u16::MAX;
+                key.eth_type = u16::MAX;
+            }
+            Read::Mpls => {
+                key.eth_type = u16::MAX;
+                key.mpls = u32::MAX;
+            }
+            Read::Pbb => {
+                key.eth_type = u16::MAX;
+                key.pbb_isid = u32::MAX;
+            }
+            Read::Fragment => key.ip_frag = u8::MAX,
+            Read::Normal => {
+                mask = Read::Vlan.mask();
+                mask.unite(&Field::EthDst.mask());
+                mask.unite(&Field::EthSrc.mask());
+            }
+        }
+        mask
+    }
+
+    fn of(action: &Action) -> Option<Read> {
+        match action {
+            Action::PushVlan(_) | Action::PopVlan => Some(Read::Vlan),
+            Action::PushMpls(_) => Some(Read::Mpls),
+            Action::PushPbb(_) => Some(Read::Pbb),
+            Action::Output { port, .. } if *port == OfPort::NORMAL => Some(Read::Normal),
+            Action::SetField { field, .. } => in_transport(*field).then_some(Read::Fragment),
+            _ => None,
+        }
+    }
+}
+
+fn in_transport(field: Field) -> bool {
+    use Prerequisite::*;
+    matches!(
+        field.prerequisite(),
+        Tcp | Udp | Sctp | Icmpv4 | Icmpv6 | Nd | NdSolicit | NdAdvert
+    )
+}
+
+impl Footprint {
+    /// Counts a flow.
+    pub fn add(&mut self, instructions: &Instructions) {
+        for list in lists(instructions) {
+            self.add_actions(list);
+        }
+        if let Some(table) = instructions.goto {
+            *self.gotos.entry(table).or_default() += 1;
+        }
+    }
+
+    /// Takes back [`Footprint::add`].
+    pub fn remove(&mut self, instructions: &Instructions) {
+        for list in lists(instructions) {
+            self.remove_actions(list);
+        }
+        if let Some(table) = instructions.goto
+            && let Some(count) = self.gotos.get_mut(&table)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.gotos.remove(&table);
+            }
+        }
+    }
+
+    /// Counts a list of actions.
+    pub fn add_actions(&mut self, list: &[Action]) {
+        for read in list.iter().filter_map(Read::of) {
+            self.reads[read as usize] += 1;
+        }
+    }
+
+    /// Takes back [`Footprint::add_actions`].
+    pub fn remove_actions(&mut self, list: &[Action]) {
+        for read in list.iter().filter_map(Read::of) {
+            self.reads[read as usize] -= 1;
+        }
+    }
+
+    /// Adds what is read.
+    pub fn unite_into(&self, mask: &mut FlowMask) {
+        for read in Read::ALL {
+            if self.reads[read as usize] > 0 {
+                mask.unite(&read.mask());
+            }
+        }
+    }
+
+    /// Tables that flows go on with.
+    pub fn gotos(&self) -> impl Iterator<Item = TableId> {
+        self.gotos.keys().copied()
+    }
+}
+
+/// The lists of actions that a flow has.
+pub fn lists(instructions: &Instructions) -> impl Iterator<Item = &[Action]> {
+    let lists = [&instructions.apply, &instructions.write];
+    lists.into_iter().filter_map(|list| list.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_takes_its_part_with_it() {
+        let port = OfPort::NORMAL;
+        let instructions = Instructions {
+            apply: Some(Arc::new([
+                Action::PopVlan,
+                Action::Output { port, max_len: 0 },
+            ])),
+            goto: Some(TableId(3)),
+            ..Instructions::default()
+        };
+        let mut footprint = Footprint::default();
+        footprint.add(&instructions);
+        footprint.add(&instructions);
+        footprint.remove(&instructions);
+        let mut mask = FlowMask::default();
+        footprint.unite_into(&mut mask);
+        assert_eq!(mask, Read::Normal.mask());
+        assert_eq!(footprint.gotos().collect::<Vec<_>>(), [TableId(3)]);
+
+        footprint.remove(&instructions);
+        let mut mask = FlowMask::default();
+        footprint.unite_into(&mut mask);
+        assert_eq!(mask, FlowMask::default());
+        assert_eq!(footprint.gotos().count(), 0);
+    }
+}

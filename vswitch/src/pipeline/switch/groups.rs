@@ -1,0 +1,144 @@
+//! Group modification (OpenFlow 1.3.5 §6.5).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use openflow::{
+    Action, Bucket, ErrorCode, FlowRemovedReason, GroupId, GroupKind, GroupMod, GroupModCommand,
+    OfPort,
+};
+
+use super::super::{Bridge, Group, RemovedFlow};
+use super::{Switch, check, limits};
+use crate::action::BridgeId;
+
+impl Switch {
+    /// Adds, modifies or deletes groups; the flows that went with them.
+    pub fn group_mod(
+        &mut self,
+        id: BridgeId,
+        change: &GroupMod,
+        now_ms: u64,
+    ) -> Result<Vec<RemovedFlow>, ErrorCode> {
+        let Some(bridge) = self.state.bridge(id) else {
+            return Ok(Vec::new());
+        };
+        let old = bridge.group(change.group);
+        let created_ms = old.map_or(now_ms, |old| old.created_ms);
+        match change.command {
+            GroupModCommand::Delete => return self.delete_groups(id, change.group, now_ms),
+            GroupModCommand::Add if old.is_some() => {
+                return Err(ErrorCode::GROUP_MOD_FAILED_GROUP_EXISTS);
+            }
+            GroupModCommand::Add if bridge.groups.len() >= limits::GROUPS_MAX => {
+                return Err(ErrorCode::GROUP_MOD_FAILED_OUT_OF_GROUPS);
+            }
+            GroupModCommand::Modify if old.is_none() => {
+                return Err(ErrorCode::GROUP_MOD_FAILED_UNKNOWN_GROUP);
+            }
+            GroupModCommand::Add | GroupModCommand::Modify => check_group(bridge, change)?,
+        }
+        let group = Group::new(change.group, change.kind, &change.buckets, created_ms);
+        check_loops(bridge, &group)?;
+        self.put_group(id, group);
+        Ok(Vec::new())
+    }
+
+    fn put_group(&mut self, id: BridgeId, group: Group) {
+        self.take_group(id, group.id);
+        if let Some((bridge, ledger)) = self.change(id) {
+            ledger.enter_group(&group);
+            bridge.groups.insert(group.id, Arc::new(group));
+        }
+    }
+
+    fn take_group(&mut self, id: BridgeId, group: GroupId) {
+        if let Some((bridge, ledger)) = self.change(id)
+            && let Some(old) = bridge.groups.remove(&group)
+        {
+            ledger.strike_group(&old);
+        }
+    }
+
+    /// Deletes a group that no other group sends to, or all.
+    fn delete_groups(
+        &mut self,
+        id: BridgeId,
+        group: GroupId,
+        now_ms: u64,
+    ) -> Result<Vec<RemovedFlow>, ErrorCode> {
+        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
+            return Ok(Vec::new());
+        };
+        let groups: Vec<_> = match group {
+            GroupId::ALL => bridge.groups.keys().copied().collect(),
+            _ if bridge.group(group).is_none() => return Ok(Vec::new()),
+            _ if ledger.parents(group).next().is_some() => {
+                return Err(ErrorCode::GROUP_MOD_FAILED_CHAINED_GROUP);
+            }
+            _ => vec![group],
+        };
+        let mut removed = Vec::new();
+        for group in groups {
+            self.take_group(id, group);
+            let users = self.ledgers.get(&id).into_iter();
+            let users = users
+                .flat_map(|ledger| ledger.group_users(group))
+                .cloned()
+                .collect();
+            removed.extend(self.remove_flows(id, users, FlowRemovedReason::GroupDelete, now_ms));
+        }
+        Ok(removed)
+    }
+}
+
+/// Whether a group can be as it is to be, loops aside.
+fn check_group(bridge: &Bridge, change: &GroupMod) -> Result<(), ErrorCode> {
+    let single = change.kind != GroupKind::Indirect || change.buckets.len() == 1;
+    if change.group > GroupId::MAX || !single {
+        return Err(ErrorCode::GROUP_MOD_FAILED_INVALID_GROUP);
+    }
+    if change.buckets.len() > limits::BUCKETS_MAX {
+        return Err(ErrorCode::GROUP_MOD_FAILED_OUT_OF_BUCKETS);
+    }
+    change
+        .buckets
+        .iter()
+        .try_for_each(|bucket| check_bucket(bridge, change, bucket))
+}
+
+fn check_bucket(bridge: &Bridge, change: &GroupMod, bucket: &Bucket) -> Result<(), ErrorCode> {
+    let watches = bucket.watch_port != OfPort::ANY || bucket.watch_group != GroupId::ANY;
+    match change.kind {
+        GroupKind::All | GroupKind::Indirect if watches => {
+            return Err(ErrorCode::GROUP_MOD_FAILED_WATCH_UNSUPPORTED);
+        }
+        GroupKind::FastFailover if !watches => {
+            return Err(ErrorCode::GROUP_MOD_FAILED_INVALID_GROUP);
+        }
+        GroupKind::Select => {}
+        _ if bucket.weight != 0 => return Err(ErrorCode::GROUP_MOD_FAILED_INVALID_GROUP),
+        _ => {}
+    }
+    check::watch(bridge, bucket.watch_port, bucket.watch_group)?;
+    let sends_to_itself = |action: &_| *action == Action::Group(change.group);
+    if bucket.actions.iter().any(sends_to_itself) {
+        return Err(ErrorCode::GROUP_MOD_FAILED_LOOP);
+    }
+    check::stored_actions(bridge, &bucket.actions)
+}
+
+/// Whether a group leads back to itself.
+fn check_loops(bridge: &Bridge, group: &Group) -> Result<(), ErrorCode> {
+    let mut seen = BTreeSet::new();
+    let mut todo: Vec<_> = group.next().collect();
+    while let Some(id) = todo.pop() {
+        if id == group.id {
+            return Err(ErrorCode::GROUP_MOD_FAILED_LOOP);
+        }
+        if seen.insert(id) {
+            todo.extend(bridge.group(id).into_iter().flat_map(|group| group.next()));
+        }
+    }
+    Ok(())
+}
