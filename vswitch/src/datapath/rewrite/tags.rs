@@ -1,0 +1,133 @@
+//! Pushing and popping VLAN, MPLS and PBB headers (OpenFlow 1.3.5 §5.12, §7.2.5).
+//!
+//! The bytes pushed lie at the front of the packet: `execute` makes room there and hands the
+//! whole frame over, or takes the room away afterwards; here what lies before the tag moves.
+
+use super::ethernet;
+
+/// Bytes of a VLAN tag.
+pub const VLAN_LEN: usize = 4;
+/// Bytes of an MPLS label stack entry.
+pub const MPLS_LEN: usize = 4;
+/// Bytes of backbone addresses, Ethernet type and PBB service tag.
+pub const PBB_LEN: usize = 18;
+
+/// Bottom-of-stack bit of an MPLS entry.
+const MPLS_BOTTOM: u32 = 0x100;
+
+/// Whether an Ethernet type is that of a VLAN tag.
+pub fn is_vlan(eth_type: u16) -> bool {
+    matches!(eth_type, ethernet::VLAN | ethernet::VLAN_SERVICE)
+}
+
+/// Whether an Ethernet type is that of MPLS.
+pub fn is_mpls(eth_type: u16) -> bool {
+    matches!(eth_type, ethernet::MPLS | ethernet::MPLS_MULTICAST)
+}
+
+/// The Ethernet type after up to two VLAN tags, and where it lies.
+pub fn eth_type(frame: &[u8]) -> Option<(usize, u16)> {
+    let mut at = 12;
+    let mut eth_type = u16_at(frame, at)?;
+    while is_vlan(eth_type) && at < 12 + 2 * VLAN_LEN {
+        at += VLAN_LEN;
+        eth_type = u16_at(frame, at)?;
+    }
+    Some((at, eth_type))
+}
+
+/// Pushes a VLAN tag into a frame with [`VLAN_LEN`] new bytes at its front.
+pub fn push_vlan(frame: &mut [u8], tpid: u16) -> Option<()> {
+    let outer = u16_at(frame, 16).filter(|outer| is_vlan(*outer));
+    let tci = outer.and_then(|_| u16_at(frame, 18)).unwrap_or(0);
+    shift_forward(frame, 12, VLAN_LEN)?;
+    put(frame, 12, &tpid.to_be_bytes())?;
+    put(frame, 14, &tci.to_be_bytes())
+}
+
+/// Takes the outer VLAN tag away, leaving [`VLAN_LEN`] bytes to remove at the front.
+pub fn pop_vlan(frame: &mut [u8]) -> Option<()> {
+    u16_at(frame, 12).filter(|outer| is_vlan(*outer))?;
+    shift_back(frame, 12, VLAN_LEN)
+}
+
+/// Pushes an MPLS entry into a frame with [`MPLS_LEN`] new bytes at its front; its time to live
+/// is that of the entry beneath, else `ip_ttl`.
+pub fn push_mpls(frame: &mut [u8], eth_type: u16, ip_ttl: u8) -> Option<()> {
+    let (type_at, below) = self::eth_type(frame.get(MPLS_LEN..)?)?;
+    let entry = match is_mpls(below) {
+        true => u32_at(frame, MPLS_LEN + type_at + 2)? & !MPLS_BOTTOM,
+        false => MPLS_BOTTOM | u32::from(ip_ttl),
+    };
+    shift_forward(frame, type_at + 2, MPLS_LEN)?;
+    put(frame, type_at, &eth_type.to_be_bytes())?;
+    put(frame, type_at + 2, &entry.to_be_bytes())
+}
+
+/// Takes the top MPLS entry away, leaving [`MPLS_LEN`] bytes to remove at the front.
+pub fn pop_mpls(frame: &mut [u8], eth_type: u16) -> Option<()> {
+    let (type_at, below) = self::eth_type(frame)?;
+    if !is_mpls(below) || frame.len() < type_at + 2 + MPLS_LEN {
+        return None;
+    }
+    put(frame, type_at, &eth_type.to_be_bytes())?;
+    shift_back(frame, type_at + 2, MPLS_LEN)
+}
+
+/// Pushes backbone addresses and service tag into a frame with [`PBB_LEN`] new bytes at its
+/// front: the addresses are the frame's own, the instance that of a tag beneath, the priority
+/// that of a VLAN tag.
+pub fn push_pbb(frame: &mut [u8], eth_type: u16) -> Option<()> {
+    let below = frame.get(PBB_LEN..)?;
+    let addresses = <[u8; 12]>::try_from(below.get(..12)?).ok()?;
+    let priority = match u16_at(below, 12) {
+        Some(outer) if is_vlan(outer) => u16_at(below, 14)? >> 13,
+        _ => 0,
+    };
+    let instance = match self::eth_type(below)? {
+        (at, ethernet::PBB) => u32_at(below, at + 2)? & 0x00ff_ffff,
+        _ => 0,
+    };
+    let tag = u32::from(priority) << 29 | instance;
+    put(frame, 0, &addresses)?;
+    put(frame, 12, &eth_type.to_be_bytes())?;
+    put(frame, 14, &tag.to_be_bytes())
+}
+
+/// Whether the frame starts with a PBB header to take away, [`PBB_LEN`] bytes at the front.
+pub fn has_pbb(frame: &[u8]) -> bool {
+    u16_at(frame, 12) == Some(ethernet::PBB) && frame.len() >= PBB_LEN + 14
+}
+
+/// Moves the first `len` bytes after `room` new ones to the very front.
+fn shift_forward(frame: &mut [u8], len: usize, room: usize) -> Option<()> {
+    if frame.len() < len + room {
+        return None;
+    }
+    frame.copy_within(room..room + len, 0);
+    Some(())
+}
+
+/// Moves the first `len` bytes back over the `room` bytes that follow them.
+fn shift_back(frame: &mut [u8], len: usize, room: usize) -> Option<()> {
+    if frame.len() < len + room {
+        return None;
+    }
+    frame.copy_within(..len, room);
+    Some(())
+}
+
+fn put(frame: &mut [u8], at: usize, bytes: &[u8]) -> Option<()> {
+    frame.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
+    Some(())
+}
+
+fn u16_at(frame: &[u8], at: usize) -> Option<u16> {
+    let bytes = frame.get(at..at + 2)?;
+    Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+}
+
+fn u32_at(frame: &[u8], at: usize) -> Option<u32> {
+    let bytes = frame.get(at..at + 4)?;
+    Some(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}

@@ -1,0 +1,143 @@
+//! Times to live: decrementing, and copying between an outer and an inner header.
+//!
+//! Headers with a time to live are the entries of the MPLS stack and, beneath the last or
+//! without any, IPv4 or IPv6.
+
+use std::ops::ControlFlow::{Break, Continue};
+
+use flowtable::Field;
+
+use super::{Fate, Frame, MALFORMED, ethernet, set_field, tags};
+use crate::action::DropReason;
+
+/// Decrements the IP time to live; a packet that had 1 or 0 ends, its bytes unchanged.
+pub fn decrement_ip(frame: &mut Frame) -> Fate {
+    let within = match frame.headers.eth_type {
+        ethernet::IPV4 => 8,
+        ethernet::IPV6 => 7,
+        _ => return MALFORMED,
+    };
+    let ttl = frame.headers.l3.map(|l3| usize::from(l3) + within);
+    match ttl.and_then(|at| frame.bytes.get(at)).copied() {
+        None => MALFORMED,
+        Some(0 | 1) => Break(DropReason::InvalidTtl),
+        Some(ttl) => set_field(frame, Field::IpTtl, (ttl - 1).into(), u128::MAX),
+    }
+}
+
+/// Decrements the time to live of the top MPLS entry likewise.
+pub fn decrement_mpls(frame: &mut Frame) -> Fate {
+    match outer_and_inner(frame) {
+        Some((Header::Mpls(at), _)) => match frame.bytes[at] {
+            0 | 1 => Break(DropReason::InvalidTtl),
+            _ => {
+                frame.bytes[at] -= 1;
+                Continue(())
+            }
+        },
+        _ => MALFORMED,
+    }
+}
+
+/// Copies the time to live of the outermost header to the next, if there is a next.
+pub fn copy_in(frame: &mut Frame) -> Fate {
+    match outer_and_inner(frame) {
+        Some((outer, Some(inner))) => {
+            let ttl = outer.read(frame.bytes);
+            inner.write(frame, ttl)
+        }
+        Some((_, None)) => Continue(()),
+        None => MALFORMED,
+    }
+}
+
+/// Copies the time to live of the next header, if there is one, to the outermost.
+pub fn copy_out(frame: &mut Frame) -> Fate {
+    match outer_and_inner(frame) {
+        Some((outer, Some(inner))) => {
+            let ttl = inner.read(frame.bytes);
+            outer.write(frame, ttl)
+        }
+        Some((_, None)) => Continue(()),
+        None => MALFORMED,
+    }
+}
+
+/// The time to live of an IP header, or 0 where there is none.
+pub fn of_ip(frame: &Frame) -> u8 {
+    let Some(l3) = frame.headers.l3.map(usize::from) else {
+        return 0;
+    };
+    let within = match frame.headers.eth_type {
+        ethernet::IPV4 => 8,
+        ethernet::IPV6 => 7,
+        _ => return 0,
+    };
+    frame.bytes.get(l3 + within).copied().unwrap_or(0)
+}
+
+/// Where a header keeps its time to live. The offset is within the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Header {
+    Mpls(usize),
+    /// Start of the IPv4 header: its checksum covers the time to live.
+    Ipv4(usize),
+    Ipv6(usize),
+}
+
+impl Header {
+    fn read(self, bytes: &[u8]) -> u8 {
+        match self {
+            Header::Mpls(at) => bytes[at],
+            Header::Ipv4(l3) => bytes[l3 + 8],
+            Header::Ipv6(l3) => bytes[l3 + 7],
+        }
+    }
+
+    fn write(self, frame: &mut Frame, ttl: u8) -> Fate {
+        match self {
+            Header::Mpls(at) => frame.bytes[at] = ttl,
+            Header::Ipv6(l3) => frame.bytes[l3 + 7] = ttl,
+            Header::Ipv4(l3) => {
+                let old = [frame.bytes[l3 + 8], frame.bytes[l3 + 9]];
+                frame.bytes[l3 + 8] = ttl;
+                let delta = super::Delta::between(&old, &frame.bytes[l3 + 8..l3 + 10]);
+                return frame.update(l3 + 10, |sum| delta.apply(sum));
+            }
+        }
+        Continue(())
+    }
+}
+
+/// The outermost header that has a time to live, and the next.
+fn outer_and_inner(frame: &Frame) -> Option<(Header, Option<Header>)> {
+    let (type_at, eth_type) = tags::eth_type(frame.bytes)?;
+    let outer = type_at + 2;
+    match eth_type {
+        ethernet::IPV4 | ethernet::IPV6 => Some((ip_at(frame.bytes, outer)?, None)),
+        _ if tags::is_mpls(eth_type) => {
+            let entry = frame.bytes.get(outer..outer + tags::MPLS_LEN)?;
+            let next = outer + tags::MPLS_LEN;
+            let inner = match entry[2] & 1 {
+                0 => mpls_at(frame.bytes, next),
+                _ => ip_at(frame.bytes, next),
+            };
+            Some((Header::Mpls(outer + 3), inner))
+        }
+        _ => None,
+    }
+}
+
+fn mpls_at(bytes: &[u8], at: usize) -> Option<Header> {
+    bytes.get(at..at + tags::MPLS_LEN)?;
+    Some(Header::Mpls(at + 3))
+}
+
+/// The first four bits tell IPv4 from IPv6: beneath MPLS nothing else does.
+fn ip_at(bytes: &[u8], at: usize) -> Option<Header> {
+    match bytes.get(at)? >> 4 {
+        4 if bytes.len() >= at + 20 => Some(Header::Ipv4(at)),
+        6 if bytes.len() >= at + 40 => Some(Header::Ipv6(at)),
+        _ => None,
+    }
+}
