@@ -1,1 +1,3 @@
 //! Moves packets: workers, execution of programs, sending.
+
+pub mod rewrite;
