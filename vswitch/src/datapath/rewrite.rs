@@ -13,7 +13,7 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use flowtable::Field;
+use flowtable::{Field, FlowKey, Layout, eth_type, ip_proto};
 
 use crate::action::DropReason;
 
@@ -31,19 +31,36 @@ pub type Fate = ControlFlow<DropReason>;
 /// An operation met headers too short for it, or others than it is for.
 pub const MALFORMED: Fate = Break(DropReason::Malformed);
 
-/// Where a packet's headers lie from the network layer on, as far as the parser trusted them.
+/// Where a packet's headers lie from the network layer on, as far as the parser trusted them, and
+/// what they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
-    /// Ethernet type after VLAN tags.
-    pub eth_type: u16,
+    layout: Layout,
+    eth_type: u16,
+    ip_proto: u8,
+    ip_frag: u8,
+}
+
+impl Headers {
+    /// Of a packet that was just parsed.
+    pub fn new(layout: Layout, key: &FlowKey) -> Headers {
+        Headers {
+            layout,
+            eth_type: key.eth_type,
+            ip_proto: key.ip_proto,
+            ip_frag: key.ip_frag,
+        }
+    }
+
     /// Offset of the IP or ARP header.
-    pub l3: Option<u16>,
+    fn l3(&self) -> Option<usize> {
+        Some(usize::from(self.layout.l3)).filter(|at| *at > 0)
+    }
+
     /// Offset of the transport header.
-    pub l4: Option<u16>,
-    /// IP protocol of the transport header.
-    pub ip_proto: u8,
-    /// Bit 0: a fragment, bit 1: a later fragment.
-    pub ip_frag: u8,
+    fn l4(&self) -> Option<usize> {
+        Some(usize::from(self.layout.l4)).filter(|at| *at > 0)
+    }
 }
 
 /// A packet's bytes and what is known of them.
@@ -118,10 +135,10 @@ impl Frame<'_> {
 
     /// IPv4 header checksum.
     fn update_ip(&mut self, delta: Delta) -> Fate {
-        let Some(l3) = self.headers.l3 else {
+        let Some(l3) = self.headers.l3() else {
             return MALFORMED;
         };
-        self.update(usize::from(l3) + 10, |sum| delta.apply(sum))
+        self.update(l3 + 10, |sum| delta.apply(sum))
     }
 
     /// Transport checksum after a change of an address in its pseudo header. A transport header
@@ -141,7 +158,7 @@ impl Frame<'_> {
 
     /// Transport checksum after a change within its header.
     fn update_transport(&mut self, from: usize, old: &[u8], to: usize, delta: Delta) -> Fate {
-        if self.headers.ip_proto == protocol::SCTP {
+        if self.headers.ip_proto == ip_proto::SCTP {
             return self.update_sctp(from, old, to);
         }
         match self.transport_checksum_or_icmp() {
@@ -151,7 +168,7 @@ impl Frame<'_> {
     }
 
     fn update_complete(&mut self, at: usize, delta: Delta) -> Fate {
-        let udp = self.headers.ip_proto == protocol::UDP;
+        let udp = self.headers.ip_proto == ip_proto::UDP;
         self.update(at, |sum| match delta.apply(sum) {
             _ if udp && sum == 0 => 0,
             0 if udp => 0xffff,
@@ -169,19 +186,20 @@ impl Frame<'_> {
     }
 
     fn update_sctp(&mut self, from: usize, old: &[u8], to: usize) -> Fate {
-        let (Some(end), Some(l4)) = (self.ip_end(), self.headers.l4) else {
+        let Some(l4) = self.headers.l4() else {
             return MALFORMED;
         };
         if self.is_partial() {
             return Continue(());
         }
+        let end = usize::from(self.headers.layout.end).min(self.bytes.len());
         let mut change = [0; 18];
         let change = &mut change[..old.len()];
         for (index, byte) in change.iter_mut().enumerate() {
             *byte = old[index] ^ self.bytes[from + index];
         }
         let crc = checksum::crc32c_change(change, end.saturating_sub(to));
-        let at = usize::from(l4) + 8;
+        let at = l4 + 8;
         let Some(field) = self.bytes.get_mut(at..at + 4) else {
             return MALFORMED;
         };
@@ -191,37 +209,26 @@ impl Frame<'_> {
         Continue(())
     }
 
-    /// Where the IP packet ends: Ethernet may have padded it.
-    fn ip_end(&self) -> Option<usize> {
-        let l3 = usize::from(self.headers.l3?);
-        let length = match self.headers.eth_type {
-            ethernet::IPV4 => usize::from(self.u16_at(l3 + 2)?),
-            _ => 40 + usize::from(self.u16_at(l3 + 4)?),
-        };
-        Some((l3 + length).min(self.bytes.len()))
-    }
-
     /// Where the checksum over the pseudo header lies, and whether it is still partial.
     fn transport_checksum(&self) -> Option<(usize, bool)> {
         let within = match self.headers.ip_proto {
-            protocol::TCP => 16,
-            protocol::UDP | protocol::DCCP | protocol::UDP_LITE => 6,
-            protocol::ICMPV6 if self.headers.eth_type == ethernet::IPV6 => 2,
+            ip_proto::TCP => 16,
+            ip_proto::UDP => 6,
+            ip_proto::ICMPV6 if self.headers.eth_type == eth_type::IPV6 => 2,
             _ => return None,
         };
-        let l4 = usize::from(self.headers.l4?);
-        Some((l4 + within, self.is_partial()))
+        Some((self.headers.l4()? + within, self.is_partial()))
     }
 
     fn transport_checksum_or_icmp(&self) -> Option<(usize, bool)> {
-        if self.headers.ip_proto == protocol::ICMP {
-            return Some((usize::from(self.headers.l4?) + 2, self.is_partial()));
+        if self.headers.ip_proto == ip_proto::ICMP {
+            return Some((self.headers.l4()? + 2, self.is_partial()));
         }
         self.transport_checksum()
     }
 
     fn is_partial(&self) -> bool {
-        self.partial.is_some() && self.partial == self.headers.l4
+        self.partial.map(usize::from) == self.headers.l4() && self.partial.is_some()
     }
 
     fn u16_at(&self, at: usize) -> Option<u16> {
@@ -230,29 +237,7 @@ impl Frame<'_> {
     }
 }
 
-/// Ethernet types.
-mod ethernet {
-    pub const IPV4: u16 = 0x0800;
-    pub const ARP: u16 = 0x0806;
-    pub const RARP: u16 = 0x8035;
-    pub const IPV6: u16 = 0x86dd;
-    pub const VLAN: u16 = 0x8100;
-    pub const VLAN_SERVICE: u16 = 0x88a8;
-    pub const MPLS: u16 = 0x8847;
-    pub const MPLS_MULTICAST: u16 = 0x8848;
-    pub const PBB: u16 = 0x88e7;
-}
-
-/// IP protocols.
-mod protocol {
-    pub const ICMP: u8 = 1;
-    pub const TCP: u8 = 6;
-    pub const UDP: u8 = 17;
-    pub const DCCP: u8 = 33;
-    pub const ICMPV6: u8 = 58;
-    pub const SCTP: u8 = 132;
-    pub const UDP_LITE: u8 = 136;
-}
-
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! Where each field lies in a packet, and which checksums cover it.
 
-use flowtable::Field;
+use flowtable::{FRAGMENT_LATER, Field, eth_type, ip_proto};
 
-use super::{Frame, ethernet, protocol, tags};
+use super::{Frame, tags};
 
 /// Where a field lies.
 pub enum Place {
@@ -53,18 +53,18 @@ pub fn find(frame: &Frame, field: Field) -> Place {
         EthType | MplsLabel | MplsTc | MplsBos | MplsTtl | PbbIsid => in_link(frame, field),
         IpDscp | IpEcn | IpProto | IpTtl | Ipv4Src | Ipv4Dst | Ipv6Src | Ipv6Dst | Ipv6Flabel => {
             match frame.headers.eth_type {
-                ethernet::IPV4 => in_ipv4(frame, field),
-                ethernet::IPV6 => in_ipv6(frame, field),
+                eth_type::IPV4 => in_ipv4(frame, field),
+                eth_type::IPV6 => in_ipv6(frame, field),
                 _ => Place::Missing,
             }
         }
         ArpOp | ArpSpa | ArpTpa | ArpSha | ArpTha => in_arp(frame, field),
-        TcpSrc | TcpDst | TcpFlags => in_transport(frame, field, protocol::TCP),
-        UdpSrc | UdpDst => in_transport(frame, field, protocol::UDP),
-        SctpSrc | SctpDst => in_transport(frame, field, protocol::SCTP),
-        Icmpv4Type | Icmpv4Code => in_transport(frame, field, protocol::ICMP),
+        TcpSrc | TcpDst | TcpFlags => in_transport(frame, field, ip_proto::TCP),
+        UdpSrc | UdpDst => in_transport(frame, field, ip_proto::UDP),
+        SctpSrc | SctpDst => in_transport(frame, field, ip_proto::SCTP),
+        Icmpv4Type | Icmpv4Code => in_transport(frame, field, ip_proto::ICMP),
         Icmpv6Type | Icmpv6Code | NdTarget | NdSll | NdTll => {
-            in_transport(frame, field, protocol::ICMPV6)
+            in_transport(frame, field, ip_proto::ICMPV6)
         }
         _ => Place::Missing,
     }
@@ -100,12 +100,12 @@ fn in_vlan(frame: &Frame, field: Field) -> Place {
 }
 
 fn in_link(frame: &Frame, field: Field) -> Place {
-    let Some((type_at, eth_type)) = tags::eth_type(frame.bytes) else {
+    let Some((type_at, eth_type)) = tags::ether_type(frame.bytes) else {
         return Place::Missing;
     };
     let (within, len, shift) = match field {
         Field::EthType => (0, 2, 0),
-        Field::PbbIsid if eth_type == ethernet::PBB => (2, 4, 0),
+        Field::PbbIsid if eth_type == eth_type::PBB => (2, 4, 0),
         Field::MplsLabel if tags::is_mpls(eth_type) => (2, 4, 12),
         Field::MplsTc if tags::is_mpls(eth_type) => (2, 4, 9),
         Field::MplsBos if tags::is_mpls(eth_type) => (2, 4, 8),
@@ -116,7 +116,7 @@ fn in_link(frame: &Frame, field: Field) -> Place {
 }
 
 fn in_ipv4(frame: &Frame, field: Field) -> Place {
-    let Some(l3) = frame.headers.l3.map(usize::from) else {
+    let Some(l3) = frame.headers.l3() else {
         return Place::Missing;
     };
     match field {
@@ -131,7 +131,7 @@ fn in_ipv4(frame: &Frame, field: Field) -> Place {
 }
 
 fn in_ipv6(frame: &Frame, field: Field) -> Place {
-    let Some(l3) = frame.headers.l3.map(usize::from) else {
+    let Some(l3) = frame.headers.l3() else {
         return Place::Missing;
     };
     match field {
@@ -171,26 +171,26 @@ fn extension_headers(frame: &Frame, l3: usize) -> Option<Chain> {
     loop {
         let next = *frame.bytes.get(chain.last_next_header)?;
         let len = match next {
-            extension::HOP_BY_HOP | extension::ROUTING | extension::DESTINATION => {
+            ip_proto::HOP_BY_HOP | ip_proto::ROUTING | ip_proto::DESTINATION => {
                 8 + 8 * usize::from(*frame.bytes.get(header + 1)?)
             }
-            extension::AUTHENTICATION => 8 + 4 * usize::from(*frame.bytes.get(header + 1)?),
-            extension::FRAGMENT => 8,
+            ip_proto::AH => 8 + 4 * usize::from(*frame.bytes.get(header + 1)?),
+            ip_proto::FRAGMENT => 8,
             _ => return Some(chain),
         };
-        if next == extension::ROUTING {
+        if next == ip_proto::ROUTING {
             chain.routed |= *frame.bytes.get(header + 3)? > 0;
         }
         chain.last_next_header = header;
         header += len;
-        if next == extension::FRAGMENT && frame.headers.ip_frag & 2 != 0 {
+        if next == ip_proto::FRAGMENT && frame.headers.ip_frag & FRAGMENT_LATER != 0 {
             return Some(chain);
         }
     }
 }
 
 fn in_arp(frame: &Frame, field: Field) -> Place {
-    let (Some(l3), ethernet::ARP | ethernet::RARP) = (frame.headers.l3, frame.headers.eth_type)
+    let (Some(l3), eth_type::ARP | eth_type::RARP) = (frame.headers.l3(), frame.headers.eth_type)
     else {
         return Place::Missing;
     };
@@ -201,19 +201,18 @@ fn in_arp(frame: &Frame, field: Field) -> Place {
         Field::ArpTha => (18, 6),
         _ => (24, 4),
     };
-    at(usize::from(l3) + within, len, 0, field, Cover::Nothing)
+    at(l3 + within, len, 0, field, Cover::Nothing)
 }
 
 fn in_transport(frame: &Frame, field: Field, proto: u8) -> Place {
     let fragment = frame.headers.ip_frag;
     // The CRC of a fragmented SCTP packet cannot be updated without its length.
-    if fragment & 2 != 0 || fragment != 0 && proto == protocol::SCTP {
+    if fragment & FRAGMENT_LATER != 0 || fragment != 0 && proto == ip_proto::SCTP {
         return Place::Untouched;
     }
-    let (Some(l4), true) = (frame.headers.l4, frame.headers.ip_proto == proto) else {
+    let (Some(l4), true) = (frame.headers.l4(), frame.headers.ip_proto == proto) else {
         return Place::Missing;
     };
-    let l4 = usize::from(l4);
     let (within, len) = match field {
         Field::TcpDst | Field::UdpDst | Field::SctpDst => (2, 2),
         Field::TcpFlags => (12, 2),
@@ -238,13 +237,4 @@ fn nd_option(frame: &Frame, field: Field, l4: usize, wanted: u8) -> Place {
         }
     }
     Place::Untouched
-}
-
-/// IPv6 extension headers.
-mod extension {
-    pub const HOP_BY_HOP: u8 = 0;
-    pub const ROUTING: u8 = 43;
-    pub const FRAGMENT: u8 = 44;
-    pub const AUTHENTICATION: u8 = 51;
-    pub const DESTINATION: u8 = 60;
 }

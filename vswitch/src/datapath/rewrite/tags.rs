@@ -3,7 +3,7 @@
 //! The bytes pushed lie at the front of the packet: `execute` makes room there and hands the
 //! whole frame over, or takes the room away afterwards; here what lies before the tag moves.
 
-use super::ethernet;
+use flowtable::eth_type;
 
 /// Bytes of a VLAN tag.
 pub const VLAN_LEN: usize = 4;
@@ -12,28 +12,34 @@ pub const MPLS_LEN: usize = 4;
 /// Bytes of backbone addresses, Ethernet type and PBB service tag.
 pub const PBB_LEN: usize = 18;
 
+/// Ethernet type of a VLAN tag.
+const VLAN: u16 = 0x8100;
+/// Ethernet type of a service VLAN tag.
+const VLAN_SERVICE: u16 = 0x88a8;
+/// What some switches had for the service VLAN tag before 802.1ad.
+const VLAN_OLD_SERVICE: u16 = 0x9100;
 /// Bottom-of-stack bit of an MPLS entry.
 const MPLS_BOTTOM: u32 = 0x100;
 
 /// Whether an Ethernet type is that of a VLAN tag.
-pub fn is_vlan(eth_type: u16) -> bool {
-    matches!(eth_type, ethernet::VLAN | ethernet::VLAN_SERVICE)
+pub fn is_vlan(tpid: u16) -> bool {
+    matches!(tpid, VLAN | VLAN_SERVICE | VLAN_OLD_SERVICE)
 }
 
 /// Whether an Ethernet type is that of MPLS.
-pub fn is_mpls(eth_type: u16) -> bool {
-    matches!(eth_type, ethernet::MPLS | ethernet::MPLS_MULTICAST)
+pub fn is_mpls(found: u16) -> bool {
+    matches!(found, eth_type::MPLS | eth_type::MPLS_MULTICAST)
 }
 
 /// The Ethernet type after up to two VLAN tags, and where it lies.
-pub fn eth_type(frame: &[u8]) -> Option<(usize, u16)> {
+pub fn ether_type(frame: &[u8]) -> Option<(usize, u16)> {
     let mut at = 12;
-    let mut eth_type = u16_at(frame, at)?;
-    while is_vlan(eth_type) && at < 12 + 2 * VLAN_LEN {
+    let mut found = u16_at(frame, at)?;
+    while is_vlan(found) && at < 12 + 2 * VLAN_LEN {
         at += VLAN_LEN;
-        eth_type = u16_at(frame, at)?;
+        found = u16_at(frame, at)?;
     }
-    Some((at, eth_type))
+    Some((at, found))
 }
 
 /// Pushes a VLAN tag into a frame with [`VLAN_LEN`] new bytes at its front.
@@ -54,7 +60,7 @@ pub fn pop_vlan(frame: &mut [u8]) -> Option<()> {
 /// Pushes an MPLS entry into a frame with [`MPLS_LEN`] new bytes at its front; its time to live
 /// is that of the entry beneath, else `ip_ttl`.
 pub fn push_mpls(frame: &mut [u8], eth_type: u16, ip_ttl: u8) -> Option<()> {
-    let (type_at, below) = self::eth_type(frame.get(MPLS_LEN..)?)?;
+    let (type_at, below) = ether_type(frame.get(MPLS_LEN..)?)?;
     let entry = match is_mpls(below) {
         true => u32_at(frame, MPLS_LEN + type_at + 2)? & !MPLS_BOTTOM,
         false => MPLS_BOTTOM | u32::from(ip_ttl),
@@ -66,7 +72,7 @@ pub fn push_mpls(frame: &mut [u8], eth_type: u16, ip_ttl: u8) -> Option<()> {
 
 /// Takes the top MPLS entry away, leaving [`MPLS_LEN`] bytes to remove at the front.
 pub fn pop_mpls(frame: &mut [u8], eth_type: u16) -> Option<()> {
-    let (type_at, below) = self::eth_type(frame)?;
+    let (type_at, below) = ether_type(frame)?;
     if !is_mpls(below) || frame.len() < type_at + 2 + MPLS_LEN {
         return None;
     }
@@ -84,8 +90,8 @@ pub fn push_pbb(frame: &mut [u8], eth_type: u16) -> Option<()> {
         Some(outer) if is_vlan(outer) => u16_at(below, 14)? >> 13,
         _ => 0,
     };
-    let instance = match self::eth_type(below)? {
-        (at, ethernet::PBB) => u32_at(below, at + 2)? & 0x00ff_ffff,
+    let instance = match ether_type(below)? {
+        (at, eth_type::PBB) => u32_at(below, at + 2)? & 0x00ff_ffff,
         _ => 0,
     };
     let tag = u32::from(priority) << 29 | instance;
@@ -96,7 +102,7 @@ pub fn push_pbb(frame: &mut [u8], eth_type: u16) -> Option<()> {
 
 /// Whether the frame starts with a PBB header to take away, [`PBB_LEN`] bytes at the front.
 pub fn has_pbb(frame: &[u8]) -> bool {
-    u16_at(frame, 12) == Some(ethernet::PBB) && frame.len() >= PBB_LEN + 14
+    u16_at(frame, 12) == Some(eth_type::PBB) && frame.len() >= PBB_LEN + 14
 }
 
 /// Moves the first `len` bytes after `room` new ones to the very front.

@@ -5,19 +5,19 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use flowtable::Field;
+use flowtable::{Field, eth_type};
 
-use super::{Fate, Frame, MALFORMED, ethernet, set_field, tags};
+use super::{Fate, Frame, MALFORMED, set_field, tags};
 use crate::action::DropReason;
 
 /// Decrements the IP time to live; a packet that had 1 or 0 ends, its bytes unchanged.
 pub fn decrement_ip(frame: &mut Frame) -> Fate {
     let within = match frame.headers.eth_type {
-        ethernet::IPV4 => 8,
-        ethernet::IPV6 => 7,
+        eth_type::IPV4 => 8,
+        eth_type::IPV6 => 7,
         _ => return MALFORMED,
     };
-    let ttl = frame.headers.l3.map(|l3| usize::from(l3) + within);
+    let ttl = frame.headers.l3().map(|l3| l3 + within);
     match ttl.and_then(|at| frame.bytes.get(at)).copied() {
         None => MALFORMED,
         Some(0 | 1) => Break(DropReason::InvalidTtl),
@@ -65,12 +65,12 @@ pub fn copy_out(frame: &mut Frame) -> Fate {
 
 /// The time to live of an IP header, or 0 where there is none.
 pub fn of_ip(frame: &Frame) -> u8 {
-    let Some(l3) = frame.headers.l3.map(usize::from) else {
+    let Some(l3) = frame.headers.l3() else {
         return 0;
     };
     let within = match frame.headers.eth_type {
-        ethernet::IPV4 => 8,
-        ethernet::IPV6 => 7,
+        eth_type::IPV4 => 8,
+        eth_type::IPV6 => 7,
         _ => return 0,
     };
     frame.bytes.get(l3 + within).copied().unwrap_or(0)
@@ -111,10 +111,10 @@ impl Header {
 
 /// The outermost header that has a time to live, and the next.
 fn outer_and_inner(frame: &Frame) -> Option<(Header, Option<Header>)> {
-    let (type_at, eth_type) = tags::eth_type(frame.bytes)?;
+    let (type_at, eth_type) = tags::ether_type(frame.bytes)?;
     let outer = type_at + 2;
     match eth_type {
-        ethernet::IPV4 | ethernet::IPV6 => Some((ip_at(frame.bytes, outer)?, None)),
+        eth_type::IPV4 | eth_type::IPV6 => Some((ip_at(frame.bytes, outer)?, None)),
         _ if tags::is_mpls(eth_type) => {
             let entry = frame.bytes.get(outer..outer + tags::MPLS_LEN)?;
             let next = outer + tags::MPLS_LEN;
