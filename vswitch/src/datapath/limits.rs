@@ -1,0 +1,71 @@
+//! Every limit of the datapath, with its reason.
+
+/// Datapath port numbers are below this: workers find a port by index. As many as the pipeline
+/// has ports.
+pub const PORTS_MAX: usize = crate::pipeline::limits::PORTS_MAX;
+
+/// Packets on their way to a worker that owns the transmit queue: the bursts of 128 loops of
+/// another worker, which no worker falls behind by unless it is overloaded.
+pub const HAND_OVER_MAX: usize = 4096;
+
+/// Packets taken over per loop, so that one worker's flood does not keep another from its own
+/// queues: as many as 8 queues give.
+pub const TAKE_OVER_MAX: usize = 256;
+
+/// Commands that wait for a worker. Control sends one at a time; the rest is slack.
+pub const COMMANDS_MAX: usize = 16;
+
+/// Packet-outs that wait for a worker: the most that one read of a controller's connection holds,
+/// rounded up.
+pub const INJECTIONS_MAX: usize = 1024;
+
+/// Packet-outs run per loop: more would starve the receive queues.
+pub const INJECTIONS_PER_LOOP: usize = 32;
+
+/// Packets that wait for control, over all ports: 256 ports can use their share at once.
+pub const PUNTS_MAX: usize = 8192;
+
+/// Packets of one port that wait for control: what a controller answers in a millisecond or two;
+/// a flood beyond it is dropped and starves only its own port.
+pub const PUNTS_PER_PORT: u32 = 32;
+
+/// Addresses to be learned that wait for control, over all ports.
+pub const LEARNS_MAX: usize = 8192;
+
+/// Addresses of one port that wait for control to learn them: a burst from a port full of guests.
+pub const LEARNS_PER_PORT: u32 = 256;
+
+/// Addresses that a worker remembers to have told of. Direct mapped, so that the cost is one
+/// compare; a collision costs one message more.
+pub const LEARNS_REMEMBERED: usize = 1024;
+
+/// Milliseconds for which a told address is not told of again: control needs less to learn it.
+pub const LEARN_REPEAT_MS: u64 = 100;
+
+/// Packets to be parsed again that one batch can lead to, per pass: rules that make more copies
+/// than this of every packet have them dropped.
+pub const RECIRCULATED_MAX: usize = 1024;
+
+/// Cache entries whose counters are flushed per loop: some 10 microseconds.
+pub const FLUSH_ENTRIES_PER_LOOP: usize = 256;
+
+/// States that a worker has put down and control has not yet freed. Publishing empties the queue.
+pub const RETIRED_MAX: usize = 4;
+
+/// Kernel descriptors told ready by one look.
+pub const READY_MAX: usize = 64;
+
+/// Nanoseconds between looks at kernel descriptors while other queues keep the worker busy:
+/// adds that much latency, and costs 2 % for the system call.
+pub const READY_LOOK_NS: u64 = 10_000;
+
+/// Nanoseconds without a packet after which a worker may sleep: bursts of one conversation are
+/// closer together.
+pub const IDLE_SPIN_NS: u64 = 20_000;
+
+/// Default bound of an idle worker's sleep in microseconds. A guest's packet waits that long at
+/// worst; a core costs about 3 % idle.
+pub const IDLE_SLEEP_US_DEFAULT: u32 = 100;
+
+/// Flow cache entries per worker by default: 64 Ki flows under one mask.
+pub const CACHE_ENTRIES_DEFAULT: usize = 65_536;

@@ -1,0 +1,236 @@
+//! From workers to control: packets for controllers, and addresses to be learned.
+//!
+//! What: two bounded queues, and for each port a bounded share of each: what a flooding port
+//! sends beyond its share is dropped and starves only that port.
+//! How: a share counts what of its port waits in the queue; the count goes down when control
+//! takes it out. A packet travels in its own buffer, so that nothing is allocated here.
+//! Checksums are completed and super-frames cut first: control sees what the wire would.
+//! A worker rings control once per loop, and only if control sleeps.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use pmd::{Packet, Pools};
+use tokio::io::unix::AsyncFd;
+
+use super::doorbell::Doorbell;
+use super::limits;
+use crate::action::Punt;
+use crate::pipeline::Learn;
+
+/// What control should hear of.
+#[derive(Debug)]
+pub enum Event {
+    /// A packet for the controllers of a bridge.
+    PacketIn(PacketIn),
+    /// An address was heard on a port.
+    Learn(Learn),
+}
+
+/// A packet for the controllers of a bridge: whole, its checksums complete.
+#[derive(Debug)]
+pub struct PacketIn {
+    /// Whose controllers, why, and how much of it they want.
+    pub punt: Arc<Punt>,
+    /// The packet.
+    pub packet: Packet,
+}
+
+/// Control's end of the queues.
+#[derive(Debug)]
+pub struct Events {
+    queues: Arc<EventQueues>,
+    bell: Option<AsyncFd<Bell>>,
+}
+
+impl Events {
+    /// Control's end of these queues.
+    pub fn new(queues: Arc<EventQueues>) -> Events {
+        Events { queues, bell: None }
+    }
+
+    /// The next event. Cancel safe.
+    pub async fn receive(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.queues.pop() {
+                return event;
+            }
+            self.queues.bell.about_to_sleep();
+            if let Some(event) = self.queues.pop() {
+                self.queues.bell.awake();
+                return event;
+            }
+            self.wait().await;
+            self.queues.bell.awake();
+        }
+    }
+
+    /// The next event if there is one.
+    pub fn try_receive(&mut self) -> Option<Event> {
+        self.queues.pop()
+    }
+
+    async fn wait(&mut self) {
+        let register = || AsyncFd::new(Bell(Arc::clone(&self.queues)));
+        if self.bell.is_none() {
+            self.bell = register().ok();
+        }
+        let Some(bell) = &self.bell else {
+            return tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        if let Ok(mut ready) = bell.readable().await {
+            ready.clear_ready();
+        }
+    }
+}
+
+/// The doorbell as the runtime wants it.
+#[derive(Debug)]
+struct Bell(Arc<EventQueues>);
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.bell.as_fd().as_raw_fd()
+    }
+}
+
+/// The queues from all workers to control.
+#[derive(Debug)]
+pub struct EventQueues {
+    punts: ArrayQueue<(PacketIn, Token)>,
+    learns: ArrayQueue<(Learn, Token)>,
+    bell: Doorbell,
+}
+
+impl EventQueues {
+    /// Empty queues.
+    pub fn new() -> io::Result<EventQueues> {
+        Ok(EventQueues {
+            punts: ArrayQueue::new(limits::PUNTS_MAX),
+            learns: ArrayQueue::new(limits::LEARNS_MAX),
+            bell: Doorbell::new()?,
+        })
+    }
+
+    /// Addresses first: they end flooding, which makes more packets.
+    fn pop(&self) -> Option<Event> {
+        if let Some((learn, _token)) = self.learns.pop() {
+            return Some(Event::Learn(learn));
+        }
+        let (packet_in, _token) = self.punts.pop()?;
+        Some(Event::PacketIn(packet_in))
+    }
+}
+
+/// A port's share of a queue: what of it waits there.
+#[derive(Debug, Default)]
+pub struct Share {
+    waiting: AtomicU32,
+}
+
+impl Share {
+    fn take(self: &Arc<Share>, most: u32) -> Option<Token> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let token = Token(Arc::clone(self));
+        (before < most).then_some(token)
+    }
+}
+
+/// One place of a share, given back on drop.
+#[derive(Debug)]
+struct Token(Arc<Share>);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A port's shares.
+#[derive(Clone, Debug, Default)]
+pub struct Shares {
+    punts: Arc<Share>,
+    learns: Arc<Share>,
+}
+
+/// A worker's end of the queues.
+#[derive(Debug)]
+pub struct Punter {
+    queues: Arc<EventQueues>,
+    told: Box<[(Option<Learn>, u64)]>,
+    rings: bool,
+}
+
+impl Punter {
+    /// A worker's end of these queues.
+    pub fn new(queues: Arc<EventQueues>) -> Punter {
+        Punter {
+            queues,
+            told: vec![(None, 0); limits::LEARNS_REMEMBERED].into(),
+            rings: false,
+        }
+    }
+
+    /// Sends a packet to control; how many were dropped (a super-frame is many packets).
+    pub fn punt(
+        &mut self,
+        shares: &Shares,
+        punt: &Arc<Punt>,
+        mut packet: Packet,
+        pools: &Pools,
+    ) -> u64 {
+        if packet.offload().gso.is_none() {
+            packet.complete_checksum();
+            return self.push(shares, punt, packet);
+        }
+        let mut dropped = 0;
+        packet.segment(pools, |segment| {
+            dropped += self.push(shares, punt, segment);
+        });
+        dropped
+    }
+
+    fn push(&mut self, shares: &Shares, punt: &Arc<Punt>, packet: Packet) -> u64 {
+        let Some(token) = shares.punts.take(limits::PUNTS_PER_PORT) else {
+            return 1;
+        };
+        let punt = Arc::clone(punt);
+        self.rings = true;
+        let pushed = self.queues.punts.push((PacketIn { punt, packet }, token));
+        u64::from(pushed.is_err())
+    }
+
+    /// Tells control of an address, unless it was told of just now. If the queue is full the next
+    /// packet from that address tells of it.
+    pub fn learn(&mut self, shares: &Shares, learn: Learn, now_ms: u64) {
+        let slot = &mut self.told[slot_of(&learn)];
+        if slot.0 == Some(learn) && now_ms < slot.1 + limits::LEARN_REPEAT_MS {
+            return;
+        }
+        let Some(token) = shares.learns.take(limits::LEARNS_PER_PORT) else {
+            return;
+        };
+        if self.queues.learns.push((learn, token)).is_ok() {
+            *slot = (Some(learn), now_ms);
+            self.rings = true;
+        }
+    }
+
+    /// Wakes control if there is something for it.
+    #[inline]
+    pub fn flush(&mut self) {
+        if self.rings {
+            self.rings = false;
+            self.queues.bell.ring();
+        }
+    }
+}
+
+fn slot_of(learn: &Learn) -> usize {
+    let mixed = learn.mac ^ u64::from(learn.vlan) << 48 ^ u64::from(learn.port.0) << 24;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % limits::LEARNS_REMEMBERED
+}
