@@ -228,6 +228,12 @@ impl<P> FlowCache<P> {
         !self.dirty.is_empty()
     }
 
+    /// Entries with counts that are not told yet: so many to flush tells all that was counted so
+    /// far.
+    pub fn untold(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Looks at the next `buckets` buckets and gives up their entries that were not used for
     /// `idle_ms`; to be called between batches. This is also where the cache gives up all, if a
     /// mask was refused for its width, to take it next time; widths are multiples of a cache

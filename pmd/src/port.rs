@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 
 use crate::{Batch, Pools};
@@ -144,7 +144,7 @@ impl RxQueue {
 
     /// A descriptor that becomes readable when packets arrive, for a worker that sleeps; `None`
     /// where only polling tells.
-    pub fn poll_fd(&self) -> Option<RawFd> {
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             RxKind::Ethdev(_) | RxKind::Null => None,
         }

@@ -1,0 +1,156 @@
+//! Operations that change one packet: `execute`'s bridge from packets to `rewrite`'s bytes.
+//!
+//! A packet carries where its headers lie as long as that is known; after a change that moves or
+//! reveals headers it is parsed again by the first operation that asks.
+
+use std::ops::ControlFlow::{Break, Continue};
+
+use flowtable::{Field, FlowKey, parse};
+use pmd::Packet;
+
+use super::rewrite::{Fate, Frame, Headers, MALFORMED, set_field, tags, ttl};
+use crate::action::{DropReason, Op, PortNo};
+
+/// A packet under execution.
+#[derive(Debug)]
+pub struct Parcel<'a> {
+    /// The packet.
+    pub packet: Packet,
+    /// Its key, as it came in.
+    pub key: &'a FlowKey,
+    /// Where its headers lie now; `None` to be parsed again.
+    pub headers: Option<Headers>,
+    /// The port it came in by; none if a controller sent it.
+    pub origin: Option<PortNo>,
+}
+
+impl Parcel<'_> {
+    /// Performs an operation that changes the packet; any other does nothing.
+    pub fn edit(&mut self, op: &Op) -> Fate {
+        match op {
+            Op::SetField { field, value, mask } => self.set_field(*field, *value, *mask),
+            Op::DecNwTtl(_) => ttl::decrement_ip(&mut self.frame()),
+            Op::DecMplsTtl(_) => ttl::decrement_mpls(&mut self.frame()),
+            Op::CopyTtlIn => ttl::copy_in(&mut self.frame()),
+            Op::CopyTtlOut => ttl::copy_out(&mut self.frame()),
+            Op::PushVlan(tpid) => self.push_vlan(*tpid),
+            Op::PopVlan => self.pop_vlan(),
+            Op::PushMpls(eth_type) => self.push_mpls(*eth_type),
+            Op::PopMpls(eth_type) => self.pop_mpls(*eth_type),
+            Op::PushPbb(eth_type) => self.push_pbb(*eth_type),
+            Op::PopPbb => self.pop_pbb(),
+            _ => Continue(()),
+        }
+    }
+
+    /// Raises the drop precedence of an assured forwarding code point (RFC 2597 §6).
+    pub fn remark(&mut self, levels: u8) -> Fate {
+        let mut frame = self.frame();
+        let Some(dscp) = frame.ip_dscp() else {
+            return Continue(());
+        };
+        let (class, precedence) = (dscp >> 3, dscp >> 1 & 3);
+        if !(1..=4).contains(&class) || dscp & 1 != 0 || precedence == 0 {
+            return Continue(());
+        }
+        let raised = class << 3 | precedence.saturating_add(levels).min(3) << 1;
+        set_field(&mut frame, Field::IpDscp, raised.into(), u128::MAX)
+    }
+
+    /// Sets a field.
+    fn set_field(&mut self, field: Field, value: u128, mask: u128) -> Fate {
+        let fate = match field {
+            Field::EthDst | Field::EthSrc if mask >= field.ones() => self.set_address(field, value),
+            _ => set_field(&mut self.frame(), field, value, mask),
+        };
+        if matches!(field, Field::EthType | Field::IpProto) {
+            self.headers = None;
+        }
+        fate
+    }
+
+    /// The most frequent change, without ado.
+    fn set_address(&mut self, field: Field, value: u128) -> Fate {
+        let at = if field == Field::EthDst { 0 } else { 6 };
+        let Some(bytes) = self.packet.data_mut().get_mut(at..at + 6) else {
+            return MALFORMED;
+        };
+        bytes.copy_from_slice(&(value as u64).to_be_bytes()[2..]);
+        Continue(())
+    }
+
+    fn frame(&mut self) -> Frame<'_> {
+        let headers = self.headers();
+        let partial = self.packet.offload().checksum;
+        Frame {
+            bytes: self.packet.data_mut(),
+            headers,
+            partial: partial.map(|partial| partial.start),
+        }
+    }
+
+    fn headers(&mut self) -> Headers {
+        *self.headers.get_or_insert_with(|| {
+            let mut key = FlowKey::default();
+            let layout = parse(self.packet.data(), &mut key);
+            Headers::new(layout, &key)
+        })
+    }
+
+    fn push_vlan(&mut self, tpid: u16) -> Fate {
+        self.push(tags::VLAN_LEN)?;
+        self.headers = self.headers.and_then(|headers| headers.moved(VLAN_STEP));
+        done(tags::push_vlan(self.packet.data_mut(), tpid))
+    }
+
+    fn pop_vlan(&mut self) -> Fate {
+        done(tags::pop_vlan(self.packet.data_mut()))?;
+        self.headers = self.headers.and_then(|headers| headers.moved(-VLAN_STEP));
+        self.pull(tags::VLAN_LEN)
+    }
+
+    fn push_mpls(&mut self, eth_type: u16) -> Fate {
+        let ttl = ttl::of_ip(&self.frame());
+        self.headers = None;
+        self.push(tags::MPLS_LEN)?;
+        done(tags::push_mpls(self.packet.data_mut(), eth_type, ttl))
+    }
+
+    fn pop_mpls(&mut self, eth_type: u16) -> Fate {
+        self.headers = None;
+        done(tags::pop_mpls(self.packet.data_mut(), eth_type))?;
+        self.pull(tags::MPLS_LEN)
+    }
+
+    fn push_pbb(&mut self, eth_type: u16) -> Fate {
+        self.headers = None;
+        self.push(tags::PBB_LEN)?;
+        done(tags::push_pbb(self.packet.data_mut(), eth_type))
+    }
+
+    fn pop_pbb(&mut self) -> Fate {
+        self.headers = None;
+        match tags::has_pbb(self.packet.data()) {
+            true => self.pull(tags::PBB_LEN),
+            false => MALFORMED,
+        }
+    }
+
+    fn push(&mut self, count: usize) -> Fate {
+        match self.packet.push_front(count) {
+            Some(_) => Continue(()),
+            None => Break(DropReason::NoBuffer),
+        }
+    }
+
+    fn pull(&mut self, count: usize) -> Fate {
+        done(self.packet.pull_front(count))
+    }
+}
+
+fn done(outcome: Option<()>) -> Fate {
+    outcome.map_or(MALFORMED, Continue)
+}
+
+/// Bytes that headers move by under a VLAN tag.
+const VLAN_STEP: isize = tags::VLAN_LEN as isize;

@@ -1,0 +1,257 @@
+//! Runs a program on a packet: every decision was taken, here it happens.
+//!
+//! Called by `processor` for each packet of a group that shares a program. An operation that
+//! sends the packet somewhere works on a copy, unless it is the last: then it gets the packet
+//! itself, so that the common program, ending in one output, copies nothing.
+
+use std::ops::ControlFlow::{Break, Continue};
+use std::sync::Arc;
+
+use flowtable::{Field, FlowKey};
+use pmd::{Packet, Pools};
+
+use super::edit::Parcel;
+use super::limits;
+use super::processor::Now;
+use super::punt::Punter;
+use super::rewrite::Fate;
+use super::send::Ports;
+use crate::action::{DropReason, Op, PortNo, Punt, Select};
+use crate::pipeline::{Meter, Verdict};
+
+/// What running programs needs.
+#[derive(Debug)]
+pub struct Executor {
+    /// Where packets leave.
+    pub ports: Ports,
+    /// Where copies come from.
+    pub pools: Pools,
+    /// The way to control.
+    pub punter: Punter,
+    /// Packets to be parsed again.
+    pub recirculated: Vec<Recirculated>,
+    /// The time of this loop.
+    pub now: Now,
+}
+
+/// A packet to be parsed again.
+#[derive(Debug)]
+pub struct Recirculated {
+    /// The packet.
+    pub packet: Packet,
+    /// The point where it goes on.
+    pub point: u32,
+    /// The port it came in by.
+    pub origin: Option<PortNo>,
+}
+
+impl Executor {
+    /// Runs operations on a packet, which ends with the last.
+    pub fn run(&mut self, ops: &[Op], mut parcel: Parcel) {
+        let Some((last, earlier)) = ops.split_last() else {
+            return;
+        };
+        for op in earlier {
+            if let Break(reason) = self.perform(op, &mut parcel) {
+                return self.end(op, parcel, reason);
+            }
+        }
+        self.finish(last, parcel);
+    }
+
+    /// Performs an operation after which the packet is still needed.
+    fn perform(&mut self, op: &Op, parcel: &mut Parcel) -> Fate {
+        match op {
+            Op::Output(_)
+            | Op::Controller(_)
+            | Op::Clone(_)
+            | Op::Select(_)
+            | Op::Recirculate(_) => match parcel.packet.try_copy(&self.pools) {
+                Some(packet) => self.finish(op, Parcel { packet, ..*parcel }),
+                None => self.count_drop(parcel.origin, DropReason::NoBuffer),
+            },
+            Op::Meter(meter) => return self.meter(meter, parcel),
+            Op::Count(counters) => {
+                counters.add(1, parcel.packet.len() as u64, self.now.ms());
+            }
+            _ => return parcel.edit(op),
+        }
+        Continue(())
+    }
+
+    /// Performs the last operation on a packet.
+    fn finish(&mut self, op: &Op, mut parcel: Parcel) {
+        match op {
+            Op::Output(port) => self.output(*port, parcel),
+            Op::Controller(punt) => self.punt(punt, parcel),
+            Op::Clone(ops) => self.run(ops, parcel),
+            Op::Select(select) => self.run(bucket(select, parcel.key), parcel),
+            Op::Recirculate(point) => self.recirculate(*point, parcel),
+            _ => {
+                if let Break(reason) = self.perform(op, &mut parcel) {
+                    self.end(op, parcel, reason);
+                }
+            }
+        }
+    }
+
+    /// Ends a packet that an operation stopped.
+    fn end(&mut self, op: &Op, parcel: Parcel, reason: DropReason) {
+        match op {
+            Op::DecNwTtl(Some(punt)) | Op::DecMplsTtl(Some(punt))
+                if reason == DropReason::InvalidTtl =>
+            {
+                self.punt(punt, parcel);
+            }
+            _ => self.count_drop(parcel.origin, reason),
+        }
+    }
+
+    fn output(&mut self, port: PortNo, parcel: Parcel) {
+        if let Err(reason) = self.ports.stage(port, parcel.packet) {
+            self.count_drop(parcel.origin, reason);
+        }
+    }
+
+    fn punt(&mut self, punt: &Arc<Punt>, parcel: Parcel) {
+        let shares = self.ports.shares(parcel.origin);
+        let dropped = self.punter.punt(&shares, punt, parcel.packet, &self.pools);
+        self.ports
+            .count_drops(parcel.origin, DropReason::PuntQueueFull, dropped);
+    }
+
+    fn meter(&mut self, meter: &Meter, parcel: &mut Parcel) -> Fate {
+        match meter.admit(self.now.ns, parcel.packet.len() as u32) {
+            Verdict::Pass => Continue(()),
+            Verdict::Drop => Break(DropReason::Meter),
+            Verdict::Remark(levels) => parcel.remark(levels),
+        }
+    }
+
+    fn recirculate(&mut self, point: u32, parcel: Parcel) {
+        if self.recirculated.len() >= limits::RECIRCULATED_MAX {
+            return self.count_drop(parcel.origin, DropReason::TooDeep);
+        }
+        self.recirculated.push(Recirculated {
+            packet: parcel.packet,
+            point,
+            origin: parcel.origin,
+        });
+    }
+
+    fn count_drop(&mut self, origin: Option<PortNo>, reason: DropReason) {
+        self.ports.count_drops(origin, reason, 1);
+    }
+}
+
+/// The bucket for a packet: the same for both directions of a conversation, and for all its
+/// packets.
+fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
+    let total = select.buckets.last().map_or(0, |(sum, _)| *sum);
+    let point = (u64::from(flow_hash(key)) * u64::from(total) >> 32) as u32;
+    let chosen = select.buckets.iter().find(|(sum, _)| point < *sum);
+    chosen.map_or(&[], |(_, ops)| ops)
+}
+
+/// Hash of addresses, protocol and ports, symmetric in source and destination. Fragments have no
+/// ports to tell: all of a datagram go one way.
+fn flow_hash(key: &FlowKey) -> u32 {
+    let mix = |sum: u64, word: u64| {
+        (sum ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    };
+    let fields = match key.eth_type {
+        flowtable::eth_type::IPV4 => [u64::from(key.ipv4_src ^ key.ipv4_dst), 0],
+        flowtable::eth_type::IPV6 => [
+            key.ipv6_src[0] ^ key.ipv6_dst[0],
+            key.ipv6_src[1] ^ key.ipv6_dst[1],
+        ],
+        _ => [key.eth_src ^ key.eth_dst, Field::VlanVid.read(key) as u64],
+    };
+    let ports = match key.ip_frag {
+        0 => u64::from(key.tp_src ^ key.tp_dst),
+        _ => 0,
+    };
+    let kind = u64::from(key.eth_type) << 24 | u64::from(key.ip_proto) << 16 | ports;
+    let hash = [fields[0], fields[1], kind].into_iter().fold(0, mix);
+    (hash ^ hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn select(weights: &[u32]) -> Select {
+        let mut sum = 0;
+        let bucket = |(index, weight): (usize, &u32)| {
+            sum += weight;
+            let ops: Box<[Op]> = [Op::Output(PortNo(index as u32))].into();
+            (sum, ops)
+        };
+        Select {
+            buckets: weights.iter().enumerate().map(bucket).collect(),
+        }
+    }
+
+    fn chosen(select: &Select, key: &FlowKey) -> u32 {
+        match bucket(select, key) {
+            [Op::Output(port)] => port.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn tcp(client: u32, port: u16) -> FlowKey {
+        FlowKey {
+            eth_type: flowtable::eth_type::IPV4,
+            ip_proto: 6,
+            ipv4_src: client,
+            ipv4_dst: 0x0a00_0001,
+            tp_src: port,
+            tp_dst: 80,
+            ..FlowKey::default()
+        }
+    }
+
+    #[test]
+    fn both_directions_meet_the_same_bucket() {
+        let select = select(&[1, 1, 1, 1]);
+        for port in 0..100 {
+            let there = tcp(0x0a00_0002, 30_000 + port);
+            let mut back = there;
+            (back.ipv4_src, back.ipv4_dst) = (there.ipv4_dst, there.ipv4_src);
+            (back.tp_src, back.tp_dst) = (there.tp_dst, there.tp_src);
+            assert_eq!(chosen(&select, &there), chosen(&select, &back));
+        }
+    }
+
+    #[test]
+    fn buckets_are_chosen_by_weight() {
+        let select = select(&[1, 0, 3]);
+        let mut counts = [0; 3];
+        for client in 0..100 {
+            for port in 0..100 {
+                counts[chosen(&select, &tcp(client, 1024 + port)) as usize] += 1;
+            }
+        }
+        assert_eq!(counts[1], 0);
+        assert!((2300..2700).contains(&counts[0]), "{counts:?}");
+    }
+
+    #[test]
+    fn fragments_of_a_datagram_stay_together() {
+        let select = select(&[1; 16]);
+        let mut first = tcp(7, 4711);
+        first.ip_frag = flowtable::FRAGMENT_ANY;
+        let mut later = first;
+        later.ip_frag |= flowtable::FRAGMENT_LATER;
+        (later.tp_src, later.tp_dst) = (0, 0);
+        assert_eq!(chosen(&select, &first), chosen(&select, &later));
+    }
+
+    #[test]
+    fn no_buckets_lead_nowhere() {
+        assert!(bucket(&select(&[]), &tcp(1, 1)).is_empty());
+        assert!(bucket(&select(&[0]), &tcp(1, 1)).is_empty());
+    }
+}

@@ -1,0 +1,477 @@
+//! The packet path of one worker without its thread: parse, find, translate, execute, stage.
+//!
+//! `worker` drives it; tests and benchmarks drive it just so, with outlets that capture.
+//!
+//! How: a batch is parsed as a whole and looked up as a whole, so that the loads of its packets
+//! overlap; then packets are taken in order, runs of one program together. A packet without a
+//! program is looked up once more (a packet before it may have brought the program) and then
+//! translated, on the spot. Packets to be parsed again wait until the batch is through and go
+//! the same way as a batch of their own, a bounded number of times.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::sync::Arc;
+
+use flowtable::{EntryMask, FlowCache, FlowKey, Lookup, parse};
+use openflow::{Action, OfPort};
+use pmd::{BATCH_MAX, Batch, Packet, Pools};
+
+use super::edit::Parcel;
+use super::execute::{Executor, Recirculated};
+use super::limits;
+use super::masks::Masks;
+use super::punt::{EventQueues, Events, Punter};
+use super::rewrite::Headers;
+use super::send::{Outlet, PortSlot, Ports};
+use super::statistics::{DropCounters, Drops, WorkerCounters};
+use crate::action::{BridgeId, DropReason, PortNo, Program};
+use crate::pipeline::limits::RECIRCULATIONS_MAX;
+use crate::pipeline::{Context, Effect, Ingress, NoTrace, Points, State, Translation, translate};
+
+/// A point in time: nanoseconds since the switch was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Nanoseconds.
+    pub ns: u64,
+}
+
+impl Now {
+    /// Milliseconds.
+    pub fn ms(self) -> u64 {
+        self.ns / 1_000_000
+    }
+
+    /// Seconds.
+    pub fn seconds(self) -> u32 {
+        (self.ns / 1_000_000_000) as u32
+    }
+}
+
+/// A packet that a controller sends (OpenFlow 1.3.5 §7.3.7).
+#[derive(Clone, Debug)]
+pub struct PacketOut {
+    /// By way of this bridge.
+    pub bridge: BridgeId,
+    /// As if it had come in by this port; [`OfPort::CONTROLLER`] or [`OfPort::ANY`] if none.
+    pub in_port: OfPort,
+    /// With these actions.
+    pub actions: Arc<[Action]>,
+    /// The packet.
+    pub frame: Vec<u8>,
+}
+
+/// The packet path of one worker.
+pub struct Processor {
+    state: Arc<State>,
+    masks: Masks,
+    engine: Engine,
+    /// Spare room, so that recirculation allocates nothing.
+    again: Vec<Recirculated>,
+}
+
+impl Processor {
+    /// A processor on its own, and what it has to tell control.
+    pub fn new(
+        pools: &Pools,
+        cache_entries: usize,
+        state: Arc<State>,
+    ) -> io::Result<(Processor, Events)> {
+        let queues = Arc::new(EventQueues::new()?);
+        let punter = Punter::new(Arc::clone(&queues));
+        let processor = Processor::with_punter(pools, cache_entries, state, punter);
+        Ok((processor, Events::new(queues)))
+    }
+
+    /// A processor that tells control by way of `punter`.
+    pub(super) fn with_punter(
+        pools: &Pools,
+        cache_entries: usize,
+        state: Arc<State>,
+        punter: Punter,
+    ) -> Processor {
+        let mut points = Points::new();
+        points.renew(state.epoch());
+        let secret = RandomState::new().build_hasher().finish();
+        Processor {
+            state,
+            masks: Masks::default(),
+            engine: Engine {
+                points,
+                cache: FlowCache::new(cache_entries, secret),
+                executor: Executor {
+                    ports: Ports::default(),
+                    pools: pools.clone(),
+                    punter,
+                    recirculated: Vec::with_capacity(limits::RECIRCULATED_MAX),
+                    now: Now::default(),
+                },
+                keys: Box::new([FlowKey::default(); BATCH_MAX]),
+                headers: [Headers::default(); BATCH_MAX],
+                tally: Tallied::default(),
+            },
+            again: Vec::with_capacity(limits::RECIRCULATED_MAX),
+        }
+    }
+
+    /// Goes on with another state; the one before.
+    pub fn set_state(&mut self, state: Arc<State>) -> Arc<State> {
+        self.engine.points.renew(state.epoch());
+        std::mem::replace(&mut self.state, state)
+    }
+
+    /// Adds a port that packets leave by in this way.
+    pub fn add_outlet(&mut self, number: PortNo, outlet: Outlet) {
+        let slot = PortSlot::new(outlet, Arc::default(), Default::default());
+        self.ports().insert(number, slot);
+    }
+
+    /// What was captured at a port since the last call.
+    pub fn captured(&mut self, number: PortNo) -> Vec<Packet> {
+        match self.ports().slot(number).map(|slot| &mut slot.outlet) {
+            Some(Outlet::Capture(packets)) => std::mem::take(packets),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Drops of packets that came in by a port, or by none.
+    pub fn drops(&mut self, origin: Option<PortNo>) -> Drops {
+        let mut drops = Drops::default();
+        let counters: Arc<DropCounters> = match origin {
+            Some(number) => match self.ports().slot(number) {
+                Some(slot) => Arc::clone(&slot.drops),
+                None => Arc::default(),
+            },
+            None => self.ports().drops_of_nowhere(),
+        };
+        counters.add_to(&mut drops);
+        drops
+    }
+
+    /// The ports, for the worker.
+    pub(super) fn ports(&mut self) -> &mut Ports {
+        &mut self.engine.executor.ports
+    }
+
+    /// Processes packets that came in by a port. What they lead to is staged until
+    /// [`Processor::flush`].
+    pub fn process(&mut self, port: PortNo, batch: &mut Batch, now: Now) {
+        self.engine.executor.now = now;
+        let Some(mask) = self.masks.of_port(port, &self.state) else {
+            let count = batch.len() as u64;
+            batch.clear();
+            let ports = &mut self.engine.executor.ports;
+            return ports.count_drops(Some(port), DropReason::PortDown, count);
+        };
+        let entry = Entry {
+            number: port.0,
+            ingress: Ingress::Port(port),
+            origin: Some(port),
+        };
+        self.engine.pass(&self.state, mask, &entry, batch);
+        if !self.engine.executor.recirculated.is_empty() {
+            self.process_again(batch);
+        }
+    }
+
+    /// Runs a packet that a controller sends; what it leads to is staged likewise.
+    pub fn inject(&mut self, out: PacketOut, now: Now) {
+        self.engine.executor.now = now;
+        let origin = self.state.bridge(out.bridge);
+        let origin = origin.and_then(|bridge| Some(bridge.port(out.in_port)?.number));
+        let executor = &mut self.engine.executor;
+        let Some(packet) = Packet::from_bytes(&executor.pools, &out.frame) else {
+            return executor.ports.count_drops(origin, DropReason::NoBuffer, 1);
+        };
+        let ingress = Ingress::PacketOut {
+            bridge: out.bridge,
+            in_port: out.in_port,
+            actions: out.actions,
+        };
+        self.engine.run_once(&self.state, ingress, packet, origin);
+        self.process_again(&mut Batch::new());
+    }
+
+    /// Sends what is staged, and wakes control if there is something for it.
+    #[inline]
+    pub fn flush(&mut self) {
+        self.engine.executor.ports.flush();
+        self.engine.executor.punter.flush();
+    }
+
+    /// Tells the counts of at most `limit` cache entries to the counters of their rules.
+    pub fn flush_counters(&mut self, limit: usize) {
+        self.engine.cache.flush(limit, credit);
+    }
+
+    /// Cache entries with counts that are not told yet.
+    pub fn untold(&self) -> usize {
+        self.engine.cache.untold()
+    }
+
+    /// Lets the cache forget what was long unused, a bounded part of it at a time.
+    pub fn maintain(&mut self) {
+        let buckets = limits::MAINTAIN_BUCKETS;
+        let cache = &mut self.engine.cache;
+        cache.maintain(buckets, limits::CACHE_IDLE_MS, |program, counts| {
+            credit(&program, counts);
+        });
+    }
+
+    /// Adds what was counted since the last call to a worker's counters.
+    pub fn report(&mut self, counters: &WorkerCounters) {
+        let tally = std::mem::take(&mut self.engine.tally);
+        counters.packets.add(tally.packets);
+        counters.batches.add(tally.batches);
+        counters.hits.add(tally.hits);
+        counters.misses.add(tally.misses);
+        counters.stale.add(tally.stale);
+        counters.recirculated.add(tally.recirculated);
+    }
+
+    /// Lets recirculated packets go through again, batch by batch.
+    fn process_again(&mut self, batch: &mut Batch) {
+        for _ in 0..RECIRCULATIONS_MAX {
+            let recirculated = &mut self.engine.executor.recirculated;
+            if recirculated.is_empty() {
+                return;
+            }
+            std::mem::swap(recirculated, &mut self.again);
+            let mut again = std::mem::take(&mut self.again);
+            self.engine.tally.recirculated += again.len() as u64;
+            let mut waiting = again.drain(..).peekable();
+            while let Some(first) = waiting.next() {
+                let (point, origin) = (first.point, first.origin);
+                let _ = batch.push(first.packet);
+                let alike = |next: &Recirculated| (next.point, next.origin) == (point, origin);
+                while !batch.is_full()
+                    && let Some(next) = waiting.next_if(alike)
+                {
+                    let _ = batch.push(next.packet);
+                }
+                self.pass_point(point, origin, batch);
+            }
+            drop(waiting);
+            self.again = again;
+        }
+        let executor = &mut self.engine.executor;
+        for packet in executor.recirculated.drain(..) {
+            let ports = &mut executor.ports;
+            ports.count_drops(packet.origin, DropReason::TooDeep, 1);
+        }
+    }
+
+    fn pass_point(&mut self, point: u32, origin: Option<PortNo>, batch: &mut Batch) {
+        let Some(mask) = Masks::of_point(point, &self.engine.points) else {
+            let count = batch.len() as u64;
+            batch.clear();
+            let ports = &mut self.engine.executor.ports;
+            return ports.count_drops(origin, DropReason::TooDeep, count);
+        };
+        let entry = Entry {
+            number: point,
+            ingress: Ingress::Point(point),
+            origin,
+        };
+        self.engine.pass(&self.state, &mask, &entry, batch);
+    }
+}
+
+/// Where a batch enters the pipeline.
+struct Entry {
+    number: u32,
+    ingress: Ingress,
+    origin: Option<PortNo>,
+}
+
+/// Counted since the last report.
+#[derive(Debug, Default)]
+struct Tallied {
+    packets: u64,
+    batches: u64,
+    hits: u64,
+    misses: u64,
+    stale: u64,
+    recirculated: u64,
+}
+
+/// All of the processor but the state and its masks, which it reads meanwhile.
+struct Engine {
+    points: Points,
+    cache: FlowCache<Program>,
+    executor: Executor,
+    keys: Box<[FlowKey; BATCH_MAX]>,
+    headers: [Headers; BATCH_MAX],
+    tally: Tallied,
+}
+
+impl Engine {
+    /// Lets a batch through, from one entry point to what its programs do.
+    fn pass(&mut self, state: &State, mask: &EntryMask, entry: &Entry, batch: &mut Batch) {
+        let count = batch.len();
+        self.tally.packets += count as u64;
+        self.tally.batches += 1;
+        self.parse(entry.number, batch);
+        self.cache.begin_batch(self.executor.now.ms());
+        let mut found = [Lookup::Miss; BATCH_MAX];
+        let found = &mut found[..count];
+        self.cache
+            .find_batch(mask, &self.keys[..count], state.epoch(), found);
+        let mut packets = batch.drain().enumerate();
+        let mut index = 0;
+        while index < count {
+            if let Lookup::Hit(_) = found[index] {
+                let alike = |other: &&Lookup| **other == found[index];
+                let run = found[index..].iter().take_while(alike).count();
+                self.hit(found[index], entry.origin, packets.by_ref().take(run));
+                index += run;
+            } else if let Some((_, packet)) = packets.next() {
+                self.tally.stale += u64::from(found[index] == Lookup::Stale);
+                self.miss(state, mask, entry, index, packet);
+                index += 1;
+            }
+        }
+    }
+
+    fn parse(&mut self, entry: u32, batch: &Batch) {
+        batch.iter().for_each(Packet::prefetch);
+        let slots = self.keys.iter_mut().zip(&mut self.headers);
+        for (packet, (key, headers)) in batch.iter().zip(slots) {
+            key.entry = entry;
+            *headers = Headers::new(parse(packet.data(), key), key);
+        }
+    }
+
+    /// Packets that have the same cache entry.
+    fn hit(
+        &mut self,
+        found: Lookup,
+        origin: Option<PortNo>,
+        packets: impl Iterator<Item = (usize, Packet)>,
+    ) {
+        let Lookup::Hit(slot) = found else {
+            return;
+        };
+        let Some(program) = self.cache.program(slot) else {
+            return;
+        };
+        let (mut count, mut bytes) = (0, 0);
+        for (index, packet) in packets {
+            count += 1;
+            bytes += packet.len() as u64;
+            let parcel = Parcel {
+                packet,
+                key: &self.keys[index],
+                headers: Some(self.headers[index]),
+                origin,
+            };
+            self.executor.run_program(program, parcel);
+        }
+        self.tally.hits += count;
+        self.cache.count(slot, count, bytes);
+    }
+
+    /// A packet that the batch lookup found no valid entry for.
+    fn miss(
+        &mut self,
+        state: &State,
+        mask: &EntryMask,
+        entry: &Entry,
+        index: usize,
+        packet: Packet,
+    ) {
+        let key = &self.keys[index];
+        let found = self.cache.find(mask, key, state.epoch());
+        if let Lookup::Hit(_) = found {
+            let packets = std::iter::once((index, packet));
+            return self.hit(found, entry.origin, packets);
+        }
+        self.tally.misses += 1;
+        let translation = self.translate(state, entry.ingress.clone(), index, entry.origin);
+        let bytes = packet.len() as u64;
+        let parcel = Parcel {
+            packet,
+            key: &self.keys[index],
+            headers: Some(self.headers[index]),
+            origin: entry.origin,
+        };
+        let program = translation.program;
+        self.executor.run_program(&program, parcel);
+        let counts = flowtable::Counts {
+            packets: 1,
+            bytes,
+            used_ms: self.executor.now.ms(),
+        };
+        credit(&program, counts);
+        if translation.cacheable {
+            let evicted = |program: Program, counts| credit(&program, counts);
+            let epoch = state.epoch();
+            // Without room the next such packet is translated again.
+            let _ = self
+                .cache
+                .insert(mask, &self.keys[index], program, epoch, evicted);
+        }
+    }
+
+    /// Translates and runs one packet that is like no other.
+    fn run_once(
+        &mut self,
+        state: &State,
+        ingress: Ingress,
+        packet: Packet,
+        origin: Option<PortNo>,
+    ) {
+        let key = &mut self.keys[0];
+        key.entry = origin.map_or(0, |number| number.0);
+        self.headers[0] = Headers::new(parse(packet.data(), key), key);
+        let translation = self.translate(state, ingress, 0, origin);
+        let counts = flowtable::Counts {
+            packets: 1,
+            bytes: packet.len() as u64,
+            used_ms: self.executor.now.ms(),
+        };
+        let parcel = Parcel {
+            packet,
+            key: &self.keys[0],
+            headers: Some(self.headers[0]),
+            origin,
+        };
+        self.executor.run_program(&translation.program, parcel);
+        credit(&translation.program, counts);
+    }
+
+    fn translate(
+        &mut self,
+        state: &State,
+        ingress: Ingress,
+        index: usize,
+        origin: Option<PortNo>,
+    ) -> Translation {
+        let points = &mut self.points;
+        let mut context = Context { state, points };
+        let translation = translate(&mut context, ingress, &self.keys[index], &mut NoTrace);
+        for effect in &translation.effects {
+            let Effect::Learn(learn) = effect;
+            let shares = self.executor.ports.shares(origin);
+            let now_ms = self.executor.now.ms();
+            self.executor.punter.learn(&shares, *learn, now_ms);
+        }
+        translation
+    }
+}
+
+/// Adds what was counted for a program to the counters of its rules.
+fn credit(program: impl std::borrow::Borrow<Program>, counts: flowtable::Counts) {
+    let program = program.borrow();
+    for counters in &program.counters {
+        counters.add(counts.packets, counts.bytes, counts.used_ms);
+    }
+    if counts.packets > 0 {
+        let heard_s = (counts.used_ms / 1000) as u32;
+        for heard in &program.heard {
+            heard
+                .0
+                .fetch_max(heard_s, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
