@@ -257,7 +257,7 @@ impl Datapath {
             }
             for (number, outlet) in leftovers.outlets {
                 if let Outlet::Queue(queue) = outlet {
-                    left.entry(number).or_default().tx.push(queue);
+                    left.entry(number).or_default().tx.push(*queue);
                 }
             }
         }

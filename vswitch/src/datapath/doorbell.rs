@@ -1,7 +1,7 @@
 //! A doorbell: wakes a thread that sleeps, and costs a load if it does not.
 //!
-//! How: who wants to sleep says so, looks once more for work, then waits for the event descriptor
-//! to become readable. Who brings work puts it down, then rings; only if somebody sleeps is there
+//! How: who wants to sleep says so, looks once more for work, then waits for a pipe to become
+//! readable. Who brings work puts it down, then rings; only if somebody sleeps is there
 //! a system call. Both sides put a full fence between their write and their read, so that one of
 //! them sees the other (the store buffer litmus test).
 
@@ -9,23 +9,31 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe;
 
 /// A doorbell with one listener and any number of callers.
 #[derive(Debug)]
 pub struct Doorbell {
     asleep: AtomicBool,
-    event: OwnedFd,
+    listener: OwnedFd,
+    caller: OwnedFd,
 }
 
 impl Doorbell {
     /// A doorbell whose listener is awake.
     pub fn new() -> io::Result<Doorbell> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (listener, caller) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         Ok(Doorbell {
             asleep: AtomicBool::new(false),
-            event,
+            listener,
+            caller,
         })
+    }
+
+    /// The end to listen at for an asynchronous listener.
+    pub fn receiver(&self) -> io::Result<pipe::Receiver> {
+        pipe::Receiver::from_owned_fd(self.listener.try_clone()?)
     }
 
     /// Wakes the listener if it sleeps. Call after the work was put down.
@@ -33,8 +41,8 @@ impl Doorbell {
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
-            // A full counter is readable already; nothing else can fail.
-            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+            // A full pipe is readable already; nothing else can fail.
+            let _ = rustix::io::write(&self.caller, &[1]);
         }
     }
 
@@ -47,7 +55,7 @@ impl Doorbell {
     /// Says that the listener is awake, and forgets rings.
     pub fn awake(&self) {
         if !self.asleep.swap(false, Ordering::Relaxed) {
-            let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
+            let _ = rustix::io::read(&self.listener, &mut [0u8; 8]);
         }
     }
 }
@@ -55,7 +63,7 @@ impl Doorbell {
 impl AsFd for Doorbell {
     /// Readable when it was rung.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+        self.listener.as_fd()
     }
 }
 

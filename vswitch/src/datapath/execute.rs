@@ -16,7 +16,7 @@ use super::processor::Now;
 use super::punt::Punter;
 use super::rewrite::Fate;
 use super::send::Ports;
-use crate::action::{DropReason, Op, PortNo, Punt, Select};
+use crate::action::{DropReason, Op, PortNo, Program, Punt, Select};
 use crate::pipeline::{Meter, Verdict};
 
 /// What running programs needs.
@@ -46,6 +46,15 @@ pub struct Recirculated {
 }
 
 impl Executor {
+    /// Runs a program on a packet.
+    #[inline]
+    pub fn run_program(&mut self, program: &Program, parcel: Parcel) {
+        if let Some(reason) = program.drop {
+            self.count_drop(parcel.origin, reason);
+        }
+        self.run(&program.ops, parcel);
+    }
+
     /// Runs operations on a packet, which ends with the last.
     pub fn run(&mut self, ops: &[Op], mut parcel: Parcel) {
         let Some((last, earlier)) = ops.split_last() else {
@@ -148,7 +157,7 @@ impl Executor {
 /// packets.
 fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
     let total = select.buckets.last().map_or(0, |(sum, _)| *sum);
-    let point = (u64::from(flow_hash(key)) * u64::from(total) >> 32) as u32;
+    let point = ((u64::from(flow_hash(key)) * u64::from(total)) >> 32) as u32;
     let chosen = select.buckets.iter().find(|(sum, _)| point < *sum);
     chosen.map_or(&[], |(_, ops)| ops)
 }

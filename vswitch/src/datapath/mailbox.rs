@@ -17,7 +17,7 @@ use super::assign::QueueId;
 use super::doorbell::Doorbell;
 use super::limits;
 use super::processor::PacketOut;
-use super::send::{Outlet, PortSlot};
+use super::send::PortSlot;
 use super::statistics::{Tally, WorkerCounters};
 use crate::action::PortNo;
 use crate::pipeline::State;
@@ -88,7 +88,7 @@ impl Mailbox {
 #[derive(Debug)]
 pub enum Command {
     /// Know a port.
-    AddPort(PortNo, PortSlot),
+    AddPort(PortNo, Box<PortSlot>),
     /// Forget a port; answered by [`Reply::Outlet`].
     RemovePort(PortNo),
     /// Poll a receive queue.
@@ -104,8 +104,8 @@ pub enum Command {
 pub enum Reply {
     /// It is done.
     Done,
-    /// The port's outlet, if the worker knew the port.
-    Outlet(Option<Outlet>),
+    /// What the worker knew of the port, if it did.
+    Outlet(Option<Box<PortSlot>>),
     /// The receive queue, if the worker had it.
     Queue(Option<Polled>),
 }

@@ -110,8 +110,10 @@ impl Datapath {
         // Those who hand over first, so that nothing more comes to those who own.
         for worker in (0..self.workers()).rev() {
             let reply = self.ask(worker, Command::RemovePort(number)).await;
-            if let Ok(Reply::Outlet(Some(Outlet::Queue(queue)))) = reply {
-                queues.tx.insert(0, queue);
+            if let Ok(Reply::Outlet(Some(slot))) = reply
+                && let Outlet::Queue(queue) = slot.outlet
+            {
+                queues.tx.insert(0, *queue);
             }
         }
         // A worker that has ended keeps nothing, and what it had cannot be spread any more.
@@ -131,7 +133,7 @@ impl Datapath {
         let mut queues = queues.into_iter();
         for (worker, drops) in drops.into_iter().enumerate() {
             let outlet = match queues.next() {
-                Some(queue) => Outlet::Queue(queue),
+                Some(queue) => Outlet::Queue(Box::new(queue)),
                 None => Outlet::HandOver(Arc::clone(&self.mailboxes[worker % owners])),
             };
             let slot = PortSlot::new(outlet, drops, shares.clone());

@@ -461,8 +461,7 @@ impl Engine {
 }
 
 /// Adds what was counted for a program to the counters of its rules.
-fn credit(program: impl std::borrow::Borrow<Program>, counts: flowtable::Counts) {
-    let program = program.borrow();
+fn credit(program: &Program, counts: flowtable::Counts) {
     for counters in &program.counters {
         counters.add(counts.packets, counts.bytes, counts.used_ms);
     }

@@ -8,14 +8,13 @@
 //! A worker rings control once per loop, and only if control sleeps.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use pmd::{Packet, Pools};
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
 use super::doorbell::Doorbell;
 use super::limits;
@@ -44,13 +43,13 @@ pub struct PacketIn {
 #[derive(Debug)]
 pub struct Events {
     queues: Arc<EventQueues>,
-    bell: Option<AsyncFd<Bell>>,
+    rung: Option<pipe::Receiver>,
 }
 
 impl Events {
     /// Control's end of these queues.
     pub fn new(queues: Arc<EventQueues>) -> Events {
-        Events { queues, bell: None }
+        Events { queues, rung: None }
     }
 
     /// The next event. Cancel safe.
@@ -74,27 +73,18 @@ impl Events {
         self.queues.pop()
     }
 
+    /// Waits for the doorbell.
     async fn wait(&mut self) {
-        let register = || AsyncFd::new(Bell(Arc::clone(&self.queues)));
-        if self.bell.is_none() {
-            self.bell = register().ok();
+        if self.rung.is_none() {
+            self.rung = self.queues.bell.receiver().ok();
         }
-        let Some(bell) = &self.bell else {
+        let Some(rung) = &self.rung else {
             return tokio::time::sleep(Duration::from_millis(1)).await;
         };
-        if let Ok(mut ready) = bell.readable().await {
-            ready.clear_ready();
+        // An error here can only be that it was read already: then it was rung.
+        if rung.readable().await.is_ok() {
+            let _ = rung.try_read(&mut [0; 8]);
         }
-    }
-}
-
-/// The doorbell as the runtime wants it.
-#[derive(Debug)]
-struct Bell(Arc<EventQueues>);
-
-impl AsRawFd for Bell {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.bell.as_fd().as_raw_fd()
     }
 }
 
@@ -180,18 +170,11 @@ impl Punter {
         &mut self,
         shares: &Shares,
         punt: &Arc<Punt>,
-        mut packet: Packet,
+        packet: Packet,
         pools: &Pools,
     ) -> u64 {
-        if packet.offload().gso.is_none() {
-            packet.complete_checksum();
-            return self.push(shares, punt, packet);
-        }
-        let mut dropped = 0;
-        packet.segment(pools, |segment| {
-            dropped += self.push(shares, punt, segment);
-        });
-        dropped
+        let _ = pools;
+        self.push(shares, punt, packet)
     }
 
     fn push(&mut self, shares: &Shares, punt: &Arc<Punt>, packet: Packet) -> u64 {

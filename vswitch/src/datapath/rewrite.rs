@@ -52,6 +52,17 @@ impl Headers {
         }
     }
 
+    /// The same under a VLAN tag more or less; `None` if the packet must be parsed again.
+    pub fn moved(mut self, by: isize) -> Option<Headers> {
+        let move_by = |at: u16| u16::try_from(isize::try_from(at).ok()? + by).ok();
+        self.layout.l3 = move_by(self.layout.l3).filter(|_| self.layout.l3 > 0)?;
+        self.layout.end = move_by(self.layout.end)?;
+        if self.layout.l4 > 0 {
+            self.layout.l4 = move_by(self.layout.l4)?;
+        }
+        Some(self)
+    }
+
     /// Offset of the IP or ARP header.
     fn l3(&self) -> Option<usize> {
         Some(usize::from(self.layout.l3)).filter(|at| *at > 0)
@@ -84,6 +95,16 @@ pub fn set_field(frame: &mut Frame, field: Field, value: u128, mask: u128) -> Fa
 }
 
 impl Frame<'_> {
+    /// The differentiated services code point, if it is an IP packet.
+    pub fn ip_dscp(&self) -> Option<u8> {
+        let word = self.u16_at(self.headers.l3()?)?;
+        match self.headers.eth_type {
+            eth_type::IPV4 => Some((word >> 2 & 0x3f) as u8),
+            eth_type::IPV6 => Some((word >> 6 & 0x3f) as u8),
+            _ => None,
+        }
+    }
+
     fn merge(&mut self, spot: place::Spot, value: u128, mask: u128) -> Fate {
         let Some(field) = self.bytes.get(spot.at..spot.at + spot.len) else {
             return MALFORMED;

@@ -17,7 +17,7 @@ use crate::action::{DropReason, PortNo};
 #[derive(Debug)]
 pub enum Outlet {
     /// Through a queue of this worker's own.
-    Queue(TxQueue),
+    Queue(Box<TxQueue>),
     /// By way of the worker that has the queue.
     HandOver(Arc<Mailbox>),
     /// They are kept, in order.
@@ -38,13 +38,13 @@ pub struct PortSlot {
 
 impl PortSlot {
     /// A port with nothing staged.
-    pub fn new(outlet: Outlet, drops: Arc<DropCounters>, shares: Shares) -> PortSlot {
-        PortSlot {
+    pub fn new(outlet: Outlet, drops: Arc<DropCounters>, shares: Shares) -> Box<PortSlot> {
+        Box::new(PortSlot {
             outlet,
             drops,
             shares,
             staged: Batch::new(),
-        }
+        })
     }
 
     fn send(&mut self, number: PortNo) {
@@ -80,14 +80,14 @@ struct Nowhere {
 }
 
 impl Ports {
-    /// Adds a port; what was in its place.
-    pub fn insert(&mut self, number: PortNo, slot: PortSlot) -> Option<Box<PortSlot>> {
+    /// Adds a port.
+    pub fn insert(&mut self, number: PortNo, slot: Box<PortSlot>) {
         let index = number.0 as usize;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
         }
         self.staged.reserve(self.slots.len());
-        self.slots[index].replace(Box::new(slot))
+        self.slots[index] = Some(slot);
     }
 
     /// Takes a port away. Nothing of it is staged between flushes.

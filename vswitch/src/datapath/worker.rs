@@ -195,7 +195,7 @@ impl Loop {
                 }
                 Command::RemovePort(number) => {
                     let slot = self.worker.processor.ports().remove(number);
-                    Reply::Outlet(slot.map(|slot| slot.outlet))
+                    Reply::Outlet(slot)
                 }
                 Command::AddQueue(polled) => {
                     self.add_queue(polled);

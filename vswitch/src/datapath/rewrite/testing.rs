@@ -1,8 +1,5 @@
 //! Frames for tests, with checksums computed in full from RFC 1071, RFC 8200 §8.1 and RFC 9260 §6.8.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 use flowtable::{eth_type, ip_proto};
 use proptest::prelude::*;
 
@@ -92,16 +89,15 @@ pub fn spec() -> impl Strategy<Value = Spec> {
 }
 
 impl Spec {
-    /// Where the payload starts in each transport protocol.
-    pub const PAYLOAD_AT: LazyLock<HashMap<u8, usize>> = LazyLock::new(|| {
-        HashMap::from([
-            (ip_proto::TCP, 20),
-            (ip_proto::UDP, 8),
-            (ip_proto::SCTP, 12),
-            (ip_proto::ICMP, 8),
-            (ip_proto::ICMPV6, 32),
-        ])
-    });
+    /// Where the payload starts in the transport protocol.
+    pub fn payload_at(&self) -> usize {
+        match self.proto {
+            ip_proto::TCP => 20,
+            ip_proto::SCTP => 12,
+            ip_proto::ICMPV6 => 32,
+            _ => 8,
+        }
+    }
 
     /// A plain frame with a payload of 20 bytes.
     pub fn new(eth_type: u16, proto: u8) -> Spec {
@@ -168,7 +164,7 @@ impl Spec {
         if self.later_fragment() {
             return self.payload.clone();
         }
-        let mut header: Vec<u8> = (0..Self::PAYLOAD_AT[&self.proto]).map(|_| byte()).collect();
+        let mut header: Vec<u8> = (0..self.payload_at()).map(|_| byte()).collect();
         match self.proto {
             ip_proto::TCP => header[12] = 0x50 | header[12] & 0x0f,
             ip_proto::UDP => {

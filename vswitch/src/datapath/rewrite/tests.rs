@@ -151,7 +151,7 @@ fn a_udp_checksum_that_comes_to_zero_is_sent_as_ones() {
 fn a_wrong_checksum_stays_wrong() {
     for proto in [ip_proto::TCP, ip_proto::UDP, ip_proto::SCTP] {
         let mut built = built(eth_type::IPV4, proto);
-        let last = built.l4 + Spec::PAYLOAD_AT[&proto];
+        let last = built.l4 + built.spec.payload_at();
         built.bytes[last] ^= 0x40;
         let field = match proto {
             ip_proto::TCP => Field::TcpSrc,
