@@ -127,6 +127,9 @@ fn encode_one(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), TooL
     let start = out.position();
     encode_header(kind(message), xid, &mut out);
     encode_body(message, start, &mut out);
+    if let Message::Hello(hello) = message {
+        out.patch_u8(start, hello.version.0);
+    }
     if out.position() - start > MESSAGE_LEN_MAX {
         return Err(TooLong);
     }

@@ -221,6 +221,10 @@ impl<'a> Writer<'a> {
         self.patch_u16(position, len);
     }
 
+    pub(crate) fn patch_u8(&mut self, position: usize, value: u8) {
+        self.out[position] = value;
+    }
+
     pub(crate) fn patch_u16(&mut self, position: usize, value: u16) {
         self.out[position..position + 2].copy_from_slice(&value.to_be_bytes());
     }
