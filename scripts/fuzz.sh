@@ -10,6 +10,11 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
 fi
 [ "$targets" != all ] || targets=$(cargo fuzz list)
 for target in $targets; do
+    # What is found goes to the first folder; the second holds inputs to start from.
+    folders=("fuzz/corpus/$target")
+    [ ! -d "fuzz/seeds/$target" ] || folders+=("fuzz/seeds/$target")
+    mkdir -p "${folders[0]}"
     # Sanitizers need unstable compiler flags; the stable toolchain takes them so.
-    RUSTC_BOOTSTRAP=1 cargo fuzz run --release "$target" -- -runs="$runs" -max_len=4096 -timeout=10
+    RUSTC_BOOTSTRAP=1 cargo fuzz run --release "$target" "${folders[@]}" -- \
+        -runs="$runs" -max_len=4096 -timeout=10
 done

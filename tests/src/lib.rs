@@ -7,6 +7,7 @@
 
 pub mod controller;
 pub mod daemon;
+pub mod frame;
 pub mod guest;
 pub mod netns;
 pub mod ovs;
