@@ -104,7 +104,9 @@ impl Parcel<'_> {
     }
 
     fn pop_vlan(&mut self) -> Fate {
-        done(tags::pop_vlan(self.packet.data_mut()))?;
+        if tags::pop_vlan(self.packet.data_mut()).is_none() {
+            return Continue(());
+        }
         self.headers = self.headers.and_then(|headers| headers.moved(-VLAN_STEP));
         self.pull(tags::VLAN_LEN)
     }
@@ -117,8 +119,10 @@ impl Parcel<'_> {
     }
 
     fn pop_mpls(&mut self, eth_type: u16) -> Fate {
+        if tags::pop_mpls(self.packet.data_mut(), eth_type).is_none() {
+            return Continue(());
+        }
         self.headers = None;
-        done(tags::pop_mpls(self.packet.data_mut(), eth_type))?;
         self.pull(tags::MPLS_LEN)
     }
 
@@ -129,11 +133,11 @@ impl Parcel<'_> {
     }
 
     fn pop_pbb(&mut self) -> Fate {
-        self.headers = None;
-        match tags::has_pbb(self.packet.data()) {
-            true => self.pull(tags::PBB_LEN),
-            false => MALFORMED,
+        if !tags::has_pbb(self.packet.data()) {
+            return Continue(());
         }
+        self.headers = None;
+        self.pull(tags::PBB_LEN)
     }
 
     fn push(&mut self, count: usize) -> Fate {

@@ -71,14 +71,16 @@ impl Executor {
     /// Performs an operation after which the packet is still needed.
     fn perform(&mut self, op: &Op, parcel: &mut Parcel) -> Fate {
         match op {
+            Op::Outputs(ports) => ports.iter().for_each(|port| self.copy_to(*port, parcel)),
             Op::Output(_)
             | Op::Controller(_)
             | Op::Clone(_)
             | Op::Select(_)
-            | Op::Recirculate(_) => match parcel.packet.try_copy(&self.pools) {
-                Some(packet) => self.finish(op, Parcel { packet, ..*parcel }),
-                None => self.count_drop(parcel.origin, DropReason::NoBuffer),
-            },
+            | Op::Recirculate(_) => {
+                if let Some(copy) = self.copy(parcel) {
+                    self.finish(op, copy);
+                }
+            }
             Op::Meter(meter) => return self.meter(meter, parcel),
             Op::Count(counters) => {
                 counters.add(1, parcel.packet.len() as u64, self.now.ms());
@@ -92,6 +94,7 @@ impl Executor {
     fn finish(&mut self, op: &Op, mut parcel: Parcel) {
         match op {
             Op::Output(port) => self.output(*port, parcel),
+            Op::Outputs(ports) => self.output_to_all(ports, parcel),
             Op::Controller(punt) => self.punt(punt, parcel),
             Op::Clone(ops) => self.run(ops, parcel),
             Op::Select(select) => self.run(bucket(select, parcel.key), parcel),
@@ -114,6 +117,31 @@ impl Executor {
             }
             _ => self.count_drop(parcel.origin, reason),
         }
+    }
+
+    fn copy<'a>(&mut self, parcel: &Parcel<'a>) -> Option<Parcel<'a>> {
+        let copy = parcel.packet.try_copy(&self.pools);
+        if copy.is_none() {
+            self.count_drop(parcel.origin, DropReason::NoBuffer);
+        }
+        let packet = copy?;
+        Some(Parcel { packet, ..*parcel })
+    }
+
+    fn copy_to(&mut self, port: PortNo, parcel: &Parcel) {
+        if let Some(copy) = self.copy(parcel) {
+            self.output(port, copy);
+        }
+    }
+
+    fn output_to_all(&mut self, ports: &[PortNo], parcel: Parcel) {
+        let Some((last, others)) = ports.split_last() else {
+            return;
+        };
+        for port in others {
+            self.copy_to(*port, &parcel);
+        }
+        self.output(*last, parcel);
     }
 
     fn output(&mut self, port: PortNo, parcel: Parcel) {

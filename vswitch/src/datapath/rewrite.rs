@@ -1,7 +1,8 @@
 //! Header rewriting on a packet's bytes: set-field, tags, time to live. Called by `execute`.
 //!
-//! Semantics: OpenFlow 1.3.5 §5.12 and §7.2.5. What is written lies where the parser found it; an
-//! operation on a header that is not there whole ends the packet with [`DropReason::Malformed`].
+//! Semantics: OpenFlow 1.3.5 §5.12 and §7.2.5. What is written lies where the parser found it. An
+//! operation on a header that the packet does not have does nothing; one on a header that is cut
+//! short ends the packet with [`DropReason::Malformed`].
 //!
 //! What: every write keeps the checksums over it right, incrementally (see [`checksum`]).
 //! How: [`place`] says where a field lies and which checksums cover it; one function reads,
@@ -28,7 +29,7 @@ use place::{Cover, Place};
 /// Whether a packet goes on.
 pub type Fate = ControlFlow<DropReason>;
 
-/// An operation met headers too short for it, or others than it is for.
+/// An operation met a header that is cut short or lies.
 pub const MALFORMED: Fate = Break(DropReason::Malformed);
 
 /// Where a packet's headers lie from the network layer on, as far as the parser trusted them, and
@@ -89,8 +90,8 @@ pub struct Frame<'a> {
 pub fn set_field(frame: &mut Frame, field: Field, value: u128, mask: u128) -> Fate {
     match place::find(frame, field) {
         Place::At(spot) => frame.merge(spot, value, mask & field.ones()),
-        Place::Untouched => Continue(()),
-        Place::Missing => MALFORMED,
+        Place::Absent => Continue(()),
+        Place::Broken => MALFORMED,
     }
 }
 

@@ -3,15 +3,16 @@
 use flowtable::{FRAGMENT_LATER, Field, eth_type, ip_proto};
 
 use super::{Frame, tags};
+use flowtable::icmpv6_type::{NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
 
 /// Where a field lies.
 pub enum Place {
     /// Here.
     At(Spot),
-    /// In a part of the packet that this fragment or this option list does not have.
-    Untouched,
-    /// Nowhere: the header is missing or too short.
-    Missing,
+    /// In a header, option or part of a datagram that the packet does not have.
+    Absent,
+    /// In a header that is cut short or lies.
+    Broken,
 }
 
 /// A field within an integer of 1 to 16 bytes, most significant byte first.
@@ -55,7 +56,7 @@ pub fn find(frame: &Frame, field: Field) -> Place {
             match frame.headers.eth_type {
                 eth_type::IPV4 => in_ipv4(frame, field),
                 eth_type::IPV6 => in_ipv6(frame, field),
-                _ => Place::Missing,
+                _ => Place::Absent,
             }
         }
         ArpOp | ArpSpa | ArpTpa | ArpSha | ArpTha => in_arp(frame, field),
@@ -66,7 +67,7 @@ pub fn find(frame: &Frame, field: Field) -> Place {
         Icmpv6Type | Icmpv6Code | NdTarget | NdSll | NdTll => {
             in_transport(frame, field, ip_proto::ICMPV6)
         }
-        _ => Place::Missing,
+        _ => Place::Absent,
     }
 }
 
@@ -83,7 +84,7 @@ fn at(at: usize, len: usize, shift: u32, field: Field, cover: Cover) -> Place {
 
 fn in_vlan(frame: &Frame, field: Field) -> Place {
     if !frame.u16_at(12).is_some_and(tags::is_vlan) {
-        return Place::Missing;
+        return Place::Absent;
     }
     let (shift, ones) = match field {
         Field::VlanVid => (0, 0xfff),
@@ -101,7 +102,7 @@ fn in_vlan(frame: &Frame, field: Field) -> Place {
 
 fn in_link(frame: &Frame, field: Field) -> Place {
     let Some((type_at, eth_type)) = tags::ether_type(frame.bytes) else {
-        return Place::Missing;
+        return Place::Broken;
     };
     let (within, len, shift) = match field {
         Field::EthType => (0, 2, 0),
@@ -110,14 +111,14 @@ fn in_link(frame: &Frame, field: Field) -> Place {
         Field::MplsTc if tags::is_mpls(eth_type) => (2, 4, 9),
         Field::MplsBos if tags::is_mpls(eth_type) => (2, 4, 8),
         Field::MplsTtl if tags::is_mpls(eth_type) => (2, 4, 0),
-        _ => return Place::Missing,
+        _ => return Place::Absent,
     };
     at(type_at + within, len, shift, field, Cover::Nothing)
 }
 
 fn in_ipv4(frame: &Frame, field: Field) -> Place {
     let Some(l3) = frame.headers.l3() else {
-        return Place::Missing;
+        return Place::Broken;
     };
     match field {
         Field::IpDscp => at(l3 + 1, 1, 2, field, Cover::Ip),
@@ -126,13 +127,13 @@ fn in_ipv4(frame: &Frame, field: Field) -> Place {
         Field::IpProto => at(l3 + 9, 1, 0, field, Cover::Ip),
         Field::Ipv4Src => at(l3 + 12, 4, 0, field, Cover::IpAndPseudo),
         Field::Ipv4Dst => at(l3 + 16, 4, 0, field, Cover::IpAndPseudo),
-        _ => Place::Missing,
+        _ => Place::Absent,
     }
 }
 
 fn in_ipv6(frame: &Frame, field: Field) -> Place {
     let Some(l3) = frame.headers.l3() else {
-        return Place::Missing;
+        return Place::Broken;
     };
     match field {
         Field::IpDscp => at(l3, 2, 6, field, Cover::Nothing),
@@ -141,14 +142,14 @@ fn in_ipv6(frame: &Frame, field: Field) -> Place {
         Field::IpTtl => at(l3 + 7, 1, 0, field, Cover::Nothing),
         Field::IpProto => match extension_headers(frame, l3) {
             Some(chain) => at(chain.last_next_header, 1, 0, field, Cover::Nothing),
-            None => Place::Missing,
+            None => Place::Broken,
         },
         Field::Ipv6Src => at(l3 + 8, 16, 0, field, Cover::Pseudo),
         Field::Ipv6Dst => match extension_headers(frame, l3) {
             Some(chain) if chain.routed => at(l3 + 24, 16, 0, field, Cover::Nothing),
             _ => at(l3 + 24, 16, 0, field, Cover::Pseudo),
         },
-        _ => Place::Missing,
+        _ => Place::Absent,
     }
 }
 
@@ -190,9 +191,11 @@ fn extension_headers(frame: &Frame, l3: usize) -> Option<Chain> {
 }
 
 fn in_arp(frame: &Frame, field: Field) -> Place {
-    let (Some(l3), eth_type::ARP | eth_type::RARP) = (frame.headers.l3(), frame.headers.eth_type)
-    else {
-        return Place::Missing;
+    if !matches!(frame.headers.eth_type, eth_type::ARP | eth_type::RARP) {
+        return Place::Absent;
+    }
+    let Some(l3) = frame.headers.l3() else {
+        return Place::Broken;
     };
     let (within, len) = match field {
         Field::ArpOp => (6, 2),
@@ -207,23 +210,37 @@ fn in_arp(frame: &Frame, field: Field) -> Place {
 fn in_transport(frame: &Frame, field: Field, proto: u8) -> Place {
     let fragment = frame.headers.ip_frag;
     // The CRC of a fragmented SCTP packet cannot be updated without its length.
-    if fragment & FRAGMENT_LATER != 0 || fragment != 0 && proto == ip_proto::SCTP {
-        return Place::Untouched;
+    if frame.headers.ip_proto != proto
+        || fragment & FRAGMENT_LATER != 0
+        || fragment != 0 && proto == ip_proto::SCTP
+    {
+        return Place::Absent;
     }
-    let (Some(l4), true) = (frame.headers.l4(), frame.headers.ip_proto == proto) else {
-        return Place::Missing;
+    let Some(l4) = frame.headers.l4() else {
+        return Place::Broken;
     };
     let (within, len) = match field {
         Field::TcpDst | Field::UdpDst | Field::SctpDst => (2, 2),
         Field::TcpFlags => (12, 2),
         Field::Icmpv4Type | Field::Icmpv6Type => (0, 1),
         Field::Icmpv4Code | Field::Icmpv6Code => (1, 1),
-        Field::NdTarget => (8, 16),
-        Field::NdSll => return nd_option(frame, field, l4, 1),
-        Field::NdTll => return nd_option(frame, field, l4, 2),
+        Field::NdTarget | Field::NdSll | Field::NdTll => return in_nd(frame, field, l4),
         _ => (0, 2),
     };
     at(l4 + within, len, 0, field, Cover::Transport)
+}
+
+/// Neighbour solicitations and advertisements (RFC 4861 §4.3, §4.4).
+fn in_nd(frame: &Frame, field: Field, l4: usize) -> Place {
+    let kind = frame.bytes.get(l4).copied().map(u16::from);
+    match (kind, field) {
+        (Some(NEIGHBOUR_SOLICITATION), Field::NdSll) => nd_option(frame, field, l4, 1),
+        (Some(NEIGHBOUR_ADVERTISEMENT), Field::NdTll) => nd_option(frame, field, l4, 2),
+        (Some(NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT), Field::NdTarget) => {
+            at(l4 + 8, 16, 0, field, Cover::Transport)
+        }
+        _ => Place::Absent,
+    }
 }
 
 /// The link-layer address in the first option of this type (RFC 4861 §4.6.1).
@@ -231,10 +248,10 @@ fn nd_option(frame: &Frame, field: Field, l4: usize, wanted: u8) -> Place {
     let mut option = l4 + 24;
     while let Some(&[kind, units]) = frame.bytes.get(option..option + 2) {
         match (kind, units) {
-            (_, 0) => return Place::Missing,
+            (_, 0) => return Place::Broken,
             (kind, 1) if kind == wanted => return at(option + 2, 6, 0, field, Cover::Transport),
             _ => option += 8 * usize::from(units),
         }
     }
-    Place::Untouched
+    Place::Absent
 }

@@ -205,20 +205,36 @@ fn routed_ipv6_keeps_the_transport_checksum() {
 }
 
 #[test]
-fn fields_of_other_headers_are_malformed() {
+fn fields_of_headers_that_are_not_there_change_nothing() {
+    use Field::*;
     let mut built = built(eth_type::IPV4, ip_proto::UDP);
+    let before = built.bytes.clone();
     for field in [
-        Field::TcpSrc,
-        Field::Ipv6Src,
-        Field::ArpOp,
-        Field::MplsLabel,
+        TcpSrc, Ipv6Src, ArpOp, MplsLabel, VlanVid, PbbIsid, NdTarget,
     ] {
-        let fate = rewrite(&mut built.bytes, None, |frame| {
-            set_field(frame, field, 1, u128::MAX)
-        });
+        let change = |frame: &mut Frame| set_field(frame, field, 1, u128::MAX);
+        let fate = rewrite(&mut built.bytes, None, change);
+        assert_eq!(fate, Continue(()), "{}", field.name());
+    }
+    for change in [ttl::decrement_mpls, ttl::copy_in, ttl::copy_out] {
+        assert_eq!(rewrite(&mut built.bytes, None, change), Continue(()));
+    }
+    assert_eq!(built.bytes, before);
+}
+
+#[test]
+fn headers_cut_short_are_malformed() {
+    let whole = built(eth_type::IPV4, ip_proto::TCP);
+    for (length, field) in [(33, Field::Ipv4Src), (53, Field::TcpSrc)] {
+        let mut cut = whole.bytes[..length].to_vec();
+        // The length that IP tells is what is there, so that only the header in question lies.
+        cut[16..18].copy_from_slice(&(length as u16 - 14).to_be_bytes());
+        let change = |frame: &mut Frame| set_field(frame, field, 1, u128::MAX);
+        let fate = rewrite(&mut cut, None, change);
         assert_eq!(fate, Break(DropReason::Malformed), "{}", field.name());
     }
-    built.assert_checksums();
+    let fate = rewrite(&mut whole.bytes[..30].to_vec(), None, ttl::decrement_ip);
+    assert_eq!(fate, Break(DropReason::Malformed));
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub fn decrement_ip(frame: &mut Frame) -> Fate {
     let within = match frame.headers.eth_type {
         eth_type::IPV4 => 8,
         eth_type::IPV6 => 7,
-        _ => return MALFORMED,
+        _ => return Continue(()),
     };
     let ttl = frame.headers.l3().map(|l3| l3 + within);
     match ttl.and_then(|at| frame.bytes.get(at)).copied() {
@@ -27,15 +27,15 @@ pub fn decrement_ip(frame: &mut Frame) -> Fate {
 
 /// Decrements the time to live of the top MPLS entry likewise.
 pub fn decrement_mpls(frame: &mut Frame) -> Fate {
-    match outer_and_inner(frame) {
-        Some((Header::Mpls(at), _)) => match frame.bytes[at] {
-            0 | 1 => Break(DropReason::InvalidTtl),
-            _ => {
-                frame.bytes[at] -= 1;
-                Continue(())
-            }
-        },
-        _ => MALFORMED,
+    let Some((Header::Mpls(at), _)) = outer_and_inner(frame) else {
+        return Continue(());
+    };
+    match frame.bytes[at] {
+        0 | 1 => Break(DropReason::InvalidTtl),
+        ttl => {
+            frame.bytes[at] = ttl - 1;
+            Continue(())
+        }
     }
 }
 
@@ -46,8 +46,7 @@ pub fn copy_in(frame: &mut Frame) -> Fate {
             let ttl = outer.read(frame.bytes);
             inner.write(frame, ttl)
         }
-        Some((_, None)) => Continue(()),
-        None => MALFORMED,
+        _ => Continue(()),
     }
 }
 
@@ -58,8 +57,7 @@ pub fn copy_out(frame: &mut Frame) -> Fate {
             let ttl = inner.read(frame.bytes);
             outer.write(frame, ttl)
         }
-        Some((_, None)) => Continue(()),
-        None => MALFORMED,
+        _ => Continue(()),
     }
 }
 
