@@ -202,28 +202,47 @@ impl Connection {
         Err(self.close(reason))
     }
 
-    /// The next message that is the owner's business.
+    /// The next message that is the owner's business. What cannot be understood is refused at once.
     pub fn next_message(&mut self) -> Option<(Xid, Message)> {
+        loop {
+            match self.next_request()? {
+                (xid, Ok(message)) => return Some((xid, message)),
+                (xid, Err(code)) => self.refuse(xid, code),
+            }
+        }
+    }
+
+    /// As [`Connection::next_message`], but what cannot be understood is the owner's to refuse: for
+    /// an owner that answers later, whose errors must not overtake its replies.
+    pub fn next_request(&mut self) -> Option<(Xid, Result<Message, ErrorCode>)> {
         while let State::Open(codec) = self.state {
             let frame = self.frames.next()?;
             self.head.clear();
             self.head
                 .extend_from_slice(&frame[..frame.len().min(HEAD_LEN)]);
             let len = frame.len();
-            match codec.decode(frame) {
+            let request = match codec.decode(frame) {
                 Ok((xid, message)) => {
-                    if let Some(message) = self.filter(codec, xid, message, len) {
-                        return Some((xid, message));
-                    }
+                    let message = self.filter(codec, xid, message, len);
+                    message.map(|message| (xid, message))
                 }
                 Err(error) => self.bad_message(error),
+            };
+            if request.is_some() {
+                return request;
             }
         }
         None
     }
 
     /// Deals with what is not the owner's business and hands on the rest.
-    fn filter(&mut self, codec: Codec, xid: Xid, message: Message, len: usize) -> Option<Message> {
+    fn filter(
+        &mut self,
+        codec: Codec,
+        xid: Xid,
+        message: Message,
+        len: usize,
+    ) -> Option<Result<Message, ErrorCode>> {
         match message {
             // A second hello changes nothing.
             Message::Hello(_) => None,
@@ -241,30 +260,26 @@ impl Connection {
                 None
             }
             Message::MultipartRequest { more, request } => {
-                match self.assembly.add(xid, more, request, len) {
-                    Ok(whole) => whole.map(|request| Message::MultipartRequest {
-                        more: false,
-                        request,
-                    }),
-                    Err(code) => {
-                        self.refuse(xid, code);
-                        None
-                    }
-                }
+                let whole = self.assembly.add(xid, more, request, len).transpose()?;
+                Some(whole.map(|request| Message::MultipartRequest {
+                    more: false,
+                    request,
+                }))
             }
-            message => Some(message),
+            message => Some(Ok(message)),
         }
     }
 
-    fn bad_message(&mut self, error: DecodeError) {
+    fn bad_message(&mut self, error: DecodeError) -> Option<(Xid, Result<Message, ErrorCode>)> {
         let is_error = Header::decode(&self.head).is_some_and(|header| header.kind == ERROR);
         match self.config.side {
             Side::Controller => {
                 self.close(CloseReason::BadMessage(error));
+                None
             }
             // An error is not answered by an error, or two peers could go on forever.
-            Side::Switch if is_error => {}
-            Side::Switch => self.refuse(error.xid, error.code),
+            Side::Switch if is_error => None,
+            Side::Switch => Some((error.xid, Err(error.code))),
         }
     }
 
