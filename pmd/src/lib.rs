@@ -21,6 +21,6 @@ pub use eal::{Eal, EalConfig};
 pub use error::Error;
 pub use offload::{Gso, GsoKind, Offload, PartialChecksum};
 pub use packet::Packet;
-pub use pool::{FRAME_MAX, Pool, Pools, PoolsConfig};
+pub use pool::{FRAME_MAX, Pool, PoolStatus, Pools, PoolsConfig};
 pub use port::{Port, PortConfig, PortControl, PortError, PortKind, RxQueue, TxQueue};
 pub use worker::{Worker, cycles, cycles_hz, register_worker};

@@ -149,6 +149,21 @@ impl Pools {
                 .sum::<usize>()
     }
 
+    /// Every pool as it is now.
+    pub fn list(&self) -> Vec<PoolStatus> {
+        let mut pools = Vec::new();
+        for node in &self.shared.nodes {
+            pools.push(node.small.status("small", node.number));
+            pools.push(node.large.status("large", node.number));
+        }
+        for device in lock(&self.shared.devices).iter() {
+            let node = self.shared.nodes.get(device.node);
+            let number = node.map_or(0, |node| node.number);
+            pools.push(device.pool.status("device", number));
+        }
+        pools
+    }
+
     /// Sets `buffers` for frames of up to `frame_max` bytes aside for a device's rings.
     pub(crate) fn reserve(
         &self,
@@ -246,6 +261,21 @@ impl Drop for Reservation {
     }
 }
 
+/// A pool as it is at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// What it is for: `small`, `large` or `device`.
+    pub name: String,
+    /// Its NUMA node.
+    pub numa: usize,
+    /// Bytes in each buffer.
+    pub buffer_bytes: usize,
+    /// Buffers, free or not.
+    pub buffers: usize,
+    /// Buffers that are not free.
+    pub in_use: usize,
+}
+
 /// One pool of buffers of one size on one NUMA node.
 #[derive(Debug)]
 pub struct Pool {
@@ -330,6 +360,16 @@ impl Pool {
     pub fn in_use(&self) -> usize {
         // SAFETY: the pool is alive; the count is a snapshot and touches nothing.
         unsafe { ffi::rte_mempool_in_use_count(self.pool.as_ptr()) as usize }
+    }
+
+    fn status(&self, purpose: &str, numa: usize) -> PoolStatus {
+        PoolStatus {
+            name: purpose.to_owned(),
+            numa,
+            buffer_bytes: self.room(),
+            buffers: self.size(),
+            in_use: self.in_use(),
+        }
     }
 
     /// The mempool, for the library calls that allocate by themselves.

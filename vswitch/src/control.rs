@@ -1,5 +1,22 @@
 //! Talks to people and controllers: configuration, OpenFlow agent, management socket.
 
+mod actor;
+mod agent;
+mod bridge;
+mod clock;
 pub mod config;
+mod configurator;
+mod connection;
+pub mod daemon;
+mod dial;
+mod identity;
+mod listen;
 pub mod logging;
+mod management;
+mod outbox;
+mod peer;
+mod ports;
+mod provision;
+mod quiesce;
+pub mod run_dir;
 pub mod target;

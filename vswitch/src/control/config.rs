@@ -50,6 +50,8 @@ pub struct Workers {
 pub struct Dpdk {
     /// Memory for packets and rings.
     pub memory_mib: u32,
+    /// Look at the PCI bus even if no port names a PCI device yet.
+    pub pci: bool,
     /// Further EAL arguments.
     pub args: Vec<String>,
 }
@@ -141,8 +143,8 @@ pub struct Port {
     pub options: BTreeMap<String, String>,
     /// VLANs.
     pub vlan: Vlan,
-    /// Largest IP packet.
-    pub mtu: u16,
+    /// Largest IP packet; the netdev's own for a `system` port, else Ethernet's, if `None`.
+    pub mtu: Option<u16>,
     /// Whether it may receive and send.
     pub admin_up: bool,
 }
@@ -322,7 +324,7 @@ mod tests {
         let port = &bridge.ports[0];
         assert_eq!(
             (port.number, port.mtu, port.admin_up),
-            (Some(7), 9000, false)
+            (Some(7), Some(9000), false)
         );
         assert_eq!(port.vlan, Vlan::Trunks(vec![10, 20]));
         assert_eq!(

@@ -9,7 +9,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 use super::config::LogFormat;
 
 /// Changes the level of a running daemon.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LogLevel {
     filter: reload::Handle<EnvFilter, Registry>,
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Controller};
 
 /// Keys to set, or with `None` to remove.
 pub type Keys = Vec<(&'static str, Option<Value>)>;
@@ -87,6 +87,25 @@ impl ConfigFile {
     /// With other keys of a bridge.
     pub fn set_bridge(&self, bridge: &str, keys: Keys) -> Result<ConfigFile, ConfigError> {
         self.edit_bridges(|mut bridges| bridges.set(bridge, keys))
+    }
+
+    /// With these controllers of a bridge, and no others. One that stays keeps its other keys.
+    pub fn set_controllers(
+        &self,
+        bridge: &str,
+        targets: Option<Vec<String>>,
+    ) -> Result<ConfigFile, ConfigError> {
+        let targets = targets.map(|targets| {
+            let known = self.config.bridges.iter().find(|it| it.name == bridge);
+            let known = known
+                .map(|bridge| bridge.controllers.as_slice())
+                .unwrap_or_default();
+            targets
+                .iter()
+                .map(|target| controller_value(known, target))
+                .collect::<Array>()
+        });
+        self.set_bridge(bridge, vec![("controllers", targets.map(Value::from))])
     }
 
     /// With another port.
@@ -169,6 +188,25 @@ impl ConfigFile {
         file.sync_all()?;
         fs::rename(draft, path)
     }
+}
+
+/// A controller as the file says it: its target alone where its timers are the usual ones.
+fn controller_value(known: &[Controller], target: &str) -> Value {
+    let parsed = target.parse().ok();
+    let known = known
+        .iter()
+        .find(|known| Some(&known.target) == parsed.as_ref());
+    let Some(known) = known.filter(|known| **known != Controller::new(known.target.clone())) else {
+        return target.into();
+    };
+    let mut table = InlineTable::new();
+    table.insert("target", target.into());
+    table.insert(
+        "inactivity_probe_s",
+        i64::from(known.inactivity_probe_s).into(),
+    );
+    table.insert("max_backoff_s", i64::from(known.max_backoff_s).into());
+    table.into()
 }
 
 /// `[[key]]` blocks or `key = [{…}]`, whichever the file uses.
@@ -336,6 +374,26 @@ port = [{ name = \"in\", type = \"null\" }] # short
         assert!(edited.text().contains("# short"), "{}", edited.text());
         let edited = edited.remove_port("br1", "in").unwrap();
         assert_eq!(edited.config().bridges[1].ports[0].name, "vm");
+    }
+
+    #[test]
+    fn controllers_keep_their_timers() {
+        let (_folder, _, file) = file();
+        let set = |file: &ConfigFile, targets: &[&str]| {
+            let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+            file.set_controllers("br1", Some(targets)).unwrap()
+        };
+        let edited = set(&file, &["tcp:a", "tcp:b:1"]);
+        let line = "controllers = [\"tcp:a\", \"tcp:b:1\"]";
+        assert!(edited.text().contains(line), "{}", edited.text());
+        let slow = "controllers = [{ target = \"tcp:a\", max_backoff_s = 60 }, \"tcp:b:1\"]";
+        let text = edited.text().replace(line, slow);
+        let edited = ConfigFile::read(None, None, text).unwrap();
+        let edited = set(&edited, &["tcp:c", "tcp:a:6653"]);
+        let controllers = &edited.config().bridges[1].controllers;
+        let backoff: Vec<_> = controllers.iter().map(|it| it.max_backoff_s).collect();
+        assert_eq!(backoff, [8, 60]);
+        assert_eq!(edited.set_controllers("br1", None).unwrap().text(), TEXT);
     }
 
     #[test]

@@ -70,6 +70,7 @@ fn workers(section: Option<Section<'_>>) -> Result<Workers, ConfigError> {
 fn dpdk(section: Option<Section<'_>>) -> Result<Dpdk, ConfigError> {
     let mut dpdk = Dpdk {
         memory_mib: MEMORY_MIB_DEFAULT,
+        pci: false,
         args: Vec::new(),
     };
     let Some(mut section) = section else {
@@ -77,6 +78,7 @@ fn dpdk(section: Option<Section<'_>>) -> Result<Dpdk, ConfigError> {
     };
     let memory = section.number("memory_mib", 64..1_048_577, "MiB")?;
     dpdk.memory_mib = memory.map_or(MEMORY_MIB_DEFAULT, |mib| mib as u32);
+    dpdk.pci = section.boolean("pci")?.unwrap_or(false);
     dpdk.args = section.strings("args")?;
     if let Some(arg) = dpdk.args.iter().find(|arg| arg.contains('\0')) {
         return Err(section.wrong("args", &format!("{arg:?}"), "a zero byte is not allowed"));
@@ -324,7 +326,7 @@ fn port(mut section: Section<'_>, bridge: &str, run_dir: &Path) -> Result<Port, 
         kind,
         options,
         vlan,
-        mtu: mtu.map_or(MTU_DEFAULT, |mtu| mtu as u16),
+        mtu: mtu.map(|mtu| mtu as u16),
         admin_up,
     })
 }
@@ -348,19 +350,18 @@ fn options(section: &mut Section<'_>) -> Result<BTreeMap<String, String>, Config
     table.iter().map(option).collect()
 }
 
-/// A vhost-user port without a socket path gets `<run_dir>/<name>.sock`.
+/// A vhost-user port without a socket path gets `<run_dir>/<name>.sock`, or as the server, as OVS
+/// has it, `<run_dir>/<name>`.
 fn socket_path(options: &mut BTreeMap<String, String>, kind: PortKind, run_dir: &Path, name: &str) {
-    if matches!(kind, PortKind::VhostUserClient | PortKind::VhostUser) {
-        let path = || {
-            run_dir
-                .join(format!("{name}.sock"))
-                .to_string_lossy()
-                .into_owned()
-        };
-        options
-            .entry("vhost-server-path".to_owned())
-            .or_insert_with(path);
-    }
+    let file = match kind {
+        PortKind::VhostUserClient => format!("{name}.sock"),
+        PortKind::VhostUser => name.to_owned(),
+        _ => return,
+    };
+    let path = || run_dir.join(file).to_string_lossy().into_owned();
+    options
+        .entry("vhost-server-path".to_owned())
+        .or_insert_with(path);
 }
 
 fn vlan(section: &mut Section<'_>) -> Result<Vlan, ConfigError> {
@@ -412,11 +413,9 @@ const DESC_BYTES_MAX: usize = 255;
 const SERIAL_BYTES_MAX: usize = 31;
 /// OVS gives numbers to 0xfeff, so that they fit every version of OpenFlow.
 const OF_PORT_MAX: i64 = 0xfeff;
-/// Least MTU of IPv4 (RFC 791 §3.2).
-const MTU_MIN: i64 = 68;
-/// Jumbo frames of 9000 bytes with room for labels, as OVS and most NICs have it.
-const MTU_MAX: i64 = 9216;
-/// Ethernet's.
-const MTU_DEFAULT: u16 = 1500;
+/// What IPv4 demands.
+const MTU_MIN: i64 = pmd::port::MTU_MIN as i64;
+/// Jumbo frames.
+const MTU_MAX: i64 = pmd::port::MTU_MAX as i64;
 /// Largest VLAN id, with the reserved 4095 that parks a port as OpenStack does.
 const VLAN_MAX: i64 = 4095;

@@ -1,0 +1,351 @@
+//! The control task: the one owner of the switch's model, its ports and its connections.
+//!
+//! What: everything that changes or asks the switch happens here, one thing after the other:
+//! messages of OpenFlow peers, commands of the management socket and the provisioner, events of
+//! the workers, timers.
+//! How: peers that have something to say stand in a queue and are served in turn, a bounded
+//! number of messages each; after every turn the new state is published, then what depends on it
+//! is done ([`Actor::settle`]). What needs the workers is asked of them by [`quiesce`], what
+//! blocks is done by the provisioner: nothing here waits.
+//! Why not locks: no order of locks to keep, and a peer's requests are carried out in order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openflow::PortReason;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::debug;
+
+use super::agent::{PeerId, Turn, Work};
+use super::bridge::Bridge;
+use super::clock::Clock;
+use super::peer::{Connection, Signal};
+use super::ports::Ports;
+use super::quiesce::{self, Then};
+use crate::action::{BridgeId, PortNo};
+use crate::datapath::{Datapath, Event, Events};
+use crate::pipeline::{State, Switch};
+
+/// The state of control.
+#[derive(Debug)]
+pub struct Actor {
+    /// The switch.
+    pub switch: Switch,
+    /// The workers.
+    pub datapath: Arc<Datapath>,
+    /// Time.
+    pub clock: Clock,
+    /// Bridges.
+    pub bridges: BTreeMap<BridgeId, Bridge>,
+    /// Ports that work.
+    pub ports: Ports,
+    connections: HashMap<PeerId, Connection>,
+    published: Arc<State>,
+    work: Work,
+    waits: Vec<Then>,
+    quiesce: mpsc::UnboundedSender<Then>,
+    signal: mpsc::UnboundedSender<PeerId>,
+    injections_dropped: u64,
+    may_expire_more: bool,
+    is_ending: bool,
+}
+
+/// Something to be done by the control task.
+type Command = Box<dyn FnOnce(&mut Actor) + Send>;
+
+/// Reaches the control task from other tasks.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The control task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the switch is ending")]
+pub struct Gone;
+
+impl Handle {
+    /// Lets the control task do something and tell its result.
+    pub async fn with<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Actor) -> R + Send + 'static,
+    ) -> Result<R, Gone> {
+        let (tell, told) = oneshot::channel();
+        let command: Command = Box::new(move |actor| {
+            let _ = tell.send(act(actor));
+        });
+        self.commands.send(command).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+}
+
+/// What the control task listens to.
+#[derive(Debug)]
+struct Inlets {
+    commands: mpsc::Receiver<Command>,
+    ready: mpsc::UnboundedReceiver<PeerId>,
+    done: mpsc::UnboundedReceiver<Then>,
+    events: Events,
+    links: Interval,
+    sweeps: Interval,
+}
+
+/// Starts the control task; it ends when the last [`Handle`] is gone, or on [`Actor::end`].
+pub fn start(
+    datapath: Arc<Datapath>,
+    events: Events,
+    switch: Switch,
+    published: Arc<State>,
+    clock: Clock,
+) -> (Handle, tokio::task::JoinHandle<()>) {
+    let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
+    let (signal, ready) = mpsc::unbounded_channel();
+    let (waits, waiting) = mpsc::unbounded_channel();
+    let (done, done_in) = mpsc::unbounded_channel();
+    tokio::spawn(quiesce::run(Arc::clone(&datapath), waiting, done));
+    let actor = Actor {
+        switch,
+        datapath,
+        clock,
+        bridges: BTreeMap::new(),
+        ports: Ports::new(),
+        connections: HashMap::new(),
+        published,
+        work: Work::default(),
+        waits: Vec::new(),
+        quiesce: waits,
+        signal,
+        injections_dropped: 0,
+        may_expire_more: false,
+        is_ending: false,
+    };
+    let inlets = Inlets {
+        commands: commands_in,
+        ready,
+        done: done_in,
+        events,
+        links: every(LINK_POLL),
+        sweeps: every(SWEEP),
+    };
+    (Handle { commands }, tokio::spawn(run(actor, inlets)))
+}
+
+async fn run(mut actor: Actor, mut inlets: Inlets) {
+    loop {
+        tokio::select! {
+            command = inlets.commands.recv() => match command {
+                Some(command) => command(&mut actor),
+                None => return,
+            },
+            Some(peer) = inlets.ready.recv() => actor.serve(peer),
+            Some(then) = inlets.done.recv() => actor.finish(then),
+            event = inlets.events.receive() => {
+                actor.take(event);
+                let more = std::iter::from_fn(|| inlets.events.try_receive());
+                more.take(EVENTS_PER_TURN).for_each(|event| actor.take(event));
+            }
+            _ = inlets.links.tick() => actor.poll_links(),
+            _ = inlets.sweeps.tick() => actor.sweep(),
+        }
+        actor.settle();
+        if actor.is_ending {
+            return;
+        }
+    }
+}
+
+impl Actor {
+    /// Serves one peer: what it has waited for, then some of its messages.
+    fn serve(&mut self, id: PeerId) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let Some(bridge) = self.bridges.get_mut(&connection.bridge) else {
+            self.connections.remove(&id);
+            return;
+        };
+        let mut turn = Turn {
+            switch: &mut self.switch,
+            ports: &mut self.ports,
+            now_ms: self.clock.now_ms(),
+            work: &mut self.work,
+        };
+        if !connection.serve(id, bridge, &mut turn, &mut self.waits) {
+            self.connections.remove(&id);
+            bridge.disconnect(id, turn.switch, turn.now_ms);
+        }
+    }
+
+    /// Does what had to wait for the workers.
+    fn finish(&mut self, then: Then) {
+        match then {
+            Then::Barrier { peer, xid } => {
+                if let Some((connection, bridge)) = self.peer(peer) {
+                    bridge.agent.finish_barrier(peer, xid);
+                    connection.go_on();
+                }
+            }
+            Then::Answer {
+                peer,
+                xid,
+                request,
+                bytes,
+            } => {
+                let Some(connection) = self.connections.get_mut(&peer) else {
+                    return;
+                };
+                let Some(bridge) = self.bridges.get_mut(&connection.bridge) else {
+                    return;
+                };
+                let mut turn = Turn {
+                    switch: &mut self.switch,
+                    ports: &mut self.ports,
+                    now_ms: self.clock.now_ms(),
+                    work: &mut self.work,
+                };
+                match bridge.agent.answer(&mut turn, peer, xid, &request) {
+                    Ok(Some(dump)) => connection.send(dump),
+                    Ok(None) => connection.go_on(),
+                    Err(code) => {
+                        bridge.agent.refuse(peer, xid, code, &bytes);
+                        connection.go_on();
+                    }
+                }
+            }
+            Then::Removed(flows) => {
+                for removed in flows {
+                    if let Some(bridge) = self.bridges.get(&removed.bridge) {
+                        bridge.agent.flow_removed(&removed);
+                    }
+                }
+            }
+            Then::Expire => {
+                let (removed, more) = self.switch.expire(self.clock.now_ms());
+                self.work.removed.extend(removed);
+                self.may_expire_more = more;
+            }
+        }
+    }
+
+    fn peer(&mut self, peer: PeerId) -> Option<(&mut Connection, &mut Bridge)> {
+        let connection = self.connections.get_mut(&peer)?;
+        let bridge = self.bridges.get_mut(&connection.bridge)?;
+        Some((connection, bridge))
+    }
+
+    /// Takes what a worker tells.
+    fn take(&mut self, event: Event) {
+        let now_ms = self.clock.now_ms();
+        match event {
+            Event::Learn(learn) => self.switch.learn(learn, now_ms),
+            Event::PacketIn(event) => {
+                if let Some(bridge) = self.bridges.get_mut(&event.punt.bridge) {
+                    bridge
+                        .agent
+                        .packet_in(&event.punt, event.packet.data(), now_ms);
+                }
+            }
+        }
+    }
+
+    /// Looks at every link, and at which patch ports have found their peers.
+    fn poll_links(&mut self) {
+        let mut changed = Vec::new();
+        for (number, port) in &mut self.ports {
+            if port.poll_link() {
+                changed.push(*number);
+            }
+        }
+        changed
+            .into_iter()
+            .for_each(|number| self.tell_link(number));
+    }
+
+    /// Tells pipeline and controllers of a link that changed.
+    pub fn tell_link(&mut self, number: PortNo) {
+        let Some(port) = self.ports.get(&number) else {
+            return;
+        };
+        debug!(port = port.settings.name, up = port.link.up, "link");
+        self.switch.set_link(number, port.link.up);
+        let description = port.describe();
+        if let Some(bridge) = self.bridges.get_mut(&port.bridge) {
+            bridge.agent.port_status(PortReason::Modify, description);
+        }
+    }
+
+    /// What happens every second or so.
+    fn sweep(&mut self) {
+        self.waits.push(Then::Expire);
+        let now_ms = self.clock.now_ms();
+        for bridge in self.bridges.values_mut() {
+            bridge.check_controllers(&mut self.switch, now_ms);
+        }
+    }
+
+    /// The end of a turn: publishes what changed, then does what was to be done after that.
+    fn settle(&mut self) {
+        let state = self.switch.publish();
+        if !Arc::ptr_eq(&state, &self.published) {
+            self.published = Arc::clone(&state);
+            self.datapath.publish(state);
+        }
+        for injection in self.work.injections.drain(..) {
+            if let Err(error) = self.datapath.inject(injection) {
+                self.injections_dropped += 1;
+                debug!(%error, "packet-out dropped");
+            }
+        }
+        if !self.work.removed.is_empty() {
+            self.waits
+                .push(Then::Removed(std::mem::take(&mut self.work.removed)));
+        }
+        if std::mem::take(&mut self.may_expire_more) {
+            self.waits.push(Then::Expire);
+        }
+        for then in self.waits.drain(..) {
+            let _ = self.quiesce.send(then);
+        }
+    }
+
+    /// Takes a connection whose handshake is done.
+    pub fn connect(&mut self, id: PeerId, connection: Connection) {
+        let Some(bridge) = self.bridges.get_mut(&connection.bridge) else {
+            return;
+        };
+        bridge.connect(id, &connection, &mut self.switch, self.clock.now_ms());
+        self.connections.insert(id, connection);
+    }
+
+    /// Ends the control task.
+    pub fn end(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// What raises a peer's hand.
+    pub fn signal(&self, peer: PeerId) -> Arc<Signal> {
+        Arc::new(Signal::new(peer, self.signal.clone()))
+    }
+
+    /// Packet-outs dropped because the workers could not keep up.
+    pub fn injections_dropped(&self) -> u64 {
+        self.injections_dropped
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Commands that wait: each is a person's or a connection's, and whoever sends one waits for it.
+const COMMANDS_MAX: usize = 64;
+/// Events of workers between two publications.
+const EVENTS_PER_TURN: usize = 256;
+/// How soon fast failover and controllers learn of a link.
+const LINK_POLL: Duration = Duration::from_millis(50);
+/// Timeouts are in whole seconds.
+const SWEEP: Duration = Duration::from_millis(500);

@@ -1,0 +1,343 @@
+//! The OpenFlow agent of one bridge (OpenFlow 1.3.5 §6.3, §7): what each message does and who
+//! hears of it.
+//!
+//! The control task hands it decoded messages of its peers, one at a time and in order, together
+//! with all they may touch ([`Turn`]). Replies go to the peer's [`Outbox`]; what has to wait for
+//! the workers is returned ([`Next`]) and answered later. No sockets, clock or threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openflow::{
+    AsyncConfig, Capabilities, ErrorCode, ErrorMessage, Features, Fragments, Message,
+    MultipartRequest, OfPort, PortReason, PortStatus, QueueConfig, Role, SwitchConfig, TableId,
+    Xid, v13,
+};
+use tracing::debug;
+
+use super::config::Description;
+use super::outbox::Outbox;
+use super::ports::Ports;
+use crate::action::{BridgeId, PortNo};
+use crate::datapath::PacketOut;
+use crate::pipeline::{RemovedFlow, Switch};
+
+mod buffers;
+mod multipart;
+mod notices;
+mod packet;
+mod port;
+mod role;
+mod tables;
+
+pub use multipart::Dump;
+
+use buffers::Buffers;
+use tables::Tables;
+
+/// Number of a connection, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub u64);
+
+/// The OpenFlow side of one bridge.
+#[derive(Debug)]
+pub struct Agent {
+    /// The bridge.
+    pub bridge: BridgeId,
+    /// What it says of itself.
+    pub identity: Identity,
+    peers: BTreeMap<PeerId, Peer>,
+    buffers: Buffers,
+    tables: Tables,
+    generation_id: Option<u64>,
+}
+
+/// What a bridge says of itself.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Its datapath id.
+    pub datapath_id: u64,
+    /// Texts for people.
+    pub description: Description,
+}
+
+/// How a connection came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind {
+    /// The switch dialled a controller.
+    Controller,
+    /// A controller dialled the switch.
+    Listener,
+    /// A tool connected to `<run_dir>/<bridge>.mgmt`: it hears of nothing that it did not ask for
+    /// until it sets a `miss_send_len`, as OVS has it.
+    Service,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Peer {
+    kind: PeerKind,
+    outbox: Arc<Outbox>,
+    role: Role,
+    wants: AsyncConfig,
+    config: SwitchConfig,
+}
+
+/// All that a message may touch.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The switch.
+    pub switch: &'a mut Switch,
+    /// The ports of all bridges.
+    pub ports: &'a mut Ports,
+    /// Now.
+    pub now_ms: u64,
+    /// What is to be done after it.
+    pub work: &'a mut Work,
+}
+
+/// What messages ask of the datapath; done once the state they belong to is published.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Packets to send.
+    pub injections: Vec<PacketOut>,
+    /// Flows that went, whose controllers are to hear of it.
+    pub removed: Vec<RemovedFlow>,
+}
+
+/// What is left to do for a message.
+#[derive(Debug, PartialEq)]
+pub enum Next {
+    /// Nothing.
+    Done,
+    /// Call [`Agent::finish_barrier`] when every worker works on what the messages so far made.
+    Barrier,
+    /// Call [`Agent::answer`] when the workers have told their counters.
+    Count(MultipartRequest),
+}
+
+impl Agent {
+    /// The agent of a bridge without connections.
+    pub fn new(bridge: BridgeId, identity: Identity) -> Agent {
+        Agent {
+            bridge,
+            identity,
+            peers: BTreeMap::new(),
+            buffers: Buffers::default(),
+            tables: Tables::default(),
+            generation_id: None,
+        }
+    }
+
+    /// Takes a connection whose handshake is done.
+    pub fn connect(&mut self, peer: PeerId, kind: PeerKind, outbox: Arc<Outbox>) {
+        let miss_send_len = match kind {
+            PeerKind::Controller | PeerKind::Listener => MISS_SEND_LEN_DEFAULT,
+            PeerKind::Service => 0,
+        };
+        let config = SwitchConfig {
+            fragments: Fragments::Normal,
+            miss_send_len,
+        };
+        let peer_state = Peer {
+            kind,
+            outbox,
+            role: Role::Equal,
+            wants: AsyncConfig::default(),
+            config,
+        };
+        self.peers.insert(peer, peer_state);
+    }
+
+    /// Forgets a connection.
+    pub fn disconnect(&mut self, peer: PeerId, switch: &mut Switch) {
+        self.peers.remove(&peer);
+        self.note_invalid_ttl(switch);
+    }
+
+    /// Whether a controller that the switch dialled is there.
+    pub fn has_controller(&self) -> bool {
+        self.peers
+            .values()
+            .any(|peer| peer.kind == PeerKind::Controller)
+    }
+
+    /// The role of a connection, if it is there.
+    pub fn role(&self, peer: PeerId) -> Option<Role> {
+        Some(self.peers.get(&peer)?.role)
+    }
+
+    /// Carries out a message. An error is told to the peer with the beginning of `request`.
+    pub fn receive(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PeerId,
+        xid: Xid,
+        message: Message,
+        request: &[u8],
+    ) -> Next {
+        match self.carry_out(turn, peer, xid, message) {
+            Ok(next) => next,
+            Err(code) => {
+                self.refuse(peer, xid, code, request);
+                Next::Done
+            }
+        }
+    }
+
+    /// Tells a peer that a request failed.
+    pub fn refuse(&mut self, peer: PeerId, xid: Xid, code: ErrorCode, request: &[u8]) {
+        debug!(bridge = self.identity.name, peer = peer.0, %xid, %code, "request refused");
+        let data = request[..request.len().min(ERROR_DATA_BYTES)].to_vec();
+        let error = ErrorMessage {
+            code,
+            experimenter: None,
+            data,
+        };
+        self.reply(peer, xid, &Message::Error(error));
+    }
+
+    /// Answers a barrier.
+    pub fn finish_barrier(&mut self, peer: PeerId, xid: Xid) {
+        self.reply(peer, xid, &Message::BarrierReply);
+    }
+
+    fn carry_out(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PeerId,
+        xid: Xid,
+        message: Message,
+    ) -> Result<Next, ErrorCode> {
+        self.check_role(peer, &message)?;
+        match message {
+            Message::FlowMod(change) => self.flow_mod(turn, &change)?,
+            Message::GroupMod(change) => {
+                let removed = turn.switch.group_mod(self.bridge, &change, turn.now_ms)?;
+                turn.work.removed.extend(removed);
+            }
+            Message::MeterMod(change) => {
+                let removed = turn.switch.meter_mod(self.bridge, &change, turn.now_ms)?;
+                turn.work.removed.extend(removed);
+            }
+            Message::TableMod(change) => turn.switch.table_mod(self.bridge, &change)?,
+            Message::PortMod(change) => self.port_mod(turn, &change)?,
+            Message::PacketOut(out) => self.packet_out(turn, out)?,
+            Message::SetConfig(config) => self.set_config(turn, peer, config)?,
+            Message::SetAsync(wants) => self.set_async(turn, peer, wants),
+            Message::MultipartRequest { request, .. } => {
+                return self.multipart(turn, peer, xid, request);
+            }
+            Message::BarrierRequest => return Ok(Next::Barrier),
+            Message::Error(error) => {
+                debug!(bridge = self.identity.name, peer = peer.0, code = %error.code, "error");
+            }
+            question => {
+                let reply = self.question(turn, peer, question)?;
+                self.reply(peer, xid, &reply);
+            }
+        }
+        Ok(Next::Done)
+    }
+
+    /// Requests that are answered at once by one message.
+    fn question(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PeerId,
+        message: Message,
+    ) -> Result<Message, ErrorCode> {
+        match message {
+            Message::FeaturesRequest => Ok(Message::FeaturesReply(self.features())),
+            Message::ConfigRequest => {
+                let peer = self.peers.get(&peer).ok_or(ErrorCode::BAD_REQUEST_EPERM)?;
+                Ok(Message::ConfigReply(peer.config))
+            }
+            Message::AsyncRequest => {
+                let peer = self.peers.get(&peer).ok_or(ErrorCode::BAD_REQUEST_EPERM)?;
+                Ok(Message::AsyncReply(peer.wants))
+            }
+            Message::RoleRequest(request) => self
+                .request_role(turn, peer, request)
+                .map(Message::RoleReply),
+            Message::QueueConfigRequest(port) => {
+                self.check_queue_port(turn, port)?;
+                Ok(Message::QueueConfigReply(QueueConfig {
+                    port,
+                    queues: Vec::new(),
+                }))
+            }
+            Message::EchoRequest(data) => Ok(Message::EchoReply(data)),
+            Message::Experimenter(_) => Err(ErrorCode::BAD_REQUEST_BAD_EXPERIMENTER),
+            _ => Err(ErrorCode::BAD_REQUEST_BAD_TYPE),
+        }
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            datapath_id: self.identity.datapath_id,
+            buffers: Buffers::COUNT as u32,
+            tables: TABLES,
+            auxiliary_id: 0,
+            capabilities: Capabilities {
+                flow_stats: true,
+                table_stats: true,
+                port_stats: true,
+                group_stats: true,
+                ..Capabilities::default()
+            },
+        }
+    }
+
+    fn set_config(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PeerId,
+        config: SwitchConfig,
+    ) -> Result<(), ErrorCode> {
+        if !turn.switch.set_fragments(self.bridge, config.fragments) {
+            return Err(ErrorCode::SWITCH_CONFIG_FAILED_BAD_FLAGS);
+        }
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.config = config;
+        }
+        self.note_invalid_ttl(turn.switch);
+        Ok(())
+    }
+
+    /// Tells everyone concerned that a port came, went or changed.
+    pub fn port_status(&mut self, reason: PortReason, port: openflow::PortDesc) {
+        let message = Message::PortStatus(PortStatus { reason, port });
+        self.notify(&message, |wants| {
+            wants.port_status & 1 << reason as u32 != 0
+        });
+    }
+
+    fn reply(&self, peer: PeerId, xid: Xid, message: &Message) {
+        let Some(peer) = self.peers.get(&peer) else {
+            return;
+        };
+        let mut bytes = Vec::new();
+        match v13::encode(xid, message, &mut bytes) {
+            Ok(()) => peer.outbox.reply(bytes),
+            Err(error) => debug!(bridge = self.identity.name, %error, "reply not sent"),
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// The port of a bridge with this OpenFlow number.
+    fn port(&self, bridge: BridgeId, number: OfPort) -> Option<PortNo> {
+        let bridge = self.switch.state().bridge(bridge)?;
+        Some(bridge.port(number)?.number)
+    }
+}
+
+/// Tables 0 to 253.
+const TABLES: u8 = TableId::LAST.0 + 1;
+/// `OFP_DEFAULT_MISS_SEND_LEN` (OpenFlow 1.3.5 §7.3.2).
+const MISS_SEND_LEN_DEFAULT: u16 = 128;
+/// What an error repeats of its request (OpenFlow 1.3.5 §7.4.4).
+const ERROR_DATA_BYTES: usize = 64;

@@ -1,0 +1,230 @@
+//! Multipart requests (OpenFlow 1.3.5 §7.3.5): what is asked, and replies in as many messages as
+//! they need.
+
+use std::sync::Arc;
+
+use openflow::v13::ReplyStream;
+use openflow::{
+    Description, ErrorCode, Message, MultipartReply, MultipartRequest, OfPort, QueueId, Xid,
+};
+use tracing::warn;
+
+use super::{Agent, Identity, Next, Outbox, PeerId, Turn};
+use crate::pipeline::Flow;
+
+/// A long list of flows on its way to a peer, a message at a time.
+#[derive(Debug)]
+pub struct Dump {
+    stream: ReplyStream<Pieces>,
+}
+
+/// Flows, each with its statistics when its turn comes.
+#[derive(Debug)]
+struct Pieces {
+    flows: std::vec::IntoIter<Arc<Flow>>,
+    now_ms: u64,
+}
+
+impl Iterator for Pieces {
+    type Item = MultipartReply;
+
+    fn next(&mut self) -> Option<MultipartReply> {
+        let flow = self.flows.next()?;
+        Some(MultipartReply::Flow(vec![flow.stats(self.now_ms)]))
+    }
+}
+
+impl Dump {
+    /// Sends the next message; whether it was the last.
+    pub fn step(&mut self, outbox: &Outbox) -> bool {
+        loop {
+            let mut bytes = Vec::new();
+            match self.stream.encode_next(&mut bytes) {
+                Ok(more) => {
+                    outbox.reply(bytes);
+                    return !more;
+                }
+                Err(error) => warn!(%error, "a flow is left out of a list"),
+            }
+        }
+    }
+}
+
+impl Agent {
+    /// Takes a request.
+    pub(super) fn multipart(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PeerId,
+        xid: Xid,
+        request: MultipartRequest,
+    ) -> Result<Next, ErrorCode> {
+        if counts(&request) {
+            return Ok(Next::Count(request));
+        }
+        self.reply_at_once(turn, peer, xid, request)?;
+        Ok(Next::Done)
+    }
+
+    /// Answers a request once the workers have told their counters. A list of flows is returned,
+    /// to be sent part by part.
+    pub fn answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PeerId,
+        xid: Xid,
+        request: &MultipartRequest,
+    ) -> Result<Option<Dump>, ErrorCode> {
+        let (switch, bridge, now_ms) = (&*turn.switch, self.bridge, turn.now_ms);
+        match request {
+            MultipartRequest::Flow(request) => {
+                let flows: Vec<_> = switch.flows(bridge, request).cloned().collect();
+                let pieces = Pieces {
+                    flows: flows.into_iter(),
+                    now_ms,
+                };
+                let stream = ReplyStream::new(xid, MultipartReply::Flow(Vec::new()), pieces);
+                return Ok(Some(Dump { stream }));
+            }
+            MultipartRequest::Aggregate(request) => {
+                let sums = switch.aggregate(bridge, request);
+                self.reply_part(peer, xid, MultipartReply::Aggregate(sums));
+            }
+            MultipartRequest::Table => {
+                let tables = switch.table_stats(bridge);
+                self.reply_part(peer, xid, MultipartReply::Table(tables));
+            }
+            MultipartRequest::Group(group) => {
+                let groups = switch.group_stats(bridge, *group, now_ms);
+                self.reply_part(peer, xid, MultipartReply::Group(groups));
+            }
+            MultipartRequest::Meter(meter) => {
+                let meters = switch.meter_stats(bridge, *meter, now_ms)?;
+                self.reply_part(peer, xid, MultipartReply::Meter(meters));
+            }
+            _ => return Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART),
+        }
+        Ok(None)
+    }
+
+    fn reply_at_once(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PeerId,
+        xid: Xid,
+        request: MultipartRequest,
+    ) -> Result<(), ErrorCode> {
+        let bridge = self.bridge;
+        match request {
+            MultipartRequest::Description => {
+                self.reply_part(
+                    peer,
+                    xid,
+                    MultipartReply::Description(self.identity.describe()),
+                );
+            }
+            MultipartRequest::PortDesc => {
+                let ports = self.ports(turn).map(|port| port.describe()).collect();
+                self.reply_part(peer, xid, MultipartReply::PortDesc(ports));
+            }
+            MultipartRequest::PortStats(port) => {
+                let stats = self.port_stats(turn, port)?;
+                self.reply_part(peer, xid, MultipartReply::PortStats(stats));
+            }
+            MultipartRequest::Queue { port, queue } => {
+                self.check_queue_port(turn, port)?;
+                if queue != QueueId::ALL {
+                    return Err(ErrorCode::QUEUE_OP_FAILED_BAD_QUEUE);
+                }
+                self.reply_part(peer, xid, MultipartReply::Queue(Vec::new()));
+            }
+            MultipartRequest::GroupDesc => {
+                let groups = turn.switch.group_desc(bridge);
+                self.reply_part(peer, xid, MultipartReply::GroupDesc(groups));
+            }
+            MultipartRequest::GroupFeatures => {
+                let features = turn.switch.group_features();
+                self.reply_part(peer, xid, MultipartReply::GroupFeatures(features));
+            }
+            MultipartRequest::MeterConfig(meter) => {
+                let meters = turn.switch.meter_config(bridge, meter)?;
+                self.reply_part(peer, xid, MultipartReply::MeterConfig(meters));
+            }
+            MultipartRequest::MeterFeatures => {
+                let features = turn.switch.meter_features();
+                self.reply_part(peer, xid, MultipartReply::MeterFeatures(features));
+            }
+            MultipartRequest::TableFeatures(wanted) => {
+                let tables = self.tables.configure(wanted)?;
+                self.reply_part(peer, xid, MultipartReply::TableFeatures(tables));
+            }
+            MultipartRequest::Experimenter(_) => {
+                return Err(ErrorCode::BAD_REQUEST_BAD_EXPERIMENTER);
+            }
+            _ => return Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART),
+        }
+        Ok(())
+    }
+
+    fn ports<'a>(&self, turn: &'a Turn<'_>) -> impl Iterator<Item = &'a super::super::ports::Port> {
+        let bridge = turn.switch.state().bridge(self.bridge);
+        let ports = bridge.into_iter().flat_map(|bridge| bridge.ports());
+        ports.filter_map(|port| turn.ports.get(&port.number))
+    }
+
+    fn port_stats(
+        &self,
+        turn: &Turn<'_>,
+        port: OfPort,
+    ) -> Result<Vec<openflow::PortStats>, ErrorCode> {
+        if port == OfPort::ANY {
+            return Ok(self
+                .ports(turn)
+                .map(|port| port.stats(turn.now_ms))
+                .collect());
+        }
+        let number = turn
+            .port(self.bridge, port)
+            .ok_or(ErrorCode::BAD_REQUEST_BAD_PORT)?;
+        Ok(turn
+            .ports
+            .get(&number)
+            .map(|port| port.stats(turn.now_ms))
+            .into_iter()
+            .collect())
+    }
+
+    fn reply_part(&self, peer: PeerId, xid: Xid, reply: MultipartReply) {
+        self.reply(peer, xid, &Message::MultipartReply { more: false, reply });
+    }
+}
+
+impl Identity {
+    fn describe(&self) -> Description {
+        let text = &self.description;
+        let datapath = if text.datapath.is_empty() {
+            &self.name
+        } else {
+            &text.datapath
+        };
+        Description {
+            manufacturer: text.manufacturer.clone(),
+            hardware: text.hardware.clone(),
+            software: text.software.clone(),
+            serial_number: text.serial_number.clone(),
+            datapath: datapath.clone(),
+        }
+    }
+}
+
+/// Whether the answer holds counters that workers keep.
+fn counts(request: &MultipartRequest) -> bool {
+    matches!(
+        request,
+        MultipartRequest::Flow(_)
+            | MultipartRequest::Aggregate(_)
+            | MultipartRequest::Table
+            | MultipartRequest::Group(_)
+            | MultipartRequest::Meter(_)
+    )
+}

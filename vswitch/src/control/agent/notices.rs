@@ -1,0 +1,56 @@
+//! Asynchronous messages: which peer hears of what (OpenFlow 1.3.5 §6.3.5, §7.4).
+
+use openflow::{AsyncMasks, Message, PacketInReason, Role, Xid, v13};
+use tracing::debug;
+
+use super::{Agent, Peer, PeerKind};
+use crate::pipeline::{RemovedFlow, Switch};
+
+impl Peer {
+    /// What the peer hears of in its role. A tool hears of nothing until it sets a length.
+    pub(super) fn wants(&self) -> AsyncMasks {
+        match self.role {
+            _ if self.kind == PeerKind::Service && self.config.miss_send_len == 0 => {
+                AsyncMasks::default()
+            }
+            Role::Slave => self.wants.slave,
+            Role::NoChange | Role::Equal | Role::Master => self.wants.master,
+        }
+    }
+}
+
+impl Agent {
+    /// Sends a message to every peer whose choice says yes.
+    pub(super) fn notify(&self, message: &Message, wanted: impl Fn(AsyncMasks) -> bool) {
+        let mut bytes = Vec::new();
+        for peer in self.peers.values().filter(|peer| wanted(peer.wants())) {
+            if bytes.is_empty()
+                && let Err(error) = v13::encode(Xid(0), message, &mut bytes)
+            {
+                debug!(bridge = self.identity.name, %error, "message not sent");
+                return;
+            }
+            peer.outbox.notice(bytes.clone());
+        }
+    }
+
+    /// Tells the controllers of a flow that went, if it asked for that.
+    pub fn flow_removed(&self, removed: &RemovedFlow) {
+        if !removed.flow.flags.send_flow_removed {
+            return;
+        }
+        let bit = 1 << removed.reason as u32;
+        let message = Message::FlowRemoved(Box::new(removed.message()));
+        self.notify(&message, |wants| wants.flow_removed & bit != 0);
+    }
+
+    /// Tells the pipeline whether anybody wants packets whose time to live ended.
+    pub(super) fn note_invalid_ttl(&self, switch: &mut Switch) {
+        let bit = 1 << PacketInReason::InvalidTtl as u32;
+        let wanted = self
+            .peers
+            .values()
+            .any(|peer| peer.wants().packet_in & bit != 0);
+        switch.set_wants_invalid_ttl(self.bridge, wanted);
+    }
+}

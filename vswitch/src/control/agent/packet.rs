@@ -1,0 +1,178 @@
+//! Packets to and from controllers, and flow modifications that release a buffered packet
+//! (OpenFlow 1.3.5 §7.3.4.1, §7.3.7, §7.4.1).
+
+use std::sync::Arc;
+
+use flowtable::{Field, Match};
+use openflow::{
+    Action, ErrorCode, FlowMod, FlowModCommand, Message, OfPort, PacketIn, PacketInReason, Xid, v13,
+};
+
+use super::buffers::{BufferError, Buffered};
+use super::{Agent, Turn};
+use crate::action::{Punt, PuntReason};
+use crate::datapath::PacketOut;
+
+impl Agent {
+    /// Sends a packet that a flow punted to the controllers that want it. It is kept in a buffer
+    /// if the flow did not ask for all of it.
+    pub fn packet_in(&mut self, punt: &Punt, frame: &[u8], now_ms: u64) {
+        let reason = match punt.reason {
+            PuntReason::NoMatch => PacketInReason::NoMatch,
+            PuntReason::Action => PacketInReason::Action,
+            PuntReason::InvalidTtl => PacketInReason::InvalidTtl,
+        };
+        let bit = 1 << reason as u32;
+        if !self
+            .peers
+            .values()
+            .any(|peer| peer.wants().packet_in & bit != 0)
+        {
+            return;
+        }
+        let by_length = reason == PacketInReason::InvalidTtl;
+        let wants_part = |length: u16| length != ALL_OF_IT;
+        let buffered = match by_length {
+            false => wants_part(punt.max_len),
+            true => self
+                .peers
+                .values()
+                .any(|peer| wants_part(peer.config.miss_send_len)),
+        };
+        let buffer_id = buffered.then(|| self.keep(punt, frame, now_ms)).flatten();
+        let mut message = PacketIn {
+            buffer_id: None,
+            total_len: frame.len().min(u16::MAX.into()) as u16,
+            reason,
+            table: punt.table,
+            cookie: punt.cookie,
+            matching: metadata(punt),
+            data: Vec::new(),
+        };
+        for peer in self
+            .peers
+            .values()
+            .filter(|peer| peer.wants().packet_in & bit != 0)
+        {
+            let length = if by_length {
+                peer.config.miss_send_len
+            } else {
+                punt.max_len
+            };
+            message.buffer_id = buffer_id.filter(|_| wants_part(length));
+            let shown = match message.buffer_id {
+                Some(_) => frame.len().min(length.into()),
+                None => frame.len().min(DATA_BYTES_MAX),
+            };
+            message.data.clear();
+            message.data.extend_from_slice(&frame[..shown]);
+            let mut bytes = Vec::new();
+            let packet_in = Message::PacketIn(Box::new(message.clone()));
+            if v13::encode(Xid(0), &packet_in, &mut bytes).is_ok() {
+                peer.outbox.notice(bytes);
+            }
+        }
+    }
+
+    fn keep(&mut self, punt: &Punt, frame: &[u8], now_ms: u64) -> Option<u32> {
+        let packet = Buffered {
+            in_port: punt.metadata.in_port,
+            frame: frame.to_vec(),
+        };
+        self.buffers.keep(packet, now_ms)
+    }
+
+    /// Sends a controller's packet.
+    pub(super) fn packet_out(
+        &mut self,
+        turn: &mut Turn<'_>,
+        out: openflow::PacketOut,
+    ) -> Result<(), ErrorCode> {
+        self.check_in_port(turn, out.in_port)?;
+        turn.switch.check_actions(self.bridge, &out.actions)?;
+        let frame = match out.buffer_id {
+            Some(id) => self.buffered(id)?.frame,
+            None => out.data,
+        };
+        if frame.len() < ETHERNET_HEADER_BYTES {
+            return Err(ErrorCode::BAD_REQUEST_BAD_PACKET);
+        }
+        turn.work.injections.push(PacketOut {
+            bridge: self.bridge,
+            in_port: out.in_port,
+            actions: out.actions,
+            frame,
+        });
+        Ok(())
+    }
+
+    /// Changes flows. A buffered packet that comes with an added or modified flow goes through
+    /// the tables as if it had just come in.
+    pub(super) fn flow_mod(
+        &mut self,
+        turn: &mut Turn<'_>,
+        change: &FlowMod,
+    ) -> Result<(), ErrorCode> {
+        let removed = turn.switch.flow_mod(self.bridge, change, turn.now_ms)?;
+        turn.work.removed.extend(removed);
+        let deletes = matches!(
+            change.command,
+            FlowModCommand::Delete | FlowModCommand::DeleteStrict
+        );
+        let Some(id) = change.buffer_id.filter(|_| !deletes) else {
+            return Ok(());
+        };
+        let packet = self.buffered(id)?;
+        let table = Action::Output {
+            port: OfPort::TABLE,
+            max_len: 0,
+        };
+        turn.work.injections.push(PacketOut {
+            bridge: self.bridge,
+            in_port: OfPort(packet.in_port),
+            actions: Arc::new([table]),
+            frame: packet.frame,
+        });
+        Ok(())
+    }
+
+    fn buffered(&mut self, id: u32) -> Result<Buffered, ErrorCode> {
+        self.buffers.take(id).map_err(|error| match error {
+            BufferError::Empty => ErrorCode::BAD_REQUEST_BUFFER_EMPTY,
+            BufferError::Unknown => ErrorCode::BAD_REQUEST_BUFFER_UNKNOWN,
+        })
+    }
+
+    /// A packet may come from a port that is there, or from nowhere.
+    fn check_in_port(&self, turn: &Turn<'_>, port: OfPort) -> Result<(), ErrorCode> {
+        let nowhere = port == OfPort::CONTROLLER || port == OfPort::ANY;
+        match nowhere || turn.port(self.bridge, port).is_some() {
+            true => Ok(()),
+            false => Err(ErrorCode::BAD_REQUEST_BAD_PORT),
+        }
+    }
+}
+
+/// The packet's metadata as match fields: the port always, the others where they are set.
+fn metadata(punt: &Punt) -> Match {
+    let key = &punt.metadata;
+    let mut matching = Match::default();
+    matching.set(Field::InPort, key.in_port.into(), u128::MAX);
+    if key.in_phy_port != key.in_port {
+        matching.set(Field::InPhyPort, key.in_phy_port.into(), u128::MAX);
+    }
+    if key.metadata != 0 {
+        matching.set(Field::Metadata, key.metadata.into(), u128::MAX);
+    }
+    if key.tunnel_id != 0 {
+        matching.set(Field::TunnelId, key.tunnel_id.into(), u128::MAX);
+    }
+    matching
+}
+
+/// `OFPCML_NO_BUFFER`: send the whole packet.
+const ALL_OF_IT: u16 = 0xffff;
+const ETHERNET_HEADER_BYTES: usize = 14;
+/// What fits in a packet-in behind its header and match (OpenFlow 1.3.5 §7.1.1: 16 bits of
+/// length).
+const DATA_BYTES_MAX: usize = 65_535 - 512;

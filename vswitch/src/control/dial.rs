@@ -1,0 +1,73 @@
+//! Dials a controller, again and again.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{sleep, timeout};
+
+use super::connection::{self, End, Link};
+use super::target::Target;
+
+/// Keeps a connection to a controller for as long as the task lives.
+pub async fn run(target: Target, backoff_max: Duration, link: Link) {
+    let mut pause = BACKOFF_MIN;
+    loop {
+        let end = match timeout(CONNECT_TIME_MAX, dial(&target)).await {
+            Ok(Ok(Stream::Tcp(stream))) => connection::run(stream, link.clone()).await,
+            Ok(Ok(Stream::Unix(stream))) => connection::run(stream, link.clone()).await,
+            Ok(Err(error)) => End {
+                established: false,
+                reason: error.to_string(),
+            },
+            Err(_) => End {
+                established: false,
+                reason: "no answer".to_owned(),
+            },
+        };
+        if end.established {
+            pause = BACKOFF_MIN;
+        } else {
+            let (bridge, target) = (link.bridge, target.clone());
+            let note = move |actor: &mut super::actor::Actor| {
+                if let Some(bridge) = actor.bridges.get_mut(&bridge) {
+                    bridge.note_failure(&target, end.reason);
+                }
+            };
+            if link.handle.with(note).await.is_err() {
+                return;
+            }
+        }
+        sleep(pause.mul_f64(0.75 + 0.5 * random())).await;
+        pause = (pause * 2).min(backoff_max);
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+async fn dial(target: &Target) -> io::Result<Stream> {
+    match target {
+        Target::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+        Target::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+    }
+}
+
+/// From 0 to 1, so that a thousand switches do not dial in step.
+fn random() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    bits as f64 / (1u64 << 53) as f64
+}
+
+/// The first pause, and the one after a connection that worked.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// How long a host may take to answer.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(8);

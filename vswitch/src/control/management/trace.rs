@@ -1,0 +1,184 @@
+//! `trace`: what would become of a packet, told by the translator that real packets meet.
+
+use flowtable::{Field, FlowKey, FlowMask, Match, parse};
+use openflow::OfPort;
+use openflow::text::{self, Ports};
+use serde_json::{Value, json};
+
+use super::super::actor::Actor;
+use super::params::{self, Params};
+use super::{CallError, Service};
+use crate::action::{BridgeId, DropReason, Op, PortNo, PuntReason};
+use crate::pipeline::{Ingress, Traced, Tree, trace};
+
+impl Service {
+    pub(super) async fn trace(&self, params: Params) -> Result<Value, CallError> {
+        let params: params::Trace = params.read()?;
+        self.handle.with(move |actor| actor.trace(params)).await?
+    }
+}
+
+impl Actor {
+    fn trace(&self, params: params::Trace) -> Result<Value, CallError> {
+        let id = self.find_bridge(&params.bridge)?;
+        let names = self.port_names(id);
+        let key = match (params.flow, params.packet) {
+            (Some(flow), None) if params.in_port.is_none() => key_of_flow(&flow, &names)?,
+            (Some(_), None) => {
+                let message = "in_port goes with packet; a flow has its own".to_owned();
+                return Err(CallError::bad_params(message));
+            }
+            (None, Some(packet)) => {
+                let mut key = key_of_packet(&packet)?;
+                key.in_port = in_port(params.in_port, &names)?.0;
+                key
+            }
+            _ => {
+                let message = "give either flow or packet".to_owned();
+                return Err(CallError::bad_params(message));
+            }
+        };
+        let state = self.switch.state();
+        let of_port = OfPort(key.in_port);
+        let port = state.bridge(id).and_then(|bridge| bridge.port(of_port));
+        let Some(port) = port else {
+            let message = format!("in_port = {of_port}: bridge \"{}\" has no such port", params.bridge);
+            return Err(CallError::bad_params(message));
+        };
+        let traced = trace(state, Ingress::Port(port.number), &key);
+        Ok(self.traced_json(&key, &traced, &names))
+    }
+
+    fn traced_json(&self, key: &FlowKey, traced: &Traced, names: &Ports) -> Value {
+        let program = &traced.translation.program;
+        let name_of = |number: PortNo| match self.ports.get(&number) {
+            Some(port) => port.settings.name.clone(),
+            None => format!("#{}", number.0),
+        };
+        let mut actions = Vec::new();
+        ops_text(&program.ops, &name_of, &mut actions);
+        let mut looked_at = *key;
+        looked_at.metadata = 0;
+        json!({
+            "flow": key_text(key, names),
+            "steps": traced.steps.iter().map(tree_json).collect::<Vec<_>>(),
+            "final_flow": key_text(&traced.final_key, names),
+            "mask": text::flow::format_match(&Match::new(&looked_at, &traced.mask), names),
+            "actions": actions,
+            "drop": program.drop.map(DropReason::label),
+        })
+    }
+
+    /// The names of a bridge's ports, for the flow syntax.
+    fn port_names(&self, bridge: BridgeId) -> Ports {
+        let mut names = Ports::default();
+        for port in self.ports.values().filter(|port| port.bridge == bridge) {
+            names.insert(&port.settings.name, port.of_port);
+        }
+        names
+    }
+}
+
+fn key_of_flow(flow: &str, names: &Ports) -> Result<FlowKey, CallError> {
+    let matching = text::flow::parse_match(flow, names);
+    let wrong = |error| CallError::bad_params(format!("flow = \"{flow}\": {error}"));
+    Ok(matching.map_err(wrong)?.key())
+}
+
+fn key_of_packet(packet: &str) -> Result<FlowKey, CallError> {
+    let digits: Vec<u8> = packet.bytes().filter(|byte| !b" :\n".contains(byte)).collect();
+    let pair = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).ok().filter(|_| pair.len() == 2)?;
+        u8::from_str_radix(text, 16).ok()
+    };
+    let frame: Option<Vec<u8>> = digits.chunks(2).map(pair).collect();
+    let frame = frame.filter(|frame| (HEADER_BYTES..=FRAME_BYTES_MAX).contains(&frame.len()));
+    let frame = frame.ok_or_else(|| {
+        let allowed = format!("{HEADER_BYTES} to {FRAME_BYTES_MAX} bytes in hexadecimal");
+        CallError::bad_params(format!("packet: allowed are {allowed}"))
+    })?;
+    let mut key = FlowKey::default();
+    parse(&frame, &mut key);
+    Ok(key)
+}
+
+fn in_port(port: Option<Value>, names: &Ports) -> Result<OfPort, CallError> {
+    let text = match &port {
+        Some(Value::String(name)) => name.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => {
+            let message = "in_port: give the name or number of the packet's port".to_owned();
+            return Err(CallError::bad_params(message));
+        }
+    };
+    let parsed = names.parse(&text);
+    parsed.map_err(|error| CallError::bad_params(format!("in_port = {text}: {error}")))
+}
+
+/// Every header field that is not zero, in flow syntax.
+fn key_text(key: &FlowKey, names: &Ports) -> String {
+    let mut mask = FlowMask::default();
+    for field in Field::ALL.iter().filter(|field| field.read(key) != 0) {
+        mask.unite(&field.mask());
+    }
+    text::flow::format_match(&Match::new(key, &mask), names)
+}
+
+fn tree_json(tree: &Tree) -> Value {
+    json!({
+        "text": tree.text,
+        "children": tree.children.iter().map(tree_json).collect::<Vec<_>>(),
+    })
+}
+
+/// What the datapath does, an operation a line; a copy's operations are in brackets.
+fn ops_text(ops: &[Op], name_of: &impl Fn(PortNo) -> String, lines: &mut Vec<String>) {
+    let nested = |ops: &[Op]| {
+        let mut lines = Vec::new();
+        ops_text(ops, name_of, &mut lines);
+        lines.join(", ")
+    };
+    for op in ops {
+        lines.push(match op {
+            Op::Output(port) => format!("output {}", name_of(*port)),
+            Op::Controller(punt) => {
+                let reason = match punt.reason {
+                    PuntReason::NoMatch => "no_match",
+                    PuntReason::Action => "action",
+                    PuntReason::InvalidTtl => "invalid_ttl",
+                };
+                format!("controller (reason {reason}, {} bytes)", punt.max_len)
+            }
+            Op::SetField { field, value, mask } if *mask == field.ones() => {
+                format!("set {} to {value:#x}", field.name())
+            }
+            Op::SetField { field, value, mask } => {
+                format!("set {} to {value:#x}/{mask:#x}", field.name())
+            }
+            Op::PushVlan(tpid) => format!("push vlan {tpid:#06x}"),
+            Op::PopVlan => "pop vlan".to_owned(),
+            Op::PushMpls(kind) => format!("push mpls {kind:#06x}"),
+            Op::PopMpls(kind) => format!("pop mpls, then {kind:#06x}"),
+            Op::PushPbb(kind) => format!("push pbb {kind:#06x}"),
+            Op::PopPbb => "pop pbb".to_owned(),
+            Op::DecNwTtl(_) => "decrement ip ttl".to_owned(),
+            Op::DecMplsTtl(_) => "decrement mpls ttl".to_owned(),
+            Op::CopyTtlIn => "copy ttl inwards".to_owned(),
+            Op::CopyTtlOut => "copy ttl outwards".to_owned(),
+            Op::Meter(meter) => format!("meter {}", meter.id()),
+            Op::Clone(ops) => format!("copy [{}]", nested(ops)),
+            Op::Select(select) => {
+                let buckets = select.buckets.iter();
+                let buckets: Vec<_> = buckets.map(|(_, ops)| format!("[{}]", nested(ops))).collect();
+                format!("one of {}", buckets.join(" "))
+            }
+            Op::Count(_) => continue,
+            Op::Recirculate(point) => format!("parse again, point {:#x}", point & !(1 << 31)),
+        });
+    }
+}
+
+/// An Ethernet header.
+const HEADER_BYTES: usize = 14;
+/// The longest frame that the datapath carries.
+const FRAME_BYTES_MAX: usize = 65_407;

@@ -1,0 +1,117 @@
+//! The ports of all bridges as the control task keeps them: the device behind each, its link, and
+//! how it is described to controllers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use openflow::{OfPort, PortConfig, PortDesc, PortFeatures, PortState, PortStats};
+use pmd::port::{Drops, Link, LostReason, PortCounters};
+
+use super::config;
+use crate::action::{BridgeId, PortNo};
+
+/// Every port that has a number.
+pub type Ports = BTreeMap<PortNo, Port>;
+
+/// A port.
+#[derive(Debug)]
+pub struct Port {
+    /// Its bridge.
+    pub bridge: BridgeId,
+    /// Its number in OpenFlow.
+    pub of_port: OfPort,
+    /// As it was configured.
+    pub settings: config::Port,
+    /// What controllers configured.
+    pub config: PortConfig,
+    /// The device; a patch port has none.
+    pub device: Option<pmd::PortControl>,
+    /// The link as it was last seen.
+    pub link: Link,
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// When it was added.
+    pub created_ms: u64,
+}
+
+impl Port {
+    /// As controllers see it (OpenFlow 1.3.5 §7.2.1).
+    pub fn describe(&self) -> PortDesc {
+        let speed_kbps = self.link.speed_mbps.saturating_mul(1000);
+        let mode = match self.link.speed_mbps {
+            0 => PortFeatures::default(),
+            speed => PortFeatures::of_speed(speed, self.link.full_duplex),
+        };
+        PortDesc {
+            number: self.of_port,
+            mac: self.mac,
+            name: self.settings.name.clone(),
+            config: self.config,
+            state: PortState {
+                link_down: !self.link.up,
+                blocked: false,
+                live: self.link.up && !self.config.port_down,
+            },
+            current: mode,
+            advertised: PortFeatures::default(),
+            supported: PortFeatures::default(),
+            peer: PortFeatures::default(),
+            speed_kbps,
+            speed_kbps_max: speed_kbps,
+        }
+    }
+
+    /// Packets, bytes and losses of the device; nothing passes a patch port's.
+    pub fn counters(&self) -> PortCounters {
+        self.device
+            .as_ref()
+            .map(pmd::PortControl::counters)
+            .unwrap_or_default()
+    }
+
+    /// As controllers count it. Counters that no device of ours keeps are all ones.
+    pub fn stats(&self, now_ms: u64) -> PortStats {
+        let counters = self.counters();
+        let (rx, tx) = (&counters.rx, &counters.tx);
+        PortStats {
+            port: self.of_port,
+            rx_packets: rx.packets,
+            tx_packets: tx.packets,
+            rx_bytes: rx.bytes,
+            tx_bytes: tx.bytes,
+            rx_dropped: rx.drops.total() - errors(&rx.drops),
+            tx_dropped: tx.drops.total() - errors(&tx.drops),
+            rx_errors: errors(&rx.drops),
+            tx_errors: errors(&tx.drops),
+            rx_frame_errors: u64::MAX,
+            rx_overrun_errors: u64::MAX,
+            rx_crc_errors: u64::MAX,
+            collisions: u64::MAX,
+            duration: Duration::from_millis(now_ms.saturating_sub(self.created_ms)),
+        }
+    }
+
+    /// Takes what a controller configured, down to the device.
+    pub fn set_config(&mut self, config: PortConfig) {
+        if config.port_down != self.config.port_down
+            && let Some(device) = &mut self.device
+        {
+            device.set_admin_up(!config.port_down);
+        }
+        self.config = config;
+    }
+
+    /// Looks at the link; whether it changed.
+    pub fn poll_link(&mut self) -> bool {
+        let Some(device) = &self.device else {
+            return false;
+        };
+        let link = device.link();
+        std::mem::replace(&mut self.link, link) != link
+    }
+}
+
+/// Of the packets lost, those that something was wrong with.
+pub fn errors(drops: &Drops) -> u64 {
+    drops.of(LostReason::Malformed) + drops.of(LostReason::Device)
+}

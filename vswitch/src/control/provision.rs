@@ -1,0 +1,680 @@
+//! Makes a running switch what the configuration says, one step after the other: opens and
+//! closes ports, starts and ends dialling and listening.
+//!
+//! Opening a device may take long, and a port may go only when no worker holds anything of it.
+//! Such things are waited for here, on a task of whoever asks; the control task only notes what
+//! has become of them. One step at a time: the numbers of a port are never in use twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openflow::{OfPort, PortConfig, PortReason};
+use pmd::{Pools, PortControl};
+use tracing::{debug, error, info, warn};
+
+use super::actor::{Actor, Gone, Handle};
+use super::agent::{Agent, Identity, PeerKind};
+use super::bridge::{Bridge, Controller, FailedPort, Task};
+use super::config::{self, Change, PortKind, Vlan};
+use super::connection::Link;
+use super::identity::{Machine, mac_text};
+use super::listen::Socket;
+use super::ports::Port;
+use super::run_dir::RunDir;
+use super::target::Listener;
+use super::{dial, listen};
+use crate::action::{BridgeId, PortNo};
+use crate::datapath::{Datapath, Queues};
+use crate::pipeline::{self, BridgeSpec, PortSpec, VlanMode};
+
+/// Carries out changes of the configuration.
+#[derive(Debug)]
+pub struct Provisioner {
+    handle: Handle,
+    datapath: Arc<Datapath>,
+    pools: Pools,
+    run_dir: Arc<RunDir>,
+    machine: Machine,
+}
+
+/// What to do about what cannot be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Note it, show it, try again later.
+    Keep,
+    /// Undo the step and tell.
+    Refuse,
+}
+
+/// A step that could not be carried out, for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+impl From<Gone> for Failure {
+    fn from(gone: Gone) -> Failure {
+        Failure(gone.to_string())
+    }
+}
+
+impl Provisioner {
+    /// A provisioner for a switch without bridges.
+    pub fn new(
+        handle: Handle,
+        datapath: Arc<Datapath>,
+        pools: Pools,
+        run_dir: Arc<RunDir>,
+    ) -> Provisioner {
+        Provisioner {
+            handle,
+            datapath,
+            pools,
+            run_dir,
+            machine: Machine::this(),
+        }
+    }
+
+    /// Carries out one step.
+    pub async fn apply(&self, change: Change, on_failure: OnFailure) -> Result<(), Failure> {
+        match change {
+            Change::AddBridge(bridge) => self.add_bridge(*bridge, on_failure).await,
+            Change::SetBridge(bridge) => self.set_bridge(*bridge, on_failure).await,
+            Change::RemoveBridge(name) => self.remove_bridge(&name).await,
+            Change::AddPort { bridge, port } => {
+                let id = self.bridge(&bridge).await?;
+                self.add_port(id, *port, false, on_failure).await
+            }
+            Change::RemovePort { bridge, port } => self.remove_port(&bridge, &port).await,
+            Change::SetVlan { bridge, port, vlan } => self.set_vlan(&bridge, &port, vlan).await,
+        }
+    }
+
+    async fn bridge(&self, name: &str) -> Result<BridgeId, Failure> {
+        let name = name.to_owned();
+        let find = move |actor: &mut Actor| actor.bridge_id(&name).ok_or(name);
+        let found = self.handle.with(find).await?;
+        found.map_err(|name| Failure(format!("no bridge \"{name}\"")))
+    }
+
+    async fn add_bridge(
+        &self,
+        settings: config::Bridge,
+        on_failure: OnFailure,
+    ) -> Result<(), Failure> {
+        let identity = Identity {
+            name: settings.name.clone(),
+            datapath_id: self.datapath_id(&settings),
+            description: settings.description.clone(),
+        };
+        let local = local_port(&settings.name, &self.machine);
+        let (name, ports) = (settings.name.clone(), settings.ports.clone());
+        let bare = config::Bridge {
+            ports: Vec::new(),
+            ..settings
+        };
+        let first = config::Bridge {
+            controllers: Vec::new(),
+            ..bare.clone()
+        };
+        let add = move |actor: &mut Actor| actor.add_bridge(first, identity);
+        let id = self.handle.with(add).await??;
+        if let Err(failure) = self.add_port(id, local, true, on_failure).await {
+            self.remove_bridge(&name).await?;
+            return Err(failure);
+        }
+        for port in ports {
+            self.add_port(id, port, false, OnFailure::Keep).await?;
+        }
+        if let Err(failure) = self.set_bridge(bare, on_failure).await {
+            self.remove_bridge(&name).await?;
+            return Err(failure);
+        }
+        info!(bridge = name, "bridge added");
+        Ok(())
+    }
+
+    fn datapath_id(&self, settings: &config::Bridge) -> u64 {
+        settings
+            .datapath_id
+            .unwrap_or_else(|| self.machine.datapath_id(&settings.name))
+    }
+
+    /// Takes over a bridge's keys: what is new is dialled and listened on first, so that nothing
+    /// changes if it cannot be.
+    async fn set_bridge(
+        &self,
+        settings: config::Bridge,
+        on_failure: OnFailure,
+    ) -> Result<(), Failure> {
+        let id = self.bridge(&settings.name).await?;
+        let there = self.handle.with(move |actor| actor.task_names(id)).await?;
+        let mut tasks = BTreeMap::new();
+        let service = Listener::Unix(self.run_dir.bridge_socket(&settings.name));
+        let listeners = settings.listeners.iter().map(|at| (at, PeerKind::Listener));
+        for (at, kind) in listeners.chain([(&service, PeerKind::Service)]) {
+            let name = at.to_string();
+            let task = match there.contains(&name) {
+                true => None,
+                false => {
+                    let link = self.link(id, &settings.name, kind);
+                    Some(listen_task(at, link, on_failure).await?)
+                }
+            };
+            tasks.insert(name, task);
+        }
+        for controller in &settings.controllers {
+            let name = format!("{controller:?}");
+            let task = (!there.contains(&name)).then(|| {
+                let mut link = self.link(id, &settings.name, PeerKind::Controller);
+                link.target = Some(controller.target.clone());
+                let probe = Duration::from_secs(controller.inactivity_probe_s.into());
+                link.inactivity_probe = (!probe.is_zero()).then_some(probe);
+                let backoff_max = Duration::from_secs(controller.max_backoff_s.into());
+                Task::spawn(dial::run(controller.target.clone(), backoff_max, link))
+            });
+            tasks.insert(name, task);
+        }
+        let datapath_id = self.datapath_id(&settings);
+        let set = move |actor: &mut Actor| actor.set_bridge(id, settings, datapath_id, tasks);
+        for task in self.handle.with(set).await? {
+            task.end().await;
+        }
+        Ok(())
+    }
+
+    fn link(&self, bridge: BridgeId, name: &str, kind: PeerKind) -> Link {
+        Link {
+            handle: self.handle.clone(),
+            bridge,
+            bridge_name: name.into(),
+            kind,
+            target: None,
+            inactivity_probe: None,
+        }
+    }
+
+    async fn remove_bridge(&self, name: &str) -> Result<(), Failure> {
+        let id = self.bridge(name).await?;
+        let tasks = self.handle.with(move |actor| actor.take_tasks(id)).await?;
+        for task in tasks {
+            task.end().await;
+        }
+        let ports = self
+            .handle
+            .with(move |actor| actor.remove_bridge(id))
+            .await?;
+        for (number, port) in ports {
+            self.let_go(number, port).await;
+        }
+        self.handle.with(Actor::check_patches).await?;
+        info!(bridge = name, "bridge removed");
+        Ok(())
+    }
+
+    async fn add_port(
+        &self,
+        bridge: BridgeId,
+        settings: config::Port,
+        is_local: bool,
+        on_failure: OnFailure,
+    ) -> Result<(), Failure> {
+        let name = settings.name.clone();
+        let Err(failure) = self.try_port(bridge, settings.clone(), is_local).await else {
+            return Ok(());
+        };
+        if on_failure == OnFailure::Refuse {
+            return Err(failure);
+        }
+        let failed = FailedPort {
+            settings,
+            is_local,
+            error: failure.0.clone(),
+        };
+        let is_news = self
+            .handle
+            .with(move |actor| actor.note_failed(bridge, failed))
+            .await?;
+        match is_news {
+            true => error!(port = name, error = failure.0, "port does not work"),
+            false => debug!(port = name, error = failure.0, "port still does not work"),
+        }
+        Ok(())
+    }
+
+    async fn try_port(
+        &self,
+        bridge: BridgeId,
+        settings: config::Port,
+        is_local: bool,
+    ) -> Result<(), Failure> {
+        let name = settings.name.clone();
+        let (queues, device) = match self.open(&settings).await? {
+            Some(pmd::Port { rx, tx, control }) => (Some(Queues { rx, tx }), Some(control)),
+            None => (None, None),
+        };
+        let mac = self.mac_of(&settings, device.as_ref());
+        let new = NewPort {
+            bridge,
+            settings,
+            is_local,
+            device,
+            mac,
+        };
+        let number = match self.handle.with(move |actor| actor.add_port(new)).await? {
+            Ok(number) => number,
+            Err((failure, device)) => {
+                close(queues, device).await;
+                return Err(failure);
+            }
+        };
+        if let Some(queues) = queues
+            && let Err(error) = self.datapath.add_port(number, queues).await
+        {
+            if let Some(port) = self
+                .handle
+                .with(move |actor| actor.drop_port(number))
+                .await?
+            {
+                self.let_go(number, port).await;
+            }
+            return Err(Failure(format!("port {name}: {error}")));
+        }
+        self.handle
+            .with(move |actor| actor.announce_port(number))
+            .await?;
+        info!(port = name, "port added");
+        Ok(())
+    }
+
+    /// Opens the device of a port; a patch port has none.
+    async fn open(&self, settings: &config::Port) -> Result<Option<pmd::Port>, Failure> {
+        let Some(kind) = device_kind(settings.kind) else {
+            return Ok(None);
+        };
+        let wanted = pmd::PortConfig {
+            name: settings.name.clone(),
+            kind,
+            options: settings.options.clone(),
+            mtu: mtu_of(settings),
+            tx_queues: self.datapath.workers(),
+        };
+        let (pools, up) = (self.pools.clone(), settings.admin_up);
+        let open = move || {
+            let mut port = pmd::port::open(&wanted, &pools)?;
+            if !up {
+                port.control.set_admin_up(false);
+            }
+            Ok::<_, pmd::PortError>(port)
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
+        let opened = opened.map_err(|error| Failure(error.to_string()))?;
+        opened.map(Some).map_err(|error| Failure(error.to_string()))
+    }
+
+    fn mac_of(&self, settings: &config::Port, device: Option<&PortControl>) -> [u8; 6] {
+        let mac = device.map(PortControl::mac).filter(|mac| *mac != [0; 6]);
+        mac.unwrap_or_else(|| self.machine.mac(&settings.name))
+    }
+
+    async fn remove_port(&self, bridge: &str, port: &str) -> Result<(), Failure> {
+        let id = self.bridge(bridge).await?;
+        let name = port.to_owned();
+        let removed = self
+            .handle
+            .with(move |actor| actor.remove_port(id, &name))
+            .await?;
+        if let Some((number, removed)) = removed {
+            self.let_go(number, removed).await;
+            self.handle.with(Actor::check_patches).await?;
+        }
+        info!(port, "port removed");
+        Ok(())
+    }
+
+    /// Waits until no worker holds anything of a port, then closes it.
+    async fn let_go(&self, number: PortNo, port: Port) {
+        let queues = self.datapath.remove_port(number).await;
+        close(queues, port.device).await;
+    }
+
+    async fn set_vlan(&self, bridge: &str, port: &str, vlan: Vlan) -> Result<(), Failure> {
+        let id = self.bridge(bridge).await?;
+        let name = port.to_owned();
+        self.handle
+            .with(move |actor| actor.set_vlan(id, &name, vlan))
+            .await?;
+        Ok(())
+    }
+
+    /// Tries ports again that could not be opened: what they need may have come.
+    pub async fn retry(&self) -> Result<(), Failure> {
+        for (bridge, failed) in self.handle.with(|actor| actor.failed_ports()).await? {
+            let name = failed.settings.name.clone();
+            self.add_port(bridge, failed.settings, failed.is_local, OnFailure::Keep)
+                .await?;
+            debug!(port = name, "tried again");
+        }
+        Ok(())
+    }
+}
+
+/// A port about to be added.
+struct NewPort {
+    bridge: BridgeId,
+    settings: config::Port,
+    is_local: bool,
+    device: Option<PortControl>,
+    mac: [u8; 6],
+}
+
+/// The steps that the control task takes.
+impl Actor {
+    /// A bridge by name.
+    pub fn bridge_id(&self, name: &str) -> Option<BridgeId> {
+        let found = self
+            .bridges
+            .iter()
+            .find(|(_, bridge)| bridge.settings.name == name);
+        found.map(|(id, _)| *id)
+    }
+
+    fn add_bridge(
+        &mut self,
+        settings: config::Bridge,
+        identity: Identity,
+    ) -> Result<BridgeId, Failure> {
+        let spec = BridgeSpec {
+            name: settings.name.clone(),
+            fail_mode: fail_mode(settings.fail_mode),
+            mac_age_s: settings.mac_ageing_s,
+            ..BridgeSpec::default()
+        };
+        let id = self
+            .switch
+            .add_bridge(&spec)
+            .map_err(|error| Failure(error.to_string()))?;
+        self.bridges
+            .insert(id, Bridge::new(settings, Agent::new(id, identity)));
+        Ok(id)
+    }
+
+    fn task_names(&self, id: BridgeId) -> Vec<String> {
+        let bridge = self.bridges.get(&id);
+        bridge
+            .map(|bridge| bridge.tasks.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Takes over settings; the tasks that are to end.
+    fn set_bridge(
+        &mut self,
+        id: BridgeId,
+        settings: config::Bridge,
+        datapath_id: u64,
+        tasks: BTreeMap<String, Option<Task>>,
+    ) -> Vec<Task> {
+        let now_ms = self.clock.now_ms();
+        let Some(bridge) = self.bridges.get_mut(&id) else {
+            return Vec::new();
+        };
+        let mut before = std::mem::take(&mut bridge.tasks);
+        for (name, task) in tasks {
+            if let Some(task) = task.or_else(|| before.remove(&name)) {
+                bridge.tasks.insert(name, task);
+            }
+        }
+        let targets: Vec<_> = settings
+            .controllers
+            .iter()
+            .map(|controller| controller.target.clone())
+            .collect();
+        bridge
+            .controllers
+            .retain(|name, _| targets.iter().any(|it| it.to_string() == *name));
+        for target in targets {
+            let new = || Controller {
+                target: target.clone(),
+                peer: None,
+                since_ms: now_ms,
+                error: None,
+            };
+            bridge
+                .controllers
+                .entry(target.to_string())
+                .or_insert_with(new);
+        }
+        bridge.agent.identity.datapath_id = datapath_id;
+        bridge.agent.identity.description = settings.description.clone();
+        self.switch.set_fail_mode(id, fail_mode(settings.fail_mode));
+        self.switch.set_mac_age(id, settings.mac_ageing_s);
+        bridge.configure(settings, &mut self.switch, now_ms);
+        before.into_values().collect()
+    }
+
+    fn take_tasks(&mut self, id: BridgeId) -> Vec<Task> {
+        let bridge = self.bridges.get_mut(&id);
+        let tasks = bridge.map(|bridge| std::mem::take(&mut bridge.tasks));
+        tasks.unwrap_or_default().into_values().collect()
+    }
+
+    fn remove_bridge(&mut self, id: BridgeId) -> Vec<(PortNo, Port)> {
+        self.bridges.remove(&id);
+        let numbers = self.switch.remove_bridge(id);
+        numbers
+            .into_iter()
+            .filter_map(|number| Some((number, self.ports.remove(&number)?)))
+            .collect()
+    }
+
+    fn add_port(&mut self, new: NewPort) -> Result<PortNo, (Failure, Option<PortControl>)> {
+        let NewPort {
+            bridge,
+            settings,
+            is_local,
+            device,
+            mac,
+        } = new;
+        let Some(at) = self.bridges.get_mut(&bridge) else {
+            return Err((Failure("the bridge is gone".to_owned()), device));
+        };
+        let spec = PortSpec {
+            name: settings.name.clone(),
+            of_port: match is_local {
+                true => Some(OfPort::LOCAL),
+                false => settings.number.map(OfPort),
+            },
+            vlan: vlan_mode(&settings.vlan),
+            peer_name: settings
+                .options
+                .get("peer")
+                .filter(|_| device.is_none())
+                .cloned(),
+        };
+        let (number, of_port) = match self.switch.add_port(bridge, &spec) {
+            Ok(numbers) => numbers,
+            Err(error) => {
+                let failure = Failure(format!("port {}: {error}", settings.name));
+                return Err((failure, device));
+            }
+        };
+        at.failed
+            .retain(|failed| failed.settings.name != settings.name);
+        let config = PortConfig {
+            port_down: !settings.admin_up,
+            ..PortConfig::default()
+        };
+        self.switch.set_port_config(number, config);
+        let port = Port {
+            bridge,
+            of_port,
+            settings,
+            config,
+            device,
+            link: Default::default(),
+            mac,
+            created_ms: self.clock.now_ms(),
+        };
+        self.ports.insert(number, port);
+        Ok(number)
+    }
+
+    /// Tells controllers of a port that works.
+    fn announce_port(&mut self, number: PortNo) {
+        let Some(port) = self.ports.get_mut(&number) else {
+            return;
+        };
+        port.poll_link();
+        let (bridge, link, description) = (port.bridge, port.link, port.describe());
+        self.switch.set_link(number, link.up);
+        if let Some(bridge) = self.bridges.get_mut(&bridge) {
+            bridge.agent.port_status(PortReason::Add, description);
+        }
+        self.check_patches();
+    }
+
+    /// Removes a port from everything but the workers.
+    fn drop_port(&mut self, number: PortNo) -> Option<Port> {
+        self.switch.remove_port(number);
+        self.ports.remove(&number)
+    }
+
+    fn remove_port(&mut self, bridge: BridgeId, name: &str) -> Option<(PortNo, Port)> {
+        let at = self.bridges.get_mut(&bridge)?;
+        at.failed.retain(|failed| failed.settings.name != name);
+        let found = self
+            .ports
+            .iter()
+            .find(|(_, port)| port.settings.name == name);
+        let number = *found?.0;
+        let port = self.drop_port(number)?;
+        let at = self.bridges.get_mut(&bridge)?;
+        at.agent.port_status(PortReason::Delete, port.describe());
+        Some((number, port))
+    }
+
+    fn set_vlan(&mut self, bridge: BridgeId, name: &str, vlan: Vlan) {
+        if let Some(bridge) = self.bridges.get_mut(&bridge) {
+            let failed = bridge
+                .failed
+                .iter_mut()
+                .filter(|failed| failed.settings.name == name);
+            failed.for_each(|failed| failed.settings.vlan = vlan.clone());
+        }
+        let found = self
+            .ports
+            .iter_mut()
+            .find(|(_, port)| port.settings.name == name);
+        if let Some((number, port)) = found {
+            self.switch.set_vlan_mode(*number, vlan_mode(&vlan));
+            port.settings.vlan = vlan;
+        }
+    }
+
+    /// A patch port's link is up while its peer is there and names it.
+    pub fn check_patches(&mut self) {
+        let state = self.switch.state();
+        let mut changed = Vec::new();
+        for (number, port) in &mut self.ports {
+            let up = state.port(*number).is_some_and(|port| port.peer.is_some());
+            if port.settings.kind == PortKind::Patch && port.link.up != up {
+                port.link.up = up;
+                changed.push(*number);
+            }
+        }
+        changed
+            .into_iter()
+            .for_each(|number| self.tell_link(number));
+    }
+
+    /// Notes a port that does not work; whether that or the reason is news.
+    fn note_failed(&mut self, bridge: BridgeId, failed: FailedPort) -> bool {
+        let Some(bridge) = self.bridges.get_mut(&bridge) else {
+            return false;
+        };
+        let same = |it: &&mut FailedPort| it.settings.name == failed.settings.name;
+        match bridge.failed.iter_mut().find(same) {
+            Some(before) => {
+                std::mem::replace(&mut before.error, failed.error.clone()) != failed.error
+            }
+            None => {
+                bridge.failed.push(failed);
+                true
+            }
+        }
+    }
+
+    fn failed_ports(&self) -> Vec<(BridgeId, FailedPort)> {
+        let ports = self.bridges.iter();
+        let ports = ports.flat_map(|(id, bridge)| bridge.failed.iter().map(|it| (*id, it.clone())));
+        ports.collect()
+    }
+}
+
+async fn listen_task(at: &Listener, link: Link, on_failure: OnFailure) -> Result<Task, Failure> {
+    match Socket::bind(at).await {
+        Ok(socket) => Ok(Task::spawn(socket.serve(link))),
+        Err(error) if on_failure == OnFailure::Refuse => Err(Failure(format!("{at}: {error}"))),
+        Err(error) => {
+            warn!(bridge = %link.bridge_name, at = %at, %error, "cannot listen yet");
+            Ok(Task::spawn(listen::insist(at.clone(), link)))
+        }
+    }
+}
+
+/// Closes a port; a device may take its time.
+async fn close(queues: Option<Queues>, device: Option<PortControl>) {
+    let close = move || {
+        drop(queues);
+        drop(device);
+    };
+    if let Err(error) = tokio::task::spawn_blocking(close).await {
+        error!(%error, "port not closed");
+    }
+}
+
+/// A bridge's own port. Its address stays over restarts.
+fn local_port(bridge: &str, machine: &Machine) -> config::Port {
+    let mac = mac_text(machine.mac(bridge));
+    config::Port {
+        name: bridge.to_owned(),
+        number: None,
+        kind: PortKind::Internal,
+        options: BTreeMap::from([("mac".to_owned(), mac)]),
+        vlan: Vlan::All,
+        mtu: None,
+        admin_up: true,
+    }
+}
+
+fn mtu_of(settings: &config::Port) -> u16 {
+    match (settings.mtu, settings.kind) {
+        (Some(mtu), _) => mtu,
+        (None, PortKind::System) => MTU_OF_NETDEV,
+        (None, _) => MTU_DEFAULT,
+    }
+}
+
+fn device_kind(kind: PortKind) -> Option<pmd::PortKind> {
+    kind.label().parse().ok()
+}
+
+fn fail_mode(mode: config::FailMode) -> pipeline::FailMode {
+    match mode {
+        config::FailMode::Standalone => pipeline::FailMode::Standalone,
+        config::FailMode::Secure => pipeline::FailMode::Secure,
+    }
+}
+
+fn vlan_mode(vlan: &Vlan) -> VlanMode {
+    match vlan {
+        Vlan::All => VlanMode::default(),
+        Vlan::Access(tag) => VlanMode::Access(*tag),
+        Vlan::Trunks(trunks) => VlanMode::Trunk(trunks.clone().into()),
+    }
+}
+
+/// What `pmd` leaves as it is.
+const MTU_OF_NETDEV: u16 = 0;
+/// Ethernet's.
+const MTU_DEFAULT: u16 = 1500;
