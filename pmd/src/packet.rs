@@ -133,6 +133,13 @@ impl Packet {
         mbuf.buf_len as usize - mbuf.data_off as usize - mbuf.data_len as usize
     }
 
+    /// Where the room after the last byte starts, and how many bytes it has.
+    #[inline]
+    pub(crate) fn spare(&mut self) -> (*mut u8, usize) {
+        let room = self.tailroom();
+        (self.data_mut().as_mut_ptr_range().end, room)
+    }
+
     /// A packet of the same bytes and offload metadata; `None` without a free buffer.
     pub fn try_copy(&self, pools: &Pools) -> Option<Packet> {
         let mut copy = Packet::from_bytes(pools, self.data())?;

@@ -18,8 +18,12 @@ use crate::{Batch, Pools};
 mod counters;
 mod error;
 mod ethdev;
+mod kernel;
+mod netdev;
 mod null;
 mod options;
+mod socket;
+mod tap;
 
 pub(crate) use counters::LiveCounters;
 pub use counters::{Drops, LostReason, PortCounters, QueueCounters};
@@ -103,6 +107,8 @@ pub struct Port {
 pub fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
     match config.kind {
         PortKind::Dpdk => ethdev::open(config, pools),
+        PortKind::Internal => tap::open(config, pools),
+        PortKind::System => socket::open(config, pools),
         PortKind::Null => null::open(config),
         kind => Err(PortError::Device {
             port: config.name.clone(),
@@ -122,6 +128,8 @@ pub struct RxQueue {
 #[derive(Debug)]
 pub(crate) enum RxKind {
     Ethdev(ethdev::Rx),
+    Tap(tap::Rx),
+    Socket(socket::Rx),
     Null,
 }
 
@@ -138,6 +146,8 @@ impl RxQueue {
     pub fn receive(&mut self, batch: &mut Batch) {
         match &mut self.kind {
             RxKind::Ethdev(rx) => rx.receive(batch),
+            RxKind::Tap(rx) => rx.receive(batch),
+            RxKind::Socket(rx) => rx.receive(batch),
             RxKind::Null => {}
         }
     }
@@ -147,6 +157,8 @@ impl RxQueue {
     pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             RxKind::Ethdev(_) | RxKind::Null => None,
+            RxKind::Tap(rx) => Some(rx.poll_fd()),
+            RxKind::Socket(rx) => Some(rx.poll_fd()),
         }
     }
 }
@@ -161,6 +173,8 @@ pub struct TxQueue {
 #[derive(Debug)]
 pub(crate) enum TxKind {
     Ethdev(ethdev::Tx),
+    Tap(tap::Tx),
+    Socket(socket::Tx),
     Null(null::Tx),
 }
 
@@ -178,6 +192,8 @@ impl TxQueue {
     pub fn send(&mut self, batch: &mut Batch) {
         match &mut self.kind {
             TxKind::Ethdev(tx) => tx.send(batch),
+            TxKind::Tap(tx) => tx.send(batch),
+            TxKind::Socket(tx) => tx.send(batch),
             TxKind::Null(tx) => tx.send(batch),
         }
     }
@@ -193,6 +209,8 @@ pub struct PortControl {
 #[derive(Debug)]
 pub(crate) enum ControlKind {
     Ethdev(ethdev::Control),
+    Tap(tap::Control),
+    Socket(socket::Control),
     Null(null::Control),
 }
 
@@ -205,6 +223,8 @@ impl PortControl {
     pub fn link(&self) -> Link {
         match &self.kind {
             ControlKind::Ethdev(control) => control.link(),
+            ControlKind::Tap(control) => control.link(),
+            ControlKind::Socket(control) => control.link(),
             ControlKind::Null(control) => control.link(),
         }
     }
@@ -213,6 +233,8 @@ impl PortControl {
     pub fn set_admin_up(&mut self, up: bool) {
         match &mut self.kind {
             ControlKind::Ethdev(control) => control.set_admin_up(up),
+            ControlKind::Tap(control) => control.set_admin_up(up),
+            ControlKind::Socket(control) => control.set_admin_up(up),
             ControlKind::Null(control) => control.set_admin_up(up),
         }
     }
@@ -221,6 +243,8 @@ impl PortControl {
     pub fn mac(&self) -> [u8; 6] {
         match &self.kind {
             ControlKind::Ethdev(control) => control.mac(),
+            ControlKind::Tap(control) => control.mac(),
+            ControlKind::Socket(control) => control.mac(),
             ControlKind::Null(_) => [0; 6],
         }
     }
@@ -229,6 +253,8 @@ impl PortControl {
     pub fn mtu(&self) -> u16 {
         match &self.kind {
             ControlKind::Ethdev(control) => control.mtu(),
+            ControlKind::Tap(control) => control.mtu(),
+            ControlKind::Socket(control) => control.mtu(),
             ControlKind::Null(control) => control.mtu(),
         }
     }
@@ -237,7 +263,7 @@ impl PortControl {
     pub fn numa(&self) -> usize {
         match &self.kind {
             ControlKind::Ethdev(control) => control.numa(),
-            ControlKind::Null(_) => 0,
+            ControlKind::Tap(_) | ControlKind::Socket(_) | ControlKind::Null(_) => 0,
         }
     }
 
@@ -245,6 +271,8 @@ impl PortControl {
     pub fn counters(&self) -> PortCounters {
         match &self.kind {
             ControlKind::Ethdev(control) => control.counters(),
+            ControlKind::Tap(control) => control.counters(),
+            ControlKind::Socket(control) => control.counters(),
             ControlKind::Null(control) => control.counters(),
         }
     }
@@ -253,6 +281,8 @@ impl PortControl {
     pub fn status(&self) -> BTreeMap<String, String> {
         match &self.kind {
             ControlKind::Ethdev(control) => control.status(),
+            ControlKind::Tap(control) => control.status(),
+            ControlKind::Socket(control) => control.status(),
             ControlKind::Null(_) => BTreeMap::new(),
         }
     }

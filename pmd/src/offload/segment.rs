@@ -132,6 +132,23 @@ pub(crate) fn wire_len(frame: &[u8], gso: Option<Gso>) -> usize {
     cut.map_or(frame.len(), |cut| cut.min(frame.len()))
 }
 
+/// Puts the sum of the pseudo-header in a TCP or UDP packet that has a whole checksum or none.
+pub(crate) fn start_checksum(frame: &mut [u8]) -> Option<PartialChecksum> {
+    let found = headers::locate(frame)?;
+    let offset = if found.tcp {
+        TCP_CHECKSUM
+    } else {
+        UDP_CHECKSUM
+    };
+    let l4_len = found.end - found.l4;
+    let partial = pseudo_header(&frame[found.l3..], found.ipv6, found.tcp, l4_len);
+    frame[found.l4 + offset..][..2].copy_from_slice(&partial.to_ne_bytes());
+    Some(PartialChecksum {
+        start: found.l4 as u16,
+        offset: offset as u16,
+    })
+}
+
 /// The folded sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), in the machine's order.
 pub(crate) fn pseudo_header(ip: &[u8], ipv6: bool, tcp: bool, l4_len: usize) -> u16 {
     let addresses = if ipv6 { &ip[8..40] } else { &ip[12..20] };

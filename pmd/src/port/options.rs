@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::{PortConfig, PortError};
+use super::{PortConfig, PortError, PortKind};
 
 /// Options of a port, each known to its type.
 pub(crate) struct Options<'config> {
@@ -17,7 +17,10 @@ impl<'config> Options<'config> {
         config: &'config PortConfig,
         allowed: &[&str],
     ) -> Result<Options<'config>, PortError> {
-        PortError::check_mtu(&config.name, config.mtu)?;
+        // A netdev that exists may keep its own.
+        if (config.kind, config.mtu) != (PortKind::System, 0) {
+            PortError::check_mtu(&config.name, config.mtu)?;
+        }
         match config
             .options
             .keys()
@@ -94,7 +97,6 @@ impl<'config> Options<'config> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PortKind;
 
     fn config(options: &[(&str, &str)]) -> PortConfig {
         PortConfig {
