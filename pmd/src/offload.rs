@@ -17,7 +17,7 @@ use crate::{Packet, ffi};
 
 pub mod checksum;
 pub(crate) mod headers;
-mod packet;
+pub(crate) mod packet;
 pub mod segment;
 pub(crate) mod virtio;
 

@@ -94,9 +94,20 @@ mod tests {
 
     fn packet(pools: &Pools, gso: bool) -> Packet {
         let mut packet = Packet::from_bytes(pools, &frame(&[], false, 6, 3000)).unwrap();
-        let gso = gso.then_some(Gso { kind: GsoKind::Tcp4, size: 1400, ecn: false });
-        let checksum = Some(PartialChecksum { start: 34, offset: 16 });
-        assert!(packet.set_offload(Offload { checksum, gso, valid: false }));
+        let gso = gso.then_some(Gso {
+            kind: GsoKind::Tcp4,
+            size: 1400,
+            ecn: false,
+        });
+        let checksum = Some(PartialChecksum {
+            start: 34,
+            offset: 16,
+        });
+        assert!(packet.set_offload(Offload {
+            checksum,
+            gso,
+            valid: false
+        }));
         packet
     }
 
@@ -110,19 +121,29 @@ mod tests {
     #[test]
     fn a_port_is_given_what_it_can_do() {
         let pools = pools();
-        let all = Can { checksum: true, tcp4: true, tcp6: false };
+        let all = Can {
+            checksum: true,
+            tcp4: true,
+            tcp6: false,
+        };
         let whole = packet(&pools, true);
         let offload = whole.offload();
         assert_eq!(settled(whole, all, &pools), [(3066, offload)]);
         let checksum_only = Can { tcp4: false, ..all };
-        let owing = Offload { gso: None, ..offload };
+        let owing = Offload {
+            gso: None,
+            ..offload
+        };
         let cut = settled(packet(&pools, true), checksum_only, &pools);
         assert_eq!(cut, [(1466, owing), (1466, owing), (266, owing)]);
         let none = Offload::default();
         let cut = settled(packet(&pools, true), Can::default(), &pools);
         assert_eq!(cut, [(1466, none), (1466, none), (266, none)]);
         assert_eq!(settled(packet(&pools, false), all, &pools), [(3066, owing)]);
-        assert_eq!(settled(packet(&pools, false), Can::default(), &pools), [(3066, none)]);
+        assert_eq!(
+            settled(packet(&pools, false), Can::default(), &pools),
+            [(3066, none)]
+        );
         assert_eq!(pools.in_use(), 0);
     }
 
