@@ -16,6 +16,6 @@ pub use cache::{Counts, ENTRIES_MAX, EntryMask, FlowCache, Lookup, PROTECTED_MS,
 pub use classifier::{Classifier, Entry};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};
-pub use matching::Match;
+pub use matching::{Match, satisfied};
 pub use parse::{FRAME_LEN_MAX, Layout, parse};
 pub use protocol::{ETH_TYPE_LLC, eth_type, exthdr, icmpv6_type, ip_proto};

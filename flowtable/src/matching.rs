@@ -157,8 +157,8 @@ impl Match {
     }
 }
 
-/// Whether the values in the bits of `mask` fulfil a prerequisite for every packet.
-fn satisfied(need: Prerequisite, key: &FlowKey, mask: &FlowMask) -> bool {
+/// Whether the values of `key` in the bits of `mask` fulfil a prerequisite for every packet.
+pub fn satisfied(need: Prerequisite, key: &FlowKey, mask: &FlowMask) -> bool {
     let ethernet = |kinds: &[u16]| mask.0.eth_type == u16::MAX && kinds.contains(&key.eth_type);
     let protocol = |proto: u8| {
         mask.0.ip_proto == u8::MAX

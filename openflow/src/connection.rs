@@ -356,7 +356,7 @@ impl Connection {
     pub fn poll(&mut self, now_ms: u64) -> Result<Option<u64>, CloseReason> {
         self.check_open()?;
         if let State::AwaitHello { since_ms } = self.state {
-            let deadline_ms = since_ms + HELLO_TIMEOUT_MS;
+            let deadline_ms = since_ms.saturating_add(HELLO_TIMEOUT_MS);
             if now_ms >= deadline_ms {
                 return Err(self.close(CloseReason::HelloTimeout));
             }
@@ -373,7 +373,7 @@ impl Connection {
         if let Some(probed_ms) = self.probed_ms {
             let deadline_ms = probed_ms.saturating_add(interval_ms);
             if now_ms >= deadline_ms {
-                let silent_ms = now_ms - self.heard_ms;
+                let silent_ms = now_ms.saturating_sub(self.heard_ms);
                 return Err(self.close(CloseReason::ProbeTimeout { silent_ms }));
             }
             return Ok(deadline_ms);

@@ -16,7 +16,6 @@ pub mod meter;
 pub mod multipart;
 pub mod packet;
 pub mod port;
-pub mod prerequisite;
 pub mod queue;
 pub mod table;
 pub mod v13;

@@ -41,64 +41,64 @@ const fn oxm(field: Field, class: u16, number: u8, len: u8) -> Oxm {
     }
 }
 
-/// Every field as we write it, in the order we write them in: prerequisites come first.
-pub(crate) const TABLE: &[Oxm] = &[
+/// Every field as we write it, at its own place in [`Field::ALL`].
+static TABLE: [Oxm; Field::ALL.len()] = [
     oxm(Field::InPort, BASIC, 0, 4),
     oxm(Field::InPhyPort, BASIC, 1, 4),
     oxm(Field::Metadata, BASIC, 2, 8),
-    oxm(Field::TunnelId, BASIC, 38, 8),
     oxm(Field::EthDst, BASIC, 3, 6),
     oxm(Field::EthSrc, BASIC, 4, 6),
     oxm(Field::EthType, BASIC, 5, 2),
     oxm(Field::VlanVid, BASIC, 6, 2),
     oxm(Field::VlanPcp, BASIC, 7, 1),
-    oxm(Field::PbbIsid, BASIC, 37, 3),
-    oxm(Field::MplsLabel, BASIC, 34, 4),
-    oxm(Field::MplsTc, BASIC, 35, 1),
-    oxm(Field::MplsBos, BASIC, 36, 1),
-    oxm(Field::MplsTtl, NICIRA, 30, 1),
     oxm(Field::IpDscp, BASIC, 8, 1),
     oxm(Field::IpEcn, BASIC, 9, 1),
     oxm(Field::IpProto, BASIC, 10, 1),
-    oxm(Field::IpTtl, NICIRA, 29, 1),
-    oxm(Field::IpFrag, NICIRA, 26, 1),
     oxm(Field::Ipv4Src, BASIC, 11, 4),
     oxm(Field::Ipv4Dst, BASIC, 12, 4),
-    oxm(Field::Ipv6Src, BASIC, 26, 16),
-    oxm(Field::Ipv6Dst, BASIC, 27, 16),
-    oxm(Field::Ipv6Flabel, BASIC, 28, 4),
-    oxm(Field::Ipv6Exthdr, BASIC, 39, 2),
     oxm(Field::TcpSrc, BASIC, 13, 2),
     oxm(Field::TcpDst, BASIC, 14, 2),
-    oxm(Field::TcpFlags, EXPERIMENTER, 42, 2),
     oxm(Field::UdpSrc, BASIC, 15, 2),
     oxm(Field::UdpDst, BASIC, 16, 2),
     oxm(Field::SctpSrc, BASIC, 17, 2),
     oxm(Field::SctpDst, BASIC, 18, 2),
     oxm(Field::Icmpv4Type, BASIC, 19, 1),
     oxm(Field::Icmpv4Code, BASIC, 20, 1),
-    oxm(Field::Icmpv6Type, BASIC, 29, 1),
-    oxm(Field::Icmpv6Code, BASIC, 30, 1),
-    oxm(Field::NdTarget, BASIC, 31, 16),
-    oxm(Field::NdSll, BASIC, 32, 6),
-    oxm(Field::NdTll, BASIC, 33, 6),
     oxm(Field::ArpOp, BASIC, 21, 2),
     oxm(Field::ArpSpa, BASIC, 22, 4),
     oxm(Field::ArpTpa, BASIC, 23, 4),
     oxm(Field::ArpSha, BASIC, 24, 6),
     oxm(Field::ArpTha, BASIC, 25, 6),
+    oxm(Field::Ipv6Src, BASIC, 26, 16),
+    oxm(Field::Ipv6Dst, BASIC, 27, 16),
+    oxm(Field::Ipv6Flabel, BASIC, 28, 4),
+    oxm(Field::Icmpv6Type, BASIC, 29, 1),
+    oxm(Field::Icmpv6Code, BASIC, 30, 1),
+    oxm(Field::NdTarget, BASIC, 31, 16),
+    oxm(Field::NdSll, BASIC, 32, 6),
+    oxm(Field::NdTll, BASIC, 33, 6),
+    oxm(Field::MplsLabel, BASIC, 34, 4),
+    oxm(Field::MplsTc, BASIC, 35, 1),
+    oxm(Field::MplsBos, BASIC, 36, 1),
+    oxm(Field::PbbIsid, BASIC, 37, 3),
+    oxm(Field::TunnelId, BASIC, 38, 8),
+    oxm(Field::Ipv6Exthdr, BASIC, 39, 2),
+    oxm(Field::IpTtl, NICIRA, 29, 1),
+    oxm(Field::MplsTtl, NICIRA, 30, 1),
+    oxm(Field::IpFrag, NICIRA, 26, 1),
+    oxm(Field::TcpFlags, EXPERIMENTER, 42, 2),
 ];
 
 /// Spellings that we only read.
-const ALIASES: &[Oxm] = &[
+static ALIASES: &[Oxm] = &[
     oxm(Field::TcpFlags, BASIC, 42, 2),
     oxm(Field::TcpFlags, NICIRA, 34, 2),
 ];
 
 impl Oxm {
-    /// How `field` is spelled; nothing if it cannot be said.
-    pub(crate) fn of(field: Field) -> Option<&'static Oxm> {
-        TABLE.iter().find(|oxm| oxm.field == field)
+    /// How `field` is spelled.
+    pub(crate) fn of(field: Field) -> &'static Oxm {
+        &TABLE[field as usize]
     }
 
     /// Bytes of a value.
@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn every_field_can_be_said_and_is_understood() {
         for &field in Field::ALL {
-            let oxm = Oxm::of(field).expect("every field has a spelling");
+            let oxm = Oxm::of(field);
+            assert_eq!(oxm.field, field);
             assert_eq!(
                 oxm.value_len(),
                 match field {

@@ -176,9 +176,7 @@ fn encode(action: &Action, out: &mut Writer) {
         Action::Group(group) => out.u32(group.0),
         Action::SetQueue(queue) => out.u32(queue.0),
         Action::SetField { field, value, .. } => {
-            if let Some(oxm) = Oxm::of(field) {
-                oxm.encode(value, field.ones(), out);
-            }
+            Oxm::of(field).encode(value, field.ones(), out);
         }
         Action::PushVlan(eth_type)
         | Action::PushMpls(eth_type)

@@ -1,11 +1,10 @@
 //! Matches (OpenFlow 1.3.5 §7.2.3): a list of fields in TLVs, prerequisites before what needs
 //! them.
 
-use flowtable::{Field, Match};
+use flowtable::{Field, FlowKey, FlowMask, Match, satisfied};
 
 use crate::ErrorCode;
 use crate::oxm::{self, Oxm, Tlv};
-use crate::prerequisite::satisfied;
 use crate::wire::{Reader, Writer, padded};
 
 pub(super) fn decode(reader: &mut Reader) -> Result<Match, ErrorCode> {
@@ -23,7 +22,7 @@ pub(super) fn decode(reader: &mut Reader) -> Result<Match, ErrorCode> {
 }
 
 fn decode_fields(fields: &mut Reader) -> Result<Match, ErrorCode> {
-    let mut matching = Match::default();
+    let (mut key, mut masks) = (FlowKey::default(), FlowMask::default());
     let mut seen = [false; Field::ALL.len()];
     while !fields.is_empty() {
         let tlv = oxm::decode(fields)?;
@@ -31,13 +30,14 @@ fn decode_fields(fields: &mut Reader) -> Result<Match, ErrorCode> {
         if std::mem::replace(&mut seen[oxm.field as usize], true) {
             return Err(ErrorCode::BAD_MATCH_DUP_FIELD);
         }
-        if !satisfied(oxm.field.prerequisite(), &matching) {
+        if !satisfied(oxm.field.prerequisite(), &key, &masks) {
             return Err(ErrorCode::BAD_MATCH_BAD_PREREQ);
         }
         let (value, mask) = decode_value(oxm, tlv)?;
-        matching.set(oxm.field, value, mask);
+        oxm.field.write(&mut key, value, mask);
+        oxm.field.write(&mut masks.0, u128::MAX, mask);
     }
-    Ok(matching)
+    Ok(Match::new(&key, &masks))
 }
 
 /// Value and mask. A mask of all ones or all zeros says nothing that could not be said without
@@ -64,17 +64,13 @@ fn decode_value(oxm: &Oxm, tlv: Tlv) -> Result<(u128, u128), ErrorCode> {
     Ok((value, mask))
 }
 
-/// Writes what can be said in this version. A field whose prerequisites are not matched cannot:
-/// it shares its place in the key with another.
+/// Writes every field in canonical order, in which prerequisites come first.
 pub(super) fn encode(matching: &Match, out: &mut Writer) {
     let start = out.position();
     out.u16(OXM);
     out.u16(0);
-    for oxm in oxm::TABLE {
-        let (value, mask) = matching.read(oxm.field);
-        if mask != 0 && satisfied(oxm.field.prerequisite(), matching) {
-            oxm.encode(value, mask, out);
-        }
+    for (field, value, mask) in matching.fields() {
+        Oxm::of(field).encode(value, mask, out);
     }
     out.patch_len(start + 2, start);
     out.pad(start);

@@ -227,9 +227,7 @@ fn encode_id(kind: u16, out: &mut Writer) {
 }
 
 fn encode_field(field: FieldFeature, out: &mut Writer) {
-    if let Some(oxm) = Oxm::of(field.field) {
-        oxm.encode_header(field.masked, out);
-    }
+    Oxm::of(field.field).encode_header(field.masked, out);
 }
 
 /// `OFPTC_DEPRECATED_MASK`.

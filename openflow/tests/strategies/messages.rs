@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowtable::{Field, Match, VLAN_PRESENT};
-use openflow::prerequisite::satisfied;
 use openflow::*;
 use proptest::collection::vec;
 use proptest::option;
@@ -243,7 +242,7 @@ pub fn matching() -> BoxedStrategy<Match> {
                 } else {
                     field.ones()
                 };
-                if use_of > 0 && satisfied(field.prerequisite(), &matching) {
+                if use_of > 0 && !matching.missing_prerequisite(field) {
                     matching.set(field, value, mask);
                 }
             }
