@@ -18,6 +18,7 @@ mod port;
 mod token;
 mod value;
 
+pub use action::write as write_actions;
 pub use port::Ports;
 
 /// Why a text is not a flow, group or meter.

@@ -10,6 +10,7 @@ use flowtable::{Field, FlowKey};
 use openflow::TableId;
 
 mod drop_reason;
+pub mod text;
 
 pub use drop_reason::DropReason;
 

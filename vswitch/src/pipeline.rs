@@ -16,6 +16,8 @@ mod port;
 mod state;
 mod switch;
 mod table;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod translate;
 
@@ -28,5 +30,5 @@ pub use port::{BridgePort, PortSpec, VlanMode};
 pub use state::{Bridge, FailMode, State};
 pub use switch::{BridgeSpec, PortError, Switch};
 pub use table::Table;
-pub use trace::{NoTrace, Trace, Tree};
+pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};
 pub use translate::{Context, Effect, Ingress, Learn, Translation, translate};

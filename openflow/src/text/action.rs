@@ -13,7 +13,7 @@ use crate::{Action, GroupId, OfPort, QueueId};
 
 mod writer;
 
-pub(super) use writer::write;
+pub use writer::write;
 
 /// What is known about the packet at this point of a list: some shorthands depend on it.
 pub(super) struct Context<'a> {

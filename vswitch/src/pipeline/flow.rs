@@ -1,9 +1,11 @@
 //! A flow as tables hold it: immutable, shared by writer, published states and programs.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flowtable::Match;
+use openflow::text::Ports;
 use openflow::{FlowFlags, FlowRemoved, FlowRemovedReason, FlowStats, Instructions, TableId};
 
 use crate::action::{BridgeId, Counters};
@@ -88,9 +90,13 @@ impl Flow {
     }
 }
 
-impl std::fmt::Display for Flow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "priority={}, cookie={:#x}", self.priority, self.cookie)
+impl fmt::Display for Flow {
+    /// As a dump without statistics shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        let stats = self.stats(self.created_ms);
+        openflow::text::flow::write_stats(&mut text, &stats, false, &Ports::default());
+        f.write_str(&text)
     }
 }
 

@@ -29,6 +29,8 @@ mod masks;
 mod meters;
 mod ports;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
 use ledger::Ledger;
 

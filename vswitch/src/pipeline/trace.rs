@@ -1,17 +1,21 @@
-//! Listens to a translation: nobody on a worker, a tree for `vsctl trace`.
+//! Listens to a translation: nobody on a worker, a [`Recorder`] for `vsctl trace`.
 
 use std::fmt::Arguments;
 
+use flowtable::{FlowKey, FlowMask};
+
+use super::{Context, Ingress, Points, State, Translation, translate};
+
 /// Hears what a translation decides. Levels nest; a text is only made for who listens.
 pub trait Trace {
-    /// Whether anybody listens.
-    const LISTENS: bool;
-
     /// Something was decided; what follows until the matching [`Trace::leave`] is because of it.
     fn enter(&mut self, text: Arguments<'_>);
 
     /// The end of what was because of the last [`Trace::enter`].
     fn leave(&mut self);
+
+    /// The pipeline ends for the packet itself, not a copy, which looks like this now.
+    fn end(&mut self, key: &FlowKey);
 
     /// Something was decided that nothing follows from.
     fn note(&mut self, text: Arguments<'_>) {
@@ -25,11 +29,11 @@ pub trait Trace {
 pub struct NoTrace;
 
 impl Trace for NoTrace {
-    const LISTENS: bool = false;
-
     fn enter(&mut self, _text: Arguments<'_>) {}
 
     fn leave(&mut self) {}
+
+    fn end(&mut self, _key: &FlowKey) {}
 }
 
 /// A line of a trace, and what followed from it.
@@ -39,4 +43,100 @@ pub struct Tree {
     pub text: String,
     /// What followed.
     pub children: Vec<Tree>,
+}
+
+/// Writes everything down.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder {
+    done: Vec<Tree>,
+    /// Levels that are open, the innermost last.
+    open: Vec<Tree>,
+    end: FlowKey,
+}
+
+impl Trace for Recorder {
+    fn enter(&mut self, text: Arguments<'_>) {
+        self.open.push(Tree {
+            text: text.to_string(),
+            children: Vec::new(),
+        });
+    }
+
+    fn leave(&mut self) {
+        if let Some(tree) = self.open.pop() {
+            let siblings = match self.open.last_mut() {
+                Some(parent) => &mut parent.children,
+                None => &mut self.done,
+            };
+            siblings.push(tree);
+        }
+    }
+
+    fn end(&mut self, key: &FlowKey) {
+        self.end = *key;
+    }
+}
+
+/// What would become of a packet.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    /// What was decided, in the order of processing.
+    pub steps: Vec<Tree>,
+    /// What the packet looks like in the end.
+    pub final_key: FlowKey,
+    /// The bits of the key that the decision looked at.
+    pub mask: FlowMask,
+    /// The decision.
+    pub translation: Translation,
+}
+
+/// Says what would become of a packet. Nothing is sent, learned or counted.
+pub fn trace(state: &State, ingress: Ingress, key: &FlowKey) -> Traced {
+    let mask = match &ingress {
+        Ingress::Port(port) => state.entry_mask(*port),
+        Ingress::Point(_) => None,
+        Ingress::PacketOut { bridge, .. } => state.bridge(*bridge).map(|bridge| &bridge.entry_mask),
+    };
+    let mask = mask.map(|mask| **mask).unwrap_or_default();
+    let mut recorder = Recorder {
+        end: *key,
+        ..Recorder::default()
+    };
+    let mut points = Points::new();
+    let mut context = Context {
+        state,
+        points: &mut points,
+    };
+    let translation = translate(&mut context, ingress, key, &mut recorder);
+    Traced {
+        steps: recorder.done,
+        final_key: recorder.end,
+        mask,
+        translation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_become_a_tree() {
+        let mut recorder = Recorder::default();
+        recorder.enter(format_args!("table {}", 0));
+        recorder.note(format_args!("rule"));
+        recorder.enter(format_args!("group"));
+        recorder.note(format_args!("output"));
+        recorder.leave();
+        recorder.leave();
+        recorder.leave();
+        let text = |tree: &Tree| tree.text.clone();
+        let [table] = &recorder.done[..] else {
+            panic!("{recorder:?}");
+        };
+        assert_eq!(table.text, "table 0");
+        let children: Vec<_> = table.children.iter().map(text).collect();
+        assert_eq!(children, ["rule", "group"]);
+        assert_eq!(table.children[1].children[0].text, "output");
+    }
 }

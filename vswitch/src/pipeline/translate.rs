@@ -35,6 +35,8 @@ mod normal;
 mod output;
 mod strand;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub(super) use strand::Frozen;
 
@@ -168,8 +170,8 @@ impl<'a, T: Trace> Machine<'a, T> {
             return self.refuse(DropReason::PortDown);
         };
         let key = strand::headers_under(key, mask);
-        if let Some(mut strand) = self.arrive(port, key) {
-            self.run(&mut strand);
+        if let Some(strand) = self.arrive(port, key) {
+            self.run_first(strand);
         }
     }
 
@@ -181,7 +183,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         let key = strand::headers_under(key, mask);
         let frozen = frozen.clone();
         match Strand::thaw(&frozen, self.state, &key) {
-            Some(mut strand) => self.run(&mut strand),
+            Some(strand) => self.run_first(strand),
             None => self.refuse(DropReason::PortDown),
         }
     }
@@ -202,7 +204,13 @@ impl<'a, T: Trace> Machine<'a, T> {
         key.in_phy_port = in_port.0;
         let mut strand = Strand::new(bridge, port, key);
         strand.todo.push(Step::Actions(actions, 0));
+        self.run_first(strand);
+    }
+
+    /// Runs the packet itself.
+    fn run_first(&mut self, mut strand: Strand<'a>) {
         self.run(&mut strand);
+        self.trace.end(&strand.key);
     }
 
     /// Does what is to be done with one copy of the packet.

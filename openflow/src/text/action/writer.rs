@@ -8,7 +8,7 @@ use crate::text::{Ports, port, value};
 use crate::{Action, OfPort};
 
 /// Appends actions, separated by commas; `drop` if there are none.
-pub(in crate::text) fn write(out: &mut String, actions: &[Action], ports: &Ports) {
+pub fn write(out: &mut String, actions: &[Action], ports: &Ports) {
     if actions.is_empty() {
         out.push_str("drop");
     }

@@ -5,9 +5,11 @@
 //! key alike. For the key this needs no bits beyond those that rules match: who matches a field
 //! matches its prerequisites, too.
 
+use std::fmt;
 use std::sync::Arc;
 
 use flowtable::{Field, VLAN_PRESENT};
+use openflow::text::{Ports, write_actions};
 use openflow::{Action, OfPort};
 
 use super::super::Trace;
@@ -30,6 +32,7 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn carry_out(&mut self, strand: &mut Strand<'a>, action: &Action) {
+        self.trace.note(format_args!("{}", Shown(action)));
         match *action {
             Action::Output { port, max_len } => self.output(strand, port, max_len),
             Action::Group(group) => self.group(strand, group),
@@ -50,8 +53,6 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn set_field(&mut self, strand: &mut Strand<'a>, field: Field, value: u128, mask: u128) {
-        self.trace
-            .note(format_args!("set {}={value:#x}/{mask:#x}", field.name()));
         if headers::is_metadata(field) {
             return field.write(&mut strand.key, value, mask);
         }
@@ -59,6 +60,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             Field::VlanVid => mask & !u128::from(VLAN_PRESENT),
             _ => mask,
         };
+        let value = value & mask;
         self.emit(Op::SetField { field, value, mask });
         if strand.known && headers::has(&strand.key, field) {
             field.write(&mut strand.key, value, mask);
@@ -67,7 +69,6 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn push_or_pop(&mut self, strand: &mut Strand<'a>, action: &Action) {
-        self.trace.note(format_args!("{action:?}"));
         let key = &mut strand.key;
         let (op, known) = match *action {
             Action::PushVlan(tpid) => (Op::PushVlan(tpid), headers::push_vlan(key, tpid)),
@@ -82,7 +83,6 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn change_ttl(&mut self, strand: &mut Strand<'a>, action: &Action) {
-        self.trace.note(format_args!("{action:?}"));
         let (op, field) = match *action {
             Action::DecNwTtl => (Op::DecNwTtl(self.invalid_ttl(strand)), Field::IpTtl),
             Action::DecMplsTtl => (Op::DecMplsTtl(self.invalid_ttl(strand)), Field::MplsTtl),
@@ -100,6 +100,17 @@ impl<'a, T: Trace> Machine<'a, T> {
     fn invalid_ttl(&self, strand: &Strand<'a>) -> Option<Arc<Punt>> {
         let wanted = strand.bridge.wants_invalid_ttl;
         wanted.then(|| strand.punt(PuntReason::InvalidTtl, Punt::WHOLE))
+    }
+}
+
+/// An action as flow syntax has it.
+struct Shown<'a>(&'a Action);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        write_actions(&mut text, std::slice::from_ref(self.0), &Ports::default());
+        f.write_str(&text)
     }
 }
 

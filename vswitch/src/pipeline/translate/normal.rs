@@ -91,14 +91,19 @@ impl<'a, T: Trace> Machine<'a, T> {
         if tagged.is_empty() && untagged.is_empty() {
             return self.refuse(DropReason::Normal);
         }
-        for (ports, tag) in [(tagged, true), (untagged, false)] {
-            if !ports.is_empty() {
-                self.send_as(strand, vlan, ports, tag);
-            }
-        }
+        let has_tag = strand.key.vlan_tci & VLAN_PRESENT != 0;
+        let (alike, unlike) = match has_tag {
+            true => (tagged, untagged),
+            false => (untagged, tagged),
+        };
+        self.send_as(strand, vlan, alike, has_tag);
+        self.send_as(strand, vlan, unlike, !has_tag);
     }
 
     fn send_as(&mut self, strand: &Strand<'a>, vlan: u16, ports: Vec<&'a BridgePort>, tag: bool) {
+        if ports.is_empty() {
+            return;
+        }
         let tci = strand.key.vlan_tci;
         let vid = Action::SetField {
             field: Field::VlanVid,

@@ -1,0 +1,76 @@
+//! Operations as text, for traces and tests: one line each, ports by a name that the caller
+//! knows.
+
+use std::fmt::Write;
+
+use super::{Op, PortNo, Program, Punt, PuntReason, Select};
+
+/// A program's operations in one line, and `drop(REASON)` where it sends nothing.
+pub fn describe(program: &Program, name: &dyn Fn(PortNo) -> String) -> String {
+    let mut text = list(&program.ops, name);
+    if let Some(reason) = program.drop {
+        let comma = if text.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}drop({})", reason.label());
+    }
+    text
+}
+
+/// One operation.
+pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
+    match op {
+        Op::Output(port) => name(*port),
+        Op::Outputs(ports) => {
+            let names: Vec<_> = ports.iter().map(|port| name(*port)).collect();
+            names.join(",")
+        }
+        Op::Controller(punt) => controller(punt),
+        Op::SetField { field, value, mask } if *mask == field.ones() => {
+            format!("set({}={value:#x})", field.name())
+        }
+        Op::SetField { field, value, mask } => {
+            format!("set({}={value:#x}/{mask:#x})", field.name())
+        }
+        Op::PushVlan(tpid) => format!("push_vlan({tpid:#06x})"),
+        Op::PopVlan => "pop_vlan".into(),
+        Op::PushMpls(kind) => format!("push_mpls({kind:#06x})"),
+        Op::PopMpls(kind) => format!("pop_mpls({kind:#06x})"),
+        Op::PushPbb(kind) => format!("push_pbb({kind:#06x})"),
+        Op::PopPbb => "pop_pbb".into(),
+        Op::DecNwTtl(_) => "dec_ttl".into(),
+        Op::DecMplsTtl(_) => "dec_mpls_ttl".into(),
+        Op::CopyTtlIn => "copy_ttl_in".into(),
+        Op::CopyTtlOut => "copy_ttl_out".into(),
+        Op::Meter(meter) => format!("meter({})", meter.id),
+        Op::Clone(ops) => format!("clone({})", list(ops, name)),
+        Op::Select(buckets) => select(buckets, name),
+        Op::Count(_) => "count".into(),
+        Op::Recirculate(point) => format!("recirculate({point:#x})"),
+    }
+}
+
+fn list(ops: &[Op], name: &dyn Fn(PortNo) -> String) -> String {
+    let texts: Vec<_> = ops.iter().map(|one| op(one, name)).collect();
+    texts.join(",")
+}
+
+fn controller(punt: &Punt) -> String {
+    let reason = match punt.reason {
+        PuntReason::NoMatch => "no_match",
+        PuntReason::Action => "action",
+        PuntReason::InvalidTtl => "invalid_ttl",
+    };
+    format!(
+        "controller({reason},table={},max_len={})",
+        punt.table, punt.max_len
+    )
+}
+
+fn select(select: &Select, name: &dyn Fn(PortNo) -> String) -> String {
+    let mut below = 0;
+    let buckets = select.buckets.iter().map(|(upto, ops)| {
+        let weight = upto - std::mem::replace(&mut below, *upto);
+        format!("{weight}:({})", list(ops, name))
+    });
+    format!("select({})", buckets.collect::<Vec<_>>().join(","))
+}

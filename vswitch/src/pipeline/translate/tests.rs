@@ -1,0 +1,427 @@
+//! What becomes of packets, in the language of [`super::super::testing`].
+
+use super::super::testing::run;
+use super::*;
+
+#[test]
+fn the_flow_of_highest_priority_decides() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow priority=1,actions=output:2
+        flow priority=2,tcp,nw_dst=10.0.0.0/8,actions=output:3
+        flow priority=3,tcp,nw_dst=10.1.0.0/16,actions=drop
+        packet p1 tcp,nw_dst=10.0.0.1
+        > p3
+        packet p1 udp,nw_dst=10.0.0.1
+        > p2
+        packet p1 tcp,nw_dst=10.1.0.1
+        > drop(no_output)
+    ");
+}
+
+#[test]
+fn without_a_flow_the_packet_is_dropped() {
+    run("
+        port p1 1
+        flow tcp,actions=output:2
+        packet p1 arp
+        > drop(table_miss)
+    ");
+}
+
+#[test]
+fn tables_metadata_and_action_set() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow actions=write_actions(output:2,dec_ttl),write_metadata:5/7,goto_table:1
+        flow table=1,metadata=5,ip,actions=write_actions(output:3),goto_table:2
+        flow table=2,actions=mod_dl_src:00:00:00:00:00:09
+        packet p1 ip
+        > set(eth_src=0x9),dec_ttl,p3
+        flow table=1,metadata=5,ip,actions=clear_actions,goto_table:2
+        packet p1 ip
+        > set(eth_src=0x9),drop(no_output)
+        packet p1 arp
+        > drop(table_miss)
+    ");
+}
+
+#[test]
+fn later_tables_see_the_changed_packet() {
+    run("
+        port p1 1
+        port p2 2
+        flow actions=mod_dl_dst:00:00:00:00:00:07,goto_table:1
+        flow table=1,dl_dst=00:00:00:00:00:07,actions=output:2
+        packet p1 dl_dst=00:00:00:00:00:01
+        > set(eth_dst=0x7),p2
+    ");
+    run("
+        port p1 1
+        port p2 2
+        flow tcp,actions=set_field:80->tcp_dst,goto_table:1
+        flow table=1,tcp,tp_dst=80,actions=output:2
+        packet p1 tcp,tp_dst=81
+        > set(tcp_dst=0x50),p2
+    ");
+}
+
+#[test]
+fn reserved_ports() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        port br0 LOCAL
+        flow priority=1,dl_dst=00:00:00:00:00:01,actions=in_port
+        flow priority=1,dl_dst=00:00:00:00:00:02,actions=output:1
+        flow priority=1,dl_dst=00:00:00:00:00:03,actions=flood
+        flow priority=1,dl_dst=00:00:00:00:00:04,actions=all
+        flow priority=1,dl_dst=00:00:00:00:00:05,actions=local
+        flow priority=1,dl_dst=00:00:00:00:00:06,actions=controller:128
+        flow priority=0,actions=controller
+        flow priority=1,dl_dst=00:00:00:00:00:08,actions=output:9
+        packet p1 dl_dst=00:00:00:00:00:01
+        > p1
+        packet p1 dl_dst=00:00:00:00:00:02
+        > drop(output_to_ingress)
+        packet p2 dl_dst=00:00:00:00:00:02
+        > p1
+        packet p2 dl_dst=00:00:00:00:00:03
+        > p1,p3,br0
+        packet p1 dl_dst=00:00:00:00:00:04
+        > p2,p3,br0
+        packet p1 dl_dst=00:00:00:00:00:05
+        > br0
+        packet p1 dl_dst=00:00:00:00:00:06
+        > controller(action,table=0,max_len=128)
+        packet p1 dl_dst=00:00:00:00:00:07
+        > controller(no_match,table=0,max_len=65535)
+        packet p1 dl_dst=00:00:00:00:00:08
+        > drop(port_down)
+    ");
+}
+
+#[test]
+fn packet_out() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow in_port=1,actions=output:3
+        flow in_port=controller,actions=output:2
+        out 1 output:2 ; arp
+        > p2
+        out 1 output:1 ; arp
+        > drop(output_to_ingress)
+        out 1 table,output:2 ; arp
+        > p3,p2
+        out controller flood ; arp
+        > p1,p2,p3
+        out controller table ; arp
+        > p2
+    ");
+}
+
+#[test]
+fn groups() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        port p4 4 down
+        group group_id=1,type=all,bucket=output:2,bucket=mod_dl_src:00:00:00:00:00:09,output:3
+        flow priority=1,arp,actions=group:1,output:4
+        packet p1 arp
+        > p2,clone(set(eth_src=0x9),p3),p4
+        group group_id=2,type=indirect,bucket=output:3,dec_ttl
+        flow priority=1,ip,actions=output:2,group:2
+        packet p1 ip
+        > p2,dec_ttl,p3
+        group group_id=3,type=select,bucket=weight=1,output:2,bucket=weight=3,dec_ttl,output:3
+        flow priority=2,udp,actions=group:3
+        packet p1 udp
+        > select(1:(count,p2),3:(count,dec_ttl,p3))
+        group group_id=4,type=ff,bucket=watch_port:4,output:4,bucket=watch_port:3,output:3
+        flow priority=2,tcp,actions=group:4
+        packet p1 tcp
+        > p3
+        group group_id=5,type=ff,bucket=watch_port:4,output:4
+        group group_id=6,type=ff,bucket=watch_group:5,output:4,bucket=watch_group:4,group:4
+        flow priority=2,sctp,actions=group:6
+        packet p1 sctp
+        > p3
+        flow priority=2,icmp,actions=group:5
+        packet p1 icmp
+        > drop(no_live_bucket)
+    ");
+}
+
+#[test]
+fn a_bucket_is_an_action_set() {
+    run("
+        port p1 1
+        port p2 2
+        group group_id=1,type=indirect,bucket=output:2,push_vlan:0x8100,pop_mpls:0x0800
+        flow actions=group:1
+        packet p1 mpls
+        > pop_mpls(0x0800),push_vlan(0x8100),p2
+    ");
+}
+
+#[test]
+fn meters_end_the_certainty_of_counters() {
+    let world = run("
+        port p1 1
+        port p2 2
+        meter meter=1,pktps,bands=type=drop,rate=10
+        flow actions=meter:1,goto_table:1
+        flow table=1,actions=output:2
+        packet p1 arp
+        > meter(1),count,count,p2
+    ");
+    assert_eq!(world.last.program.counters.len(), 2);
+}
+
+#[test]
+fn a_remarked_packet_is_parsed_again_if_its_dscp_matters() {
+    run("
+        port p1 1
+        port p2 2
+        meter meter=1,pktps,bands=type=dscp_remark,rate=10,prec_level=1
+        flow actions=meter:1,goto_table:1
+        flow table=1,actions=output:2
+        packet p1 ip
+        > meter(1),p2
+        flow table=1,priority=40000,ip,ip_dscp=10,actions=drop
+        packet p1 ip
+        > meter(1),recirculate(0x80000000)
+        again ip,ip_dscp=12
+        > p2
+        again ip,ip_dscp=10
+        > drop(no_output)
+    ");
+}
+
+#[test]
+fn vlan_tags_shift() {
+    run("
+        port p1 1
+        port p2 2
+        flow dl_vlan=5,actions=pop_vlan,goto_table:1
+        flow vlan_tci=0,actions=push_vlan:0x8100,set_field:0x1007->vlan_vid,goto_table:1
+        flow table=1,vlan_tci=0,actions=output:2
+        flow table=1,dl_vlan=7,actions=output:2
+        packet p1 dl_vlan=5,arp
+        > pop_vlan,p2
+        packet p1 arp
+        > push_vlan(0x8100),set(vlan_vid=0x7/0xfff),p2
+    ");
+}
+
+#[test]
+fn what_is_uncovered_is_parsed_again_only_if_it_matters() {
+    run("
+        port p1 1
+        port p2 2
+        flow mpls,mpls_label=1,actions=pop_mpls:0x0800,output:2
+        packet p1 mpls,mpls_label=1
+        > pop_mpls(0x0800),p2
+        flow mpls,mpls_label=2,actions=pop_mpls:0x0800,write_actions(output:2),goto_table:1
+        flow table=1,tcp,tp_dst=80,actions=in_port,clear_actions
+        flow table=1,priority=0,actions=dec_ttl
+        packet p1 mpls,mpls_label=2
+        > pop_mpls(0x0800),recirculate(0x80000000)
+        again tcp,tp_dst=80
+        > p1
+        again tcp,tp_dst=81
+        > dec_ttl,p2
+        packet p1 mpls,mpls_label=3
+        > drop(table_miss)
+    ");
+}
+
+#[test]
+fn equal_points_are_one() {
+    let mut world = run("
+        port p1 1
+        port p2 2
+        flow mpls,actions=pop_mpls:0x0800,goto_table:1
+        flow table=1,ip,actions=output:2
+        packet p1 mpls,mpls_label=1
+        > pop_mpls(0x0800),recirculate(0x80000000)
+        packet p1 mpls,mpls_label=2
+        > pop_mpls(0x0800),recirculate(0x80000000)
+        packet p2 mpls,mpls_label=2
+        > pop_mpls(0x0800),recirculate(0x80000001)
+    ");
+    let epoch = world.switch.publish().epoch();
+    world.points.renew(epoch);
+    assert!(world.points.entry_mask(0x8000_0000).is_none());
+}
+
+#[test]
+fn a_bucket_is_parsed_again_by_itself() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        group group_id=1,type=all,bucket=pop_mpls:0x0800,normal,bucket=output:3
+        flow mpls,actions=group:1,output:2
+        packet p1 mpls
+        > clone(pop_mpls(0x0800),recirculate(0x80000000)),p3,p2
+    ");
+}
+
+#[test]
+fn patch_ports_lead_to_another_pipeline() {
+    run("
+        port p1 1
+        port p2 2
+        port a 9 peer=b
+        flow in_port=1,actions=output:9,write_actions(output:2),write_metadata:3
+        bridge br1
+        port b 7 peer=a
+        port q1 1
+        flow in_port=7,metadata=0,actions=dec_ttl,output:1
+        packet p1 ip
+        > clone(dec_ttl,q1),p2
+    ");
+}
+
+#[test]
+fn loops_end() {
+    run("
+        port p1 1
+        port a 9 peer=b
+        flow in_port=1,actions=output:9
+        flow in_port=9,actions=in_port
+        bridge br1
+        port b 7 peer=a
+        flow actions=in_port
+        packet p1 ip
+        > drop(too_deep)
+    ");
+}
+
+#[test]
+fn refusals_of_ports() {
+    let mut world = run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow priority=1,arp,actions=output:2
+        flow priority=0,actions=controller
+    ");
+    let (p1, p2) = (world.number("p1"), world.number("p2"));
+    let configure = |world: &mut super::super::testing::Script, port, set: &str| {
+        let config = openflow::PortConfig {
+            port_down: set == "down",
+            no_receive: set == "no_receive",
+            no_forward: set == "no_forward",
+            no_packet_in: set == "no_packet_in",
+        };
+        world.switch.set_port_config(port, config);
+    };
+    for (port, set, expected) in [
+        (p1, "down", "> drop(port_down)"),
+        (p1, "no_receive", "> drop(no_receive)"),
+        (p1, "no_forward", "> p2"),
+        (p2, "down", "> drop(port_down)"),
+        (p2, "no_forward", "> drop(no_forward)"),
+        (p2, "no_receive", "> p2"),
+    ] {
+        configure(&mut world, port, set);
+        world.run("packet p1 arp");
+        world.run(expected);
+        configure(&mut world, port, "");
+    }
+    world.run("delete dl_type=0x0806");
+    world.run("flow priority=0,actions=controller");
+    configure(&mut world, p1, "no_packet_in");
+    world.run("packet p1 arp");
+    world.run("> drop(no_packet_in)");
+    world.run("packet p3 arp");
+    world.run("> controller(no_match,table=0,max_len=65535)");
+}
+
+#[test]
+fn normal_learns_and_floods() {
+    let mut world = run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow actions=normal
+        packet p1 dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02
+        > p2,p3
+    ");
+    let learn = Learn {
+        bridge: world.bridge,
+        vlan: 0,
+        mac: 0x0200_0000_0001,
+        port: world.number("p1"),
+    };
+    assert_eq!(world.last.effects, [Effect::Learn(learn)]);
+    assert!(!world.last.cacheable);
+    world.switch.learn(learn, 0);
+    world.run(
+        "
+        packet p1 dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02
+        > p2,p3
+    ",
+    );
+    assert!(world.last.cacheable);
+    assert_eq!(world.last.program.heard.len(), 1);
+    world.run(
+        "
+        packet p2 dl_src=02:00:00:00:00:02,dl_dst=02:00:00:00:00:01
+        > p1
+        packet p1 dl_src=02:00:00:00:00:03,dl_dst=02:00:00:00:00:01
+        > drop(normal)
+        packet p1 dl_dst=01:80:c2:00:00:03
+        > drop(normal)
+        out controller normal ; dl_src=02:00:00:00:00:07,dl_dst=02:00:00:00:00:05
+        > p1,p2,p3
+    ",
+    );
+    assert_eq!(world.last.effects, []);
+    world.run("packet p1 dl_src=03:00:00:00:00:01,dl_dst=02:00:00:00:00:01");
+    assert_eq!(world.last.effects, []);
+}
+
+#[test]
+fn normal_keeps_vlans_apart() {
+    run("
+        port a1 1 tag=10
+        port a2 2 tag=10
+        port b1 3 tag=20
+        port t1 4
+        port t2 5 trunks=20,30
+        port n1 6 native=10
+        port n2 7 native-tagged=10
+        flow actions=normal
+        packet a1 arp
+        > a2,n1,push_vlan(0x8100),set(vlan_vid=0xa/0xfff),t1,n2
+        packet t1 dl_vlan=20,arp
+        > t2,n1,n2,pop_vlan,b1
+        packet t1 dl_vlan=10,arp
+        > n2,pop_vlan,a1,a2,n1
+        packet t2 dl_vlan=10,arp
+        > drop(normal)
+        packet a1 dl_vlan=10,arp
+        > drop(normal)
+        packet n1 arp
+        > a1,a2,push_vlan(0x8100),set(vlan_vid=0xa/0xfff),t1,n2
+        learn a2 vlan=10 02:00:00:00:00:02
+        packet n2 dl_vlan=10,arp
+        > pop_vlan,a2
+        packet n2 arp
+        > a2
+        packet b1 arp
+        > push_vlan(0x8100),set(vlan_vid=0x14/0xfff),t1,t2,n1,n2
+    ");
+}
