@@ -36,6 +36,8 @@ mod ready;
 pub mod rewrite;
 mod send;
 mod statistics;
+#[cfg(test)]
+pub(crate) mod testing;
 mod worker;
 
 pub use processor::{Now, PacketOut, Processor};

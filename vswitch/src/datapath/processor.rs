@@ -474,3 +474,6 @@ fn credit(program: &Program, counts: flowtable::Counts) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
