@@ -1,4 +1,4 @@
-//! Binds DPDK: generates the FFI from the installed headers, compiles the shim, links the libraries.
+//! Binds DPDK: generates the FFI from the installed headers, compiles the shim, links libraries.
 //!
 //! The dev profile links DPDK dynamically (quick to build; EAL then loads every driver of the
 //! plug-in directory); the release profile links a chosen list of static libraries, which is

@@ -16,6 +16,7 @@ use std::ffi::c_char;
 use crate::{Packet, ffi};
 
 pub mod checksum;
+mod device;
 pub(crate) mod headers;
 pub(crate) mod packet;
 pub mod segment;
@@ -230,8 +231,7 @@ impl Packet {
         let fields = Fields::of(self);
         match u16::try_from(start).ok().and_then(Fields::starting) {
             Some(moved) => {
-                let rest = fields.0 & !(mask(L2_BITS + L3_BITS));
-                self.mbuf_mut().__bindgen_anon_3.tx_offload = moved.0 | rest;
+                self.mbuf_mut().__bindgen_anon_3.tx_offload = fields.starting_as(moved).0;
             }
             None => self.offload_clear(),
         }
@@ -263,6 +263,18 @@ impl Fields {
             .min(ETHERNET_HEADER)
             .max(start.saturating_sub(mask(L3_BITS)));
         (l2 <= mask(L2_BITS)).then(|| Fields(l2 | (start - l2) << L2_BITS))
+    }
+
+    /// Headers of these lengths, if they fit.
+    fn exact(l3: usize, l4: usize) -> Option<Fields> {
+        let (l2, l3) = (l3 as u64, l4.checked_sub(l3)? as u64);
+        (l2 <= mask(L2_BITS) && l3 <= mask(L3_BITS)).then_some(Fields(l2 | l3 << L2_BITS))
+    }
+
+    /// The same, but starting where `other` does.
+    fn starting_as(self, other: Fields) -> Fields {
+        let lengths = mask(L2_BITS + L3_BITS);
+        Fields(self.0 & !lengths | other.0 & lengths)
     }
 
     fn segmented(self, header: u8, size: u16) -> Fields {

@@ -115,10 +115,12 @@ impl Pools {
     #[inline]
     pub fn allocate(&self, length: usize) -> Option<Packet> {
         let node = self.here();
-        match length {
-            ..=SMALL_MAX => node.small.allocate(),
-            ..=FRAME_MAX => node.large.allocate(),
-            _ => None,
+        if length <= SMALL_MAX {
+            node.small.allocate()
+        } else if length <= FRAME_MAX {
+            node.large.allocate()
+        } else {
+            None
         }
     }
 

@@ -73,16 +73,6 @@ impl<'config> Options<'config> {
         })
     }
 
-    /// `true` or `false`, or `default` without the option.
-    pub(crate) fn flag(&self, option: &str, default: bool) -> Result<bool, PortError> {
-        match self.text(option) {
-            None => Ok(default),
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
-            Some(text) => Err(self.bad_value(option, text, "true or false".into())),
-        }
-    }
-
     /// The error for a value that an option cannot have.
     pub(crate) fn bad_value(&self, option: &str, value: &str, allowed: String) -> PortError {
         PortError::BadValue {
@@ -117,7 +107,6 @@ mod tests {
         let options = Options::of(&config, &["n_rxq", "flag", "path"]).unwrap();
         assert_eq!(options.number("n_rxq", 1..=8, 1).unwrap(), 4);
         assert_eq!(options.number("absent", 1..=8, 7).unwrap(), 7);
-        assert!(!options.flag("flag", true).unwrap());
     }
 
     #[test]
@@ -132,10 +121,6 @@ mod tests {
         assert_eq!(
             error(options.number("n_rxq", 1..=8, 1).map(drop)),
             "port p1: option n_rxq cannot be \"0\", only 1 to 8"
-        );
-        assert_eq!(
-            error(options.flag("flag", true).map(drop)),
-            "port p1: option flag cannot be \"yes\", only true or false"
         );
         assert_eq!(
             error(options.required("path", "a socket").map(drop)),

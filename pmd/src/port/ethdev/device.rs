@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::settings::Settings;
 use crate::error::describe;
+use crate::offload::packet::Can;
 use crate::pool::Reservation;
 use crate::port::{FRAME_OVERHEAD, LiveCounters, PortConfig, PortError};
 use crate::{Pools, eal, ffi};
@@ -187,6 +188,17 @@ impl Device {
     #[inline]
     pub(super) fn does(&self, offloads: u64) -> bool {
         self.offloads & offloads == offloads
+    }
+
+    /// What it does for a packet that owes something.
+    pub(super) fn can(&self) -> Can {
+        let checksum = self.does(ffi::SHIM_TX_CHECKSUM);
+        let tcp = checksum && self.does(ffi::SHIM_TX_TCP_SEGMENT);
+        Can {
+            checksum,
+            tcp4: tcp,
+            tcp6: tcp,
+        }
     }
 
     /// Longest frame to be sent.

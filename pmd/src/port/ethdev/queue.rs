@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::device::Device;
-use crate::offload::segment::Segments;
-use crate::offload::{OWED, checksum};
+use crate::offload::OWED;
+use crate::offload::packet::Can;
 use crate::port::LostReason;
 use crate::{Batch, Packet, Pools, ffi};
 
@@ -136,7 +136,7 @@ pub(crate) struct Tx {
     queue: usize,
     pools: Pools,
     /// Packets made ready where those to be sent are not, else empty.
-    ready: Batch,
+    ready: Box<Batch>,
 }
 
 impl Tx {
@@ -145,7 +145,7 @@ impl Tx {
             device,
             queue,
             pools,
-            ready: Batch::new(),
+            ready: Box::default(),
         }
     }
 
@@ -188,36 +188,45 @@ impl Tx {
         flush(&device, self.queue, &mut self.ready);
     }
 
-    /// Does what a packet owes and adds it, or its segments, to those that are ready.
+    /// Adds a packet that owes something to those that are ready, as far as the device does it,
+    /// else what becomes of it in software.
     fn settle(&mut self, mut packet: Packet) {
-        let offload = packet.offload();
-        let Some(gso) = offload.gso else {
-            complete(&mut packet);
-            return stage(&self.device, self.queue, &mut self.ready, packet);
+        let (device, queue, ready) = (&self.device, self.queue, &mut self.ready);
+        let lost = |reason| device.tx_counters[queue].lost(reason, 1);
+        let can = if packet.tell_header_lengths() {
+            device.can()
+        } else {
+            Can::default()
         };
-        let lost = |reason| self.device.tx_counters[self.queue].lost(reason, 1);
-        let Some(segments) = Segments::new(packet.data(), gso) else {
-            return lost(LostReason::Malformed);
-        };
-        for index in 0..segments.count() {
-            let length = segments.frame_len(index);
-            let Some(mut segment) = self.pools.allocate(length) else {
-                lost(LostReason::NoBuffer);
-                continue;
-            };
-            segments.write(index, segment.append(length).unwrap_or_default());
-            if segment.set_offload(segments.offload()) {
-                complete(&mut segment);
+        let result = packet.settle(can, &self.pools, |mut packet| {
+            if packet.owes() && !packet.tell_header_lengths() {
+                packet.complete_checksum();
             }
-            stage(&self.device, self.queue, &mut self.ready, segment);
+            match prepare(device, queue, packet) {
+                Some(packet) => stage(device, queue, ready, packet),
+                None => lost(LostReason::Malformed),
+            }
+        });
+        if let Err(reason) = result {
+            lost(reason);
         }
     }
 }
 
-fn complete(packet: &mut Packet) {
-    if let Some(partial) = packet.offload().checksum {
-        checksum::complete(packet.data_mut(), partial);
-        packet.offload_clear();
+/// Lets the driver check a packet that still owes something, and put the sum of the pseudo-header
+/// as its hardware wants it. `None` where it refuses.
+fn prepare(device: &Device, queue: usize, mut packet: Packet) -> Option<Packet> {
+    if !packet.owes() {
+        return Some(packet);
+    }
+    packet.ask_header_checksum();
+    let mut buffer = packet.into_mbuf().as_ptr();
+    // SAFETY: the port is started as long as `device` lives, and the queue is one of its own. The
+    // buffer stays ours whatever the driver says; it may be another, but is whole and linear.
+    unsafe {
+        let prepared = ffi::shim_tx_prepare(device.port(), queue as u16, &mut buffer, 1);
+        let packet = Packet::from_mbuf(NonNull::new(buffer)?);
+        (prepared == 1).then_some(packet)
     }
 }
 
