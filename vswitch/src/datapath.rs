@@ -36,8 +36,6 @@ mod ready;
 pub mod rewrite;
 mod send;
 mod statistics;
-#[cfg(test)]
-pub(crate) mod testing;
 mod worker;
 
 pub use processor::{Now, PacketOut, Processor};

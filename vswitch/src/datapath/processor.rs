@@ -474,6 +474,3 @@ fn credit(program: &Program, counts: flowtable::Counts) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -260,6 +260,6 @@ impl Frame<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod testing;
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,257 @@
+//! Running the switch: configuration errors, failing ports, changes written back, ports that come
+//! and go under traffic, many ports, a controller that misbehaves.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use tests::{Background, Daemon, Netns, binary, eventually, run};
+
+const BRIDGE: &str = r#"
+# kept by every change
+[[bridge]]
+name = "br0"       # the only one
+fail_mode = "standalone"
+"#;
+
+/// Starts the daemon on a configuration that it must refuse; what it says.
+#[track_caller]
+fn refused(text: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("vswitch.toml");
+    std::fs::write(&file, text).expect("the folder is writable");
+    let (vswitchd, file) = (binary("vswitchd"), file.display().to_string());
+    let output = run(&[vswitchd.to_str().expect("text"), "--config", &file]);
+    assert!(!output.status.success(), "accepted: {text}");
+    output.stderr + &output.stdout
+}
+
+#[test]
+fn a_wrong_configuration_is_named_and_what_is_allowed_said() {
+    let cases = [
+        (
+            "[[bridge]]\nname = \"br0\"\nfail_mod = \"secure\"\n",
+            ["fail_mod", "fail_mode"],
+        ),
+        (
+            "[[bridge]]\nname = \"br0\"\nfail_mode = \"open\"\n",
+            ["open", "standalone"],
+        ),
+        (
+            "[[bridge]]\nname = \"b\"\n[[bridge.port]]\nname = \"p\"\ntype = \"dpdkring\"\n",
+            ["dpdkring", "dpdkvhostuserclient"],
+        ),
+        ("[workers]\ncpus = [4096]\n", ["4096", "cpus"]),
+        (
+            "[[bridge]]\nname = \"br0\"\n[[bridge]]\nname = \"br0\"\n",
+            ["br0", "name"],
+        ),
+        ("run_dir = [", ["run_dir", "line 1"]),
+    ];
+    for (text, words) in cases {
+        let said = refused(text);
+        for word in words {
+            assert!(said.contains(word), "{text}: does not say {word}: {said}");
+        }
+    }
+    let vswitchd = binary("vswitchd");
+    let output = run(&[
+        vswitchd.to_str().expect("text"),
+        "--config",
+        "/nowhere/vswitch.toml",
+    ]);
+    assert!(!output.status.success() && output.stderr.contains("/nowhere/vswitch.toml"));
+}
+
+#[test]
+fn a_second_daemon_refuses_and_a_failed_port_leaves_the_others() {
+    let bad = "[[bridge.port]]\nname = \"absent0\"\ntype = \"system\"\n";
+    let good = "[[bridge.port]]\nname = \"n1\"\ntype = \"null\"\n";
+    let daemon = Daemon::start(&format!("{BRIDGE}{bad}{good}"));
+    let ports = daemon.json(&["port", "list"]);
+    let find = |name: &str| {
+        let ports = ports["ports"].as_array().expect("ports");
+        ports
+            .iter()
+            .find(|port| port["name"] == name)
+            .expect("the port is listed")
+            .clone()
+    };
+    assert!(
+        find("absent0")["error"]
+            .as_str()
+            .expect("an error")
+            .contains("absent0")
+    );
+    assert!(find("n1")["error"].is_null());
+    let show = daemon.vsctl(&["show"]).expect_success();
+    assert!(show.contains("absent0"), "{show}");
+
+    let (vswitchd, config) = (
+        binary("vswitchd"),
+        daemon.config_file().display().to_string(),
+    );
+    let second = daemon
+        .netns()
+        .run(&[vswitchd.to_str().expect("text"), "--config", &config]);
+    assert!(!second.status.success(), "two daemons on one run folder");
+    assert!(
+        daemon.vsctl(&["show"]).status.success(),
+        "the first one goes on"
+    );
+    daemon.stop();
+}
+
+#[test]
+fn changes_are_written_back_with_comments_kept() {
+    let mut daemon = Daemon::start(BRIDGE);
+    daemon
+        .vsctl(&[
+            "port", "add", "br0", "n7", "--type", "null", "--number", "7",
+        ])
+        .expect_success();
+    daemon
+        .vsctl(&["bridge", "add", "br1", "--fail-mode", "secure"])
+        .expect_success();
+    let read = |daemon: &Daemon| std::fs::read_to_string(daemon.config_file()).expect("the file");
+    let file = read(&daemon);
+    assert!(
+        file.contains("# kept by every change") && file.contains("# the only one"),
+        "{file}"
+    );
+    assert!(file.contains("n7") && file.contains("br1"), "{file}");
+
+    daemon.crash_and_restart();
+    let ports = daemon.json(&["port", "list"]).to_string();
+    assert!(
+        ports.contains("\"n7\""),
+        "the port is there after a restart: {ports}"
+    );
+    daemon.vsctl(&["port", "del", "br0", "n7"]).expect_success();
+    daemon.vsctl(&["bridge", "del", "br1"]).expect_success();
+    let file = read(&daemon);
+    assert!(!file.contains("n7") && !file.contains("br1"), "{file}");
+    assert!(file.contains("# kept by every change"), "{file}");
+
+    let missing = daemon.vsctl(&["port", "del", "br0", "n8"]);
+    assert!(
+        !missing.status.success() && missing.stderr.contains("n8"),
+        "{}",
+        missing.stderr
+    );
+    daemon.stop();
+}
+
+/// Hosts h1 and h2 on the system ports p1 and p2.
+fn pair() -> (Daemon, [Netns; 2]) {
+    let switch = Netns::new("sw");
+    let hosts = [1, 2].map(|i| {
+        let host = Netns::new(&format!("h{i}"));
+        switch.veth(&format!("p{i}"), &host, "eth0");
+        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
+        host
+    });
+    let port = |i| format!("[[bridge.port]]\nname = \"p{i}\"\ntype = \"system\"\n");
+    let daemon = Daemon::start_in(switch, &format!("{BRIDGE}{}{}", port(1), port(2)));
+    assert!(hosts[0].pings("10.0.0.2"));
+    (daemon, hosts)
+}
+
+#[test]
+fn ports_come_and_go_while_others_lose_no_packet() {
+    let (daemon, hosts) = pair();
+    let words = [
+        "ping", "-q", "-c", "2000", "-i", "0.002", "-W", "5", "10.0.0.2",
+    ];
+    let log = daemon.run_dir().join("ping.log");
+    let mut ping = Background::start(&hosts[0].words(&words), &log);
+    let mut changes = 0;
+    while ping.is_running() {
+        let socket = format!("vhost-server-path={}/x.sock", daemon.run_dir().display());
+        let vhost = ["--type", "dpdkvhostuserclient", "--option", &socket];
+        daemon
+            .vsctl(&[&["port", "add", "br0", "x1"][..], &vhost].concat())
+            .expect_success();
+        daemon
+            .vsctl(&["port", "add", "br0", "x2", "--type", "internal"])
+            .expect_success();
+        daemon.vsctl(&["port", "del", "br0", "x1"]).expect_success();
+        daemon.vsctl(&["port", "del", "br0", "x2"]).expect_success();
+        changes += 4;
+    }
+    let told = ping.output();
+    println!("{changes} changes of ports: {told}");
+    assert!(changes >= 8, "no time for changes");
+    assert!(
+        told.contains("2000 received") && told.contains(" 0% packet loss"),
+        "{told}"
+    );
+    let _ = std::fs::remove_file(log);
+    daemon.stop();
+}
+
+#[test]
+fn two_hundred_and_fifty_six_vhost_user_ports() {
+    let port = |i| {
+        format!(
+            "[[bridge.port]]\nname = \"vm{i}\"\ntype = \"dpdkvhostuserclient\"\n\
+             options = {{ vhost-server-path = \"RUN_DIR/vm{i}.sock\" }}\n"
+        )
+    };
+    let ports: String = (1..=256).map(port).collect();
+    let daemon = Daemon::start(&format!("{BRIDGE}{ports}"));
+    let list = daemon.json(&["port", "list"]);
+    let list = list["ports"].as_array().expect("ports");
+    assert_eq!(
+        list.iter().filter(|port| port["error"].is_null()).count(),
+        257
+    );
+    let told = daemon.ofctl("dump-ports-desc", "br0", &[]).expect_success();
+    assert_eq!(told.matches("addr:").count(), 257);
+    daemon.stop();
+}
+
+#[test]
+fn a_controller_that_sends_rubbish_or_floods_harms_nobody() {
+    let (daemon, hosts) = pair();
+    let socket = daemon.run_dir().join("br0.mgmt");
+    let mut rubbish =
+        std::os::unix::net::UnixStream::connect(&socket).expect("the socket is there");
+    let _ = rubbish.write_all(&[0xff; 4096]);
+    // A flood of echo requests whose replies nobody reads.
+    let mut flood = std::os::unix::net::UnixStream::connect(&socket).expect("the socket is there");
+    flood.set_nonblocking(true).expect("a socket");
+    let mut bytes = vec![4, 0, 0, 8, 0, 0, 0, 1];
+    let echo = [4, 2, 0, 8, 0, 0, 0, 2];
+    (0..100_000).for_each(|_| bytes.extend(echo));
+    let _ = flood.write_all(&bytes);
+    assert!(hosts[0].pings("10.0.0.2"), "traffic goes on");
+    daemon.ofctl("dump-flows", "br0", &[]).expect_success();
+    assert!(daemon.vsctl(&["show"]).status.success());
+    drop((rubbish, flood));
+    daemon.stop();
+}
+
+#[test]
+fn logs_change_their_level_and_completions_are_there() {
+    let daemon = Daemon::start(BRIDGE);
+    daemon.vsctl(&["log", "set", "debug"]).expect_success();
+    daemon.vsctl(&["log", "set", "info"]).expect_success();
+    assert!(!daemon.vsctl(&["log", "set", "loud"]).status.success());
+    let completions = daemon.vsctl(&["completions", "bash"]).expect_success();
+    assert!(completions.contains("vsctl"));
+    eventually("the daemon has logged", 5, || {
+        (!daemon.log().is_empty()).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn vsctl_says_how_to_reach_a_daemon_that_is_not_there() {
+    let output = Command::new(binary("vsctl"))
+        .args(["--run-dir", "/nonexistent", "show"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("vsctl runs");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent"));
+}
