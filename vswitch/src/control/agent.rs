@@ -50,6 +50,8 @@ pub struct Agent {
     buffers: Buffers,
     tables: Tables,
     generation_id: Option<u64>,
+    /// Of peers that are gone.
+    notices_dropped: u64,
 }
 
 /// What a bridge says of itself.
@@ -128,6 +130,7 @@ impl Agent {
             buffers: Buffers::default(),
             tables: Tables::default(),
             generation_id: None,
+            notices_dropped: 0,
         }
     }
 
@@ -153,8 +156,15 @@ impl Agent {
 
     /// Forgets a connection.
     pub fn disconnect(&mut self, peer: PeerId, switch: &mut Switch) {
-        self.peers.remove(&peer);
+        let gone = self.peers.remove(&peer);
+        self.notices_dropped += gone.map_or(0, |peer| peer.outbox.dropped());
         self.note_invalid_ttl(switch);
+    }
+
+    /// Asynchronous messages dropped because peers did not read.
+    pub fn notices_dropped(&self) -> u64 {
+        let there = self.peers.values().map(|peer| peer.outbox.dropped());
+        self.notices_dropped + there.sum::<u64>()
     }
 
     /// Whether a controller that the switch dialled is there.
@@ -341,3 +351,6 @@ const TABLES: u8 = TableId::LAST.0 + 1;
 const MISS_SEND_LEN_DEFAULT: u16 = 128;
 /// What an error repeats of its request (OpenFlow 1.3.5 §7.4.4).
 const ERROR_DATA_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests;

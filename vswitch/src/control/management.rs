@@ -26,6 +26,7 @@ mod error;
 mod params;
 mod show;
 mod stats;
+mod trace;
 
 use error::CallError;
 use params::Params;
@@ -180,6 +181,7 @@ async fn call(method: &str, params: Params, service: &Arc<Service>) -> Result<Va
         "mac/flush" => service.mac_flush(params).await,
         "stats" => service.stats(params).await,
         "worker/show" => service.worker_show(params).await,
+        "trace" => service.trace(params).await,
         "log/set" => service.log_set(params),
         "exit" => service.exit(params),
         _ => Err(CallError::unknown_method(method, METHODS)),

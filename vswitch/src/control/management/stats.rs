@@ -18,9 +18,10 @@ impl Service {
         let workers = self.datapath.worker_statistics();
         let show = move |actor: &Actor, id| Value::Array(actor.port_stats_json(id, &workers));
         let ports = self.each(params.bridge.as_deref(), show).await?;
-        let clock = self.handle.with(|actor| actor.clock).await?;
+        let (now_ns, control) = self.handle.with(|actor| actor.control_json()).await?;
         Ok(json!({
-            "now_ns": clock.now_ns(),
+            "now_ns": now_ns,
+            "control": control,
             "ports": super::show::flatten(ports),
             "pools": self.pools_json(),
         }))
@@ -60,6 +61,19 @@ impl Service {
 }
 
 impl Actor {
+    /// What was dropped between controllers and workers; and when.
+    fn control_json(&self) -> (u64, Value) {
+        let notices = self
+            .bridges
+            .values()
+            .map(|bridge| bridge.agent.notices_dropped());
+        let control = json!({
+            "packet_outs_dropped": self.injections_dropped(),
+            "notices_dropped": notices.sum::<u64>(),
+        });
+        (self.clock.now_ns(), control)
+    }
+
     fn port_stats_json(&self, id: BridgeId, workers: &[WorkerStatistics]) -> Vec<Value> {
         let Some(bridge) = self.bridges.get(&id) else {
             return Vec::new();

@@ -42,7 +42,10 @@ impl Actor {
         let of_port = OfPort(key.in_port);
         let port = state.bridge(id).and_then(|bridge| bridge.port(of_port));
         let Some(port) = port else {
-            let message = format!("in_port = {of_port}: bridge \"{}\" has no such port", params.bridge);
+            let message = format!(
+                "in_port = {of_port}: bridge \"{}\" has no such port",
+                params.bridge
+            );
             return Err(CallError::bad_params(message));
         };
         let traced = trace(state, Ingress::Port(port.number), &key);
@@ -86,7 +89,10 @@ fn key_of_flow(flow: &str, names: &Ports) -> Result<FlowKey, CallError> {
 }
 
 fn key_of_packet(packet: &str) -> Result<FlowKey, CallError> {
-    let digits: Vec<u8> = packet.bytes().filter(|byte| !b" :\n".contains(byte)).collect();
+    let digits: Vec<u8> = packet
+        .bytes()
+        .filter(|byte| !b" :\n".contains(byte))
+        .collect();
     let pair = |pair: &[u8]| {
         let text = std::str::from_utf8(pair).ok().filter(|_| pair.len() == 2)?;
         u8::from_str_radix(text, 16).ok()
@@ -115,11 +121,14 @@ fn in_port(port: Option<Value>, names: &Ports) -> Result<OfPort, CallError> {
     parsed.map_err(|error| CallError::bad_params(format!("in_port = {text}: {error}")))
 }
 
-/// Every header field that is not zero, in flow syntax.
+/// Every field that is not zero, in flow syntax.
 fn key_text(key: &FlowKey, names: &Ports) -> String {
+    let plain_port = |field: Field| field == Field::InPhyPort && key.in_phy_port == key.in_port;
     let mut mask = FlowMask::default();
-    for field in Field::ALL.iter().filter(|field| field.read(key) != 0) {
-        mask.unite(&field.mask());
+    for &field in Field::ALL {
+        if field.read(key) != 0 && !plain_port(field) {
+            mask.unite(&field.mask());
+        }
     }
     text::flow::format_match(&Match::new(key, &mask), names)
 }
@@ -141,6 +150,10 @@ fn ops_text(ops: &[Op], name_of: &impl Fn(PortNo) -> String, lines: &mut Vec<Str
     for op in ops {
         lines.push(match op {
             Op::Output(port) => format!("output {}", name_of(*port)),
+            Op::Outputs(ports) => {
+                let ports: Vec<_> = ports.iter().map(|port| name_of(*port)).collect();
+                format!("output {}", ports.join(", "))
+            }
             Op::Controller(punt) => {
                 let reason = match punt.reason {
                     PuntReason::NoMatch => "no_match",
@@ -165,11 +178,13 @@ fn ops_text(ops: &[Op], name_of: &impl Fn(PortNo) -> String, lines: &mut Vec<Str
             Op::DecMplsTtl(_) => "decrement mpls ttl".to_owned(),
             Op::CopyTtlIn => "copy ttl inwards".to_owned(),
             Op::CopyTtlOut => "copy ttl outwards".to_owned(),
-            Op::Meter(meter) => format!("meter {}", meter.id()),
+            Op::Meter(meter) => format!("meter {}", meter.id),
             Op::Clone(ops) => format!("copy [{}]", nested(ops)),
             Op::Select(select) => {
                 let buckets = select.buckets.iter();
-                let buckets: Vec<_> = buckets.map(|(_, ops)| format!("[{}]", nested(ops))).collect();
+                let buckets: Vec<_> = buckets
+                    .map(|(_, ops)| format!("[{}]", nested(ops)))
+                    .collect();
                 format!("one of {}", buckets.join(" "))
             }
             Op::Count(_) => continue,

@@ -1,0 +1,659 @@
+//! The agent's dialogues, without sockets: messages in, what its peers' outboxes hold out.
+
+use std::sync::Arc;
+
+use flowtable::FlowKey;
+use openflow::{PacketOut, *};
+
+use super::{Agent, BridgeId, Identity, Next, Outbox, PeerId, PeerKind, Ports, Switch, Turn, Work};
+use crate::action::{Punt, PuntReason};
+use crate::control::config;
+use crate::control::ports::Port;
+use crate::pipeline::{BridgeSpec, PortSpec, VlanMode};
+
+/// A bridge with ports 1 (`a`) and 2 (`b`).
+struct Scene {
+    switch: Switch,
+    ports: Ports,
+    work: Work,
+    agent: Agent,
+    outboxes: Vec<Arc<Outbox>>,
+    now_ms: u64,
+}
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+impl Scene {
+    fn new() -> Scene {
+        let mut switch = Switch::new();
+        let spec = BridgeSpec {
+            name: "br0".into(),
+            ..BridgeSpec::default()
+        };
+        let bridge = switch.add_bridge(&spec).unwrap();
+        let mut ports = Ports::new();
+        for name in ["a", "b"] {
+            let spec = PortSpec {
+                name: name.into(),
+                of_port: None,
+                vlan: VlanMode::default(),
+                peer_name: None,
+            };
+            let (number, of_port) = switch.add_port(bridge, &spec).unwrap();
+            ports.insert(number, port(name, bridge, of_port));
+        }
+        let identity = Identity {
+            name: "br0".into(),
+            datapath_id: 42,
+            description: config::Description::default(),
+        };
+        Scene {
+            switch,
+            ports,
+            work: Work::default(),
+            agent: Agent::new(bridge, identity),
+            outboxes: Vec::new(),
+            now_ms: 0,
+        }
+    }
+
+    fn with_peers(kinds: &[PeerKind]) -> Scene {
+        let mut scene = Scene::new();
+        for (number, kind) in kinds.iter().enumerate() {
+            let outbox = Arc::new(Outbox::default());
+            scene
+                .agent
+                .connect(PeerId(number as u64), *kind, outbox.clone());
+            scene.outboxes.push(outbox);
+        }
+        scene
+    }
+
+    fn send(&mut self, peer: u64, message: Message) -> Next {
+        let mut turn = Turn {
+            switch: &mut self.switch,
+            ports: &mut self.ports,
+            now_ms: self.now_ms,
+            work: &mut self.work,
+        };
+        self.agent
+            .receive(&mut turn, PeerId(peer), Xid(7), message, &[9; 100])
+    }
+
+    /// What waits for a peer.
+    fn sent(&self, peer: usize) -> Vec<Message> {
+        let mut bytes = Vec::new();
+        while self.outboxes[peer].take(&mut bytes) {}
+        let mut messages = Vec::new();
+        let mut rest = &bytes[..];
+        while let [_, _, high, low, ..] = rest {
+            let (message, more) = rest.split_at(u16::from_be_bytes([*high, *low]).into());
+            messages.push(v13::decode(message).unwrap().1);
+            rest = more;
+        }
+        messages
+    }
+
+    /// Sends a message that is answered at once by one.
+    fn ask(&mut self, peer: u64, message: Message) -> Message {
+        assert_eq!(self.send(peer, message), Next::Done);
+        let mut sent = self.sent(peer as usize);
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        sent.remove(0)
+    }
+
+    fn error(&mut self, peer: u64, message: Message) -> ErrorCode {
+        match self.ask(peer, message) {
+            Message::Error(error) => {
+                assert_eq!(error.data, [9; 64]);
+                error.code
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends a message that is not answered.
+    fn tell(&mut self, peer: u64, message: Message) {
+        assert_eq!(self.send(peer, message), Next::Done);
+        assert_eq!(self.sent(peer as usize), []);
+    }
+
+    fn role(&mut self, peer: u64, role: Role, generation_id: u64) -> Message {
+        self.ask(
+            peer,
+            Message::RoleRequest(RoleMessage {
+                role,
+                generation_id,
+            }),
+        )
+    }
+
+    fn packet_in(&mut self, reason: PuntReason, max_len: u16) {
+        let metadata = FlowKey {
+            in_port: 1,
+            metadata: 5,
+            ..FlowKey::default()
+        };
+        let punt = Punt {
+            bridge: self.agent.bridge,
+            reason,
+            table: TableId(3),
+            cookie: 77,
+            max_len,
+            metadata: Box::new(metadata),
+        };
+        self.agent.packet_in(&punt, &[0xab; 200], self.now_ms);
+    }
+}
+
+fn port(name: &str, bridge: BridgeId, of_port: OfPort) -> Port {
+    let settings = config::Port {
+        name: name.into(),
+        number: None,
+        kind: config::PortKind::Null,
+        options: Default::default(),
+        vlan: config::Vlan::All,
+        mtu: None,
+        admin_up: true,
+    };
+    Port {
+        bridge,
+        of_port,
+        settings,
+        config: PortConfig::default(),
+        device: None,
+        link: Default::default(),
+        mac: MAC,
+        created_ms: 0,
+    }
+}
+
+fn output(port: OfPort) -> Arc<[Action]> {
+    [Action::Output { port, max_len: 0 }].into()
+}
+
+fn flow_mod() -> FlowMod {
+    FlowMod {
+        command: FlowModCommand::Add,
+        cookie: 1,
+        cookie_mask: 0,
+        table: TableId(0),
+        idle_timeout_s: 0,
+        hard_timeout_s: 0,
+        priority: 5,
+        buffer_id: None,
+        out_port: OfPort::ANY,
+        out_group: GroupId::ANY,
+        flags: FlowFlags {
+            send_flow_removed: true,
+            ..FlowFlags::default()
+        },
+        matching: Default::default(),
+        instructions: Instructions {
+            apply: Some(output(OfPort(2))),
+            ..Default::default()
+        },
+    }
+}
+
+fn packet_out() -> PacketOut {
+    PacketOut {
+        buffer_id: None,
+        in_port: OfPort::CONTROLLER,
+        actions: output(OfPort(1)),
+        data: vec![1; 60],
+    }
+}
+
+fn role_message(role: Role, generation_id: u64) -> Message {
+    Message::RoleReply(RoleMessage {
+        role,
+        generation_id,
+    })
+}
+
+#[test]
+fn features_and_description_say_what_is_configured() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller]);
+    let Message::FeaturesReply(features) = scene.ask(0, Message::FeaturesRequest) else {
+        panic!()
+    };
+    assert_eq!(
+        (features.datapath_id, features.tables, features.buffers),
+        (42, 254, 256)
+    );
+    scene.agent.identity.description.manufacturer = "Nicira, Inc.".into();
+    let request = MultipartRequest::Description;
+    let reply = scene.ask(
+        0,
+        Message::MultipartRequest {
+            more: false,
+            request,
+        },
+    );
+    let Message::MultipartReply {
+        reply: MultipartReply::Description(text),
+        ..
+    } = reply
+    else {
+        panic!("{reply:?}");
+    };
+    assert_eq!(
+        (&*text.manufacturer, &*text.datapath),
+        ("Nicira, Inc.", "br0")
+    );
+}
+
+#[test]
+fn there_is_one_master_and_a_slave_only_reads() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller, PeerKind::Listener]);
+    assert_eq!(
+        scene.role(0, Role::NoChange, 0),
+        role_message(Role::Equal, u64::MAX)
+    );
+    assert_eq!(
+        scene.role(0, Role::Master, 10),
+        role_message(Role::Master, 10)
+    );
+    assert_eq!(
+        scene.role(1, Role::Master, 11),
+        role_message(Role::Master, 11)
+    );
+    assert_eq!(
+        scene.role(0, Role::NoChange, 0),
+        role_message(Role::Slave, 11)
+    );
+    for change in [
+        Message::FlowMod(Box::new(flow_mod())),
+        Message::PacketOut(packet_out()),
+        Message::TableMod(TableMod {
+            table: TableId::ALL,
+            config: 0,
+        }),
+    ] {
+        assert_eq!(scene.error(0, change), ErrorCode::BAD_REQUEST_IS_SLAVE);
+    }
+    assert_eq!(scene.send(0, Message::BarrierRequest), Next::Barrier);
+    scene.tell(1, Message::FlowMod(Box::new(flow_mod())));
+    assert_eq!(scene.role(0, Role::Equal, 0), role_message(Role::Equal, 11));
+    scene.tell(0, Message::FlowMod(Box::new(flow_mod())));
+}
+
+#[test]
+fn stale_elections_are_refused_and_numbers_go_in_a_circle() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller]);
+    let request = |generation_id| {
+        Message::RoleRequest(RoleMessage {
+            role: Role::Master,
+            generation_id,
+        })
+    };
+    scene.role(0, Role::Master, u64::MAX);
+    assert_eq!(scene.role(0, Role::Slave, 1), role_message(Role::Slave, 1));
+    assert_eq!(
+        scene.error(0, request(u64::MAX)),
+        ErrorCode::ROLE_REQUEST_FAILED_STALE
+    );
+    assert_eq!(
+        scene.error(0, request(0)),
+        ErrorCode::ROLE_REQUEST_FAILED_STALE
+    );
+    assert_eq!(
+        scene.role(0, Role::Master, 1),
+        role_message(Role::Master, 1)
+    );
+}
+
+#[test]
+fn packets_are_cut_and_kept_as_their_flow_says() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller]);
+    scene.packet_in(PuntReason::Action, 50);
+    let Message::PacketIn(cut) = scene.sent(0).remove(0) else {
+        panic!()
+    };
+    assert_eq!((cut.total_len, cut.data.len(), cut.cookie), (200, 50, 77));
+    assert_eq!(
+        (cut.table, cut.reason),
+        (TableId(3), PacketInReason::Action)
+    );
+    assert_eq!(
+        cut.matching.read(flowtable::Field::InPort),
+        (1, u128::from(u32::MAX))
+    );
+    assert_eq!(
+        cut.matching.read(flowtable::Field::Metadata),
+        (5, u128::from(u64::MAX))
+    );
+    scene.packet_in(PuntReason::NoMatch, Punt::WHOLE);
+    let Message::PacketIn(whole) = scene.sent(0).remove(0) else {
+        panic!()
+    };
+    assert_eq!((whole.buffer_id, whole.data.len()), (None, 200));
+
+    let buffered = PacketOut {
+        buffer_id: cut.buffer_id,
+        data: Vec::new(),
+        ..packet_out()
+    };
+    scene.tell(0, Message::PacketOut(buffered.clone()));
+    assert_eq!(scene.work.injections[0].frame, [0xab; 200]);
+    let empty = scene.error(0, Message::PacketOut(buffered));
+    assert_eq!(empty, ErrorCode::BAD_REQUEST_BUFFER_EMPTY);
+    let unknown = PacketOut {
+        buffer_id: Some(12),
+        data: Vec::new(),
+        ..packet_out()
+    };
+    let unknown = scene.error(0, Message::PacketOut(unknown));
+    assert_eq!(unknown, ErrorCode::BAD_REQUEST_BUFFER_UNKNOWN);
+}
+
+#[test]
+fn a_flow_releases_a_kept_packet_into_the_tables() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller]);
+    scene.packet_in(PuntReason::Action, 0);
+    let Message::PacketIn(cut) = scene.sent(0).remove(0) else {
+        panic!()
+    };
+    assert!(cut.data.is_empty());
+    let change = FlowMod {
+        buffer_id: cut.buffer_id,
+        ..flow_mod()
+    };
+    scene.tell(0, Message::FlowMod(Box::new(change)));
+    let injection = &scene.work.injections[0];
+    assert_eq!(
+        (injection.in_port, &injection.actions),
+        (OfPort(1), &output(OfPort::TABLE))
+    );
+}
+
+#[test]
+fn who_hears_of_packets() {
+    let kinds = [PeerKind::Controller, PeerKind::Listener, PeerKind::Service];
+    let mut scene = Scene::with_peers(&kinds);
+    let heard = |scene: &Scene| [0, 1, 2].map(|peer| scene.sent(peer).len());
+    scene.packet_in(PuntReason::Action, 0);
+    assert_eq!(heard(&scene), [1, 1, 0]);
+    let config = SwitchConfig {
+        fragments: Fragments::Normal,
+        miss_send_len: 100,
+    };
+    scene.tell(2, Message::SetConfig(config));
+    assert_eq!(
+        scene.ask(2, Message::ConfigRequest),
+        Message::ConfigReply(config)
+    );
+    scene.packet_in(PuntReason::Action, 0);
+    assert_eq!(heard(&scene), [1, 1, 1]);
+    scene.role(1, Role::Slave, 1);
+    scene.packet_in(PuntReason::Action, 0);
+    assert_eq!(heard(&scene), [1, 0, 1]);
+    scene.packet_in(PuntReason::InvalidTtl, 0);
+    assert_eq!(heard(&scene), [0, 0, 0]);
+
+    let mut wants = AsyncConfig::default();
+    wants.master.packet_in = 0b100;
+    wants.slave.packet_in = 0b010;
+    scene.tell(0, Message::SetAsync(wants));
+    scene.tell(1, Message::SetAsync(wants));
+    assert_eq!(
+        scene.ask(0, Message::AsyncRequest),
+        Message::AsyncReply(wants)
+    );
+    let bridge = |scene: &Scene| scene.switch.state().bridge(scene.agent.bridge).cloned();
+    assert!(bridge(&scene).unwrap().wants_invalid_ttl);
+    scene.packet_in(PuntReason::Action, 0);
+    assert_eq!(heard(&scene), [0, 1, 1]);
+    scene.packet_in(PuntReason::InvalidTtl, 0);
+    let Message::PacketIn(packet) = scene.sent(0).remove(0) else {
+        panic!()
+    };
+    assert_eq!(
+        packet.data.len(),
+        128,
+        "cut at the connection's miss_send_len"
+    );
+    scene.agent.disconnect(PeerId(0), &mut scene.switch);
+    assert!(!bridge(&scene).unwrap().wants_invalid_ttl);
+}
+
+#[test]
+fn packets_out_are_checked() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller]);
+    scene.tell(0, Message::PacketOut(packet_out()));
+    assert_eq!(scene.work.injections.len(), 1);
+    let from = |in_port| {
+        Message::PacketOut(PacketOut {
+            in_port,
+            ..packet_out()
+        })
+    };
+    scene.tell(0, from(OfPort(2)));
+    assert_eq!(
+        scene.error(0, from(OfPort(3))),
+        ErrorCode::BAD_REQUEST_BAD_PORT
+    );
+    assert_eq!(
+        scene.error(0, from(OfPort::FLOOD)),
+        ErrorCode::BAD_REQUEST_BAD_PORT
+    );
+    let short = PacketOut {
+        data: vec![0; 13],
+        ..packet_out()
+    };
+    let short = scene.error(0, Message::PacketOut(short));
+    assert_eq!(short, ErrorCode::BAD_REQUEST_BAD_PACKET);
+    let nowhere = PacketOut {
+        actions: output(OfPort::ANY),
+        ..packet_out()
+    };
+    let nowhere = scene.error(0, Message::PacketOut(nowhere));
+    assert_eq!(nowhere, ErrorCode::BAD_ACTION_BAD_OUT_PORT);
+    assert_eq!(scene.work.injections.len(), 2);
+}
+
+#[test]
+fn flows_that_go_are_told_to_who_wants_to_know() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller, PeerKind::Controller]);
+    scene.role(1, Role::Slave, 1);
+    scene.tell(0, Message::FlowMod(Box::new(flow_mod())));
+    scene.now_ms = 1500;
+    let delete = FlowMod {
+        command: FlowModCommand::Delete,
+        ..flow_mod()
+    };
+    scene.tell(0, Message::FlowMod(Box::new(delete)));
+    let removed = scene.work.removed.remove(0);
+    scene.agent.flow_removed(&removed);
+    let Message::FlowRemoved(told) = scene.sent(0).remove(0) else {
+        panic!()
+    };
+    assert_eq!((told.reason, told.cookie), (FlowRemovedReason::Delete, 1));
+    assert_eq!(told.duration.as_millis(), 1500);
+    assert_eq!(scene.sent(1), []);
+}
+
+#[test]
+fn ports_are_configured_and_everybody_hears_of_it() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller, PeerKind::Listener]);
+    let down = PortConfig {
+        port_down: true,
+        ..PortConfig::default()
+    };
+    let change = PortMod {
+        port: OfPort(2),
+        mac: MAC,
+        config: PortConfig {
+            port_down: true,
+            no_forward: true,
+            ..PortConfig::default()
+        },
+        mask: down,
+        advertise: PortFeatures::default(),
+    };
+    assert_eq!(scene.send(0, Message::PortMod(change)), Next::Done);
+    for peer in [0, 1] {
+        let Message::PortStatus(status) = scene.sent(peer).remove(0) else {
+            panic!()
+        };
+        assert_eq!(
+            (status.reason, status.port.config),
+            (PortReason::Modify, down)
+        );
+    }
+    scene.tell(0, Message::PortMod(change));
+    let wrong = |change: PortMod, code: ErrorCode, scene: &mut Scene| {
+        assert_eq!(scene.error(0, Message::PortMod(change)), code);
+    };
+    let bad_port = ErrorCode::PORT_MOD_FAILED_BAD_PORT;
+    wrong(
+        PortMod {
+            port: OfPort(9),
+            ..change
+        },
+        bad_port,
+        &mut scene,
+    );
+    let bad_address = ErrorCode::PORT_MOD_FAILED_BAD_HW_ADDR;
+    wrong(
+        PortMod {
+            mac: [0; 6],
+            ..change
+        },
+        bad_address,
+        &mut scene,
+    );
+    let bad_advertise = ErrorCode::PORT_MOD_FAILED_BAD_ADVERTISE;
+    let advertise = PortFeatures::GB_1_FULL;
+    wrong(
+        PortMod {
+            advertise,
+            ..change
+        },
+        bad_advertise,
+        &mut scene,
+    );
+}
+
+#[test]
+fn queues_and_ports_are_told_by_number() {
+    let mut scene = Scene::with_peers(&[PeerKind::Service]);
+    let multipart = |request| Message::MultipartRequest {
+        more: false,
+        request,
+    };
+    let all = multipart(MultipartRequest::PortStats(OfPort::ANY));
+    let Message::MultipartReply {
+        reply: MultipartReply::PortStats(stats),
+        ..
+    } = scene.ask(0, all)
+    else {
+        panic!();
+    };
+    assert_eq!(
+        stats.iter().map(|port| port.port.0).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    let none = multipart(MultipartRequest::PortStats(OfPort(9)));
+    assert_eq!(scene.error(0, none), ErrorCode::BAD_REQUEST_BAD_PORT);
+    let queue = |port, queue| multipart(MultipartRequest::Queue { port, queue });
+    let empty = scene.ask(0, queue(OfPort(1), QueueId::ALL));
+    let reply = MultipartReply::Queue(Vec::new());
+    assert_eq!(empty, Message::MultipartReply { more: false, reply });
+    let bad_queue = ErrorCode::QUEUE_OP_FAILED_BAD_QUEUE;
+    assert_eq!(scene.error(0, queue(OfPort(1), QueueId(1))), bad_queue);
+    let bad_port = ErrorCode::QUEUE_OP_FAILED_BAD_PORT;
+    assert_eq!(scene.error(0, queue(OfPort(9), QueueId::ALL)), bad_port);
+    let config = scene.ask(0, Message::QueueConfigRequest(OfPort(2)));
+    let queues = QueueConfig {
+        port: OfPort(2),
+        queues: Vec::new(),
+    };
+    assert_eq!(config, Message::QueueConfigReply(queues));
+    assert_eq!(
+        scene.error(0, Message::QueueConfigRequest(OfPort(9))),
+        bad_port
+    );
+}
+
+#[test]
+fn statistics_wait_for_the_workers_and_long_lists_come_in_parts() {
+    let mut scene = Scene::with_peers(&[PeerKind::Service]);
+    for priority in 0..2000 {
+        let change = FlowMod {
+            priority,
+            ..flow_mod()
+        };
+        scene.tell(0, Message::FlowMod(Box::new(change)));
+    }
+    let request = MultipartRequest::Flow(Box::default());
+    let next = scene.send(
+        0,
+        Message::MultipartRequest {
+            more: false,
+            request: request.clone(),
+        },
+    );
+    assert_eq!(next, Next::Count(request.clone()));
+    let mut turn = Turn {
+        switch: &mut scene.switch,
+        ports: &mut scene.ports,
+        now_ms: 0,
+        work: &mut scene.work,
+    };
+    let dump = scene
+        .agent
+        .answer(&mut turn, PeerId(0), Xid(7), &request)
+        .unwrap();
+    let mut dump = dump.expect("a list of flows");
+    let (mut parts, mut flows) = (0, 0);
+    loop {
+        let last = dump.step(&scene.outboxes[0]);
+        let Message::MultipartReply {
+            more,
+            reply: MultipartReply::Flow(part),
+        } = scene.sent(0).remove(0)
+        else {
+            panic!();
+        };
+        (parts, flows) = (parts + 1, flows + part.len());
+        assert_eq!(more, !last);
+        if last {
+            break;
+        }
+    }
+    assert!(parts > 1, "{parts}");
+    assert_eq!(flows, 2000);
+}
+
+#[test]
+fn what_only_a_switch_says_is_refused() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller]);
+    assert_eq!(
+        scene.error(0, Message::BarrierReply),
+        ErrorCode::BAD_REQUEST_BAD_TYPE
+    );
+    let stranger = Experimenter {
+        experimenter: 1,
+        kind: 2,
+        data: Vec::new(),
+    };
+    let bad_experimenter = ErrorCode::BAD_REQUEST_BAD_EXPERIMENTER;
+    assert_eq!(
+        scene.error(0, Message::Experimenter(stranger.clone())),
+        bad_experimenter
+    );
+    let request = MultipartRequest::Experimenter(stranger);
+    let request = Message::MultipartRequest {
+        more: false,
+        request,
+    };
+    assert_eq!(scene.error(0, request), bad_experimenter);
+    let drop = SwitchConfig {
+        fragments: Fragments::Reassemble,
+        miss_send_len: 0,
+    };
+    let bad_flags = ErrorCode::SWITCH_CONFIG_FAILED_BAD_FLAGS;
+    assert_eq!(scene.error(0, Message::SetConfig(drop)), bad_flags);
+}
