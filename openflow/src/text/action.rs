@@ -276,8 +276,8 @@ fn type_of_service(text: &str) -> Result<Action, SyntaxError> {
 
 fn transport(context: &Context<'_>, source: bool) -> Result<Field, SyntaxError> {
     port_field(context.ip_proto, source).ok_or_else(|| {
-        let allowed = "a match on tcp, udp or sctp, or set_field on tcp_dst, udp_dst ...";
-        SyntaxError::new("", "a port of what protocol?", allowed)
+        let problem = "a port of what protocol? The match does not say tcp, udp or sctp";
+        SyntaxError::new("", problem, "set_field on tcp_dst, udp_dst, sctp_dst ...")
     })
 }
 

@@ -7,14 +7,14 @@
 use flowtable::Match;
 
 use super::matching::Reader;
-use super::token::{Token, Tokens, is_separator};
+use super::token::{Token, Tokens, split_line};
 use super::value::{number, number_or_minus_one};
 use super::{Ports, SyntaxError, instruction};
 use crate::{FlowFlags, FlowMod, FlowModCommand, GroupId, OfPort, TableId};
 
 mod writer;
 
-pub use writer::{format, format_match, write_modification, write_stats};
+pub use writer::{format, format_instructions, format_match, write_modification, write_stats};
 
 /// Reads a flow, ports by number or reserved name only.
 pub fn parse(text: &str, command: FlowModCommand) -> Result<FlowMod, SyntaxError> {
@@ -67,23 +67,18 @@ pub fn parse_line(
     command: FlowModCommand,
     ports: &Ports,
 ) -> Result<Option<FlowMod>, SyntaxError> {
-    let text = line.split('#').next().unwrap_or_default().trim();
-    if text.is_empty() {
+    let Some(line) = split_line(line) else {
         return Ok(None);
-    }
-    let (word, rest) = text.split_once(is_separator).unwrap_or((text, ""));
-    let command_of_word = match word {
-        "add" => Some(FlowModCommand::Add),
-        "modify" => Some(FlowModCommand::Modify),
-        "modify_strict" => Some(FlowModCommand::ModifyStrict),
-        "delete" => Some(FlowModCommand::Delete),
-        "delete_strict" => Some(FlowModCommand::DeleteStrict),
-        _ => None,
     };
-    match command_of_word {
-        Some(command) => parse_with(rest, command, ports).map(Some),
-        None => parse_with(text, command, ports).map(Some),
-    }
+    let command = match line.word {
+        "add" => FlowModCommand::Add,
+        "modify" => FlowModCommand::Modify,
+        "modify_strict" => FlowModCommand::ModifyStrict,
+        "delete" => FlowModCommand::Delete,
+        "delete_strict" => FlowModCommand::DeleteStrict,
+        _ => return parse_with(line.whole, command, ports).map(Some),
+    };
+    parse_with(line.rest, command, ports).map(Some)
 }
 
 /// Reads a match alone, such as the headers of a packet to trace.

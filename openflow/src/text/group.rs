@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::action::{self, Context};
-use super::token::{Token, Tokens};
+use super::token::{Token, Tokens, split_line};
 use super::value::number;
 use super::{Ports, SyntaxError, name, write_duration};
 use crate::{
@@ -77,21 +77,16 @@ pub fn parse_line(
     command: GroupModCommand,
     ports: &Ports,
 ) -> Result<Option<GroupMod>, SyntaxError> {
-    let text = line.split('#').next().unwrap_or_default().trim();
-    if text.is_empty() {
+    let Some(line) = split_line(line) else {
         return Ok(None);
-    }
-    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    let command_of_word = match word {
-        "add" => Some(GroupModCommand::Add),
-        "modify" => Some(GroupModCommand::Modify),
-        "delete" => Some(GroupModCommand::Delete),
-        _ => None,
     };
-    match command_of_word {
-        Some(command) => parse_with(rest, command, ports).map(Some),
-        None => parse_with(text, command, ports).map(Some),
-    }
+    let command = match line.word {
+        "add" => GroupModCommand::Add,
+        "modify" => GroupModCommand::Modify,
+        "delete" => GroupModCommand::Delete,
+        _ => return parse_with(line.whole, command, ports).map(Some),
+    };
+    parse_with(line.rest, command, ports).map(Some)
 }
 
 /// A group as text that [`parse`] reads.
@@ -162,6 +157,13 @@ fn write_buckets(
         out.push_str("actions=");
         action::write(out, &bucket.actions, ports);
     }
+}
+
+/// The actions of a bucket.
+pub fn format_actions(actions: &[Action], ports: &Ports) -> String {
+    let mut out = String::new();
+    action::write(&mut out, actions, ports);
+    out
 }
 
 /// Name of a kind of group.

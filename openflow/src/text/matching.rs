@@ -164,8 +164,8 @@ impl<'a> Reader<'a> {
             Name::TpSrc | Name::TpDst => {
                 let source = name == Name::TpSrc;
                 port_field(protocol, source).ok_or_else(|| {
-                    let allowed = "with tcp, udp, sctp, tcp6, udp6 or sctp6";
-                    SyntaxError::new(token.text, "a port of what protocol?", allowed)
+                    let problem = "the match needs tcp, udp, sctp, tcp6, udp6 or sctp6";
+                    SyntaxError::new(token.text, problem, "")
                 })
             }
             Name::DlVlan | Name::VlanTci => Ok(Field::VlanVid),
@@ -218,21 +218,21 @@ pub(super) fn port_field(protocol: Option<u8>, source: bool) -> Option<Field> {
 fn needs(prerequisite: Prerequisite) -> &'static str {
     match prerequisite {
         Prerequisite::None => "",
-        Prerequisite::Vlan => "with a VLAN",
-        Prerequisite::Arp => "with arp or rarp",
-        Prerequisite::Ip => "with ip, ipv6, or a shorthand such as tcp",
-        Prerequisite::Ipv4 => "with ip, or a shorthand such as tcp",
-        Prerequisite::Ipv6 => "with ipv6, or a shorthand such as tcp6",
-        Prerequisite::Mpls => "with mpls or mplsm",
-        Prerequisite::Pbb => "with dl_type=0x88e7",
-        Prerequisite::Tcp => "with tcp or tcp6",
-        Prerequisite::Udp => "with udp or udp6",
-        Prerequisite::Sctp => "with sctp or sctp6",
-        Prerequisite::Icmpv4 => "with icmp",
-        Prerequisite::Icmpv6 => "with icmp6",
-        Prerequisite::Nd => "with icmp6,icmpv6_type=135 or icmp6,icmpv6_type=136",
-        Prerequisite::NdSolicit => "with icmp6,icmpv6_type=135",
-        Prerequisite::NdAdvert => "with icmp6,icmpv6_type=136",
+        Prerequisite::Vlan => "a VLAN, such as dl_vlan=5",
+        Prerequisite::Arp => "arp or rarp",
+        Prerequisite::Ip => "ip, ipv6, or a shorthand such as tcp",
+        Prerequisite::Ipv4 => "ip, or a shorthand such as tcp",
+        Prerequisite::Ipv6 => "ipv6, or a shorthand such as tcp6",
+        Prerequisite::Mpls => "mpls or mplsm",
+        Prerequisite::Pbb => "dl_type=0x88e7",
+        Prerequisite::Tcp => "tcp or tcp6",
+        Prerequisite::Udp => "udp or udp6",
+        Prerequisite::Sctp => "sctp or sctp6",
+        Prerequisite::Icmpv4 => "icmp",
+        Prerequisite::Icmpv6 => "icmp6",
+        Prerequisite::Nd => "icmp6,icmpv6_type=135 or icmp6,icmpv6_type=136",
+        Prerequisite::NdSolicit => "icmp6,icmpv6_type=135",
+        Prerequisite::NdAdvert => "icmp6,icmpv6_type=136",
     }
 }
 

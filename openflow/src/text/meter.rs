@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::token::{Token, Tokens};
+use super::token::{Token, Tokens, split_line};
 use super::value::number;
 use super::{SyntaxError, name, write_duration};
 use crate::{Band, MeterConfig, MeterFlags, MeterId, MeterMod, MeterModCommand, MeterStats};
@@ -60,6 +60,21 @@ pub fn parse(text: &str, command: MeterModCommand) -> Result<MeterMod, SyntaxErr
         meter,
         bands,
     })
+}
+
+/// Reads a line of a file of meters: a meter, perhaps after one of the words `add`, `modify`,
+/// `delete`. `None` for an empty line; `#` starts a comment.
+pub fn parse_line(line: &str, command: MeterModCommand) -> Result<Option<MeterMod>, SyntaxError> {
+    let Some(line) = split_line(line) else {
+        return Ok(None);
+    };
+    let command = match line.word {
+        "add" => MeterModCommand::Add,
+        "modify" => MeterModCommand::Modify,
+        "delete" => MeterModCommand::Delete,
+        _ => return parse(line.whole, command).map(Some),
+    };
+    parse(line.rest, command).map(Some)
 }
 
 /// A meter modification as text that [`parse`] reads.

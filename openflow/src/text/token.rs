@@ -79,8 +79,25 @@ fn value(delimited: &str) -> Option<&str> {
     }
 }
 
+/// A line of a file of flows, groups or meters.
+pub(super) struct Line<'a> {
+    /// Its first word: it may be a command.
+    pub word: &'a str,
+    /// What comes after that word.
+    pub rest: &'a str,
+    /// All of it.
+    pub whole: &'a str,
+}
+
+/// Takes a line apart; `None` if there is nothing in it, comments not counted.
+pub(super) fn split_line(line: &str) -> Option<Line<'_>> {
+    let whole = line.split('#').next().unwrap_or_default().trim();
+    let (word, rest) = whole.split_once(is_separator).unwrap_or((whole, ""));
+    (!whole.is_empty()).then_some(Line { word, rest, whole })
+}
+
 /// Whether a character ends a piece.
-pub(super) fn is_separator(c: char) -> bool {
+fn is_separator(c: char) -> bool {
     matches!(c, ',' | ' ' | '\t' | '\r' | '\n')
 }
 

@@ -6,7 +6,7 @@ use flowtable::Match;
 
 use super::{FLAGS, PRIORITY_DEFAULT, default_table, deletes};
 use crate::text::{Ports, instruction, matching, write_duration};
-use crate::{FlowFlags, FlowMod, FlowStats, GroupId, OfPort};
+use crate::{FlowFlags, FlowMod, FlowStats, GroupId, Instructions, OfPort};
 
 /// A flow modification as text that [`parse`](super::parse) reads.
 pub fn format(flow: &FlowMod) -> String {
@@ -19,6 +19,13 @@ pub fn format(flow: &FlowMod) -> String {
 pub fn format_match(matching: &Match, ports: &Ports) -> String {
     let mut out = String::new();
     matching::write(&mut out, matching, None, ports);
+    out
+}
+
+/// Instructions as they stand after `actions=`.
+pub fn format_instructions(instructions: &Instructions, ports: &Ports) -> String {
+    let mut out = String::new();
+    instruction::write(&mut out, instructions, ports);
     out
 }
 

@@ -1,0 +1,192 @@
+//! The results of the management methods, as far as text is made of them; JSON output is the
+//! daemon's own. `docs/management.md` says what each member means.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+pub struct Show {
+    pub version: String,
+    pub pid: u32,
+    pub uptime_s: u64,
+    pub run_dir: String,
+    pub config_file: Option<String>,
+    pub hugepages: bool,
+    pub memory_mib: u64,
+    pub worker_cpus: Vec<u32>,
+    pub bridges: Vec<Bridge>,
+}
+
+#[derive(Deserialize)]
+pub struct Bridge {
+    pub name: String,
+    pub datapath_id: String,
+    pub fail_mode: String,
+    pub listeners: Vec<String>,
+    pub controllers: Vec<Controller>,
+    pub ports: Vec<Port>,
+    pub flows: u64,
+    pub groups: u64,
+    pub meters: u64,
+    pub macs: u64,
+}
+
+#[derive(Deserialize)]
+pub struct Controller {
+    pub bridge: String,
+    pub target: String,
+    pub connected: bool,
+    pub role: String,
+    pub since_s: u64,
+    pub error: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct Port {
+    pub bridge: String,
+    pub name: String,
+    pub number: Option<u32>,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub tag: Option<u16>,
+    pub trunks: Vec<u16>,
+    pub mtu: u32,
+    pub mac: Option<String>,
+    pub admin_up: bool,
+    pub link_up: bool,
+    pub speed_mbps: Option<u64>,
+    pub error: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct Ports {
+    pub ports: Vec<Port>,
+}
+
+#[derive(Deserialize)]
+pub struct Controllers {
+    pub controllers: Vec<Controller>,
+}
+
+#[derive(Deserialize)]
+pub struct Macs {
+    pub entries: Vec<Mac>,
+}
+
+#[derive(Deserialize)]
+pub struct Mac {
+    pub port: String,
+    pub number: u32,
+    pub vlan: u16,
+    pub mac: String,
+    pub age_s: u64,
+}
+
+#[derive(Deserialize)]
+pub struct Flushed {
+    pub flushed: u64,
+}
+
+#[derive(Deserialize)]
+pub struct Stats {
+    pub now_ns: u64,
+    pub ports: Vec<PortStats>,
+    pub pools: Vec<Pool>,
+}
+
+#[derive(Deserialize)]
+pub struct PortStats {
+    pub bridge: String,
+    pub name: String,
+    pub rx: Counts,
+    pub tx: Counts,
+    pub drops: BTreeMap<String, u64>,
+    pub rx_queues: Vec<QueueCounts>,
+    pub tx_queues: Vec<QueueCounts>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+pub struct Counts {
+    pub packets: u64,
+    pub bytes: u64,
+    pub drops: u64,
+    pub errors: u64,
+}
+
+#[derive(Deserialize)]
+pub struct QueueCounts {
+    pub packets: u64,
+    pub bytes: u64,
+    pub worker: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub struct Pool {
+    pub name: String,
+    pub numa: i64,
+    pub buffer_bytes: u64,
+    pub buffers: u64,
+    pub in_use: u64,
+}
+
+#[derive(Deserialize)]
+pub struct Workers {
+    pub cycles_hz: u64,
+    pub workers: Vec<Worker>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+pub struct Worker {
+    pub id: u32,
+    pub cpu: u32,
+    pub busy_cycles: u64,
+    pub idle_cycles: u64,
+    pub batches: u64,
+    pub packets: u64,
+    pub cache: Cache,
+    pub queues: Vec<Queue>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+pub struct Cache {
+    pub hits: u64,
+    pub misses: u64,
+    pub entries: u64,
+    pub capacity: u64,
+}
+
+#[derive(Clone, Deserialize)]
+pub struct Queue {
+    pub port: String,
+    pub queue: u32,
+}
+
+#[derive(Deserialize)]
+pub struct Trace {
+    pub flow: String,
+    pub steps: Vec<Node>,
+    pub final_flow: String,
+    pub mask: String,
+    pub actions: Vec<String>,
+    pub drop: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct Node {
+    pub text: String,
+    pub children: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+pub struct Version {
+    pub name: String,
+    pub version: String,
+    pub dpdk: String,
+    pub openflow: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub struct LogFilter {
+    pub filter: String,
+}
