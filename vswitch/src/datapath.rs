@@ -36,6 +36,8 @@ mod ready;
 pub mod rewrite;
 mod send;
 mod statistics;
+#[cfg(test)]
+pub(crate) mod testing;
 mod worker;
 
 pub use processor::{Now, PacketOut, Processor};
@@ -380,3 +382,6 @@ async fn wait<T>(mailbox: &Mailbox, mut look: impl FnMut() -> Option<T>) -> Opti
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,9 +152,15 @@ impl Executor {
 
     fn punt(&mut self, punt: &Arc<Punt>, parcel: Parcel) {
         let shares = self.ports.shares(parcel.origin);
-        let dropped = self.punter.punt(&shares, punt, parcel.packet, &self.pools);
-        self.ports
-            .count_drops(parcel.origin, DropReason::PuntQueueFull, dropped);
+        let packet = parcel.packet;
+        let (refused, lost) = self.punter.punt(&shares, punt, packet, &self.pools);
+        if refused > 0 {
+            let reason = DropReason::PuntQueueFull;
+            self.ports.count_drops(parcel.origin, reason, refused);
+        }
+        if let Some(reason) = lost {
+            self.count_drop(parcel.origin, reason);
+        }
     }
 
     fn meter(&mut self, meter: &Meter, parcel: &mut Parcel) -> Fate {

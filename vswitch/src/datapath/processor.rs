@@ -218,6 +218,11 @@ impl Processor {
         });
     }
 
+    /// Entries in the flow cache.
+    pub fn cache_entries(&self) -> usize {
+        self.engine.cache.len()
+    }
+
     /// Adds what was counted since the last call to a worker's counters.
     pub fn report(&mut self, counters: &WorkerCounters) {
         let tally = std::mem::take(&mut self.engine.tally);
@@ -474,3 +479,6 @@ fn credit(program: &Program, counts: flowtable::Counts) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+use pmd::port::LostReason;
 use pmd::{Packet, Pools};
 use tokio::net::unix::pipe;
 
 use super::doorbell::Doorbell;
 use super::limits;
-use crate::action::Punt;
+use crate::action::{DropReason, Punt};
 use crate::pipeline::Learn;
 
 /// What control should hear of.
@@ -165,16 +166,26 @@ impl Punter {
         }
     }
 
-    /// Sends a packet to control; how many were dropped (a super-frame is many packets).
+    /// Sends a packet to control, a super-frame as the packets that it stands for. How many the
+    /// queue had no room for, and why the rest was lost, if it was.
     pub fn punt(
         &mut self,
         shares: &Shares,
         punt: &Arc<Punt>,
         packet: Packet,
         pools: &Pools,
-    ) -> u64 {
-        let _ = pools;
-        self.push(shares, punt, packet)
+    ) -> (u64, Option<DropReason>) {
+        let mut refused = 0;
+        let cut = packet.segment(pools, |mut packet| {
+            packet.complete_checksum();
+            refused += self.push(shares, punt, packet);
+        });
+        let lost = match cut {
+            Ok(()) => None,
+            Err(LostReason::NoBuffer) => Some(DropReason::NoBuffer),
+            Err(_) => Some(DropReason::Malformed),
+        };
+        (refused, lost)
     }
 
     fn push(&mut self, shares: &Shares, punt: &Arc<Punt>, packet: Packet) -> u64 {

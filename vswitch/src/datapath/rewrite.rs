@@ -260,6 +260,6 @@ impl Frame<'_> {
 }
 
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ pub struct WorkerStatistics {
     pub recirculated: u64,
     /// Times it slept.
     pub sleeps: u64,
+    /// Entries in its flow cache.
+    pub cache_entries: u64,
     /// Receive queues: port number, queue, packets received by this worker's polling or, before a
     /// queue was moved to it, another's.
     pub queues: Vec<(crate::action::PortNo, usize, u64)>,
@@ -57,6 +59,8 @@ pub struct WorkerCounters {
     pub recirculated: Tally,
     /// See [`WorkerStatistics::sleeps`].
     pub sleeps: Tally,
+    /// See [`WorkerStatistics::cache_entries`].
+    pub cache_entries: Tally,
 }
 
 impl WorkerCounters {
@@ -74,6 +78,7 @@ impl WorkerCounters {
             stale: self.stale.read(),
             recirculated: self.recirculated.read(),
             sleeps: self.sleeps.read(),
+            cache_entries: self.cache_entries.read(),
             queues: Vec::new(),
         }
     }
@@ -89,6 +94,11 @@ impl Tally {
     pub fn add(&self, count: u64) {
         let before = self.0.load(Ordering::Relaxed);
         self.0.store(before.wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Makes it this count; only ever called by the same thread.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
     }
 
     /// The count.

@@ -274,6 +274,8 @@ impl Loop {
         if self.now.ms() != self.maintained_ms {
             self.maintained_ms = self.now.ms();
             self.worker.processor.maintain();
+            let entries = self.worker.processor.cache_entries();
+            counters.cache_entries.set(entries as u64);
         }
     }
 

@@ -243,6 +243,12 @@ impl Built {
         self.spec.partial.then_some(self.l4 as u16)
     }
 
+    /// Sets the code point of an IPv4 packet.
+    pub fn set_dscp(&mut self, dscp: u8) {
+        self.bytes[self.l3 + 1] = dscp << 2;
+        self.set_checksums();
+    }
+
     /// Checks that the checksums are what full computation gives.
     pub fn assert_checksums(&self) {
         let mut again = self.clone();

@@ -1,0 +1,388 @@
+//! The packet path, from frames in to frames out, with every counter that moves.
+
+use flowtable::{Field, FlowKey, eth_type, ip_proto, parse};
+use openflow::OfPort;
+use pmd::Packet;
+
+use super::super::rewrite::testing::{Built, Spec};
+use super::super::statistics::{WorkerCounters, WorkerStatistics};
+use super::super::testing::Rig;
+use super::super::{Event, limits};
+use crate::action::PuntReason;
+
+fn frame(eth_type: u16, proto: u8, seed: u64) -> Built {
+    let mut spec = Spec::new(eth_type, proto);
+    spec.seed = seed;
+    let mut built = spec.build();
+    // Unicast addresses, so that bridges learn them.
+    built.bytes[0] &= 0xfe;
+    built.bytes[6] &= 0xfe;
+    built
+}
+
+fn udp(seed: u64) -> Vec<u8> {
+    frame(eth_type::IPV4, ip_proto::UDP, seed).bytes
+}
+
+fn key(frame: &[u8]) -> FlowKey {
+    let mut key = FlowKey::default();
+    parse(frame, &mut key);
+    key
+}
+
+fn statistics(rig: &mut Rig) -> WorkerStatistics {
+    let counters = WorkerCounters::default();
+    rig.processor.report(&counters);
+    counters.read(0)
+}
+
+#[test]
+fn a_flow_is_translated_once_and_counted_whole() {
+    let mut rig = Rig::new(2, &["in_port=1,actions=output:2"]);
+    let frames: Vec<_> = (0..40).map(udp).collect();
+    let bytes: usize = frames.iter().map(Vec::len).sum();
+    rig.receive(1, &frames);
+    assert_eq!(rig.sent(2), frames);
+    assert_eq!(rig.sent(1), Vec::<Vec<u8>>::new());
+    let statistics = statistics(&mut rig);
+    assert_eq!((statistics.misses, statistics.hits), (1, 39));
+    assert_eq!((statistics.packets, statistics.batches), (40, 2));
+    assert_eq!(rig.counted(), (40, bytes as u64));
+    assert_eq!(rig.drops(1), []);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn flows_keep_their_order_whatever_the_mix() {
+    let mut rig = Rig::new(4, &["udp,actions=output:2", "tcp,actions=output:3"]);
+    let mix: Vec<Vec<u8>> = (0..100)
+        .map(|seed| match seed * 7 % 3 {
+            0 => frame(eth_type::IPV4, ip_proto::TCP, seed).bytes,
+            _ => udp(seed),
+        })
+        .collect();
+    rig.receive(1, &mix);
+    let of_proto = |proto| {
+        let frames = mix.iter().filter(|frame| key(frame).ip_proto == proto);
+        frames.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(rig.sent(2), of_proto(ip_proto::UDP));
+    assert_eq!(rig.sent(3), of_proto(ip_proto::TCP));
+}
+
+#[test]
+fn copies_are_the_packet_as_it_was_then() {
+    let actions = "output:2,set_field:1.2.3.4->ip_dst,dec_ttl,output:3,push_vlan:0x8100,\
+                   set_field:4105->vlan_vid,output:4";
+    let mut rig = Rig::new(4, &[&format!("ip,actions={actions}")]);
+    let built = frame(eth_type::IPV4, ip_proto::TCP, 1);
+    let frame = std::slice::from_ref(&built.bytes);
+    rig.receive(1, frame);
+    assert_eq!(rig.sent(2), frame);
+    let routed = Built {
+        bytes: rig.sent(3).remove(0),
+        ..built.clone()
+    };
+    assert_eq!(key(&routed.bytes).ipv4_dst, 0x01020304);
+    let ttl = key(&built.bytes).ip_ttl;
+    assert_eq!(key(&routed.bytes).ip_ttl, ttl - 1);
+    routed.assert_checksums();
+    let tagged = rig.sent(4).remove(0);
+    assert_eq!(tagged[12..16], [0x81, 0, 0, 9]);
+    assert_eq!([&tagged[..12], &tagged[16..]].concat(), routed.bytes);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn flooding_reaches_all_other_ports() {
+    let mut rig = Rig::new(5, &["actions=ALL"]);
+    rig.receive(3, &[udp(1), udp(2)]);
+    for port in [1, 2, 4, 5] {
+        assert_eq!(rig.sent(port), [udp(1), udp(2)]);
+    }
+    assert_eq!(rig.sent(3).len(), 0);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn drops_are_counted_by_port_and_reason() {
+    let mut rig = Rig::new(
+        3,
+        &[
+            "in_port=1,actions=drop",
+            "in_port=2,ip,actions=dec_ttl,output:3",
+        ],
+    );
+    rig.receive(1, &[udp(1), udp(2)]);
+    let mut expired = frame(eth_type::IPV4, ip_proto::UDP, 1).bytes;
+    expired[22] = 1;
+    rig.receive(2, &[expired]);
+    rig.receive(3, &[udp(3)]);
+    assert_eq!(rig.drops(1), [("no_output", 2)]);
+    assert_eq!(rig.drops(2), [("invalid_ttl", 1)]);
+    assert_eq!(rig.drops(3), [("table_miss", 1)]);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn a_port_that_the_state_does_not_know_receives_nothing() {
+    let mut rig = Rig::new(2, &["actions=output:2"]);
+    let port = rig.bridge.port(1);
+    rig.bridge.switch.remove_port(port);
+    rig.publish();
+    let mut batch = pmd::Batch::new();
+    let packet = Packet::from_bytes(&rig.pools, &udp(1)).unwrap();
+    batch.push(packet).unwrap();
+    rig.processor.process(port, &mut batch, rig.now);
+    let drops = rig.processor.drops(Some(port));
+    assert_eq!(drops.of(crate::action::DropReason::PortDown), 1);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn changed_rules_take_effect_at_once() {
+    let mut rig = Rig::new(3, &["priority=1,actions=output:2"]);
+    rig.receive(1, &[udp(1)]);
+    rig.bridge.flow("priority=9,udp,actions=output:3");
+    rig.receive(1, &[udp(1)]);
+    rig.publish();
+    rig.receive(1, &[udp(1), udp(1)]);
+    assert_eq!(rig.sent(2).len(), 2);
+    assert_eq!(rig.sent(3).len(), 2);
+    assert_eq!(rig.counted().0, 4);
+    rig.bridge.flow("priority=9,udp,actions=drop");
+    rig.publish();
+    rig.receive(1, &[udp(1)]);
+    let statistics = statistics(&mut rig);
+    // Another mask of the entry point makes another entry; the same makes a stale one.
+    assert_eq!((statistics.misses, statistics.stale), (3, 1));
+    assert_eq!((rig.sent(2).len(), rig.sent(3).len()), (0, 0));
+}
+
+#[test]
+fn what_a_pop_uncovers_is_parsed_and_matched() {
+    let flows = [
+        "mpls,actions=pop_mpls:0x800,goto_table:1",
+        "table=1,udp,actions=output:2",
+        "table=1,tcp,actions=output:3",
+    ];
+    let mut rig = Rig::new(3, &flows);
+    let plain = [udp(1), frame(eth_type::IPV4, ip_proto::TCP, 2).bytes];
+    let labelled = plain.each_ref().map(|frame| {
+        let entry = [0x88, 0x47, 0, 1, 0x11, 64];
+        [&frame[..12], &entry, &frame[14..]].concat()
+    });
+    let both: Vec<Vec<u8>> = labelled.iter().cycle().take(64).cloned().collect();
+    rig.receive(1, &both);
+    assert_eq!(rig.sent(2), vec![plain[0].clone(); 32]);
+    assert_eq!(rig.sent(3), vec![plain[1].clone(); 32]);
+    let statistics = statistics(&mut rig);
+    assert_eq!(statistics.recirculated, 64);
+    assert_eq!(statistics.misses, 3);
+    assert_eq!(rig.counted().0, 128);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn select_keeps_a_conversation_in_one_bucket() {
+    let mut rig = Rig::new(4, &[]);
+    rig.bridge
+        .group("group_id=1,type=select,bucket=output:2,bucket=output:3,bucket=output:4");
+    rig.bridge.flow("ip,actions=group:1");
+    rig.publish();
+    for seed in 0..60 {
+        rig.receive(1, &[udp(seed), udp(seed)]);
+        let counts = [2, 3, 4].map(|port| rig.sent(port).len());
+        assert_eq!(counts.iter().sum::<usize>(), 2, "{counts:?}");
+        assert!(counts.contains(&2), "{counts:?}");
+    }
+    let statistics = statistics(&mut rig);
+    assert_eq!(statistics.misses, 1, "buckets are no part of the cache key");
+}
+
+#[test]
+fn a_meter_drops_and_remarks() {
+    let mut rig = Rig::new(3, &[]);
+    rig.bridge
+        .meter("meter=1,pktps,burst,band=type=drop,rate=10,burst_size=10");
+    rig.bridge
+        .meter("meter=2,pktps,burst,band=type=dscp_remark,prec_level=1,rate=1,burst_size=1");
+    rig.bridge.flow("udp,actions=meter:1,output:2");
+    rig.bridge.flow("tcp,actions=meter:2,output:3");
+    rig.publish();
+    rig.receive(1, &(0..30).map(udp).collect::<Vec<_>>());
+    let passed = rig.sent(2).len();
+    assert_eq!(rig.drops(1), [("meter", 30 - passed as u64)]);
+    assert!((1..=10).contains(&passed), "{passed}");
+
+    let mut built = frame(eth_type::IPV4, ip_proto::TCP, 1);
+    rig.now.ns += 1_000_000_000;
+    built.set_dscp(0b001010);
+    rig.receive(1, &vec![built.bytes.clone(); 10]);
+    let sent = rig.sent(3);
+    assert_eq!(sent.len(), 10);
+    let last = Built {
+        bytes: sent[9].clone(),
+        ..built
+    };
+    assert_eq!(Field::IpDscp.read(&key(&last.bytes)), 0b001100);
+    last.assert_checksums();
+}
+
+#[test]
+fn a_flooding_port_starves_only_itself_of_the_controller() {
+    let mut rig = Rig::new(2, &["actions=CONTROLLER:65535"]);
+    let flood: Vec<_> = (0..200).map(udp).collect();
+    rig.receive(1, &flood);
+    rig.receive(2, &[udp(7)]);
+    let share = u64::from(limits::PUNTS_PER_PORT);
+    assert_eq!(rig.drops(1), [("punt_queue_full", 200 - share)]);
+    assert_eq!(rig.drops(2), []);
+    let events = rig.events();
+    assert_eq!(events.len() as u64, share + 1);
+    let Some(Event::PacketIn(last)) = events.last() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(last.packet.data(), udp(7));
+    assert_eq!(last.punt.reason, PuntReason::Action);
+    assert_eq!(last.punt.metadata.in_port, 2);
+    drop(events);
+    rig.receive(1, &flood[..10]);
+    assert_eq!(rig.events().len(), 10);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn super_frames_reach_the_controller_as_the_wire_would_have_them() {
+    let mut rig = Rig::new(1, &["actions=CONTROLLER:65535"]);
+    let mut spec = Spec::new(eth_type::IPV4, ip_proto::TCP);
+    spec.partial = true;
+    spec.payload = vec![7; 3500];
+    let built = spec.build();
+    let mut packet = Packet::from_bytes(&rig.pools, &built.bytes).unwrap();
+    assert!(packet.set_offload(pmd::Offload {
+        checksum: Some(pmd::PartialChecksum {
+            start: built.l4 as u16,
+            offset: 16,
+        }),
+        gso: Some(pmd::Gso {
+            kind: pmd::GsoKind::Tcp4,
+            size: 1000,
+            ecn: false,
+        }),
+        valid: true,
+    }));
+    let mut batch = pmd::Batch::new();
+    batch.push(packet).unwrap();
+    let port = rig.bridge.port(1);
+    rig.processor.process(port, &mut batch, rig.now);
+    let packet_of = |event| match event {
+        Event::PacketIn(packet_in) => packet_in.packet,
+        other => panic!("{other:?}"),
+    };
+    let segments: Vec<Packet> = rig.events().into_iter().map(packet_of).collect();
+    let lengths: Vec<_> = segments.iter().map(Packet::len).collect();
+    assert_eq!(lengths, [1054, 1054, 1054, 554]);
+    for segment in &segments {
+        assert_eq!(segment.offload().checksum, None);
+        let mut whole = built.clone();
+        whole.spec.partial = false;
+        whole.bytes = segment.data().to_vec();
+        whole.assert_checksums();
+    }
+    drop(segments);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn an_address_is_told_once_learned_and_kept_alive() {
+    let mut rig = Rig::new(3, &["actions=NORMAL"]);
+    let (there, mut back) = (udp(1), udp(2));
+    back[..6].copy_from_slice(&there[6..12]);
+    rig.receive(1, &vec![there.clone(); 50]);
+    assert_eq!(rig.sent(2).len() + rig.sent(3).len(), 100);
+    let events = rig.events();
+    let [Event::Learn(learn)] = events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(learn.port, rig.bridge.port(1));
+    rig.bridge.switch.learn(learn, rig.now.ms());
+    rig.publish();
+    rig.receive(2, &[back]);
+    assert_eq!((rig.sent(1).len(), rig.sent(3).len()), (1, 0));
+
+    rig.now.ns += 60_000_000_000;
+    rig.receive(1, &[there.clone(), there]);
+    rig.processor.flush_counters(usize::MAX);
+    let state = rig.bridge.switch.publish();
+    let bridge = state.bridge(rig.bridge.id).unwrap();
+    let entry = bridge.macs().find(|(_, mac, _)| *mac == learn.mac).unwrap();
+    let heard = entry.2.heard.0.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(heard, 65);
+}
+
+#[test]
+fn packet_outs_run_their_actions() {
+    let mut rig = Rig::new(3, &["in_port=1,actions=output:3"]);
+    let out = rig
+        .bridge
+        .packet_out(OfPort::CONTROLLER, "output:2", &udp(1));
+    rig.processor.inject(out, rig.now);
+    let out = rig.bridge.packet_out(OfPort(1), "TABLE", &udp(2));
+    rig.processor.inject(out, rig.now);
+    rig.processor.flush();
+    assert_eq!(rig.sent(2), [udp(1)]);
+    assert_eq!(rig.sent(3), [udp(2)]);
+    assert_eq!(rig.counted().0, 1);
+}
+
+#[test]
+fn without_buffers_copies_are_lost_and_the_packet_goes_on() {
+    let mut rig = Rig::new(3, &["actions=output:2,output:3"]);
+    let mut held = Vec::new();
+    let packet = Packet::from_bytes(&rig.pools, &udp(1)).unwrap();
+    while let Some(packet) = rig.pools.allocate(60) {
+        held.push(packet);
+    }
+    let mut batch = pmd::Batch::new();
+    batch.push(packet).unwrap();
+    let port = rig.bridge.port(1);
+    rig.processor.process(port, &mut batch, rig.now);
+    rig.processor.flush();
+    assert_eq!((rig.sent(2).len(), rig.sent(3).len()), (0, 1));
+    assert_eq!(rig.drops(1), [("no_buffer", 1)]);
+    drop(held);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn partial_checksums_follow_the_addresses() {
+    let mut rig = Rig::new(
+        2,
+        &["tcp,actions=push_vlan:0x8100,set_field:1.2.3.4->ip_dst,output:2"],
+    );
+    let mut spec = Spec::new(eth_type::IPV4, ip_proto::TCP);
+    spec.partial = true;
+    let mut built = spec.build();
+    let mut packet = Packet::from_bytes(&rig.pools, &built.bytes).unwrap();
+    let owed = pmd::Offload {
+        checksum: Some(pmd::PartialChecksum {
+            start: built.l4 as u16,
+            offset: 16,
+        }),
+        ..pmd::Offload::default()
+    };
+    assert!(packet.set_offload(owed));
+    let mut batch = pmd::Batch::new();
+    batch.push(packet).unwrap();
+    let port = rig.bridge.port(1);
+    rig.processor.process(port, &mut batch, rig.now);
+    rig.processor.flush();
+    let port = rig.bridge.port(2);
+    let sent = rig.processor.captured(port).remove(0);
+    let still_owed = sent.offload().checksum.unwrap();
+    assert_eq!(usize::from(still_owed.start), built.l4 + 4);
+    built.bytes = [&sent.data()[..12], &sent.data()[16..]].concat();
+    assert_eq!(key(&built.bytes).ipv4_dst, 0x01020304);
+    built.assert_checksums();
+}
