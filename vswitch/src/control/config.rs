@@ -233,6 +233,8 @@ impl PortKind {
     }
 }
 
+/// Highest OpenFlow number of a port: as in OVS, so that it fits every version of OpenFlow.
+pub const PORT_NUMBER_MAX: u32 = 0xfeff;
 /// Where sockets live unless the file or the command line says otherwise.
 pub const DEFAULT_RUN_DIR: &str = "/run/vswitch";
 

@@ -108,7 +108,9 @@ impl Provisioner {
             description: settings.description.clone(),
         };
         let local = local_port(&settings.name, &self.machine);
-        let (name, ports) = (settings.name.clone(), settings.ports.clone());
+        let (name, mut ports) = (settings.name.clone(), settings.ports.clone());
+        // Those with a number first: the others take what is left.
+        ports.sort_by_key(|port| port.number.is_none());
         let bare = config::Bridge {
             ports: Vec::new(),
             ..settings
@@ -467,6 +469,20 @@ impl Actor {
             .collect()
     }
 
+    /// The lowest number that no port has, nor a port that does not work yet is to have.
+    fn free_number(&self, bridge: BridgeId) -> Option<OfPort> {
+        let at = self.bridges.get(&bridge)?;
+        let state = self.switch.state().bridge(bridge)?;
+        let wanted = |number| {
+            at.failed
+                .iter()
+                .any(|failed| failed.settings.number == Some(number))
+        };
+        let mut numbers = 1..=config::PORT_NUMBER_MAX;
+        let free = |number: &u32| state.port(OfPort(*number)).is_none() && !wanted(*number);
+        numbers.find(free).map(OfPort)
+    }
+
     fn add_port(&mut self, new: NewPort) -> Result<PortNo, (Failure, Option<PortControl>)> {
         let NewPort {
             bridge,
@@ -475,15 +491,19 @@ impl Actor {
             device,
             mac,
         } = new;
+        let of_port = match is_local {
+            true => Some(OfPort::LOCAL),
+            false => settings
+                .number
+                .map(OfPort)
+                .or_else(|| self.free_number(bridge)),
+        };
         let Some(at) = self.bridges.get_mut(&bridge) else {
             return Err((Failure("the bridge is gone".to_owned()), device));
         };
         let spec = PortSpec {
             name: settings.name.clone(),
-            of_port: match is_local {
-                true => Some(OfPort::LOCAL),
-                false => settings.number.map(OfPort),
-            },
+            of_port,
             vlan: vlan_mode(&settings.vlan),
             peer_name: settings
                 .options

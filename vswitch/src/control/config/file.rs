@@ -39,7 +39,12 @@ impl ConfigFile {
     /// The built-in configuration, which has no file: its edits are gone when the daemon ends.
     pub fn built_in(run_dir: Option<&Path>) -> Result<ConfigFile, ConfigError> {
         let at = run_dir.unwrap_or(Path::new(super::DEFAULT_RUN_DIR));
-        ConfigFile::read(None, run_dir.map(Path::to_owned), Config::built_in(at))
+        ConfigFile::without_file(Config::built_in(at))
+    }
+
+    /// A configuration that is nowhere but here.
+    pub fn without_file(text: String) -> Result<ConfigFile, ConfigError> {
+        ConfigFile::read(None, None, text)
     }
 
     fn read(

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use toml_edit::{Document, Item, TableLike, Value};
+use toml_edit::{Document, Item, TableLike, TomlError, Value};
 
 /// A configuration that cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +63,8 @@ impl<'a> Source<'a> {
 
     /// The document, if it is TOML at all.
     pub(super) fn document(&self) -> Result<Document<&'a str>, ConfigError> {
-        Document::parse(self.text).map_err(|error| {
-            let message = error.message().trim().replace('\n', ": ");
-            self.error(error.span(), message)
-        })
+        let shown = |error: TomlError| self.error(error.span(), error.to_string().trim().into());
+        Document::parse(self.text).map_err(shown)
     }
 
     /// An error at a place of the text.

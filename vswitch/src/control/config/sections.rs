@@ -9,8 +9,8 @@ use super::super::logging;
 use super::super::target::{Listener, SOCKET_PATH_BYTES_MAX, Target};
 use super::reader::{ConfigError, Section, Source};
 use super::{
-    Bridge, Config, Controller, DEFAULT_RUN_DIR, Description, Dpdk, FailMode, Log, LogFormat, Port,
-    PortKind, Vlan, Workers,
+    Bridge, Config, Controller, DEFAULT_RUN_DIR, Description, Dpdk, FailMode, Log, LogFormat,
+    PORT_NUMBER_MAX, Port, PortKind, Vlan, Workers,
 };
 
 /// The whole file.
@@ -306,7 +306,7 @@ fn ports(
 fn port(mut section: Section<'_>, bridge: &str, run_dir: &Path) -> Result<Port, ConfigError> {
     let name = device_name(&mut section)?;
     section.rename(format!("bridge \"{bridge}\" port \"{name}\""));
-    let number = section.number("number", 1..OF_PORT_MAX + 1, "a number")?;
+    let number = section.number("number", 1..i64::from(PORT_NUMBER_MAX) + 1, "a number")?;
     let Some(kind) = section.parsed("type", PortKind::parse)? else {
         return Err(section.missing("type", &format!("one of {}", PortKind::labels())));
     };
@@ -411,8 +411,6 @@ const MAX_BACKOFF_S_DEFAULT: u32 = 8;
 const DESC_BYTES_MAX: usize = 255;
 /// `SERIAL_NUM_LEN` without the final zero.
 const SERIAL_BYTES_MAX: usize = 31;
-/// OVS gives numbers to 0xfeff, so that they fit every version of OpenFlow.
-const OF_PORT_MAX: i64 = 0xfeff;
 /// What IPv4 demands.
 const MTU_MIN: i64 = pmd::port::MTU_MIN as i64;
 /// Jumbo frames.
