@@ -2,8 +2,8 @@
 
 use openflow::text::{Ports, flow};
 use openflow::{
-    FlowFlags, FlowModCommand, FlowStats, FlowStatsRequest, Message, MultipartReply,
-    MultipartRequest,
+    FlowFlags, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Instructions, Message,
+    MultipartReply, MultipartRequest,
 };
 use serde_json::{Value, json};
 
@@ -55,11 +55,17 @@ fn change(
     command: FlowModCommand,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let message = |flow| Message::FlowMod(Box::new(flow));
-    let word = |text: &str, ports: &Ports| flow::parse_with(text, command, ports).map(message);
+    let message = |flow: FlowMod| {
+        let Instructions { apply, write, .. } = &flow.instructions;
+        for list in [apply, write].into_iter().flatten() {
+            changes::whole_fields(list)?;
+        }
+        Ok(Message::FlowMod(Box::new(flow)))
+    };
+    let word = |text: &str, ports: &Ports| message(flow::parse_with(text, command, ports)?);
     let line = |text: &str, ports: &Ports| {
         let flow = flow::parse_line(text, command, ports)?;
-        Ok(flow.map(message))
+        flow.map(message).transpose()
     };
     let empty_is_all = command == FlowModCommand::Delete;
     let syntax = Syntax {
@@ -128,10 +134,18 @@ fn document(flow: &FlowStats, full: bool, ports: &Ports) -> Value {
     });
     if full {
         value["duration_s"] = json!(flow.duration.as_secs_f64());
-        value["packets"] = json!(flow.packets);
-        value["bytes"] = json!(flow.bytes);
+        value["packets"] = count(flow.packets);
+        value["bytes"] = count(flow.bytes);
     }
     value
+}
+
+/// A counter; all ones stand for one that is not kept.
+fn count(count: u64) -> Value {
+    match count {
+        u64::MAX => Value::Null,
+        count => json!(count),
+    }
 }
 
 fn flags(flags: FlowFlags) -> Vec<&'static str> {

@@ -2,7 +2,7 @@
 
 use openflow::text::{Ports, group};
 use openflow::{
-    Bucket, GroupDesc, GroupId, GroupModCommand, GroupStats, Message, MultipartReply,
+    Bucket, GroupDesc, GroupId, GroupMod, GroupModCommand, GroupStats, Message, MultipartReply,
     MultipartRequest, OfPort,
 };
 use serde_json::{Value, json};
@@ -42,11 +42,16 @@ fn change(
     command: GroupModCommand,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let word =
-        |text: &str, ports: &Ports| group::parse_with(text, command, ports).map(Message::GroupMod);
+    let message = |group: GroupMod| {
+        for bucket in &group.buckets {
+            changes::whole_fields(&bucket.actions)?;
+        }
+        Ok(Message::GroupMod(group))
+    };
+    let word = |text: &str, ports: &Ports| message(group::parse_with(text, command, ports)?);
     let line = |text: &str, ports: &Ports| {
         let group = group::parse_line(text, command, ports)?;
-        Ok(group.map(Message::GroupMod))
+        group.map(message).transpose()
     };
     let empty_is_all = command == GroupModCommand::Delete;
     let syntax = Syntax {

@@ -45,7 +45,12 @@ pub fn write_stats(out: &mut String, flow: &FlowStats, full: bool, ports: &Ports
         let _ = write!(out, "table={}, ", flow.table);
     }
     if full {
-        let _ = write!(out, "n_packets={}, n_bytes={}, ", flow.packets, flow.bytes);
+        for (word, count) in [("n_packets", flow.packets), ("n_bytes", flow.bytes)] {
+            let _ = match count {
+                UNKNOWN => write!(out, "{word}=?, "),
+                count => write!(out, "{word}={count}, "),
+            };
+        }
     }
     write_lifetime(out, flow.idle_timeout_s, flow.hard_timeout_s, flow.flags);
     write_match(out, &flow.matching, flow.priority, ports);
@@ -113,3 +118,6 @@ fn write_match(out: &mut String, matching: &Match, priority: u16, ports: &Ports)
         out.push(' ');
     }
 }
+
+/// A counter that is not kept (OpenFlow 1.3.5 §7.3.5.2).
+const UNKNOWN: u64 = u64::MAX;
