@@ -35,9 +35,12 @@ const WHOLE: &[&str] = &[
     "net_virtio",
 ];
 
-/// NIC drivers that Debian ships and that need no further system library: linked whole.
+/// Drivers of the NICs and virtual machines' NICs that compute nodes have: linked whole.
 const NICS: &[&str] = &[
+    "bus_auxiliary",
     "common_iavf",
+    "common_mlx5",
+    "net_bnxt",
     "net_e1000",
     "net_ena",
     "net_i40e",
@@ -45,6 +48,7 @@ const NICS: &[&str] = &[
     "net_ice",
     "net_igc",
     "net_ixgbe",
+    "net_mlx5",
     "net_vmxnet3",
 ];
 
@@ -78,7 +82,9 @@ const LIBRARIES: &[&str] = &[
 ];
 
 /// What those libraries need of the system.
-const SYSTEM: &[&str] = &["pcap", "xdp", "bpf", "elf", "z", "numa", "bsd", "jansson"];
+const SYSTEM: &[&str] = &[
+    "pcap", "xdp", "bpf", "elf", "z", "numa", "bsd", "jansson", "ibverbs", "mlx5",
+];
 
 /// What is linked where drivers are plug-ins.
 const SHARED: &[&str] = &[
@@ -133,6 +139,13 @@ fn main() -> Result<()> {
         .probe("libdpdk")
         .context("DPDK's development files are needed (Debian: libdpdk-dev)")?;
     let flags = compiler_flags()?;
+    let headers = dpdk
+        .include_paths
+        .iter()
+        .map(|path| path.join("rte_version.h"));
+    for header in headers.filter(|header| header.exists()) {
+        println!("cargo:rerun-if-changed={}", header.display());
+    }
     bind(&flags, &out)?;
     compile(&flags);
     let libraries = dpdk.link_paths.first().cloned();

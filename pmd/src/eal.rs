@@ -43,9 +43,6 @@ pub struct Eal {
 impl Eal {
     /// Starts EAL, with huge pages if enough of them are free, else with ordinary memory.
     pub fn start(config: EalConfig) -> Result<Eal, Error> {
-        if STARTED.swap(true, Ordering::SeqCst) {
-            return Err(Error::AlreadyStarted);
-        }
         let forbidden = config.args.iter().any(|argument| argument == NO_HUGE);
         let hugepages = !forbidden && free_hugepages_mib(Path::new(HUGEPAGES)) >= config.memory_mib;
         let cpus = control_cpus(&config)?;
@@ -109,6 +106,9 @@ fn initialise(cpus: &[usize], arguments: &[String]) -> Result<(), Error> {
         reason,
         arguments: arguments[1..].join(" "),
     };
+    if STARTED.swap(true, Ordering::SeqCst) {
+        return Err(Error::AlreadyStarted);
+    }
     log::open();
     let owned: Result<Vec<CString>, _> = arguments
         .iter()
@@ -120,9 +120,10 @@ fn initialise(cpus: &[usize], arguments: &[String]) -> Result<(), Error> {
     pointers.push(std::ptr::null_mut());
     // SAFETY: `pointers` is an argv of `count` NUL-terminated strings followed by a null pointer;
     // EAL may keep and permute it, so both are leaked. STARTED admits only one call per process.
-    let parsed = unsafe { ffi::rte_eal_init(count, pointers.leak().as_mut_ptr()) };
+    let (parsed, said) =
+        errors_during(|| unsafe { ffi::rte_eal_init(count, pointers.leak().as_mut_ptr()) });
     if parsed < 0 {
-        return Err(failed(last_error()));
+        return Err(failed(if said.is_empty() { last_error() } else { said }));
     }
     offload::register().map_err(|errno| failed(describe(errno)))
 }
@@ -186,5 +187,21 @@ mod tests {
             Eal::start(EalConfig::default()),
             Err(Error::AlreadyStarted)
         ));
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_named() {
+        for cpu in [1000, 100_000] {
+            let control_cpus = vec![cpu];
+            let config = EalConfig {
+                control_cpus,
+                ..EalConfig::default()
+            };
+            let error = Eal::start(config).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("CPU {cpu} cannot be used: ")),
+                "{error}"
+            );
+        }
     }
 }

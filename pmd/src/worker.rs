@@ -37,6 +37,10 @@ impl Drop for Worker {
 
 /// Pins the calling thread to `cpu` and registers it with EAL.
 pub fn register_worker(cpu: usize) -> Result<Worker, Error> {
+    if lcore() != NO_LCORE {
+        let reason = "this thread is registered".into();
+        return Err(Error::Register { reason });
+    }
     pin(&[cpu])?;
     // SAFETY: may be called from any thread once EAL runs, and fails before.
     if unsafe { ffi::rte_thread_register() } != 0 {
@@ -123,4 +127,24 @@ pub(crate) const NO_LCORE: u32 = u32::MAX;
 thread_local! {
     static LCORE: Cell<u32> = const { Cell::new(NO_LCORE) };
     static NODE: Cell<usize> = const { Cell::new(0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::eal;
+
+    #[test]
+    fn a_thread_is_a_worker_once_at_a_time() {
+        eal();
+        std::thread::spawn(|| {
+            for _ in 0..3 {
+                let worker = register_worker(0).unwrap();
+                assert_eq!((worker.cpu(), affinity().unwrap()), (0, vec![0]));
+                assert!(matches!(register_worker(0), Err(Error::Register { .. })));
+            }
+        })
+        .join()
+        .unwrap();
+    }
 }

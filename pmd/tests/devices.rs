@@ -1,9 +1,10 @@
-//! DPDK devices through the public API: captures in and out, frames in pieces, no more devices.
+//! DPDK's devices and threads through the public API: captures in and out, frames in pieces, and
+//! one more than there may be.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::{fs, io};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{fs, io, thread};
 
 use pmd::port::LostReason;
 use pmd::{Batch, Eal, EalConfig, Pools, PoolsConfig, Port, PortConfig, PortError, PortKind, port};
@@ -134,6 +135,35 @@ fn one_device_too_many_is_an_error_that_says_how_many_there_may_be() {
     drop(ports);
     assert_eq!(pools.in_use(), 0);
 }
+
+#[test]
+fn more_workers_than_there_are_places_for_are_refused_and_the_places_come_back() {
+    let (_alone, pools) = alone();
+    for _ in 0..2 {
+        let barrier = Arc::new(Barrier::new(WORKERS));
+        let spawn = |_| {
+            let (pools, barrier) = (pools.clone(), barrier.clone());
+            thread::spawn(move || {
+                let worker = pmd::register_worker(0);
+                let packet = pools.allocate(60);
+                barrier.wait();
+                assert!(packet.is_some());
+                worker.is_ok()
+            })
+        };
+        let threads: Vec<_> = (0..WORKERS).map(spawn).collect();
+        let registered = threads.into_iter().map(|thread| thread.join().unwrap());
+        let registered = registered.filter(|&registered| registered).count();
+        assert!(
+            (100..WORKERS).contains(&registered),
+            "{registered} registered"
+        );
+        assert_eq!(pools.in_use(), 0);
+    }
+}
+
+/// More than EAL has places for.
+const WORKERS: usize = 140;
 
 fn write_capture(path: &Path, frames: &[Vec<u8>]) -> io::Result<()> {
     let mut bytes = [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65_535, 1]
