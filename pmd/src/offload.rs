@@ -20,6 +20,7 @@ mod device;
 pub(crate) mod headers;
 pub(crate) mod packet;
 pub mod segment;
+mod transmit;
 pub(crate) mod virtio;
 
 /// What a packet still owes.

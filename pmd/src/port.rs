@@ -23,6 +23,7 @@ mod netdev;
 mod null;
 mod options;
 mod socket;
+mod staging;
 mod tap;
 
 pub(crate) use counters::LiveCounters;

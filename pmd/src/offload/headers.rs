@@ -18,22 +18,27 @@ pub(crate) struct Headers {
     pub tcp: bool,
     /// An IPv6 extension header lies between.
     pub extended: bool,
+    /// One of them is a routing header: the pseudo-header then has an address out of it.
+    pub routed: bool,
+    /// Nothing but VLAN tags lies between Ethernet and IP: what kernels and guests can cut.
+    pub plain: bool,
     /// End of the IP packet in the frame: what follows is padding.
     pub end: usize,
 }
 
 /// The headers of `frame`, if it is an unfragmented TCP or UDP packet.
 pub(crate) fn locate(frame: &[u8]) -> Option<Headers> {
-    let mut l3 = 14;
-    let mut ethertype = be16(frame, 12)?;
-    for _ in 0..VLAN_TAGS_MAX {
-        if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
-            break;
-        }
-        ethertype = be16(frame, l3 + 2)?;
-        l3 += 4;
-    }
-    let (l4, protocol, end) = match ethertype {
+    let Below {
+        l3,
+        ethertype,
+        plain,
+    } = below(frame)?;
+    let Ip {
+        l4,
+        protocol,
+        end,
+        routed,
+    } = match ethertype {
         0x0800 => ipv4(frame, l3)?,
         0x86dd => ipv6(frame, l3)?,
         _ => return None,
@@ -56,12 +61,64 @@ pub(crate) fn locate(frame: &[u8]) -> Option<Headers> {
         ipv6,
         tcp,
         extended,
+        routed,
+        plain,
         end,
     })
 }
 
-/// Offset of layer 4, its protocol, and the packet's end.
-fn ipv4(frame: &[u8], l3: usize) -> Option<(usize, u8, usize)> {
+/// What lies before the IP header.
+struct Below {
+    l3: usize,
+    ethertype: u16,
+    plain: bool,
+}
+
+/// Passes over VLAN tags, MPLS labels (RFC 3032) and the header of a provider backbone
+/// (IEEE 802.1Q §9.7).
+fn below(frame: &[u8]) -> Option<Below> {
+    let (mut l3, mut ethertype, mut plain) = (14, be16(frame, 12)?, true);
+    for _ in 0..SHIMS_MAX {
+        match ethertype {
+            0x8100 | 0x88a8 | 0x9100 => {
+                ethertype = be16(frame, l3 + 2)?;
+                l3 += 4;
+            }
+            0x88e7 => {
+                ethertype = be16(frame, l3 + 16)?;
+                l3 += 18;
+                plain = false;
+            }
+            0x8847 | 0x8848 => {
+                let last = frame.get(l3 + 2)? & 1 != 0;
+                l3 += 4;
+                plain = false;
+                match (last, frame.get(l3)? >> 4) {
+                    (false, _) => {}
+                    (true, 4) => ethertype = 0x0800,
+                    (true, 6) => ethertype = 0x86dd,
+                    (true, _) => return None,
+                }
+            }
+            _ => break,
+        }
+    }
+    Some(Below {
+        l3,
+        ethertype,
+        plain,
+    })
+}
+
+/// What an IP header says of what follows.
+struct Ip {
+    l4: usize,
+    protocol: u8,
+    end: usize,
+    routed: bool,
+}
+
+fn ipv4(frame: &[u8], l3: usize) -> Option<Ip> {
     let first = *frame.get(l3)?;
     let header_len = usize::from(first & 15) * 4;
     let fragment = be16(frame, l3 + 6)?;
@@ -69,26 +126,35 @@ fn ipv4(frame: &[u8], l3: usize) -> Option<(usize, u8, usize)> {
     let protocol = *frame.get(l3 + 9)?;
     let l4 = l3 + header_len;
     let sound = first >> 4 == 4 && header_len >= 20 && fragment & 0x3fff == 0;
-    (sound && l4 <= end && end <= frame.len()).then_some((l4, protocol, end))
+    (sound && l4 <= end && end <= frame.len()).then_some(Ip {
+        l4,
+        protocol,
+        end,
+        routed: false,
+    })
 }
 
-/// Offset of layer 4, its protocol, and the packet's end.
-fn ipv6(frame: &[u8], l3: usize) -> Option<(usize, u8, usize)> {
-    let mut next = *frame.get(l3 + 6)?;
+fn ipv6(frame: &[u8], l3: usize) -> Option<Ip> {
+    let mut protocol = *frame.get(l3 + 6)?;
     let end = l3 + 40 + usize::from(be16(frame, l3 + 4)?);
     if frame[l3] >> 4 != 6 || end > frame.len() {
         return None;
     }
-    let mut l4 = l3 + 40;
+    let (mut l4, mut routed) = (l3 + 40, false);
     for _ in 0..EXTENSIONS_MAX {
-        // A routing header is not passed over: the pseudo-header then has an address of it.
-        if !matches!(next, HOP_BY_HOP | DESTINATION) {
+        if !matches!(protocol, HOP_BY_HOP | ROUTING | DESTINATION) {
             break;
         }
-        next = *frame.get(l4)?;
+        routed |= protocol == ROUTING;
+        protocol = *frame.get(l4)?;
         l4 += 8 + usize::from(*frame.get(l4 + 1)?) * 8;
     }
-    (l4 <= end).then_some((l4, next, end))
+    (l4 <= end).then_some(Ip {
+        l4,
+        protocol,
+        end,
+        routed,
+    })
 }
 
 /// Two bytes, most significant first.
@@ -100,13 +166,14 @@ pub(crate) fn be16(frame: &[u8], at: usize) -> Option<u16> {
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
 const DESTINATION: u8 = 60;
 
-/// Tags passed over: one more than the flow key knows, so that a tag pushed here does not hide
-/// what a guest with two of its own left to be done.
-const VLAN_TAGS_MAX: usize = 3;
+/// Tags, labels and backbone headers passed over: two tags of the sender's own, and what rules
+/// may push on top of them.
+const SHIMS_MAX: usize = 8;
 
-/// IPv6 extension headers passed over: RFC 8200 §4.1 has at most two that may lie here.
+/// IPv6 extension headers passed over: RFC 8200 §4.1 has at most four that may lie here.
 const EXTENSIONS_MAX: usize = 4;
 
 #[cfg(test)]
@@ -170,8 +237,59 @@ pub(crate) mod tests {
         let length = be16(&packet, 18).unwrap() + 16;
         packet[18..20].copy_from_slice(&length.to_be_bytes());
         let found = locate(&packet).unwrap();
-        assert!(found.extended);
+        assert!(found.extended && !found.routed);
         assert_eq!(found.l4, 70);
+        packet[20] = ROUTING;
+        assert!(locate(&packet).unwrap().routed);
+    }
+
+    #[test]
+    fn finds_headers_behind_labels_and_backbone_headers() {
+        let inner = frame(&[], true, UDP, 20);
+        let plain = locate(&inner).unwrap();
+        assert!(plain.plain);
+        let mut labelled = inner.clone();
+        labelled.splice(12..14, [0x88, 0x47, 0, 1, 0, 64, 0, 2, 1, 64]);
+        let found = locate(&labelled).unwrap();
+        assert_eq!(
+            found,
+            Headers {
+                plain: false,
+                ..moved(plain, 8)
+            }
+        );
+        let mut carried = inner.clone();
+        carried.splice(
+            0..0,
+            [9, 9, 9, 9, 9, 9, 8, 8, 8, 8, 8, 8, 0x88, 0xe7, 0, 0, 0, 7],
+        );
+        let found = locate(&carried).unwrap();
+        assert_eq!(
+            found,
+            Headers {
+                plain: false,
+                ..moved(plain, 18)
+            }
+        );
+        labelled[20] = 0;
+        assert_eq!(locate(&labelled), None);
+    }
+
+    fn moved(found: Headers, by: usize) -> Headers {
+        let Headers {
+            l3,
+            l4,
+            payload,
+            end,
+            ..
+        } = found;
+        Headers {
+            l3: l3 + by,
+            l4: l4 + by,
+            payload: payload + by,
+            end: end + by,
+            ..found
+        }
     }
 
     #[test]

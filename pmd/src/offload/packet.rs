@@ -1,9 +1,9 @@
 //! Doing in software what a packet owes, for ports that cannot and for those who look inside.
 
-use super::checksum;
 use super::segment::Segments;
+use super::{Gso, GsoKind, checksum, headers};
 use crate::port::LostReason;
-use crate::{GsoKind, Packet, Pools};
+use crate::{Packet, Pools};
 
 impl Packet {
     /// Finishes the checksum that the packet owes, if it owes one and is no super-frame.
@@ -38,29 +38,71 @@ impl Packet {
         Ok(())
     }
 
-    /// Does what the packet owes as far as a port `can` not.
+    /// What is to become of the packet at a port that `can` do this much, and whose frames are at
+    /// most `longest` bytes long.
+    #[inline]
+    pub(crate) fn fate(&mut self, can: Can, longest: usize) -> Fate {
+        if self.owes() {
+            return self.fate_of_owing(can, longest);
+        }
+        if self.len() <= longest {
+            Fate::Ready
+        } else {
+            Fate::Lost(LostReason::TooLong)
+        }
+    }
+
+    fn fate_of_owing(&mut self, can: Can, longest: usize) -> Fate {
+        let (length, able) = match self.offload().gso {
+            None => (self.len(), can.checksum),
+            Some(gso) => {
+                let Some(found) = headers::locate(self.data()) else {
+                    return Fate::Lost(LostReason::Malformed);
+                };
+                let segment_len = found.payload + usize::from(gso.size);
+                (segment_len.min(self.len()), found.plain && can.cut(gso))
+            }
+        };
+        if length > longest {
+            return Fate::Lost(LostReason::TooLong);
+        }
+        if able && (!can.laid_out || self.lay_out()) {
+            Fate::Ready
+        } else {
+            Fate::Unready
+        }
+    }
+
+    /// Makes a packet ready whose fate is `Unready`.
     pub(crate) fn settle(
         mut self,
         can: Can,
         pools: &Pools,
         mut emit: impl FnMut(Packet),
     ) -> Result<(), LostReason> {
-        match self.offload().gso {
-            Some(gso) if !can.segment(gso.kind) => self.segment(pools, |mut segment| {
-                if !can.checksum {
-                    segment.complete_checksum();
-                }
-                emit(segment);
-            }),
-            gso => {
-                if gso.is_none() && !can.checksum {
-                    self.complete_checksum();
-                }
-                emit(self);
-                Ok(())
-            }
+        if self.offload().gso.is_none() {
+            self.complete_checksum();
+            emit(self);
+            return Ok(());
         }
+        self.segment(pools, |mut segment| {
+            if !can.checksum || (can.laid_out && !segment.lay_out()) {
+                segment.complete_checksum();
+            }
+            emit(segment);
+        })
     }
+}
+
+/// What is to become of a packet at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The port takes it as it is.
+    Ready,
+    /// It owes what the port cannot do.
+    Unready,
+    /// The port never takes it.
+    Lost(LostReason),
 }
 
 /// What a port does for a packet that owes something.
@@ -72,16 +114,32 @@ pub(crate) struct Can {
     pub tcp4: bool,
     /// Cuts TCP over IPv6.
     pub tcp6: bool,
+    /// Cuts TCP with CWR set.
+    pub ecn: bool,
+    /// Cuts UDP.
+    pub udp: bool,
+    /// Wants the length of each header.
+    pub laid_out: bool,
 }
 
 impl Can {
-    fn segment(self, kind: GsoKind) -> bool {
-        match kind {
+    /// The kernel does it all. What it cannot cut, an old kernel, it never left to be cut.
+    pub(crate) const ALL: Can = Can {
+        checksum: true,
+        tcp4: true,
+        tcp6: true,
+        ecn: true,
+        udp: true,
+        laid_out: false,
+    };
+
+    fn cut(self, gso: Gso) -> bool {
+        let kind = match gso.kind {
             GsoKind::Tcp4 => self.tcp4,
             GsoKind::Tcp6 => self.tcp6,
-            // No device behind these ports takes datagrams to be cut.
-            GsoKind::Udp4 | GsoKind::Udp6 => false,
-        }
+            GsoKind::Udp4 | GsoKind::Udp6 => self.udp,
+        };
+        kind && (self.ecn || !gso.ecn)
     }
 }
 
@@ -90,15 +148,18 @@ mod tests {
     use super::super::headers::tests::frame;
     use super::*;
     use crate::testing::pools;
-    use crate::{Gso, Offload, PartialChecksum};
+    use crate::{Offload, PartialChecksum};
 
-    fn packet(pools: &Pools, gso: bool) -> Packet {
-        let mut packet = Packet::from_bytes(pools, &frame(&[], false, 6, 3000)).unwrap();
-        let gso = gso.then_some(Gso {
-            kind: GsoKind::Tcp4,
-            size: 1400,
+    fn gso(kind: GsoKind, size: u16) -> Option<Gso> {
+        Some(Gso {
+            kind,
+            size,
             ecn: false,
-        });
+        })
+    }
+
+    fn packet(pools: &Pools, gso: Option<Gso>) -> Packet {
+        let mut packet = Packet::from_bytes(pools, &frame(&[], false, 6, 3000)).unwrap();
         let checksum = Some(PartialChecksum {
             start: 34,
             offset: 16,
@@ -111,8 +172,9 @@ mod tests {
         packet
     }
 
-    fn settled(packet: Packet, can: Can, pools: &Pools) -> Vec<(usize, Offload)> {
+    fn settled(mut packet: Packet, can: Can, pools: &Pools) -> Vec<(usize, Offload)> {
         let mut out = Vec::new();
+        assert_eq!(packet.fate(can, 1522), Fate::Unready);
         let emit = |packet: Packet| out.push((packet.len(), packet.offload()));
         packet.settle(can, pools, emit).unwrap();
         out
@@ -121,39 +183,129 @@ mod tests {
     #[test]
     fn a_port_is_given_what_it_can_do() {
         let pools = pools();
-        let all = Can {
-            checksum: true,
-            tcp4: true,
-            tcp6: false,
-        };
-        let whole = packet(&pools, true);
-        let offload = whole.offload();
-        assert_eq!(settled(whole, all, &pools), [(3066, offload)]);
-        let checksum_only = Can { tcp4: false, ..all };
+        let whole = || packet(&pools, gso(GsoKind::Tcp4, 1400));
+        let offload = whole().offload();
         let owing = Offload {
             gso: None,
             ..offload
         };
-        let cut = settled(packet(&pools, true), checksum_only, &pools);
-        assert_eq!(cut, [(1466, owing), (1466, owing), (266, owing)]);
         let none = Offload::default();
-        let cut = settled(packet(&pools, true), Can::default(), &pools);
-        assert_eq!(cut, [(1466, none), (1466, none), (266, none)]);
-        assert_eq!(settled(packet(&pools, false), all, &pools), [(3066, owing)]);
         assert_eq!(
-            settled(packet(&pools, false), Can::default(), &pools),
-            [(3066, none)]
+            whole().fate(
+                Can {
+                    ecn: false,
+                    ..Can::ALL
+                },
+                1522
+            ),
+            Fate::Ready
         );
+        let cut = settled(
+            whole(),
+            Can {
+                tcp4: false,
+                ..Can::ALL
+            },
+            &pools,
+        );
+        assert_eq!(cut, [(1466, owing), (1466, owing), (266, owing)]);
+        let cut = settled(whole(), Can::default(), &pools);
+        assert_eq!(cut, [(1466, none), (1466, none), (266, none)]);
+        let mut congested = whole();
+        let ecn = gso(GsoKind::Tcp4, 2000).map(|gso| Gso { ecn: true, ..gso });
+        assert!(congested.set_offload(Offload {
+            gso: ecn,
+            ..offload
+        }));
+        assert_eq!(congested.fate(Can::ALL, 3000), Fate::Ready);
+        assert_eq!(
+            congested.fate(
+                Can {
+                    ecn: false,
+                    ..Can::ALL
+                },
+                3000
+            ),
+            Fate::Unready
+        );
+        drop(congested);
+        let mut short = Packet::from_bytes(&pools, &frame(&[], false, 6, 500)).unwrap();
+        assert!(short.set_offload(owing));
+        assert_eq!(short.fate(Can::ALL, 1522), Fate::Ready);
+        assert_eq!(settled(short, Can::default(), &pools), [(566, none)]);
         assert_eq!(pools.in_use(), 0);
+    }
+
+    #[test]
+    fn super_frames_behind_labels_are_cut_here() {
+        let pools = pools();
+        let mut whole = packet(&pools, gso(GsoKind::Tcp4, 1400));
+        whole.push_front(4).unwrap();
+        whole.data_mut().copy_within(4..16, 0);
+        whole.data_mut()[12..18].copy_from_slice(&[0x88, 0x47, 0, 1, 1, 64]);
+        let cut = settled(whole, Can::ALL, &pools);
+        assert_eq!(
+            cut.iter().map(|(len, _)| *len).collect::<Vec<_>>(),
+            [1470, 1470, 270]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_laid_out_is_done_here() {
+        let pools = pools();
+        let can = Can {
+            laid_out: true,
+            ..Can::ALL
+        };
+        assert_eq!(
+            packet(&pools, gso(GsoKind::Tcp4, 1400)).fate(can, 1522),
+            Fate::Ready
+        );
+        let mut odd = Packet::from_bytes(&pools, &frame(&[], false, 6, 500)).unwrap();
+        let checksum = Some(PartialChecksum {
+            start: 30,
+            offset: 16,
+        });
+        assert!(odd.set_offload(Offload {
+            checksum,
+            ..Offload::default()
+        }));
+        assert_eq!(settled(odd, can, &pools), [(566, Offload::default())]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_by_what_goes_on_the_wire() {
+        let pools = pools();
+        let too_long = Fate::Lost(LostReason::TooLong);
+        assert_eq!(
+            packet(&pools, gso(GsoKind::Tcp4, 1400)).fate(Can::ALL, 1466),
+            Fate::Ready
+        );
+        assert_eq!(
+            packet(&pools, gso(GsoKind::Tcp4, 1401)).fate(Can::ALL, 1466),
+            too_long
+        );
+        assert_eq!(
+            packet(&pools, gso(GsoKind::Tcp4, 9000)).fate(Can::ALL, 3066),
+            Fate::Ready
+        );
+        assert_eq!(packet(&pools, None).fate(Can::ALL, 3065), too_long);
+        let mut plain = Packet::from_bytes(&pools, &[0; 1523]).unwrap();
+        assert_eq!(plain.fate(Can::ALL, 1522), too_long);
+        assert_eq!(plain.fate(Can::ALL, 1523), Fate::Ready);
     }
 
     #[test]
     fn what_cannot_be_cut_is_lost_by_reason() {
         let pools = pools();
-        let mut lying = packet(&pools, true);
+        let mut lying = packet(&pools, gso(GsoKind::Tcp4, 1400));
         lying.data_mut()[14] = 0;
+        assert_eq!(
+            lying.fate(Can::default(), 1522),
+            Fate::Lost(LostReason::Malformed)
+        );
         assert_eq!(lying.segment(&pools, drop), Err(LostReason::Malformed));
-        let whole = packet(&pools, true);
+        let whole = packet(&pools, gso(GsoKind::Tcp4, 1400));
         let mut held = Vec::new();
         while let Some(packet) = pools.allocate(0) {
             held.push(packet);

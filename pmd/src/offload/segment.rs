@@ -30,7 +30,7 @@ impl<'a> Segments<'a> {
         };
         let size = usize::from(gso.size);
         let payload = headers.end - headers.payload;
-        if kind != gso.kind || size == 0 {
+        if kind != gso.kind || size == 0 || headers.routed {
             return None;
         }
         let count = payload.div_ceil(size).max(1);
@@ -126,15 +126,9 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// Length of the longest frame that `frame` becomes on a wire.
-pub(crate) fn wire_len(frame: &[u8], gso: Option<Gso>) -> usize {
-    let cut = gso.and_then(|gso| Some(headers::locate(frame)?.payload + usize::from(gso.size)));
-    cut.map_or(frame.len(), |cut| cut.min(frame.len()))
-}
-
 /// Puts the sum of the pseudo-header in a TCP or UDP packet that has a whole checksum or none.
 pub(crate) fn start_checksum(frame: &mut [u8]) -> Option<PartialChecksum> {
-    let found = headers::locate(frame)?;
+    let found = headers::locate(frame).filter(|found| !found.routed)?;
     let offset = if found.tcp {
         TCP_CHECKSUM
     } else {
@@ -289,16 +283,5 @@ mod tests {
         assert!(Segments::new(&big, gso(GsoKind::Tcp4, 0)).is_none());
         assert!(Segments::new(&big, gso(GsoKind::Tcp4, 5)).is_none());
         assert!(Segments::new(&big[..60], gso(GsoKind::Tcp4, 1000)).is_none());
-    }
-
-    #[test]
-    fn wire_length_is_that_of_the_longest_segment() {
-        let big = frame(&[0x8100], false, TCP, 3000);
-        assert_eq!(wire_len(&big, None), big.len());
-        assert_eq!(
-            wire_len(&big, Some(gso(GsoKind::Tcp4, 1000))),
-            18 + 52 + 1000
-        );
-        assert_eq!(wire_len(&big, Some(gso(GsoKind::Tcp4, 9000))), big.len());
     }
 }

@@ -32,11 +32,13 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use super::kernel::{self, Pace, Parts, RETRIES_MAX, Slot};
 use super::netdev::{Netdev, checked};
+use super::staging::{self, Terms};
 use super::{
     ControlKind, FRAME_OVERHEAD, Link, LiveCounters, LostReason, Options, Port, PortConfig,
     PortControl, PortCounters, PortError, RxKind, RxQueue, TxKind, TxQueue,
 };
-use crate::offload::{segment, virtio};
+use crate::offload::packet::Can;
+use crate::offload::virtio;
 use crate::{BATCH_MAX, Batch, Packet, Pools};
 
 /// Opens a `system` port.
@@ -52,6 +54,8 @@ pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError
         TxQueue::new(TxKind::Socket(Tx {
             socket: socket.clone(),
             queue,
+            pools: pools.clone(),
+            ready: Batch::new(),
         }))
     };
     Ok(Port {
@@ -416,83 +420,86 @@ impl Beside {
 pub(crate) struct Tx {
     socket: Arc<Socket>,
     queue: usize,
+    pools: Pools,
+    /// Packets made ready where those to be sent are not, else empty.
+    ready: Batch,
 }
 
 impl Tx {
     pub(super) fn send(&mut self, batch: &mut Batch) {
-        let counters = &self.socket.tx_counters[self.queue];
-        if !self.socket.is_usable() {
+        let Tx {
+            socket,
+            queue,
+            pools,
+            ready,
+        } = self;
+        let counters = &socket.tx_counters[*queue];
+        if !socket.is_usable() {
             counters.lost(LostReason::Down, batch.len() as u64);
             return batch.clear();
         }
-        let longest = self.socket.frame_max();
-        batch.retain(|packet| {
-            let gso = if packet.owes() {
-                packet.offload().gso
-            } else {
-                None
-            };
-            let fits = segment::wire_len(packet.data(), gso) <= longest;
-            if !fits {
-                counters.lost(LostReason::TooLong, 1);
-            }
-            fits
+        let terms = Terms {
+            can: Can::ALL,
+            longest: socket.frame_max(),
+        };
+        let lost = |reason| counters.lost(reason, 1);
+        staging::send_ready(batch, ready, terms, pools, lost, |batch| {
+            send_all(socket, counters, batch)
         });
-        self.send_all(batch);
-        batch.clear();
     }
+}
 
-    /// Sends what the kernel takes of the batch and counts all of it.
-    fn send_all(&self, batch: &Batch) {
-        let counters = &self.socket.tx_counters[self.queue];
-        // SAFETY: any bytes make these.
-        let mut headers: [libc::mmsghdr; BATCH_MAX] = unsafe { std::mem::zeroed() };
-        let mut parts = [[NO_PART; 2]; BATCH_MAX];
-        let mut before = [[0; virtio::HEADER_LEN]; BATCH_MAX];
-        for (index, packet) in batch.iter().enumerate() {
-            let frame = packet.data();
-            if packet.owes() {
-                before[index] = virtio::encode(&packet.offload(), frame);
-            }
-            parts[index] = [kernel::readable(&before[index]), kernel::readable(frame)];
-            headers[index].msg_hdr.msg_iov = parts[index].as_mut_ptr();
-            headers[index].msg_hdr.msg_iovlen = parts[index].len();
+/// Sends what the kernel takes of the batch and counts all of it.
+fn send_all(socket: &Socket, counters: &LiveCounters, batch: &mut Batch) {
+    // SAFETY: any bytes make these.
+    let mut headers: [libc::mmsghdr; BATCH_MAX] = unsafe { std::mem::zeroed() };
+    let mut parts = [[NO_PART; 2]; BATCH_MAX];
+    let mut before = [[0; virtio::HEADER_LEN]; BATCH_MAX];
+    for (index, packet) in batch.iter().enumerate() {
+        let frame = packet.data();
+        if packet.owes() {
+            before[index] = virtio::encode(&packet.offload(), frame);
         }
-        let (mut next, mut retries) = (0, 0);
-        while next < batch.len() {
-            let rest = &mut headers[next..batch.len()];
-            // SAFETY: each header points at two parts, which point at bytes that outlive the call
-            // and are only read.
-            let sent = checked(unsafe {
-                let (fd, count) = (self.socket.fd.as_raw_fd(), rest.len() as c_uint);
-                libc::sendmmsg(fd, rest.as_mut_ptr(), count, libc::MSG_DONTWAIT)
-            });
-            let error = match sent {
-                Ok(sent) => {
-                    let sent = sent as usize;
-                    let bytes = batch
-                        .iter()
-                        .skip(next)
-                        .take(sent)
-                        .map(|packet| packet.len() as u64);
-                    counters.add(sent as u64, bytes.sum());
-                    next += sent;
-                    continue;
-                }
-                Err(error) => error,
-            };
-            match self.socket.note(&error) {
-                LostReason::Full if retries < RETRIES_MAX => retries += 1,
-                reason @ (LostReason::Full | LostReason::Down) => {
-                    return counters.lost(reason, (batch.len() - next) as u64);
-                }
-                reason => {
-                    counters.lost(reason, 1);
-                    next += 1;
-                }
+        parts[index] = [kernel::readable(&before[index]), kernel::readable(frame)];
+        headers[index].msg_hdr.msg_iov = parts[index].as_mut_ptr();
+        headers[index].msg_hdr.msg_iovlen = parts[index].len();
+    }
+    let (mut next, mut retries) = (0, 0);
+    while next < batch.len() {
+        let rest = &mut headers[next..batch.len()];
+        // SAFETY: each header points at two parts, which point at bytes that outlive the call
+        // and are only read.
+        let sent = checked(unsafe {
+            let (fd, count) = (socket.fd.as_raw_fd(), rest.len() as c_uint);
+            libc::sendmmsg(fd, rest.as_mut_ptr(), count, libc::MSG_DONTWAIT)
+        });
+        let error = match sent {
+            Ok(sent) => {
+                let sent = sent as usize;
+                let bytes = batch
+                    .iter()
+                    .skip(next)
+                    .take(sent)
+                    .map(|packet| packet.len() as u64);
+                counters.add(sent as u64, bytes.sum());
+                next += sent;
+                continue;
+            }
+            Err(error) => error,
+        };
+        match socket.note(&error) {
+            LostReason::Full if retries < RETRIES_MAX => retries += 1,
+            reason @ (LostReason::Full | LostReason::Down) => {
+                counters.lost(reason, (batch.len() - next) as u64);
+                break;
+            }
+            reason => {
+                counters.lost(reason, 1);
+                next += 1;
             }
         }
     }
+    batch.clear();
 }
 
 /// Control of a packet socket.

@@ -16,11 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::kernel::{self, Pace, RETRIES_MAX, Slot};
 use super::netdev::{self, Netdev};
+use super::staging::{self, Terms};
 use super::{
     ControlKind, FRAME_OVERHEAD, Link, LiveCounters, LostReason, Options, Port, PortConfig,
     PortControl, PortCounters, PortError, RxKind, RxQueue, TxKind, TxQueue,
 };
-use crate::offload::{segment, virtio};
+use crate::offload::packet::Can;
+use crate::offload::virtio;
 use crate::{Batch, Packet, Pools};
 
 /// Opens an `internal` port.
@@ -40,6 +42,8 @@ pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError
         TxQueue::new(TxKind::Tap(Tx {
             tap: tap.clone(),
             queue,
+            pools: pools.clone(),
+            ready: Batch::new(),
         }))
     };
     Ok(Port {
@@ -122,6 +126,45 @@ impl Tap {
     #[inline]
     fn is_usable(&self) -> bool {
         self.admin_up.load(Ordering::Relaxed) && !self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Writes what the kernel takes of a batch, and counts all of it.
+    fn write(&self, counters: &LiveCounters, batch: &mut Batch) {
+        let (mut packets, mut bytes) = (0, 0);
+        for packet in batch.drain() {
+            match self.write_one(&packet) {
+                Ok(()) => {
+                    packets += 1;
+                    bytes += packet.len() as u64;
+                }
+                Err(reason) => counters.lost(reason, 1),
+            }
+        }
+        counters.add(packets, bytes);
+    }
+
+    fn write_one(&self, packet: &Packet) -> Result<(), LostReason> {
+        let frame = packet.data();
+        let mut header = [0; virtio::HEADER_LEN];
+        if packet.owes() {
+            header = virtio::encode(&packet.offload(), frame);
+        }
+        let parts = [kernel::readable(&header), kernel::readable(frame)];
+        for _ in 0..=RETRIES_MAX {
+            // SAFETY: both parts are readable and outlive the call, which only reads them.
+            let written = unsafe { libc::writev(self.file.as_raw_fd(), parts.as_ptr(), 2) };
+            if written >= 0 {
+                return Ok(());
+            }
+            let error = io::Error::last_os_error();
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) {
+                return Err(self.note(&error));
+            }
+        }
+        Err(LostReason::Full)
     }
 
     /// Remembers when an error says that the netdev is gone.
@@ -233,50 +276,32 @@ impl Rx {
 pub(crate) struct Tx {
     tap: Arc<Tap>,
     queue: usize,
+    pools: Pools,
+    /// Packets made ready where those to be sent are not, else empty.
+    ready: Batch,
 }
 
 impl Tx {
     pub(super) fn send(&mut self, batch: &mut Batch) {
-        let counters = &self.tap.tx_counters[self.queue];
-        if !self.tap.is_usable() {
+        let Tx {
+            tap,
+            queue,
+            pools,
+            ready,
+        } = self;
+        let counters = &tap.tx_counters[*queue];
+        if !tap.is_usable() {
             counters.lost(LostReason::Down, batch.len() as u64);
             return batch.clear();
         }
-        let (mut packets, mut bytes) = (0, 0);
-        for packet in batch.drain() {
-            match self.write(&packet) {
-                Ok(()) => {
-                    packets += 1;
-                    bytes += packet.len() as u64;
-                }
-                Err(reason) => counters.lost(reason, 1),
-            }
-        }
-        counters.add(packets, bytes);
-    }
-
-    fn write(&self, packet: &Packet) -> Result<(), LostReason> {
-        let (frame, offload) = (packet.data(), packet.offload());
-        if segment::wire_len(frame, offload.gso) > usize::from(self.tap.mtu) + FRAME_OVERHEAD {
-            return Err(LostReason::TooLong);
-        }
-        let header = virtio::encode(&offload, frame);
-        let parts = [kernel::readable(&header), kernel::readable(frame)];
-        for _ in 0..=RETRIES_MAX {
-            // SAFETY: both parts are readable and outlive the call, which only reads them.
-            let written = unsafe { libc::writev(self.tap.file.as_raw_fd(), parts.as_ptr(), 2) };
-            if written >= 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            if !matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-            ) {
-                return Err(self.tap.note(&error));
-            }
-        }
-        Err(LostReason::Full)
+        let terms = Terms {
+            can: Can::ALL,
+            longest: usize::from(tap.mtu) + FRAME_OVERHEAD,
+        };
+        let lost = |reason| counters.lost(reason, 1);
+        staging::send_ready(batch, ready, terms, pools, lost, |batch| {
+            tap.write(counters, batch)
+        });
     }
 }
 
