@@ -20,7 +20,6 @@ mod device;
 pub(crate) mod headers;
 pub(crate) mod packet;
 pub mod segment;
-mod transmit;
 pub(crate) mod virtio;
 
 /// What a packet still owes.

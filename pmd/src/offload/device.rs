@@ -1,6 +1,6 @@
 //! What a packet owes, made ready for a device of DPDK's to do.
 
-use super::{Fields, IPV4, IPV6, TCP_SEG, headers};
+use super::{Fields, IPV4, IPV6, L4_MASK, L4_TCP, TCP_SEG, headers};
 use crate::{Packet, ffi};
 
 impl Packet {
@@ -16,7 +16,8 @@ impl Packet {
             return false;
         };
         // DPDK takes the protocol from the IPv6 header itself.
-        if found.l4 != usize::from(claimed.start()) || found.extended {
+        let tcp = self.mbuf().ol_flags & L4_MASK == L4_TCP;
+        if found.l4 != usize::from(claimed.start()) || found.tcp != tcp || found.extended {
             return false;
         }
         let version = if found.ipv6 { IPV6 } else { IPV4 };

@@ -66,7 +66,7 @@ impl Packet {
         if length > longest {
             return Fate::Lost(LostReason::TooLong);
         }
-        if able && (!can.laid_out || self.lay_out()) {
+        if able && (!can.laid_out || self.tell_header_lengths()) {
             Fate::Ready
         } else {
             Fate::Unready
@@ -86,7 +86,7 @@ impl Packet {
             return Ok(());
         }
         self.segment(pools, |mut segment| {
-            if !can.checksum || (can.laid_out && !segment.lay_out()) {
+            if !can.checksum || (can.laid_out && !segment.tell_header_lengths()) {
                 segment.complete_checksum();
             }
             emit(segment);

@@ -198,6 +198,9 @@ impl Device {
             checksum,
             tcp4: tcp,
             tcp6: tcp,
+            ecn: tcp,
+            udp: false,
+            laid_out: true,
         }
     }
 

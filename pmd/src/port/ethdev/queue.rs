@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::device::Device;
 use crate::offload::OWED;
-use crate::offload::packet::Can;
 use crate::port::LostReason;
+use crate::port::staging::{self, Terms};
 use crate::{Batch, Packet, Pools, ffi};
 
 /// A receive queue of a device.
@@ -176,40 +176,22 @@ impl Tx {
             device.tx_counters[self.queue].lost(LostReason::Down, batch.len() as u64);
             return batch.clear();
         }
-        for packet in batch.drain() {
-            if packet.offload().gso.is_none() && packet.len() > device.frame_max() {
-                lost(LostReason::TooLong);
-            } else if !packet.owes() {
-                stage(&device, self.queue, &mut self.ready, packet);
-            } else {
-                self.settle(packet);
-            }
-        }
-        flush(&device, self.queue, &mut self.ready);
-    }
-
-    /// Adds a packet that owes something to those that are ready, as far as the device does it,
-    /// else what becomes of it in software.
-    fn settle(&mut self, mut packet: Packet) {
-        let (device, queue, ready) = (&self.device, self.queue, &mut self.ready);
-        let lost = |reason| device.tx_counters[queue].lost(reason, 1);
-        let can = if packet.tell_header_lengths() {
-            device.can()
-        } else {
-            Can::default()
+        let terms = Terms {
+            can: device.can(),
+            longest: device.frame_max(),
         };
-        let result = packet.settle(can, &self.pools, |mut packet| {
-            if packet.owes() && !packet.tell_header_lengths() {
-                packet.complete_checksum();
+        let Tx { pools, ready, .. } = self;
+        staging::send_ready(batch, ready, terms, pools, lost, |batch| {
+            let mut prepared = Batch::new();
+            for packet in batch.drain() {
+                match prepare(&device, queue, packet) {
+                    Some(packet) => drop(prepared.push(packet)),
+                    None => lost(LostReason::Malformed),
+                }
             }
-            match prepare(device, queue, packet) {
-                Some(packet) => stage(device, queue, ready, packet),
-                None => lost(LostReason::Malformed),
-            }
+            let bytes = prepared.iter().map(Packet::len).sum();
+            burst(&device, queue, &mut prepared, bytes);
         });
-        if let Err(reason) = result {
-            lost(reason);
-        }
     }
 }
 
@@ -228,19 +210,6 @@ fn prepare(device: &Device, queue: usize, mut packet: Packet) -> Option<Packet> 
         let packet = Packet::from_mbuf(NonNull::new(buffer)?);
         (prepared == 1).then_some(packet)
     }
-}
-
-/// Adds a packet to those that are ready, sending them when they are a batch.
-fn stage(device: &Device, queue: usize, ready: &mut Batch, packet: Packet) {
-    if let Err(packet) = ready.push(packet) {
-        flush(device, queue, ready);
-        drop(ready.push(packet));
-    }
-}
-
-fn flush(device: &Device, queue: usize, ready: &mut Batch) {
-    let bytes = ready.iter().map(Packet::len).sum();
-    burst(device, queue, ready, bytes);
 }
 
 /// Sends packets of `bytes` in all as long as the device takes any; the rest is lost.
