@@ -17,7 +17,7 @@ mod flows;
 mod groups;
 mod statistics;
 
-use flows::*;
+pub use flows::*;
 use groups::*;
 use statistics::*;
 
