@@ -10,7 +10,8 @@ build_packages=(build-essential clang libclang-dev pkg-config libdpdk-dev libpca
 run_packages=(dpdk iproute2 ethtool kmod)
 test_packages=(dpdk-dev openvswitch-switch openvswitch-switch-dpdk qemu-system-x86 busybox-static cpio iperf3 iputils-ping
     tshark tcpdump valgrind python3-venv curl ca-certificates)
-controller_version=3.1.1 # the last release of os-ken that has osken-manager
+controller_version=3.1.1      # the last release of os-ken that has osken-manager
+controller_apps_version=1.4.0 # the last release that has its example applications
 hugepages_wanted=768     # of 2 MiB: the daemon's default memory and a test's
 
 missing=()
@@ -56,9 +57,15 @@ mkdir -p "$target"
 tests/guest/build.sh "$target/guest"
 
 venv=$target/controller
-if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$controller_version" ]; then
+if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$controller_version $controller_apps_version" ]; then
     echo "setup: installing os-ken $controller_version"
     python3 -m venv --clear "$venv"
-    "$venv/bin/pip" -q install --disable-pip-version-check "os-ken==$controller_version"
-    echo "$controller_version" >"$venv/stamp"
+    pip=("$venv/bin/pip" -q --disable-pip-version-check)
+    "${pip[@]}" install "os-ken==$controller_version"
+    "${pip[@]}" download --no-deps -d "$venv/apps" "os-ken==$controller_apps_version"
+    app=os_ken/app/simple_switch_13.py
+    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    "$venv/bin/python" -m zipfile -e "$venv"/apps/*.whl "$venv/apps/files"
+    cp "$venv/apps/files/$app" "$site/$app"
+    echo "$controller_version $controller_apps_version" >"$venv/stamp"
 fi

@@ -58,7 +58,8 @@ impl Daemon {
                 "the daemon ended: {}",
                 self.log()
             );
-            self.vsctl(&["show"]).status.success().then_some(())
+            let socket = self.run_dir().join("vswitchd.sock");
+            (socket.exists() && self.vsctl(&["show"]).status.success()).then_some(())
         });
     }
 
@@ -70,6 +71,11 @@ impl Daemon {
     /// Its run folder.
     pub fn run_dir(&self) -> PathBuf {
         self.folder.path().join("run")
+    }
+
+    /// A folder for the test's own files.
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its configuration file.
@@ -113,31 +119,13 @@ impl Daemon {
         self.wait_until_up();
     }
 
-    /// Packet buffers in use by pool, as the switch counts them.
-    #[track_caller]
-    pub fn buffers_in_use(&self) -> Vec<(String, u64)> {
-        let stats = self.json(&["stats"]);
-        let pools = stats["pools"].as_array().expect("stats lists the pools");
-        let in_use = |pool: &Value| {
-            let name = pool["name"]
-                .as_str()
-                .expect("a pool has a name")
-                .to_string();
-            (
-                name,
-                pool["in_use"].as_u64().expect("a pool counts its buffers"),
-            )
-        };
-        pools.iter().map(in_use).collect()
-    }
-
-    /// Ends it with SIGTERM: it must end well, leave no file behind and hold no packet buffer.
+    /// Ends it with SIGTERM: it must end well and leave no file behind. It ends badly if its pools
+    /// do not hold again, once its ports are closed, what they held at the start.
     #[track_caller]
     pub fn stop(mut self) {
         self.process.signal("TERM");
         let status = self.process.wait(20);
         assert!(status.success(), "{status}: {}", self.log());
-        assert!(!self.log().contains("leak"), "{}", self.log());
         let left: Vec<_> = std::fs::read_dir(self.run_dir())
             .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect())
             .unwrap_or_default();

@@ -30,7 +30,7 @@ fn a_learning_controller_connects_hosts_and_its_flows_outlive_it() {
     );
 
     let application = "os_ken.app.simple_switch_13";
-    let controller = Controller::start(daemon.netns(), application, 6653, &daemon.run_dir());
+    let controller = Controller::start(daemon.netns(), application, 6653, daemon.scratch());
     eventually("the controller's flows connect the hosts", 30, || {
         hosts[0].pings("10.0.0.2").then_some(())
     });
@@ -58,7 +58,6 @@ fn a_learning_controller_connects_hosts_and_its_flows_outlive_it() {
         hosts[0].pings("10.0.0.2"),
         "flows stay when the controller goes"
     );
-    let _ = std::fs::remove_file(daemon.run_dir().join("controller.log"));
     daemon.stop();
 }
 

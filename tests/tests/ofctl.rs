@@ -31,7 +31,7 @@ const FLOWS: &[&str] = &[
     "priority=8,metadata=0x1/0xff actions=write_metadata:0x5/0xf,goto_table:7",
     "priority=9,udp6,tp_src=53 actions=push_vlan:0x8100,set_field:4106->vlan_vid,output:ALL",
     "priority=10,sctp,tp_dst=99 actions=group:1",
-    "priority=11,dl_src=02:00:00:00:00:00/fe:00:00:00:00:00 actions=meter:1,clear_actions,drop",
+    "priority=11,dl_src=02:00:00:00:00:00/fe:00:00:00:00:00 actions=meter:1,clear_actions",
     "priority=12,ip,nw_tos=184 actions=write_actions(output:1),goto_table:3",
     "priority=13,tun_id=0x64 actions=set_queue:3,output:LOCAL",
 ];
@@ -201,7 +201,7 @@ fn refusals_carry_the_error_of_the_specification() {
     refused(
         "add-flow",
         "actions=meter:99,output:1",
-        "OFPMMFC_UNKNOWN_METER",
+        "OFPMMFC_INVALID_METER",
     );
     refused(
         "mod-group",

@@ -30,7 +30,7 @@ fn main() {
     let daemon = Daemon::start(BRIDGE);
     say("Starting os-ken's simple_switch_13, an OpenFlow 1.3 learning controller");
     let application = "os_ken.app.simple_switch_13";
-    let controller = Controller::start(daemon.netns(), application, 6653, &daemon.run_dir());
+    let controller = Controller::start(daemon.netns(), application, 6653, daemon.scratch());
 
     say("Booting two QEMU guests (a Debian kernel, emulated: about four seconds each)");
     let mut one = boot(&daemon, 1);
@@ -42,7 +42,6 @@ fn main() {
 
     say("Done: ending guests, controller and switch");
     drop((one, two, controller));
-    let _ = std::fs::remove_file(daemon.run_dir().join("controller.log"));
     daemon.stop();
     println!("  every packet buffer was returned and nothing was left behind");
 }
