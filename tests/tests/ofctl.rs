@@ -24,16 +24,16 @@ const FLOWS: &[&str] = &[
     "priority=1,in_port=1 actions=output:2",
     "priority=2,tcp,nw_src=10.0.0.0/8,tp_dst=80 actions=dec_ttl,output:2",
     "priority=3,dl_vlan=10,dl_vlan_pcp=3 actions=pop_vlan,output:1",
-    "priority=4,ip actions=set_field:02:00:00:00:00:01->eth_dst,output:IN_PORT",
+    "priority=4,ip actions=set_field:02:00:00:00:00:01->eth_dst,IN_PORT",
     "priority=5,icmp6,ipv6_dst=fd00::/16,icmp_type=135,nd_target=fd00::1 actions=NORMAL",
     "priority=6,arp,arp_tpa=10.0.0.1,arp_op=1 actions=FLOOD",
     "priority=7,mpls,mpls_label=100,mpls_tc=1,mpls_bos=1 actions=dec_mpls_ttl,output:1",
     "priority=8,metadata=0x1/0xff actions=write_metadata:0x5/0xf,goto_table:7",
-    "priority=9,udp6,tp_src=53 actions=push_vlan:0x8100,set_field:4106->vlan_vid,output:ALL",
+    "priority=9,udp6,tp_src=53 actions=push_vlan:0x8100,set_field:4106->vlan_vid,ALL",
     "priority=10,sctp,tp_dst=99 actions=group:1",
     "priority=11,dl_src=02:00:00:00:00:00/fe:00:00:00:00:00 actions=meter:1,clear_actions",
     "priority=12,ip,nw_tos=184 actions=write_actions(output:1),goto_table:3",
-    "priority=13,tun_id=0x64 actions=set_queue:3,output:LOCAL",
+    "priority=13,tun_id=0x64 actions=set_queue:3,LOCAL",
 ];
 
 /// A dump's line without what changes by itself: duration and counters.
