@@ -88,7 +88,7 @@ fn tshark_finds_nothing_malformed_in_random_messages() {
     let random = random.filter(|message| !is_beyond_tshark(message));
     let messages: Vec<Vec<u8>> = random
         .take(1000)
-        .map(|message| encode(7, &message))
+        .map(|message| encode(7, &without_frame(message)))
         .collect();
     let columns = ["openflow_v4.type", "_ws.malformed", "_ws.expert.message"];
     let rows = capture::dissect(&messages, &columns);
@@ -102,6 +102,16 @@ fn tshark_finds_nothing_malformed_in_random_messages() {
             assert!(known, "{complaint}: {message:x?}");
         }
     }
+}
+
+/// Tshark dissects what a packet message carries, too, and random bytes are no frame.
+fn without_frame(mut message: Message) -> Message {
+    match &mut message {
+        Message::PacketIn(packet) => packet.data.clear(),
+        Message::PacketOut(packet) => packet.data.clear(),
+        _ => {}
+    }
+    message
 }
 
 /// An error repeats its request, which tshark dissects too, and random bytes are none; hellos of
