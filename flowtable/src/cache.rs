@@ -37,9 +37,9 @@ mod bucket;
 mod entry_mask;
 mod keys;
 
-use bucket::{Bucket, SLOTS};
+use bucket::{Bucket, Candidates, SLOTS};
 pub use entry_mask::EntryMask;
-use entry_mask::Secret;
+use entry_mask::{PAIRS_MAX, Row, Secret};
 use keys::Keys;
 
 /// Programs by the significant words of a packet's key.
@@ -47,11 +47,13 @@ pub struct FlowCache<P> {
     secret: Secret,
     buckets: Box<[Bucket]>,
     keys: Keys,
+    /// The significant words of the keys that are looked up together.
+    rows: Box<[Row; CHUNK]>,
     entries: Box<[Entry<P>]>,
     /// Slots with counts to be told, the oldest first; as long as there are slots at most.
     dirty: VecDeque<u32>,
-    /// Words of the widest mask that was refused for its width.
-    words_wanted: usize,
+    /// Pairs of words of the widest mask that was refused for its width.
+    room_wanted: usize,
     /// The next bucket that [`FlowCache::maintain`] looks at.
     hand: usize,
     len: usize,
@@ -86,6 +88,7 @@ pub struct Counts {
     pub used_ms: u64,
 }
 
+#[repr(align(64))]
 struct Entry<P> {
     program: Option<P>,
     epoch: u64,
@@ -105,9 +108,10 @@ impl<P> FlowCache<P> {
             secret: Secret::new(secret),
             buckets: vec![Bucket::default(); entries / SLOTS].into(),
             keys: Keys::new(entries),
+            rows: Box::new([[[0; 2]; PAIRS_MAX]; CHUNK]),
             entries: (0..entries).map(|_| Entry::default()).collect(),
             dirty: VecDeque::with_capacity(entries),
-            words_wanted: 0,
+            room_wanted: 0,
             hand: 0,
             len: 0,
             now_ms: 0,
@@ -124,10 +128,9 @@ impl<P> FlowCache<P> {
 
     /// Looks up one key.
     pub fn find(&mut self, mask: &EntryMask, key: &FlowKey, epoch: u64) -> Lookup {
-        let hash = self.secret.hash(mask, key);
-        let bucket = self.bucket(hash);
-        let candidates = self.buckets[bucket].candidates(hash);
-        self.verify(mask, key, epoch, bucket, candidates)
+        let mut found = [Lookup::Miss];
+        self.find_batch(mask, core::slice::from_ref(key), epoch, &mut found);
+        found[0]
     }
 
     /// Looks up the keys of packets that came in by one entry point; what each came to goes to
@@ -139,19 +142,23 @@ impl<P> FlowCache<P> {
         epoch: u64,
         found: &mut [Lookup],
     ) {
-        let mut hashes = [0; CHUNK];
-        let mut candidates = [0; CHUNK];
         for (keys, found) in keys.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
-            for (hash, key) in hashes.iter_mut().zip(keys) {
-                *hash = self.secret.hash(mask, key);
-            }
-            for (candidates, &hash) in candidates.iter_mut().zip(&hashes[..keys.len()]) {
-                *candidates = self.buckets[self.bucket(hash)].candidates(hash);
-            }
-            let places = hashes.iter().zip(&candidates);
-            for ((key, found), (&hash, &candidates)) in keys.iter().zip(found).zip(places) {
-                *found = self.verify(mask, key, epoch, self.bucket(hash), candidates);
-            }
+            self.find_chunk(mask, keys, epoch, found);
+        }
+    }
+
+    fn find_chunk(&mut self, mask: &EntryMask, keys: &[FlowKey], epoch: u64, found: &mut [Lookup]) {
+        let mut hashes = [0; CHUNK];
+        let mut candidates = [Candidates::default(); CHUNK];
+        for ((key, row), hash) in keys.iter().zip(&mut *self.rows).zip(&mut hashes) {
+            *hash = self.secret.pack(mask, key, row);
+        }
+        let hashes = &hashes[..keys.len()];
+        for (&hash, candidates) in hashes.iter().zip(&mut candidates) {
+            *candidates = self.buckets[self.bucket(hash)].candidates(hash);
+        }
+        for (n, (&hash, found)) in hashes.iter().zip(found).enumerate() {
+            *found = self.verify(mask, n, epoch, self.bucket(hash), candidates[n]);
         }
     }
 
@@ -186,13 +193,13 @@ impl<P> FlowCache<P> {
         epoch: u64,
         mut evicted: impl FnMut(P, Counts),
     ) -> Result<Slot, P> {
-        if mask.len() > self.keys.words() {
-            self.words_wanted = self.words_wanted.max(mask.len());
+        if mask.pairs() > self.keys.room() {
+            self.room_wanted = self.room_wanted.max(mask.pairs());
             return Err(program);
         }
-        let hash = self.secret.hash(mask, key);
+        let hash = self.secret.pack(mask, key, &mut self.rows[0]);
         let bucket = self.bucket(hash);
-        let (place, again) = match self.place(mask, key, bucket, hash) {
+        let (place, again) = match self.place(mask, bucket, hash) {
             Some(place) => (place, true),
             None => match self.buckets[bucket].victim(self.now_ms, self.batch) {
                 Some(place) => (place, false),
@@ -204,7 +211,7 @@ impl<P> FlowCache<P> {
         self.len += 1;
         self.buckets[bucket].occupy(place, hash, again);
         self.buckets[bucket].touch(place, self.now_ms, self.batch);
-        self.keys.write(slot, mask, key);
+        self.keys.write(slot, &self.rows[0][..mask.pairs()]);
         let entry = &mut self.entries[slot];
         entry.program = Some(program);
         entry.epoch = epoch;
@@ -239,11 +246,11 @@ impl<P> FlowCache<P> {
     /// mask was refused for its width, to take it next time; widths are multiples of a cache
     /// line, so that this happens a few times in the life of a cache.
     pub fn maintain(&mut self, buckets: usize, idle_ms: u32, mut evicted: impl FnMut(P, Counts)) {
-        if self.words_wanted > self.keys.words() {
+        if self.room_wanted > self.keys.room() {
             for slot in 0..self.entries.len() {
                 self.clear(slot, &mut evicted);
             }
-            self.keys.widen(self.words_wanted);
+            self.keys.widen(self.room_wanted);
         }
         for _ in 0..buckets.min(self.buckets.len()) {
             for place in 0..SLOTS {
@@ -284,42 +291,40 @@ impl<P> FlowCache<P> {
         (hash >> 32) as usize & (self.buckets.len() - 1)
     }
 
-    /// Looks through the slots whose signature fits.
+    /// Looks through the slots whose signature fits for the key in a row.
     #[inline(always)]
     fn verify(
         &mut self,
         mask: &EntryMask,
-        key: &FlowKey,
+        row: usize,
         epoch: u64,
         bucket: usize,
-        mut candidates: u8,
+        mut candidates: Candidates,
     ) -> Lookup {
-        while candidates != 0 {
-            let place = candidates.trailing_zeros() as usize;
-            candidates &= candidates - 1;
-            let slot = bucket * SLOTS + place;
-            let entry = &self.entries[slot];
-            if entry.mask == mask.id() && self.keys.equal(slot, mask, key) {
-                if entry.epoch != epoch {
-                    return Lookup::Stale;
-                }
-                self.buckets[bucket].found(place);
-                self.buckets[bucket].touch(place, self.now_ms, self.batch);
-                return Lookup::Hit(Slot(slot as u32));
-            }
+        let Some(place) = candidates.find(|place| self.holds(mask, row, bucket * SLOTS + place))
+        else {
+            return Lookup::Miss;
+        };
+        let slot = bucket * SLOTS + place;
+        if self.entries[slot].epoch != epoch {
+            return Lookup::Stale;
         }
-        Lookup::Miss
+        self.buckets[bucket].found(place);
+        self.buckets[bucket].touch(place, self.now_ms, self.batch);
+        Lookup::Hit(Slot(slot as u32))
     }
 
-    /// Which slot of its bucket holds this key, of whatever epoch.
-    fn place(&self, mask: &EntryMask, key: &FlowKey, bucket: usize, hash: u64) -> Option<usize> {
-        let candidates = self.buckets[bucket].candidates(hash);
-        (0..SLOTS).find(|place| {
-            let slot = bucket * SLOTS + place;
-            candidates & 1 << place != 0
-                && self.entries[slot].mask == mask.id()
-                && self.keys.equal(slot, mask, key)
-        })
+    /// Which slot of its bucket holds the key in the first row, of whatever epoch.
+    fn place(&self, mask: &EntryMask, bucket: usize, hash: u64) -> Option<usize> {
+        let mut candidates = self.buckets[bucket].candidates(hash);
+        candidates.find(|place| self.holds(mask, 0, bucket * SLOTS + place))
+    }
+
+    /// Whether a slot holds the key in a row.
+    #[inline(always)]
+    fn holds(&self, mask: &EntryMask, row: usize, slot: usize) -> bool {
+        let key = &self.rows[row][..mask.pairs()];
+        self.entries[slot].mask == mask.id() && self.keys.equal(slot, key)
     }
 
     /// Gives up what is in a slot.
@@ -350,8 +355,8 @@ impl<P> Default for Entry<P> {
 /// has.
 const CHUNK: usize = 32;
 
-/// Most entries: their numbers and those of their buckets have 32 bits of the hash at hand, and
-/// beyond it a lookup is no faster than translation.
+/// Most entries. A worker's cache of this size takes 3 GiB; with more flows than that, lookups wait
+/// for memory about as long as translation takes.
 pub const ENTRIES_MAX: usize = 1 << 24;
 
 /// How long an entry that was found again is kept from being pushed out, since its last use. As

@@ -51,10 +51,10 @@ pub fn parse(frame: &[u8], key: &mut FlowKey) -> Layout {
         end: frame.len() as u16,
         ..Layout::default()
     };
-    if let Some((packet, at)) = ethernet::parse(frame, key) {
+    if let Some((rest, at)) = ethernet::parse(frame, key) {
         layout.l2_5 = at as u16;
-        layout.end = packet.len() as u16;
-        network::parse(packet, at, key, &mut layout);
+        layout.end = (at + rest.len()) as u16;
+        network::parse(rest, at, key, &mut layout);
     }
     layout
 }

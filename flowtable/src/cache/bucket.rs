@@ -2,14 +2,15 @@
 
 use super::PROTECTED_MS;
 
-/// Slots of a bucket: as many signatures as one 128-bit comparison takes.
+/// Slots of a bucket: as many as a cache line has room for with all that is kept of them.
 pub(super) const SLOTS: usize = 8;
 
 #[derive(Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Bucket {
-    /// Sixteen bits of the hash; [`EMPTY`] in an empty slot.
-    signatures: [u16; SLOTS],
+    /// Sixteen bits of the hash for each slot, [`EMPTY`] in an empty one: four in each word, the
+    /// first lowest.
+    signatures: [u64; SLOTS / LANES],
     /// When each was last used, in milliseconds modulo 2^32.
     used_ms: [u32; SLOTS],
     /// Whether each was found again since it came.
@@ -20,20 +21,22 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Bit n is set if the signature in slot n fits the hash.
+    /// The slots whose signature fits the hash. A lane of the difference is 0 if it has neither its
+    /// highest bit nor any that carries into it.
     #[inline(always)]
-    pub(super) fn candidates(&self, hash: u64) -> u8 {
-        let wanted = signature(hash);
-        let mut bits = 0;
-        for (place, signature) in self.signatures.iter().enumerate() {
-            bits |= u8::from(*signature == wanted) << place;
-        }
-        bits
+    pub(super) fn candidates(&self, hash: u64) -> Candidates {
+        let wanted = u64::from(signature(hash)) * LOWEST;
+        let [low, high] = self.signatures.map(|word| {
+            let difference = word ^ wanted;
+            let carried = (difference & !HIGHEST) + !HIGHEST;
+            !(carried | difference) & HIGHEST
+        });
+        Candidates(low >> (LANE_BITS - 1) | high >> (LANE_BITS - 2))
     }
 
     /// Fills a slot; `found` says whether the flow was known before.
     pub(super) fn occupy(&mut self, place: usize, hash: u64, found: bool) {
-        self.signatures[place] = signature(hash);
+        self.sign(place, signature(hash));
         self.found[place] = found;
     }
 
@@ -52,12 +55,12 @@ impl Bucket {
 
     /// Empties a slot.
     pub(super) fn vacate(&mut self, place: usize) {
-        self.signatures[place] = EMPTY;
+        self.sign(place, EMPTY);
     }
 
     /// How long a slot was not used; an empty one is as old as can be.
     pub(super) fn age_ms(&self, place: usize, now_ms: u64) -> u32 {
-        if self.signatures[place] == EMPTY {
+        if self.is_empty(place) {
             return u32::MAX;
         }
         (now_ms as u32).wrapping_sub(self.used_ms[place])
@@ -68,10 +71,40 @@ impl Bucket {
     pub(super) fn victim(&self, now_ms: u64, batch: u8) -> Option<usize> {
         let open = (0..SLOTS).filter(|&place| {
             let age_ms = self.age_ms(place, now_ms);
-            let current = self.batches[place] == batch && self.signatures[place] != EMPTY;
+            let current = self.batches[place] == batch && !self.is_empty(place);
             !current && (!self.found[place] || age_ms >= PROTECTED_MS)
         });
         open.max_by_key(|&place| self.age_ms(place, now_ms))
+    }
+
+    fn is_empty(&self, place: usize) -> bool {
+        let lane = self.signatures[place / LANES] >> (place % LANES * LANE_BITS);
+        lane as u16 == EMPTY
+    }
+
+    fn sign(&mut self, place: usize, signature: u16) {
+        let shift = place % LANES * LANE_BITS;
+        let word = &mut self.signatures[place / LANES];
+        *word = *word & !(0xffff << shift) | u64::from(signature) << shift;
+    }
+}
+
+/// A set of slots of a bucket, as an iterator. Slot n of the first word has bit 16 n, slot n of the
+/// second bit 16 n + 1.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Candidates(u64);
+
+impl Iterator for Candidates {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(bit / LANE_BITS + bit % LANE_BITS * LANES)
     }
 }
 
@@ -82,5 +115,12 @@ fn signature(hash: u64) -> u16 {
 }
 
 const EMPTY: u16 = 0;
+const LANE_BITS: usize = 16;
+/// Signatures in a word.
+const LANES: usize = 4;
+/// The lowest bit of each lane.
+const LOWEST: u64 = 0x0001_0001_0001_0001;
+/// The highest bit of each lane.
+const HIGHEST: u64 = LOWEST << (LANE_BITS - 1);
 
 const _: () = assert!(size_of::<Bucket>() == 64);

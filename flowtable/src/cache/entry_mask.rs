@@ -7,21 +7,28 @@ use crate::{FlowKey, FlowMask};
 /// Masks are equal if they have the same bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryMask {
-    words: Box<[MaskWord]>,
+    /// In pairs; a last one without a partner has one that selects nothing.
+    pairs: Box<[[MaskWord; 2]]>,
     id: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct MaskWord {
     index: usize,
     mask: u64,
 }
 
+/// The words of a key that count, masked, in pairs; only as many as the mask has are in use.
+pub(super) type Row = [[u64; 2]; PAIRS_MAX];
+
+/// Pairs of words of the widest mask.
+pub(super) const PAIRS_MAX: usize = FlowKey::WORDS.div_ceil(2);
+
 impl EntryMask {
     /// The words of `mask` that have a bit.
     pub fn new(mask: &FlowMask) -> EntryMask {
         let words = mask.0.words().iter().enumerate();
-        let words: Box<[MaskWord]> = words
+        let words: Vec<MaskWord> = words
             .filter(|(_, mask)| **mask != 0)
             .map(|(index, &mask)| MaskWord { index, mask })
             .collect();
@@ -29,17 +36,17 @@ impl EntryMask {
             let word_id = Stream(word.mask ^ Stream(word.index as u64).next()).next();
             Stream(id ^ word_id).next()
         });
-        EntryMask { words, id }
+        let second = |pair: &[MaskWord]| pair.get(1).copied().unwrap_or_default();
+        let pairs = words.chunks(2).map(|pair| [pair[0], second(pair)]);
+        EntryMask {
+            pairs: pairs.collect(),
+            id,
+        }
     }
 
-    /// Number of words.
-    pub fn len(&self) -> usize {
-        self.words.len()
-    }
-
-    /// Whether no bit matters.
-    pub fn is_empty(&self) -> bool {
-        self.words.is_empty()
+    /// Number of pairs of words.
+    pub(super) fn pairs(&self) -> usize {
+        self.pairs.len()
     }
 
     /// A number that equal masks share and others in all likelihood do not. It tells apart the
@@ -47,20 +54,11 @@ impl EntryMask {
     pub(super) fn id(&self) -> u64 {
         self.id
     }
-
-    /// The words of `key` that count, masked.
-    #[inline(always)]
-    pub(super) fn apply(&self, key: &FlowKey) -> impl Iterator<Item = u64> {
-        let words = key.words();
-        self.words
-            .iter()
-            .map(move |word| words[word.index] & word.mask)
-    }
 }
 
-/// What the hash depends on besides the key: a secret word for each word of the key.
+/// What the hash depends on besides the key: two secret words for each pair of words.
 pub(super) struct Secret {
-    words: [u64; FlowKey::WORDS],
+    pairs: Row,
     start: u64,
     factor: u64,
 }
@@ -69,27 +67,24 @@ impl Secret {
     pub(super) fn new(secret: u64) -> Secret {
         let mut stream = Stream(secret);
         Secret {
-            words: core::array::from_fn(|_| stream.next()),
+            pairs: core::array::from_fn(|_| [stream.next(), stream.next()]),
             start: stream.next(),
             factor: stream.next() | 1,
         }
     }
 
-    /// Hash of the words of `key` under `mask`. Each pair of words, hidden behind secret ones, is
-    /// multiplied on its own, so that the products do not wait for one another.
+    /// Writes the words of `key` that count under `mask` to `row` and returns their hash. Each pair
+    /// of words, hidden behind secret ones, is multiplied on its own, so that the products do not
+    /// wait for one another.
     #[inline(always)]
-    pub(super) fn hash(&self, mask: &EntryMask, key: &FlowKey) -> u64 {
-        let mut sum = self.start;
+    pub(super) fn pack(&self, mask: &EntryMask, key: &FlowKey, row: &mut Row) -> u64 {
         let words = key.words();
-        let (pairs, last) = mask.words.as_chunks::<2>();
-        for [a, b] in pairs {
-            let a = (words[a.index] & a.mask) ^ self.words[a.index];
-            let b = (words[b.index] & b.mask) ^ self.words[b.index];
-            sum = sum.wrapping_add(fold(a, b));
-        }
-        for a in last {
-            let a = (words[a.index] & a.mask) ^ self.words[a.index];
-            sum = sum.wrapping_add(fold(a, self.factor));
+        let mut sum = self.start;
+        let pairs = mask.pairs.iter().zip(&self.pairs);
+        for (([a, b], [secret_a, secret_b]), packed) in pairs.zip(row) {
+            let (a, b) = (words[a.index] & a.mask, words[b.index] & b.mask);
+            *packed = [a, b];
+            sum = sum.wrapping_add(fold(a ^ secret_a, b ^ secret_b));
         }
         fold(sum, self.factor)
     }

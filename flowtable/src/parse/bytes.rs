@@ -1,22 +1,21 @@
 //! Big-endian integers out of headers; used by the parser alone.
 //!
-//! A header is taken as an array of its fixed size, checked once; the reads from it then have
-//! constant bounds that cost nothing.
-
-/// The `N` bytes at `at`, if the packet has them.
-#[inline(always)]
-pub(super) fn header<const N: usize>(packet: &[u8], at: usize) -> Option<&[u8; N]> {
-    packet.get(at..)?.first_chunk()
-}
+//! A header is taken off a slice as an array of its fixed size, checked once; the reads from it
+//! then have constant bounds that cost nothing.
 
 #[inline(always)]
 pub(super) fn u16_at<const N: usize>(header: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([header[at], header[at + 1]])
+    u16::from_be_bytes(bytes(header, at))
 }
 
 #[inline(always)]
 pub(super) fn u32_at<const N: usize>(header: &[u8; N], at: usize) -> u32 {
-    u32::from(u16_at(header, at)) << 16 | u32::from(u16_at(header, at + 2))
+    u32::from_be_bytes(bytes(header, at))
+}
+
+#[inline(always)]
+pub(super) fn u64_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
+    u64::from_be_bytes(bytes(header, at))
 }
 
 /// A 48-bit address.
@@ -28,6 +27,14 @@ pub(super) fn u48_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
 /// An IPv6 address: two words, most significant first.
 #[inline(always)]
 pub(super) fn u128_at<const N: usize>(header: &[u8; N], at: usize) -> [u64; 2] {
-    let u64_at = |at| u64::from(u32_at(header, at)) << 32 | u64::from(u32_at(header, at + 4));
-    [u64_at(at), u64_at(at + 8)]
+    [u64_at(header, at), u64_at(header, at + 8)]
+}
+
+/// The `M` bytes at `at`. All callers give constants within the header, so that nothing is left of
+/// the check.
+#[inline(always)]
+fn bytes<const N: usize, const M: usize>(header: &[u8; N], at: usize) -> [u8; M] {
+    let bytes = header.get(at..).and_then(<[u8]>::first_chunk);
+    debug_assert!(bytes.is_some());
+    bytes.copied().unwrap_or([0; M])
 }

@@ -1,65 +1,67 @@
 //! Ethernet II, 802.2 LLC and SNAP, VLAN tags (IEEE 802.3 §3.2, IEEE 802 §9, IEEE 802.1Q §9).
 
-use super::bytes::{header, u16_at, u32_at, u48_at};
+use super::bytes::{u16_at, u32_at, u64_at};
 use crate::{ETH_TYPE_LLC, FlowKey, VLAN_PRESENT};
 
-/// Reads addresses, tags and Ethernet type. Returns the packet, cut at the length of an 802.3
-/// frame, and where the Ethernet type's payload starts in it.
+/// Reads addresses, tags and Ethernet type. Returns what follows the Ethernet type, cut at the
+/// length of an 802.3 frame, and where that starts.
 #[inline(always)]
 pub(super) fn parse<'a>(frame: &'a [u8], key: &mut FlowKey) -> Option<(&'a [u8], usize)> {
-    let ethernet = header::<HEADER_LEN>(frame, 0)?;
-    key.eth_dst = u48_at(ethernet, 0);
-    key.eth_src = u48_at(ethernet, 6);
+    let (ethernet, mut rest) = frame.split_first_chunk::<HEADER_LEN>()?;
+    key.eth_dst = u64_at(ethernet, 0) >> 16;
+    key.eth_src = u64_at(ethernet, 4) & 0xffff_ffff_ffff;
     let mut kind = u16_at(ethernet, 12);
     let mut at = HEADER_LEN;
     if is_tpid(kind) {
-        (kind, at) = tags(frame, kind, key);
+        (kind, rest, at) = tags(rest, kind, key);
     }
     if kind >= ETH_TYPE_MIN {
         key.eth_type = kind;
-        return Some((frame, at));
+        return Some((rest, at));
     }
-    Some(llc(frame, at, usize::from(kind), key))
+    Some(llc(rest, at, usize::from(kind), key))
 }
 
-/// Reads up to two VLAN tags. Returns the Ethernet type behind them and where it ends.
-fn tags(frame: &[u8], tpid: u16, key: &mut FlowKey) -> (u16, usize) {
-    let Some(outer) = header::<TAG_LEN>(frame, HEADER_LEN) else {
-        return (tpid, HEADER_LEN);
+/// Reads up to two VLAN tags. Returns the Ethernet type behind them, what follows it and where.
+fn tags<'a>(rest: &'a [u8], tpid: u16, key: &mut FlowKey) -> (u16, &'a [u8], usize) {
+    let Some((outer, rest)) = rest.split_first_chunk::<TAG_LEN>() else {
+        return (tpid, rest, HEADER_LEN);
     };
     key.vlan_tpid = tpid;
     key.vlan_tci = u16_at(outer, 0) | VLAN_PRESENT;
     let kind = u16_at(outer, 2);
     let at = HEADER_LEN + TAG_LEN;
-    let inner = header::<TAG_LEN>(frame, at).filter(|_| is_tpid(kind));
-    let Some(inner) = inner else {
-        return (kind, at);
-    };
-    key.inner_vlan_tpid = kind;
-    key.inner_vlan_tci = u16_at(inner, 0) | VLAN_PRESENT;
-    (u16_at(inner, 2), at + TAG_LEN)
+    if let Some((inner, rest)) = rest.split_first_chunk::<TAG_LEN>()
+        && is_tpid(kind)
+    {
+        key.inner_vlan_tpid = kind;
+        key.inner_vlan_tci = u16_at(inner, 0) | VLAN_PRESENT;
+        return (u16_at(inner, 2), rest, at + TAG_LEN);
+    }
+    (kind, rest, at)
 }
 
 /// Reads what follows a length where Ethernet II has its type. Only SNAP with an Ethernet type
 /// says more than that; a length beyond the frame leaves it untold.
-fn llc<'a>(frame: &'a [u8], at: usize, len: usize, key: &mut FlowKey) -> (&'a [u8], usize) {
+fn llc<'a>(rest: &'a [u8], at: usize, len: usize, key: &mut FlowKey) -> (&'a [u8], usize) {
     key.eth_type = ETH_TYPE_LLC;
-    let Some(packet) = frame.get(..at + len) else {
-        return (frame, at);
+    let Some(packet) = rest.get(..len) else {
+        return (rest, at);
     };
-    if let Some(snap) = header::<SNAP_LEN>(packet, at)
+    if let Some((snap, rest)) = packet.split_first_chunk::<SNAP_LEN>()
         && u32_at(snap, 0) == SNAP_LLC << 8
         && u16_at(snap, 4) == 0
         && u16_at(snap, 6) >= ETH_TYPE_MIN
     {
         key.eth_type = u16_at(snap, 6);
-        return (packet, at + SNAP_LEN);
+        return (rest, at + SNAP_LEN);
     }
     (packet, at)
 }
 
+#[inline(always)]
 fn is_tpid(kind: u16) -> bool {
-    matches!(kind, 0x8100 | 0x88a8 | 0x9100)
+    kind >= 0x8100 && matches!(kind, 0x8100 | 0x88a8 | 0x9100)
 }
 
 const HEADER_LEN: usize = 14;

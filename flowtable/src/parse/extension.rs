@@ -1,23 +1,23 @@
 //! The IPv6 extension headers (RFC 8200 §4) and what OpenFlow tells of them (OpenFlow 1.3.5
 //! §7.2.3.7, `OFPXMT_OFB_IPV6_EXTHDR`).
 
-use super::bytes::{header, u16_at};
+use super::bytes::u16_at;
 use crate::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, exthdr, ip_proto};
 
-/// Walks the chain that starts with header `next` at `at` and writes what is known of it, the
-/// protocol at its end too. Returns where that protocol's header starts, if there is one here: a
-/// later fragment has none, and neither has a chain that is cut short or longer than
-/// [`HEADERS_MAX`].
+/// Walks the chain of headers that starts in `payload` with header `next` and writes what is known
+/// of it, the protocol at its end too. Returns what starts with that protocol's header, if there
+/// is one here: a later fragment has none, and neither has a chain that is cut short or longer
+/// than [`HEADERS_MAX`].
 #[inline(always)]
-pub(super) fn parse(packet: &[u8], at: usize, next: u8, key: &mut FlowKey) -> Option<usize> {
+pub(super) fn parse<'a>(payload: &'a [u8], next: u8, key: &mut FlowKey) -> Option<&'a [u8]> {
     if !is_extension(next) {
         key.ip_proto = next;
-        return Some(at);
+        return Some(payload);
     }
-    walk(packet, at, next, key)
+    walk(payload, next, key)
 }
 
-fn walk(packet: &[u8], mut at: usize, mut next: u8, key: &mut FlowKey) -> Option<usize> {
+fn walk<'a>(mut payload: &'a [u8], mut next: u8, key: &mut FlowKey) -> Option<&'a [u8]> {
     let mut order = Order::default();
     for _ in 0..HEADERS_MAX {
         if matches!(next, ip_proto::ESP | ip_proto::NO_NEXT) {
@@ -26,15 +26,8 @@ fn walk(packet: &[u8], mut at: usize, mut next: u8, key: &mut FlowKey) -> Option
             key.ip_proto = next;
             return None;
         }
-        let fixed = header::<UNIT>(packet, at)?;
-        let len = match next {
-            ip_proto::FRAGMENT => UNIT,
-            ip_proto::AH => usize::from(fixed[1]) * 4 + UNIT,
-            _ => usize::from(fixed[1]) * UNIT + UNIT,
-        };
-        if at + len > packet.len() {
-            return None;
-        }
+        let fixed = payload.first_chunk::<UNIT>()?;
+        payload = payload.get(len(next, fixed[1])..)?;
         order.note(next);
         key.ipv6_exthdr = order.flags;
         if next == ip_proto::FRAGMENT && u16_at(fixed, 2) & (OFFSET | MORE) != 0 {
@@ -46,13 +39,21 @@ fn walk(packet: &[u8], mut at: usize, mut next: u8, key: &mut FlowKey) -> Option
             }
         }
         next = fixed[0];
-        at += len;
         if !is_extension(next) {
             key.ip_proto = next;
-            return Some(at);
+            return Some(payload);
         }
     }
     None
+}
+
+/// Bytes of an extension header, from its own length field.
+fn len(kind: u8, field: u8) -> usize {
+    match kind {
+        ip_proto::FRAGMENT => UNIT,
+        ip_proto::AH => usize::from(field) * 4 + UNIT,
+        _ => usize::from(field) * UNIT + UNIT,
+    }
 }
 
 /// The headers met so far, as OpenFlow's flags, and where the last of them stands in the order
@@ -122,13 +123,17 @@ mod tests {
     use super::*;
 
     /// Walks a chain of headers of eight bytes each that ends in UDP.
-    fn walked(chain: &[u8]) -> (FlowKey, Option<usize>) {
-        let next = chain.iter().skip(1).chain([&ip_proto::UDP]);
+    fn walked(chain: &[u8]) -> (FlowKey, bool) {
+        let next = chain
+            .iter()
+            .skip(1)
+            .chain([&ip_proto::UDP])
+            .take(chain.len());
         let packet: Vec<u8> = next.flat_map(|&next| [next, 0, 0, 0, 0, 0, 0, 0]).collect();
         let mut key = FlowKey::default();
         let first = chain.first().copied().unwrap_or(ip_proto::UDP);
-        let end = parse(&packet, 0, first, &mut key);
-        (key, end)
+        let whole = parse(&packet, first, &mut key).is_some_and(<[u8]>::is_empty);
+        (key, whole)
     }
 
     #[test]
@@ -146,25 +151,21 @@ mod tests {
             (&[60, 60, 43], DEST | ROUTER | UNSEQ),
         ];
         for (chain, flags) in cases {
-            let (key, end) = walked(chain);
+            let (key, whole) = walked(chain);
             assert_eq!(key.ipv6_exthdr, flags, "{chain:?}");
-            assert_eq!(
-                (key.ip_proto, end),
-                (17, Some(chain.len() * 8)),
-                "{chain:?}"
-            );
+            assert_eq!((key.ip_proto, whole), (17, true), "{chain:?}");
         }
     }
 
     #[test]
     fn some_headers_end_the_chain() {
-        let (key, end) = walked(&[0, 59]);
-        assert_eq!((key.ip_proto, end), (59, None));
+        let (key, whole) = walked(&[0, 59]);
+        assert_eq!((key.ip_proto, whole), (59, false));
         assert_eq!(key.ipv6_exthdr, exthdr::HOP | exthdr::NONEXT);
-        let (key, end) = walked(&[50]);
+        let (key, whole) = walked(&[50]);
         assert_eq!(
-            (key.ip_proto, key.ipv6_exthdr, end),
-            (50, exthdr::ESP, None)
+            (key.ip_proto, key.ipv6_exthdr, whole),
+            (50, exthdr::ESP, false)
         );
     }
 
@@ -180,21 +181,21 @@ mod tests {
         for (offset, frag, whole) in cases {
             let packet = [17, 0, 0, offset, 0, 0, 0, 0];
             let mut key = FlowKey::default();
-            let end = parse(&packet, 0, ip_proto::FRAGMENT, &mut key);
+            let rest = parse(&packet, ip_proto::FRAGMENT, &mut key);
             assert_eq!((key.ip_proto, key.ip_frag), (17, frag));
-            assert_eq!(end, whole.then_some(8));
+            assert_eq!(rest.is_some(), whole);
         }
     }
 
     #[test]
     fn too_short_or_too_long_tells_no_protocol() {
         let mut key = FlowKey::default();
-        assert_eq!(parse(&[17, 1, 0, 0, 0, 0, 0, 0], 0, 0, &mut key), None);
+        assert_eq!(parse(&[17, 1, 0, 0, 0, 0, 0, 0], 0, &mut key), None);
         assert_eq!((key.ip_proto, key.ipv6_exthdr), (0, 0));
-        assert_eq!(parse(&[17, 0, 0, 0, 0, 0, 0], 0, 0, &mut key), None);
-        assert_eq!(walked(&[60; HEADERS_MAX]).1, Some(HEADERS_MAX * 8));
-        let (key, end) = walked(&[60; HEADERS_MAX + 1]);
-        assert_eq!((key.ip_proto, end), (0, None));
+        assert_eq!(parse(&[17, 0, 0, 0, 0, 0, 0], 0, &mut key), None);
+        assert!(walked(&[60; HEADERS_MAX]).1);
+        let (key, whole) = walked(&[60; HEADERS_MAX + 1]);
+        assert_eq!((key.ip_proto, whole), (0, false));
     }
 
     #[test]
@@ -202,7 +203,7 @@ mod tests {
         let mut packet = [0; 24];
         (packet[0], packet[1]) = (17, 4);
         let mut key = FlowKey::default();
-        assert_eq!(parse(&packet, 0, ip_proto::AH, &mut key), Some(24));
-        assert_eq!(parse(&packet[..23], 0, ip_proto::AH, &mut key), None);
+        assert_eq!(parse(&packet, ip_proto::AH, &mut key), Some(&[][..]));
+        assert_eq!(parse(&packet[..23], ip_proto::AH, &mut key), None);
     }
 }

@@ -1,12 +1,12 @@
 //! Neighbour discovery: target and link-layer addresses (RFC 4861 §4.3, §4.4, §4.6.1).
 
-use super::bytes::{header, u48_at, u128_at};
+use super::bytes::{u48_at, u128_at};
 use crate::{FlowKey, icmpv6_type};
 
-/// Reads a neighbour solicitation or advertisement whose ICMPv6 header is at `at` and in the key
+/// Reads the body of a neighbour solicitation or advertisement, whose ICMPv6 header is in the key
 /// already. A message that a host must discard for its options (RFC 4861 §7.1.1, §7.1.2), or
 /// that repeats one, leaves everything of it 0.
-pub(super) fn parse(packet: &[u8], at: usize, key: &mut FlowKey) {
+pub(super) fn parse(body: &[u8], key: &mut FlowKey) {
     let known = [
         icmpv6_type::NEIGHBOUR_SOLICITATION,
         icmpv6_type::NEIGHBOUR_ADVERTISEMENT,
@@ -14,10 +14,10 @@ pub(super) fn parse(packet: &[u8], at: usize, key: &mut FlowKey) {
     if !known.contains(&key.tp_src) || key.tp_dst != 0 {
         return;
     }
-    let Some(target) = header::<16>(packet, at + 8) else {
+    let Some((target, rest)) = body.split_first_chunk::<16>() else {
         return;
     };
-    if let Some([source_link, target_link]) = options(packet, at + 24) {
+    if let Some([source_link, target_link]) = options(rest) {
         key.nd_target = u128_at(target, 0);
         key.arp_sha = source_link;
         key.arp_tha = target_link;
@@ -25,25 +25,22 @@ pub(super) fn parse(packet: &[u8], at: usize, key: &mut FlowKey) {
 }
 
 /// The source and the target link-layer address, 0 where there is none.
-fn options(packet: &[u8], mut at: usize) -> Option<[u64; 2]> {
+fn options(mut rest: &[u8]) -> Option<[u64; 2]> {
     let mut addresses = [None; 2];
     let mut left = OPTIONS_MAX;
-    while at < packet.len() {
+    while !rest.is_empty() {
         left = left.checked_sub(1)?;
-        let option = header::<UNIT>(packet, at)?;
-        let len = usize::from(option[1]) * UNIT;
-        if len == 0 || at + len > packet.len() {
-            return None;
-        }
+        let option = rest.first_chunk::<UNIT>()?;
+        let units = usize::from(option[1]);
+        rest = rest.get(units * UNIT..).filter(|_| units > 0)?;
         if let kind @ 1..=2 = option[0]
-            && len == UNIT
+            && units == 1
             && addresses[usize::from(kind - 1)]
                 .replace(u48_at(option, 2))
                 .is_some()
         {
             return None;
         }
-        at += len;
     }
     Some(addresses.map(Option::unwrap_or_default))
 }
@@ -66,8 +63,7 @@ mod tests {
             tp_src: kind,
             ..FlowKey::default()
         };
-        let packet = [&[0; 8][..], &[1; 16], options].concat();
-        parse(&packet, 0, &mut key);
+        parse(&[&[1; 16], options].concat(), &mut key);
         key
     }
 
@@ -100,7 +96,7 @@ mod tests {
             tp_src: 135,
             ..FlowKey::default()
         };
-        parse(&[1; 23], 0, &mut key);
+        parse(&[1; 15], &mut key);
         assert_eq!(key.nd_target, [0; 2]);
     }
 }

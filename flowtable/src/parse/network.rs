@@ -1,42 +1,45 @@
 //! What follows the Ethernet type: MPLS (RFC 3032), PBB (IEEE 802.1Q §9.7), ARP (RFC 826), IPv4
 //! (RFC 791), IPv6 (RFC 8200).
 
-use super::bytes::{header, u16_at, u32_at, u48_at, u128_at};
+use super::bytes::{u16_at, u32_at, u48_at, u128_at};
 use super::{Layout, extension, transport};
 use crate::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, eth_type};
 
-/// Reads the header that the Ethernet type announces, and what is in it.
+/// Reads the header that the Ethernet type announces, and what is in it. `rest` starts there, `at`
+/// bytes into the frame.
 #[inline(always)]
-pub(super) fn parse(packet: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
+pub(super) fn parse(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
     match key.eth_type {
-        eth_type::IPV4 => ipv4(packet, at, key, layout),
-        eth_type::IPV6 => ipv6(packet, at, key, layout),
-        eth_type::ARP | eth_type::RARP => arp(packet, at, key, layout),
+        eth_type::IPV4 => ipv4(rest, at, key, layout),
+        eth_type::IPV6 => ipv6(rest, at, key, layout),
+        eth_type::ARP | eth_type::RARP => arp(rest, at, key, layout),
         eth_type::MPLS | eth_type::MPLS_MULTICAST => {
-            key.mpls = header::<4>(packet, at).map_or(0, |entry| u32_at(entry, 0));
+            key.mpls = rest.first_chunk::<4>().map_or(0, |entry| u32_at(entry, 0));
         }
         eth_type::PBB => {
-            key.pbb_isid = header::<4>(packet, at).map_or(0, |tag| u32_at(tag, 0) & 0xff_ffff);
+            let tag = rest.first_chunk::<4>();
+            key.pbb_isid = tag.map_or(0, |tag| u32_at(tag, 0) & 0xff_ffff);
         }
         _ => (),
     }
 }
 
 #[inline(always)]
-fn ipv4(packet: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
-    let Some(ip) = header::<IPV4_LEN>(packet, at) else {
+fn ipv4(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
+    let Some(ip) = rest.first_chunk::<IPV4_LEN>() else {
         return;
     };
-    let header_len = usize::from(ip[0] & 0xf) * 4;
-    let end = at + usize::from(u16_at(ip, 2));
-    if ip[0] >> 4 != 4 || header_len < IPV4_LEN || end < at + header_len {
-        return;
-    }
-    let Some(packet) = packet.get(..end) else {
+    let total_len = usize::from(u16_at(ip, 2));
+    let payload = match ip[0] {
+        IPV4_PLAIN => rest.get(IPV4_LEN..total_len),
+        IPV4_OPTIONS..=0x4f => rest.get(usize::from(ip[0] & 0xf) * 4..total_len),
+        _ => None,
+    };
+    let Some(payload) = payload else {
         return;
     };
     layout.l3 = at as u16;
-    layout.end = end as u16;
+    layout.end = (at + total_len) as u16;
     key.ip_tos = ip[1];
     key.ip_ttl = ip[8];
     key.ip_proto = ip[9];
@@ -50,32 +53,32 @@ fn ipv4(packet: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
             return;
         }
     }
-    transport::parse(packet, at + header_len, key, layout);
+    transport::parse(payload, key, layout);
 }
 
-fn ipv6(packet: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
-    let Some(ip) = header::<IPV6_LEN>(packet, at) else {
+fn ipv6(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
+    let Some((ip, rest)) = rest.split_first_chunk::<IPV6_LEN>() else {
         return;
     };
-    let end = at + IPV6_LEN + usize::from(u16_at(ip, 4));
-    let Some(packet) = packet.get(..end).filter(|_| ip[0] >> 4 == 6) else {
+    let payload_len = usize::from(u16_at(ip, 4));
+    let Some(payload) = rest.get(..payload_len).filter(|_| ip[0] >> 4 == 6) else {
         return;
     };
     layout.l3 = at as u16;
-    layout.end = end as u16;
+    layout.end = (at + IPV6_LEN + payload_len) as u16;
     key.ip_tos = (u16_at(ip, 0) >> 4) as u8;
     key.ipv6_flabel = u32_at(ip, 0) & 0xf_ffff;
     key.ip_ttl = ip[7];
     key.ipv6_src = u128_at(ip, 8);
     key.ipv6_dst = u128_at(ip, 24);
-    if let Some(at) = extension::parse(packet, at + IPV6_LEN, ip[6], key) {
-        transport::parse(packet, at, key, layout);
+    if let Some(payload) = extension::parse(payload, ip[6], key) {
+        transport::parse(payload, key, layout);
     }
 }
 
 /// Reads ARP or RARP for IPv4 over Ethernet; of any other kind nothing.
-fn arp(packet: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
-    let Some(arp) = header::<ARP_LEN>(packet, at) else {
+fn arp(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
+    let Some(arp) = rest.first_chunk::<ARP_LEN>() else {
         return;
     };
     if arp[..6] != ARP_IPV4_OVER_ETHERNET {
@@ -90,6 +93,10 @@ fn arp(packet: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
 }
 
 const IPV4_LEN: usize = 20;
+/// Version 4 and a header length of five words: no options.
+const IPV4_PLAIN: u8 = 0x45;
+/// Version 4 and one word of options; up to ten follow.
+const IPV4_OPTIONS: u8 = 0x46;
 const IPV4_MORE: u16 = 0x2000;
 const IPV4_OFFSET: u16 = 0x1fff;
 const IPV6_LEN: usize = 40;

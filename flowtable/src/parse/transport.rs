@@ -1,31 +1,31 @@
 //! TCP (RFC 9293), UDP (RFC 768), SCTP (RFC 9260), ICMP (RFC 792), ICMPv6 (RFC 4443).
 
-use super::bytes::{header, u16_at};
+use super::bytes::u16_at;
 use super::{Layout, nd};
 use crate::{FlowKey, eth_type, ip_proto};
 
-/// Reads the transport header at `at`. The length in a UDP header is left to the receiver: in a
-/// first fragment it rightly tells of more than is there.
+/// Reads the transport header that the payload of an IP datagram starts with. The length in a UDP
+/// header is left to the receiver: in a first fragment it rightly tells of more than is there.
 #[inline(always)]
-pub(super) fn parse(packet: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
+pub(super) fn parse(payload: &[u8], key: &mut FlowKey, layout: &mut Layout) {
     let whole = match key.ip_proto {
-        ip_proto::TCP => tcp(packet, at, key),
-        ip_proto::UDP => ports::<UDP_LEN>(packet, at, key),
-        ip_proto::SCTP => ports::<SCTP_LEN>(packet, at, key),
-        ip_proto::ICMP if key.eth_type == eth_type::IPV4 => icmp(packet, at, key),
-        ip_proto::ICMPV6 if key.eth_type == eth_type::IPV6 => icmpv6(packet, at, key),
+        ip_proto::TCP => tcp(payload, key),
+        ip_proto::UDP => ports::<UDP_LEN>(payload, key),
+        ip_proto::SCTP => ports::<SCTP_LEN>(payload, key),
+        ip_proto::ICMP if key.eth_type == eth_type::IPV4 => icmp(payload, key),
+        ip_proto::ICMPV6 if key.eth_type == eth_type::IPV6 => icmpv6(payload, key),
         _ => None,
     };
     if whole.is_some() {
-        layout.l4 = at as u16;
+        layout.l4 = layout.end - payload.len() as u16;
     }
 }
 
 #[inline(always)]
-fn tcp(packet: &[u8], at: usize, key: &mut FlowKey) -> Option<()> {
-    let tcp = header::<TCP_LEN>(packet, at)?;
+fn tcp(payload: &[u8], key: &mut FlowKey) -> Option<()> {
+    let tcp = payload.first_chunk::<TCP_LEN>()?;
     let header_len = usize::from(tcp[12] >> 4) * 4;
-    if header_len < TCP_LEN || at + header_len > packet.len() {
+    if header_len < TCP_LEN || header_len > payload.len() {
         return None;
     }
     key.tp_src = u16_at(tcp, 0);
@@ -35,23 +35,24 @@ fn tcp(packet: &[u8], at: usize, key: &mut FlowKey) -> Option<()> {
 }
 
 #[inline(always)]
-fn ports<const LEN: usize>(packet: &[u8], at: usize, key: &mut FlowKey) -> Option<()> {
-    let transport = header::<LEN>(packet, at)?;
+fn ports<const LEN: usize>(payload: &[u8], key: &mut FlowKey) -> Option<()> {
+    let transport = payload.first_chunk::<LEN>()?;
     key.tp_src = u16_at(transport, 0);
     key.tp_dst = u16_at(transport, 2);
     Some(())
 }
 
-fn icmp(packet: &[u8], at: usize, key: &mut FlowKey) -> Option<()> {
-    let icmp = header::<ICMP_LEN>(packet, at)?;
+fn icmp(payload: &[u8], key: &mut FlowKey) -> Option<()> {
+    let icmp = payload.first_chunk::<ICMP_LEN>()?;
     key.tp_src = icmp[0].into();
     key.tp_dst = icmp[1].into();
     Some(())
 }
 
-fn icmpv6(packet: &[u8], at: usize, key: &mut FlowKey) -> Option<()> {
-    icmp(packet, at, key)?;
-    nd::parse(packet, at, key);
+fn icmpv6(payload: &[u8], key: &mut FlowKey) -> Option<()> {
+    let (_, body) = payload.split_first_chunk::<ICMP_LEN>()?;
+    icmp(payload, key)?;
+    nd::parse(body, key);
     Some(())
 }
 
@@ -70,9 +71,11 @@ mod tests {
             ip_proto: proto,
             ..FlowKey::default()
         };
-        let mut layout = Layout::default();
-        let packet = [&[0; 4], packet].concat();
-        parse(&packet, 4, &mut key, &mut layout);
+        let mut layout = Layout {
+            end: 4 + packet.len() as u16,
+            ..Layout::default()
+        };
+        parse(packet, &mut key, &mut layout);
         (key, layout.l4 == 4)
     }
 
