@@ -314,7 +314,8 @@ const L4_MASK: u64 = ffi::RTE_MBUF_F_TX_L4_MASK;
 const L4_TCP: u64 = ffi::RTE_MBUF_F_TX_TCP_CKSUM;
 const L4_UDP: u64 = ffi::RTE_MBUF_F_TX_UDP_CKSUM;
 const L4_SCTP: u64 = ffi::RTE_MBUF_F_TX_SCTP_CKSUM;
-const VALIDITY: u64 = ffi::RTE_MBUF_F_RX_L4_CKSUM_MASK as u64;
+/// What is known of the checksum; all bits say that the packet is right but its checksum is not.
+pub(crate) const VALIDITY: u64 = ffi::RTE_MBUF_F_RX_L4_CKSUM_MASK as u64;
 const VALID: u64 = ffi::RTE_MBUF_F_RX_L4_CKSUM_GOOD as u64;
 /// Any of these, and the packet cannot leave as it is.
 pub(crate) const OWED: u64 = L4_MASK | TCP_SEG | UDP_SEG;

@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use std::{fs, io, thread};
 
 use pmd::port::LostReason;
-use pmd::{Batch, Eal, EalConfig, Pools, PoolsConfig, Port, PortConfig, PortError, PortKind, port};
+use pmd::{
+    Batch, Eal, EalConfig, Gso, GsoKind, Offload, Packet, PartialChecksum, Pools, PoolsConfig,
+    Port, PortConfig, PortError, PortKind, port,
+};
 
 /// EAL takes 32 devices in all, and one test takes them all.
 fn alone() -> (MutexGuard<'static, ()>, Pools) {
@@ -134,6 +138,105 @@ fn one_device_too_many_is_an_error_that_says_how_many_there_may_be() {
     ports.push(open("net_ring_many32", &pools).unwrap());
     drop(ports);
     assert_eq!(pools.in_use(), 0);
+}
+
+/// Two virtual devices that are the two ends of one vhost-user socket.
+#[test]
+fn a_device_that_segments_is_given_super_frames() {
+    let (_alone, pools) = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("vhost.sock");
+    let socket = socket.display();
+    let host = format!("net_vhost0,iface={socket},tso=1,legacy-ol-flags=1");
+    let mut host = open(&host, &pools).unwrap();
+    let mut guest = open(&format!("net_virtio_user0,path={socket}"), &pools).unwrap();
+    wait_until(|| host.control.link().up && guest.control.link().up);
+    assert_eq!(guest.control.status()["tx_tso_offload"], "true");
+    let mut batch = Batch::new();
+    for packet in [tcp(&pools, 100, None), tcp(&pools, 30_000, Some(1448))] {
+        batch.push(packet).unwrap();
+    }
+    let owed: Vec<Offload> = batch.iter().map(Packet::offload).collect();
+    guest.tx[0].send(&mut batch);
+    wait_until(|| {
+        host.rx[0].receive(&mut batch);
+        batch.len() == 2
+    });
+    assert_eq!(
+        batch.iter().map(Packet::len).collect::<Vec<_>>(),
+        [154, 30_054]
+    );
+    assert_eq!(batch.iter().map(Packet::offload).collect::<Vec<_>>(), owed);
+
+    // The other end cannot: it gets whole packets, each right by itself.
+    host.tx[0].send(&mut batch);
+    wait_until(|| {
+        guest.rx[0].receive(&mut batch);
+        batch.len() == 22
+    });
+    assert!(
+        batch
+            .iter()
+            .all(|packet| !packet.owes() && packet.len() <= 1502)
+    );
+    assert!(
+        batch
+            .iter()
+            .all(|packet| transport_sum(packet.data()) == 0xffff)
+    );
+    drop(batch);
+    drop((guest, host));
+    assert_eq!(pools.in_use(), 0);
+}
+
+/// The sum over pseudo-header and segment (RFC 9293 §3.1): all ones where the checksum is right.
+fn transport_sum(frame: &[u8]) -> u32 {
+    let segment = &frame[34..];
+    let words = frame[26..34].chunks(2).chain(segment.chunks(2));
+    let words = words.map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
+    let sum = words.sum::<u32>() + 6 + segment.len() as u32;
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum & 0xffff) + (sum >> 16)
+}
+
+/// TCP over IPv4 that owes its checksum.
+fn tcp(pools: &Pools, payload: u16, segment: Option<u16>) -> Packet {
+    let mut frame = vec![7; 54 + usize::from(payload)];
+    frame[12..34].copy_from_slice(&[
+        0x08, 0x00, 0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+    ]);
+    frame[16..18].copy_from_slice(&(payload + 40).to_be_bytes());
+    frame[34..54].copy_from_slice(&[
+        0x10, 0, 0x20, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0,
+    ]);
+    let pseudo = 0x0a00 + 0x0001 + 0x0a00 + 0x0002 + 6 + 20 + payload;
+    frame[50..52].copy_from_slice(&pseudo.to_be_bytes());
+    let mut packet = Packet::from_bytes(pools, &frame).unwrap();
+    let checksum = Some(PartialChecksum {
+        start: 34,
+        offset: 16,
+    });
+    let gso = segment.map(|size| Gso {
+        kind: GsoKind::Tcp4,
+        size,
+        ecn: false,
+    });
+    assert!(packet.set_offload(Offload {
+        checksum,
+        gso,
+        valid: false
+    }));
+    packet
+}
+
+fn wait_until(mut done: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("not within five seconds");
 }
 
 #[test]

@@ -365,6 +365,7 @@ pub(super) fn open_ports() -> MutexGuard<'static, BTreeSet<u16>> {
 /// As many as DPDK was built for.
 const PORTS_MAX: usize = ffi::RTE_MAX_ETHPORTS as usize;
 const RX_OFFLOADS: u64 = ffi::SHIM_RX_L4_CHECKSUM;
-const TX_OFFLOADS: u64 = ffi::SHIM_TX_CHECKSUM | ffi::SHIM_TX_TCP_SEGMENT;
+const TX_OFFLOADS: u64 =
+    ffi::SHIM_TX_CHECKSUM | ffi::SHIM_TX_IPV4_CHECKSUM | ffi::SHIM_TX_TCP_SEGMENT;
 /// A worker's full cache of the pool, and batches staged or in other ports' rings.
 const ON_THE_WAY: usize = 1024;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::device::Device;
-use crate::offload::OWED;
-use crate::port::LostReason;
+use crate::offload::{OWED, VALIDITY, segment};
 use crate::port::staging::{self, Terms};
+use crate::port::{LiveCounters, LostReason};
 use crate::{Batch, Packet, Pools, ffi};
 
 /// A receive queue of a device.
@@ -39,9 +39,9 @@ impl Rx {
         }
         let (port, queue) = (self.device.port(), self.queue);
         let counters = &self.device.rx_counters[queue];
-        let (pools, device) = (&self.pools, &self.device);
-        // SAFETY: the burst writes buffers that the driver gives away, as many as it says; those
-        // in several pieces are put in one before the batch sees them. The port is started as
+        let pools = &self.pools;
+        // SAFETY: the burst writes buffers that the driver gives away, as many as it says; what
+        // is not a packet as it is becomes one before the batch sees it. The port is started as
         // long as `device` lives, and this is the queue's only user.
         unsafe {
             batch.fill(|buffers, room| {
@@ -49,61 +49,82 @@ impl Rx {
                 if received == 0 {
                     return 0;
                 }
-                let (mut bytes, mut segments) = (0, 0);
+                let (mut bytes, mut counts, mut flags) = (0, 0, 0);
                 for index in 0..usize::from(received) {
-                    let buffer = *buffers.add(index);
-                    bytes += u64::from((*buffer).pkt_len);
-                    segments |= (*buffer).nb_segs;
+                    let buffer = &**buffers.add(index);
+                    bytes += u64::from(buffer.pkt_len);
+                    counts |= buffer.nb_segs | buffer.refcnt;
+                    flags |= buffer.ol_flags;
                 }
-                if segments == 1 {
+                if counts == 1 && flags & OWED == 0 && flags & VALIDITY != VALIDITY {
                     counters.add(u64::from(received), bytes);
                     received
                 } else {
-                    linearise(buffers, received, pools, device, queue)
+                    sort_out(buffers, received, pools, counters)
                 }
             })
         }
     }
 }
 
-/// Puts packets that came in several buffers in one. Returns how many are left, at the front:
-/// packets for which there is no buffer are lost. Counts them all.
+/// Makes packets of buffers some of which may not be one as they are. Returns how many are left,
+/// at the front, and counts all.
 ///
 /// # Safety
-/// The caller owns the first `received` of `buffers`.
+/// The caller owns the first `received` of `buffers`, as a driver gave them.
 #[cold]
-unsafe fn linearise(
+unsafe fn sort_out(
     buffers: *mut *mut ffi::rte_mbuf,
     received: u16,
     pools: &Pools,
-    device: &Device,
-    queue: usize,
+    counters: &LiveCounters,
 ) -> u16 {
     let (mut kept, mut bytes) = (0, 0);
     for index in 0..usize::from(received) {
-        // SAFETY: within the burst.
-        let mut buffer = unsafe { *buffers.add(index) };
-        // SAFETY: ours until given away.
-        if unsafe { (*buffer).nb_segs } != 1 {
-            // SAFETY: a chain as a driver gives it, ours.
-            let joined = unsafe { join(buffer, pools) };
-            // SAFETY: nobody else has the chain.
-            unsafe { ffi::shim_mbuf_free(buffer) };
-            let Some(packet) = joined else {
-                device.rx_counters[queue].lost(LostReason::NoBuffer, 1);
-                continue;
-            };
-            buffer = packet.into_mbuf().as_ptr();
-        }
-        // SAFETY: `kept <= index`, within the burst; the buffer is ours.
+        // SAFETY: `kept <= index`, both within the burst; the buffer is ours.
         unsafe {
-            bytes += u64::from((*buffer).pkt_len);
-            *buffers.add(kept) = buffer;
+            match admit(*buffers.add(index), pools) {
+                Ok(packet) => {
+                    bytes += packet.len() as u64;
+                    *buffers.add(kept) = packet.into_mbuf().as_ptr();
+                    kept += 1;
+                }
+                Err(reason) => counters.lost(reason, 1),
+            }
         }
-        kept += 1;
     }
-    device.rx_counters[queue].add(kept as u64, bytes);
+    counters.add(kept as u64, bytes);
     kept as u16
+}
+
+/// Makes a packet of a buffer: in one piece, its own, owing only what makes sense.
+///
+/// # Safety
+/// The caller owns the buffer, as a driver gave it.
+unsafe fn admit(buffer: *mut ffi::rte_mbuf, pools: &Pools) -> Result<Packet, LostReason> {
+    // SAFETY: the buffer is ours, and whole. What is in several pieces or shared is copied, and
+    // our part of it given back.
+    let mut packet = unsafe {
+        let buffer = NonNull::new(buffer).ok_or(LostReason::Device)?;
+        if (buffer.as_ref().nb_segs, buffer.as_ref().refcnt) == (1, 1) {
+            Packet::from_mbuf(buffer)
+        } else {
+            let joined = join(buffer.as_ptr(), pools);
+            ffi::shim_mbuf_free(buffer.as_ptr());
+            joined.ok_or(LostReason::NoBuffer)?
+        }
+    };
+    let mut offload = packet.offload();
+    if packet.mbuf().ol_flags & VALIDITY == VALIDITY {
+        // The sum is not there, but the sender is near: nothing can have gone wrong.
+        offload.valid = true;
+        offload.checksum = segment::start_checksum(packet.data_mut());
+    }
+    if packet.set_offload(offload) {
+        Ok(packet)
+    } else {
+        Err(LostReason::Malformed)
+    }
 }
 
 /// A packet with the bytes and metadata of a chain.
@@ -201,7 +222,9 @@ fn prepare(device: &Device, queue: usize, mut packet: Packet) -> Option<Packet> 
     if !packet.owes() {
         return Some(packet);
     }
-    packet.ask_header_checksum();
+    if device.does(ffi::SHIM_TX_IPV4_CHECKSUM) {
+        packet.ask_header_checksum();
+    }
     let mut buffer = packet.into_mbuf().as_ptr();
     // SAFETY: the port is started as long as `device` lives, and the queue is one of its own. The
     // buffer stays ours whatever the driver says; it may be another, but is whole and linear.
@@ -301,4 +324,77 @@ fn operations(port: u16) -> *const ffi::rte_eth_fp_ops {
     (&raw const ffi::rte_eth_fp_ops)
         .cast::<ffi::rte_eth_fp_ops>()
         .wrapping_add(usize::from(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::pools;
+    use crate::{Offload, PartialChecksum};
+
+    /// A datagram of UDP over IPv4, its checksum 0.
+    fn datagram(pools: &Pools) -> Packet {
+        let mut frame = [0; 60];
+        frame[12..18].copy_from_slice(&[0x08, 0x00, 0x45, 0, 0, 46]);
+        (frame[22], frame[23]) = (64, 17);
+        frame[38..40].copy_from_slice(&[0, 26]);
+        Packet::from_bytes(pools, &frame).unwrap()
+    }
+
+    /// Lets a packet come in with these flags of the driver's.
+    fn admitted(pools: &Pools, flags: u64, lengths: u64) -> Result<Packet, LostReason> {
+        let mut packet = datagram(pools);
+        packet.mbuf_mut().ol_flags = flags;
+        packet.mbuf_mut().__bindgen_anon_3.tx_offload = lengths;
+        // SAFETY: the buffer was a packet's, given away here.
+        unsafe { admit(packet.into_mbuf().as_ptr(), pools) }
+    }
+
+    #[test]
+    fn a_checksum_that_the_sender_left_out_is_owed() {
+        let pools = pools();
+        let packet = admitted(&pools, VALIDITY, 0).unwrap();
+        let checksum = Some(PartialChecksum {
+            start: 34,
+            offset: 6,
+        });
+        assert_eq!(
+            packet.offload(),
+            Offload {
+                checksum,
+                gso: None,
+                valid: true
+            }
+        );
+        // The pseudo-header: no addresses, protocol 17, length 26.
+        assert_eq!(packet.data()[40..42], (17_u16 + 26).to_be_bytes());
+    }
+
+    #[test]
+    fn what_a_driver_says_is_owed_is_checked() {
+        let pools = pools();
+        let udp = ffi::RTE_MBUF_F_TX_UDP_CKSUM;
+        let owing = admitted(&pools, udp, 14 | 20 << 7).unwrap();
+        assert!(owing.owes());
+        assert_eq!(
+            admitted(&pools, udp, 14 | 60 << 7).unwrap_err(),
+            LostReason::Malformed
+        );
+        let lying = admitted(&pools, udp | ffi::RTE_MBUF_F_TX_UDP_SEG, 14 | 20 << 7);
+        assert_eq!(lying.unwrap_err(), LostReason::Malformed);
+        drop(owing);
+        assert_eq!(pools.in_use(), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_others_refer_to_is_copied() {
+        let pools = pools();
+        let mut original = datagram(&pools);
+        original.mbuf_mut().refcnt = 2;
+        // SAFETY: of the two references that the buffer now has, one is given away.
+        let copy = unsafe { admit(original.mbuf_mut(), &pools) }.unwrap();
+        assert_eq!(original.mbuf().refcnt, 1);
+        assert_ne!(original.data().as_ptr(), copy.data().as_ptr());
+        assert_eq!(original.data(), copy.data());
+    }
 }
