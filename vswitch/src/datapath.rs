@@ -162,11 +162,11 @@ impl Datapath {
 
     fn spawn(&mut self, seed: Seed) -> Result<(), Error> {
         let (started, outcome) = mpsc::sync_channel(1);
-        let name = format!("worker-{}", seed.mailbox.cpu);
+        let cpu = seed.mailbox.cpu;
+        let name = format!("worker-{cpu}");
         let thread = thread::Builder::new().name(name);
         let thread = thread.spawn(move || seed.grow(&started))?;
         lock(&self.threads).push(thread);
-        let cpu = self.mailboxes.first().map_or(0, |mailbox| mailbox.cpu);
         outcome.recv().unwrap_or(Err(Error::WorkerEnded(cpu)))
     }
 

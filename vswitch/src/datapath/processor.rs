@@ -24,7 +24,7 @@ use super::masks::Masks;
 use super::punt::{EventQueues, Events, Punter};
 use super::rewrite::Headers;
 use super::send::{Outlet, PortSlot, Ports};
-use super::statistics::{DropCounters, Drops, WorkerCounters};
+use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
 use crate::action::{BridgeId, DropReason, PortNo, Program};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Context, Effect, Ingress, NoTrace, Points, State, Translation, translate};
@@ -223,8 +223,16 @@ impl Processor {
         self.engine.cache.len()
     }
 
+    /// What was counted since the last report, for a processor on its own.
+    pub fn statistics(&mut self) -> WorkerStatistics {
+        let counters = WorkerCounters::default();
+        self.report(&counters);
+        counters.cache_entries.set(self.cache_entries() as u64);
+        counters.read(0)
+    }
+
     /// Adds what was counted since the last call to a worker's counters.
-    pub fn report(&mut self, counters: &WorkerCounters) {
+    pub(super) fn report(&mut self, counters: &WorkerCounters) {
         let tally = std::mem::take(&mut self.engine.tally);
         counters.packets.add(tally.packets);
         counters.batches.add(tally.batches);

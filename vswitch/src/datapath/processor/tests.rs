@@ -5,7 +5,6 @@ use openflow::OfPort;
 use pmd::Packet;
 
 use super::super::rewrite::testing::{Built, Spec};
-use super::super::statistics::{WorkerCounters, WorkerStatistics};
 use super::super::testing::Rig;
 use super::super::{Event, limits};
 use crate::action::PuntReason;
@@ -30,12 +29,6 @@ fn key(frame: &[u8]) -> FlowKey {
     key
 }
 
-fn statistics(rig: &mut Rig) -> WorkerStatistics {
-    let counters = WorkerCounters::default();
-    rig.processor.report(&counters);
-    counters.read(0)
-}
-
 #[test]
 fn a_flow_is_translated_once_and_counted_whole() {
     let mut rig = Rig::new(2, &["in_port=1,actions=output:2"]);
@@ -44,7 +37,7 @@ fn a_flow_is_translated_once_and_counted_whole() {
     rig.receive(1, &frames);
     assert_eq!(rig.sent(2), frames);
     assert_eq!(rig.sent(1), Vec::<Vec<u8>>::new());
-    let statistics = statistics(&mut rig);
+    let statistics = rig.processor.statistics();
     assert_eq!((statistics.misses, statistics.hits), (1, 39));
     assert_eq!((statistics.packets, statistics.batches), (40, 2));
     assert_eq!(rig.counted(), (40, bytes as u64));
@@ -153,7 +146,7 @@ fn changed_rules_take_effect_at_once() {
     rig.bridge.flow("priority=9,udp,actions=drop");
     rig.publish();
     rig.receive(1, &[udp(1)]);
-    let statistics = statistics(&mut rig);
+    let statistics = rig.processor.statistics();
     // Another mask of the entry point makes another entry; the same makes a stale one.
     assert_eq!((statistics.misses, statistics.stale), (3, 1));
     assert_eq!((rig.sent(2).len(), rig.sent(3).len()), (0, 0));
@@ -176,7 +169,7 @@ fn what_a_pop_uncovers_is_parsed_and_matched() {
     rig.receive(1, &both);
     assert_eq!(rig.sent(2), vec![plain[0].clone(); 32]);
     assert_eq!(rig.sent(3), vec![plain[1].clone(); 32]);
-    let statistics = statistics(&mut rig);
+    let statistics = rig.processor.statistics();
     assert_eq!(statistics.recirculated, 64);
     assert_eq!(statistics.misses, 3);
     assert_eq!(rig.counted().0, 128);
@@ -196,7 +189,7 @@ fn select_keeps_a_conversation_in_one_bucket() {
         assert_eq!(counts.iter().sum::<usize>(), 2, "{counts:?}");
         assert!(counts.contains(&2), "{counts:?}");
     }
-    let statistics = statistics(&mut rig);
+    let statistics = rig.processor.statistics();
     assert_eq!(statistics.misses, 1, "buckets are no part of the cache key");
 }
 

@@ -5,23 +5,22 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use flowtable::{Field, eth_type};
+use flowtable::eth_type;
 
-use super::{Fate, Frame, MALFORMED, set_field, tags};
+use super::{Fate, Frame, MALFORMED, tags};
 use crate::action::DropReason;
 
 /// Decrements the IP time to live; a packet that had 1 or 0 ends, its bytes unchanged.
 pub fn decrement_ip(frame: &mut Frame) -> Fate {
-    let within = match frame.headers.eth_type {
-        eth_type::IPV4 => 8,
-        eth_type::IPV6 => 7,
-        _ => return Continue(()),
+    if !matches!(frame.headers.eth_type, eth_type::IPV4 | eth_type::IPV6) {
+        return Continue(());
+    }
+    let Some(header) = network_header(frame) else {
+        return MALFORMED;
     };
-    let ttl = frame.headers.l3().map(|l3| l3 + within);
-    match ttl.and_then(|at| frame.bytes.get(at)).copied() {
-        None => MALFORMED,
-        Some(0 | 1) => Break(DropReason::InvalidTtl),
-        Some(ttl) => set_field(frame, Field::IpTtl, (ttl - 1).into(), u128::MAX),
+    match header.read(frame.bytes) {
+        0 | 1 => Break(DropReason::InvalidTtl),
+        ttl => header.write(frame, ttl - 1),
     }
 }
 
@@ -63,15 +62,16 @@ pub fn copy_out(frame: &mut Frame) -> Fate {
 
 /// The time to live of an IP header, or 0 where there is none.
 pub fn of_ip(frame: &Frame) -> u8 {
-    let Some(l3) = frame.headers.l3() else {
-        return 0;
-    };
-    let within = match frame.headers.eth_type {
-        eth_type::IPV4 => 8,
-        eth_type::IPV6 => 7,
-        _ => return 0,
-    };
-    frame.bytes.get(l3 + within).copied().unwrap_or(0)
+    network_header(frame).map_or(0, |header| header.read(frame.bytes))
+}
+
+/// The IP header that the parser found, if it is IP that it found.
+fn network_header(frame: &Frame) -> Option<Header> {
+    let l3 = frame.headers.l3()?;
+    match frame.headers.eth_type {
+        eth_type::IPV4 | eth_type::IPV6 => ip_at(frame.bytes, l3),
+        _ => None,
+    }
 }
 
 /// Where a header keeps its time to live. The offset is within the frame.
