@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <rte_ethdev.h>
+#include <rte_vhost.h>
 
 /* Macros with casts, which bindgen does not evaluate. */
 static const uint64_t SHIM_RX_L4_CHECKSUM =
@@ -20,6 +21,10 @@ static const uint64_t SHIM_TX_IPV4_CHECKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t SHIM_TX_TCP_SEGMENT = RTE_ETH_TX_OFFLOAD_TCP_TSO;
 static const uint64_t SHIM_RSS_SPREAD =
 	RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_SCTP;
+
+static const uint64_t SHIM_VHOST_LINEAR_BUFFERS = RTE_VHOST_USER_LINEARBUF_SUPPORT;
+static const uint64_t SHIM_VHOST_EXTERNAL_BUFFERS = RTE_VHOST_USER_EXTBUF_SUPPORT;
+static const uint64_t SHIM_VHOST_RX_FLAGS = RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS;
 
 /* Takes one piece of DPDK's log; `level` is RTE_LOG_*. */
 typedef void (*shim_log_t)(uint32_t level, const char *text, size_t length);

@@ -25,6 +25,7 @@ mod options;
 mod socket;
 mod staging;
 mod tap;
+mod vhost;
 
 pub(crate) use counters::LiveCounters;
 pub use counters::{Drops, LostReason, PortCounters, QueueCounters};
@@ -108,14 +109,10 @@ pub struct Port {
 pub fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
     match config.kind {
         PortKind::Dpdk => ethdev::open(config, pools),
+        PortKind::DpdkVhostUserClient | PortKind::DpdkVhostUser => vhost::open(config, pools),
         PortKind::Internal => tap::open(config, pools),
         PortKind::System => socket::open(config, pools),
         PortKind::Null => null::open(config),
-        kind => Err(PortError::Device {
-            port: config.name.clone(),
-            device: kind.to_string(),
-            reason: "not built in".into(),
-        }),
     }
 }
 
@@ -129,6 +126,7 @@ pub struct RxQueue {
 #[derive(Debug)]
 pub(crate) enum RxKind {
     Ethdev(ethdev::Rx),
+    Vhost(vhost::Rx),
     Tap(tap::Rx),
     Socket(socket::Rx),
     Null,
@@ -147,6 +145,7 @@ impl RxQueue {
     pub fn receive(&mut self, batch: &mut Batch) {
         match &mut self.kind {
             RxKind::Ethdev(rx) => rx.receive(batch),
+            RxKind::Vhost(rx) => rx.receive(batch),
             RxKind::Tap(rx) => rx.receive(batch),
             RxKind::Socket(rx) => rx.receive(batch),
             RxKind::Null => {}
@@ -157,7 +156,7 @@ impl RxQueue {
     /// where only polling tells.
     pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
-            RxKind::Ethdev(_) | RxKind::Null => None,
+            RxKind::Ethdev(_) | RxKind::Vhost(_) | RxKind::Null => None,
             RxKind::Tap(rx) => Some(rx.poll_fd()),
             RxKind::Socket(rx) => Some(rx.poll_fd()),
         }
@@ -174,6 +173,7 @@ pub struct TxQueue {
 #[derive(Debug)]
 pub(crate) enum TxKind {
     Ethdev(ethdev::Tx),
+    Vhost(vhost::Tx),
     Tap(tap::Tx),
     Socket(socket::Tx),
     Null(null::Tx),
@@ -193,6 +193,7 @@ impl TxQueue {
     pub fn send(&mut self, batch: &mut Batch) {
         match &mut self.kind {
             TxKind::Ethdev(tx) => tx.send(batch),
+            TxKind::Vhost(tx) => tx.send(batch),
             TxKind::Tap(tx) => tx.send(batch),
             TxKind::Socket(tx) => tx.send(batch),
             TxKind::Null(tx) => tx.send(batch),
@@ -210,6 +211,7 @@ pub struct PortControl {
 #[derive(Debug)]
 pub(crate) enum ControlKind {
     Ethdev(ethdev::Control),
+    Vhost(vhost::Control),
     Tap(tap::Control),
     Socket(socket::Control),
     Null(null::Control),
@@ -224,6 +226,7 @@ impl PortControl {
     pub fn link(&self) -> Link {
         match &self.kind {
             ControlKind::Ethdev(control) => control.link(),
+            ControlKind::Vhost(control) => control.link(),
             ControlKind::Tap(control) => control.link(),
             ControlKind::Socket(control) => control.link(),
             ControlKind::Null(control) => control.link(),
@@ -234,6 +237,7 @@ impl PortControl {
     pub fn set_admin_up(&mut self, up: bool) {
         match &mut self.kind {
             ControlKind::Ethdev(control) => control.set_admin_up(up),
+            ControlKind::Vhost(control) => control.set_admin_up(up),
             ControlKind::Tap(control) => control.set_admin_up(up),
             ControlKind::Socket(control) => control.set_admin_up(up),
             ControlKind::Null(control) => control.set_admin_up(up),
@@ -246,7 +250,7 @@ impl PortControl {
             ControlKind::Ethdev(control) => control.mac(),
             ControlKind::Tap(control) => control.mac(),
             ControlKind::Socket(control) => control.mac(),
-            ControlKind::Null(_) => [0; 6],
+            ControlKind::Vhost(_) | ControlKind::Null(_) => [0; 6],
         }
     }
 
@@ -254,6 +258,7 @@ impl PortControl {
     pub fn mtu(&self) -> u16 {
         match &self.kind {
             ControlKind::Ethdev(control) => control.mtu(),
+            ControlKind::Vhost(control) => control.mtu(),
             ControlKind::Tap(control) => control.mtu(),
             ControlKind::Socket(control) => control.mtu(),
             ControlKind::Null(control) => control.mtu(),
@@ -264,6 +269,7 @@ impl PortControl {
     pub fn numa(&self) -> usize {
         match &self.kind {
             ControlKind::Ethdev(control) => control.numa(),
+            ControlKind::Vhost(control) => control.numa(),
             ControlKind::Tap(_) | ControlKind::Socket(_) | ControlKind::Null(_) => 0,
         }
     }
@@ -272,6 +278,7 @@ impl PortControl {
     pub fn counters(&self) -> PortCounters {
         match &self.kind {
             ControlKind::Ethdev(control) => control.counters(),
+            ControlKind::Vhost(control) => control.counters(),
             ControlKind::Tap(control) => control.counters(),
             ControlKind::Socket(control) => control.counters(),
             ControlKind::Null(control) => control.counters(),
@@ -282,6 +289,7 @@ impl PortControl {
     pub fn status(&self) -> BTreeMap<String, String> {
         match &self.kind {
             ControlKind::Ethdev(control) => control.status(),
+            ControlKind::Vhost(control) => control.status(),
             ControlKind::Tap(control) => control.status(),
             ControlKind::Socket(control) => control.status(),
             ControlKind::Null(_) => BTreeMap::new(),

@@ -163,7 +163,8 @@ pub(crate) const UDP_CHECKSUM: usize = 6;
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
-const CWR: u8 = 0x80;
+/// Congestion window reduced, in the last byte of flags.
+pub(crate) const CWR: u8 = 0x80;
 
 /// Segments of one frame: a frame of 64 KiB at 128 bytes each, half of what the smallest MTU in
 /// use (296, RFC 1144) gives. It bounds the work that one frame of a guest can cause.

@@ -100,7 +100,7 @@ pub struct QueueCounters {
 }
 
 impl QueueCounters {
-    fn add(&mut self, other: &QueueCounters) {
+    pub(crate) fn add(&mut self, other: &QueueCounters) {
         self.packets += other.packets;
         self.bytes += other.bytes;
         for (reason, count) in other.drops.iter() {
