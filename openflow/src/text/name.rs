@@ -94,6 +94,7 @@ pub(super) fn unknown<'a>(
     allowed: &str,
 ) -> SyntaxError {
     let best = words
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= MISSPELLINGS_MAX)
         .map(|candidate| (distance(word, candidate), candidate))
         .min()
         .filter(|(distance, _)| *distance <= MISSPELLINGS_MAX);
@@ -111,9 +112,6 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
 
 /// Number of letters to insert, delete or replace to make one word of the other.
 fn distance(a: &str, b: &str) -> usize {
-    if a.len() > WORD_COMPARED_MAX {
-        return usize::MAX;
-    }
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.bytes().enumerate() {
         let mut diagonal = row[0];
@@ -129,8 +127,6 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// A word with more letters wrong than this was hardly meant to be that other word.
 const MISSPELLINGS_MAX: usize = 2;
-/// Longer than any word we know; comparing takes time in proportion.
-const WORD_COMPARED_MAX: usize = 24;
 
 /// Sorted, for the search.
 const NAMES: &[(&str, Name)] = &[
