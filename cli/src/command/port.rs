@@ -137,7 +137,9 @@ pub fn table(ports: &[Port], bridges: bool) -> Table {
 pub fn print_errors(out: &mut dyn Write, ports: &[Port], indent: &str) -> io::Result<()> {
     for port in ports {
         if let Some(error) = &port.error {
-            writeln!(out, "{indent}port {}: {error}", port.name)?;
+            let whose = format!("port {}: ", port.name);
+            let error = error.strip_prefix(&whose).unwrap_or(error);
+            writeln!(out, "{indent}{whose}{error}")?;
         }
     }
     Ok(())

@@ -64,7 +64,10 @@ fn row(before: &Worker, worker: &Worker, cycles_hz: u64) -> [String; 9] {
         tell(ratio(busy, packets), |cycles| format!("{cycles:.0}")),
         tell(ratio(packets, batches), |packets| format!("{packets:.1}")),
         percent(ratio(hits, hits + misses)),
-        format!("{}/{}", worker.cache.entries, worker.cache.capacity),
+        match (worker.cache.entries, worker.cache.capacity) {
+            (Some(entries), Some(capacity)) => format!("{entries}/{capacity}"),
+            _ => "-".into(),
+        },
         queues.collect::<Vec<_>>().join(" "),
     ]
 }

@@ -152,8 +152,8 @@ pub struct Worker {
 pub struct Cache {
     pub hits: u64,
     pub misses: u64,
-    pub entries: u64,
-    pub capacity: u64,
+    pub entries: Option<u64>,
+    pub capacity: Option<u64>,
 }
 
 #[derive(Clone, Deserialize)]
