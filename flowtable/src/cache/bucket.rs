@@ -124,3 +124,63 @@ const LOWEST: u64 = 0x0001_0001_0001_0001;
 const HIGHEST: u64 = LOWEST << (LANE_BITS - 1);
 
 const _: () = assert!(size_of::<Bucket>() == 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Stream;
+
+    #[test]
+    fn candidates_are_the_slots_with_the_signature() {
+        let mut stream = Stream(5);
+        for _ in 0..10_000 {
+            let mut bucket = Bucket::default();
+            // Neighbouring values, which borrow and carry, and those at the ends.
+            let values = [0u64, 1, 2, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff];
+            let mut draw = || values[stream.next() as usize % values.len()];
+            let hashes: [u64; SLOTS] = core::array::from_fn(|_| draw());
+            let filled = draw();
+            for (place, hash) in hashes.into_iter().enumerate() {
+                if filled & 1 << place != 0 {
+                    bucket.occupy(place, hash, false);
+                }
+            }
+            let wanted = draw();
+            let fits = |place: &usize| {
+                filled & 1 << place != 0 && signature(hashes[*place]) == signature(wanted)
+            };
+            let mut found: Vec<usize> = bucket.candidates(wanted).collect();
+            found.sort_unstable();
+            assert_eq!(found, (0..SLOTS).filter(fits).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let mut bucket = Bucket::default();
+        for place in 0..SLOTS {
+            assert_eq!(
+                bucket.victim(100, 9).map(|place| bucket.age_ms(place, 100)),
+                Some(u32::MAX)
+            );
+            bucket.occupy(place, 7, false);
+            bucket.touch(place, 10 + place as u64 % 3, 1);
+        }
+        bucket.touch(6, 5, 1);
+        assert_eq!(bucket.victim(100, 2), Some(6));
+        bucket.found(6);
+        assert_eq!(bucket.victim(100, 2).map(|place| place % 3), Some(0));
+        assert_eq!(bucket.victim(u64::from(PROTECTED_MS) + 5, 2), Some(6));
+        assert_eq!(bucket.victim(100, 1), None, "this batch uses them all");
+        bucket.vacate(3);
+        assert_eq!(bucket.victim(100, 1), Some(3));
+    }
+
+    #[test]
+    fn time_wraps() {
+        let mut bucket = Bucket::default();
+        bucket.occupy(0, 7, true);
+        bucket.touch(0, u64::from(u32::MAX), 1);
+        assert_eq!(bucket.age_ms(0, u64::from(u32::MAX) + 6), 6);
+    }
+}

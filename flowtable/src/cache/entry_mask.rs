@@ -89,3 +89,68 @@ impl Secret {
         fold(sum, self.factor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Field;
+
+    fn mask(fields: &[Field]) -> EntryMask {
+        let mut mask = FlowMask::default();
+        fields.iter().for_each(|field| mask.unite(&field.mask()));
+        EntryMask::new(&mask)
+    }
+
+    fn packed(mask: &EntryMask, key: &FlowKey) -> (u64, Row) {
+        let mut row = [[0; 2]; PAIRS_MAX];
+        let hash = Secret::new(3).pack(mask, key, &mut row);
+        (hash, row)
+    }
+
+    #[test]
+    fn equal_bits_make_equal_masks() {
+        let (a, b) = (Field::EthDst, Field::TcpSrc);
+        assert_eq!(mask(&[a, b]), mask(&[b, a]));
+        assert_ne!(mask(&[a]), mask(&[a, b]));
+        assert_ne!(mask(&[Field::VlanVid]).id(), mask(&[Field::VlanPcp]).id());
+        assert_eq!(mask(&[a, b]).pairs(), 1);
+        assert_eq!(mask(&[a, b, Field::InPort]).pairs(), 2);
+    }
+
+    #[test]
+    fn only_bits_of_the_mask_count() {
+        let mask = mask(&[Field::EthDst, Field::VlanVid, Field::Ipv4Src]);
+        let key = FlowKey {
+            eth_dst: 5,
+            vlan_tci: 0xe001,
+            ipv4_src: 9,
+            ..FlowKey::default()
+        };
+        let same = FlowKey {
+            vlan_tci: 1,
+            ipv4_dst: 7,
+            eth_src: 8,
+            ..key
+        };
+        assert_eq!(packed(&mask, &key), packed(&mask, &same));
+        for other in [
+            FlowKey { eth_dst: 6, ..key },
+            FlowKey { vlan_tci: 2, ..key },
+            FlowKey { ipv4_src: 8, ..key },
+        ] {
+            assert_ne!(packed(&mask, &key).0, packed(&mask, &other).0);
+        }
+    }
+
+    #[test]
+    fn words_that_change_places_hash_otherwise() {
+        let mask = mask(&[Field::EthDst, Field::EthSrc]);
+        let key = |eth_dst, eth_src| FlowKey {
+            eth_dst,
+            eth_src,
+            ..FlowKey::default()
+        };
+        assert_ne!(packed(&mask, &key(1, 2)).0, packed(&mask, &key(2, 1)).0);
+        assert_ne!(packed(&mask, &key(1, 1)).0, packed(&mask, &key(2, 2)).0);
+    }
+}

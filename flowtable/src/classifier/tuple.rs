@@ -1,5 +1,7 @@
 //! The rules of one mask, by their masked words; a part of the classifier.
 
+use core::borrow::Borrow;
+use core::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::Entry;
@@ -71,15 +73,18 @@ impl TupleMask {
 
 /// The rules with one match: one per priority.
 struct Slot<R> {
+    /// The values of the words that the tuple's mask has.
+    words: Box<[u64]>,
     priority: u16,
     rule: Arc<R>,
     /// Those of lower priority, which no packet can find.
-    hidden: imbl::OrdMap<u16, Arc<R>>,
+    hidden: Option<Box<imbl::OrdMap<u16, Arc<R>>>>,
 }
 
 impl<R> Clone for Slot<R> {
     fn clone(&self) -> Self {
         Slot {
+            words: self.words.clone(),
             priority: self.priority,
             rule: self.rule.clone(),
             hidden: self.hidden.clone(),
@@ -92,7 +97,7 @@ impl<R> Slot<R> {
         if priority == self.priority {
             return Some(&self.rule);
         }
-        self.hidden.get(&priority)
+        self.hidden.as_ref()?.get(&priority)
     }
 
     fn insert(&mut self, mut priority: u16, mut rule: Arc<R>) -> Option<Arc<R>> {
@@ -103,27 +108,64 @@ impl<R> Slot<R> {
             core::mem::swap(&mut priority, &mut self.priority);
             core::mem::swap(&mut rule, &mut self.rule);
         }
-        self.hidden.insert(priority, rule)
+        self.hidden.get_or_insert_default().insert(priority, rule)
     }
 
     /// Removes one of several rules; what is left has at least one.
     fn remove(&mut self, priority: u16) -> Option<Arc<R>> {
-        if priority != self.priority {
-            return self.hidden.remove(&priority);
+        let hidden = self.hidden.as_mut()?;
+        let mut removed = hidden.remove(&priority);
+        if priority == self.priority {
+            let (next, _) = *hidden.get_max()?;
+            let rule = hidden.remove(&next)?;
+            self.priority = next;
+            removed = Some(core::mem::replace(&mut self.rule, rule));
         }
-        let (next, _) = *self.hidden.get_max()?;
-        let rule = self.hidden.remove(&next)?;
-        self.priority = next;
-        Some(core::mem::replace(&mut self.rule, rule))
+        if hidden.is_empty() {
+            self.hidden = None;
+        }
+        removed
     }
 }
+
+/// A slot as its tuple's map holds it: a key that is found by its words, so that a copied node of
+/// the map costs one reference count per slot.
+struct Held<R>(Arc<Slot<R>>);
+
+impl<R> Clone for Held<R> {
+    fn clone(&self) -> Self {
+        Held(self.0.clone())
+    }
+}
+
+impl<R> Borrow<[u64]> for Held<R> {
+    fn borrow(&self) -> &[u64] {
+        &self.0.words
+    }
+}
+
+impl<R> Hash for Held<R> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.words.hash(state);
+    }
+}
+
+impl<R> PartialEq for Held<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.words == other.0.words
+    }
+}
+
+impl<R> Eq for Held<R> {}
 
 /// The rules of one mask.
 pub(super) struct Tuple<R> {
     mask: Arc<TupleMask>,
     /// Highest priority by which the classifier has sorted the tuple.
     priority_max: u16,
-    rules: imbl::GenericHashMap<Box<[u64]>, Slot<R>, Keyed, imbl::shared_ptr::DefaultSharedPtr>,
+    slots: imbl::GenericHashMap<Held<R>, (), Keyed, imbl::shared_ptr::DefaultSharedPtr>,
+    /// Number of rules.
+    len: usize,
     /// Number of rules of each priority.
     priorities: imbl::OrdMap<u16, u32>,
 }
@@ -133,7 +175,8 @@ impl<R> Clone for Tuple<R> {
         Tuple {
             mask: self.mask.clone(),
             priority_max: self.priority_max,
-            rules: self.rules.clone(),
+            slots: self.slots.clone(),
+            len: self.len,
             priorities: self.priorities.clone(),
         }
     }
@@ -144,7 +187,8 @@ impl<R> Tuple<R> {
         Tuple {
             mask,
             priority_max,
-            rules: imbl::GenericHashMap::with_hasher(hasher),
+            slots: imbl::GenericHashMap::with_hasher(hasher),
+            len: 0,
             priorities: imbl::OrdMap::new(),
         }
     }
@@ -176,44 +220,55 @@ impl<R> Tuple<R> {
         key: &FlowKey,
         room: &mut [u64; FlowKey::WORDS],
     ) -> Option<(u16, &Arc<R>)> {
-        let slot = self.rules.get(self.mask.apply(key, room))?;
+        let slot = self.slot(self.mask.apply(key, room))?;
         Some((slot.priority, &slot.rule))
     }
 
     pub(super) fn get(&self, matching: &Match, priority: u16) -> Option<&Arc<R>> {
-        self.rules.get(&*values(matching))?.get(priority)
+        self.slot(&values(matching))?.get(priority)
+    }
+
+    fn slot(&self, words: &[u64]) -> Option<&Arc<Slot<R>>> {
+        let (held, ()) = self.slots.get_key_value(words)?;
+        Some(&held.0)
     }
 
     pub(super) fn insert(&mut self, m: &Match, priority: u16, rule: Arc<R>) -> Option<Arc<R>> {
-        let values = values(m);
-        let replaced = match self.rules.get_mut(&*values) {
-            Some(slot) => slot.insert(priority, rule),
+        let words = values(m);
+        let (slot, replaced) = match self.slots.remove_with_key(&*words) {
+            Some((Held(mut slot), ())) => {
+                let replaced = Arc::make_mut(&mut slot).insert(priority, rule);
+                (slot, replaced)
+            }
             None => {
-                let hidden = imbl::OrdMap::new();
                 let slot = Slot {
+                    words,
                     priority,
                     rule,
-                    hidden,
+                    hidden: None,
                 };
-                self.rules.insert(values, slot);
-                None
+                (Arc::new(slot), None)
             }
         };
+        self.slots.insert(Held(slot), ());
         if replaced.is_none() {
+            self.len += 1;
             *self.priorities.entry(priority).or_insert(0) += 1;
         }
         replaced
     }
 
     pub(super) fn remove(&mut self, matching: &Match, priority: u16) -> Option<Arc<R>> {
-        let values = values(matching);
-        let slot = self.rules.get_mut(&*values)?;
-        let removed = if slot.priority == priority && slot.hidden.is_empty() {
-            self.rules.remove(&*values).map(|slot| slot.rule)
+        let (Held(mut slot), ()) = self.slots.remove_with_key(&*values(matching))?;
+        let removed = if slot.priority == priority && slot.hidden.is_none() {
+            Some(slot.rule.clone())
         } else {
-            slot.remove(priority)
+            let removed = Arc::make_mut(&mut slot).remove(priority);
+            self.slots.insert(Held(slot), ());
+            removed
         };
         if removed.is_some() {
+            self.len -= 1;
             match self.priorities.get_mut(&priority) {
                 Some(count) if *count > 1 => *count -= 1,
                 _ => drop(self.priorities.remove(&priority)),
@@ -223,8 +278,7 @@ impl<R> Tuple<R> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_, R>> {
-        let slots = self.rules.iter();
-        slots.flat_map(|(words, slot)| self.entries(words, slot))
+        self.slots.keys().flat_map(|held| self.entries(&held.0))
     }
 
     /// The rules that some packet may match together with `matching`. If this mask has no bit
@@ -233,17 +287,17 @@ impl<R> Tuple<R> {
         let (key, mask) = (matching.key(), matching.mask());
         let single = self.mask.is_within(matching);
         let mut room = [0; FlowKey::WORDS];
-        let probe = single.then(|| self.rules.get_key_value(self.mask.apply(&key, &mut room)));
-        let scan = (!single).then(|| self.rules.iter());
-        let agreeing = scan.into_iter().flatten().filter(move |(words, _)| {
-            let mut pairs = self.mask.words.iter().zip(words.iter());
+        let probe = single.then(|| self.slot(self.mask.apply(&key, &mut room)));
+        let scan = (!single).then(|| self.slots.keys().map(|held| &held.0));
+        let agreeing = scan.into_iter().flatten().filter(move |slot| {
+            let mut pairs = self.mask.words.iter().zip(&slot.words);
             pairs.all(|(&(index, bits), value)| {
                 let index = usize::from(index);
                 (value ^ key.words()[index]) & bits & mask.0.words()[index] == 0
             })
         });
         let found = probe.flatten().into_iter().chain(agreeing);
-        found.flat_map(|(words, slot)| self.entries(words, slot))
+        found.flat_map(|slot| self.entries(slot))
     }
 
     /// The rules at least as specific as `matching`.
@@ -257,21 +311,20 @@ impl<R> Tuple<R> {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let words = self.mask.words.len();
-        let rule = size_of::<(Box<[u64]>, Slot<R>)>() * 3 / 2 + words * 8 + ALLOCATION;
-        size_of::<Self>() + words * size_of::<(u8, u64)>() + self.rules.len() * rule
+        let slot = size_of::<Slot<R>>() + words * size_of::<u64>() + 2 * ALLOCATION + SLOT_IN_MAP;
+        let hidden = self.len - self.slots.len();
+        let hidden_bytes = hidden * size_of::<(u16, Arc<R>)>() * 3 / 2;
+        let mask = words * size_of::<(u8, u64)>();
+        size_of::<Self>() + mask + self.slots.len() * slot + hidden_bytes
     }
 
-    fn entries<'a>(
-        &'a self,
-        words: &'a [u64],
-        slot: &'a Slot<R>,
-    ) -> impl Iterator<Item = Entry<'a, R>> {
+    fn entries<'a>(&'a self, slot: &'a Slot<R>) -> impl Iterator<Item = Entry<'a, R>> {
         let best = core::iter::once((slot.priority, &slot.rule));
-        let hidden = slot.hidden.iter().rev();
+        let hidden = slot.hidden.iter().flat_map(|hidden| hidden.iter().rev());
         let all = best.chain(hidden.map(|(priority, rule)| (*priority, rule)));
         all.map(|(priority, rule)| Entry {
             mask: &self.mask,
-            words,
+            words: &slot.words,
             priority,
             rule,
         })
@@ -283,5 +336,7 @@ fn values(matching: &Match) -> Box<[u64]> {
     matching.words().map(|(_, value, _)| value).collect()
 }
 
-/// What the allocator adds to a block of memory, about. (Nodes of the map are two thirds full.)
-const ALLOCATION: usize = 16;
+/// What the allocator and the reference counts add to a block of memory, about.
+const ALLOCATION: usize = 24;
+/// What a slot takes in the nodes of its map, measured over a million.
+const SLOT_IN_MAP: usize = 60;
