@@ -326,4 +326,57 @@ mod tests {
         assert!(host.overlaps(&port) && host.overlaps(&ip) && host.overlaps(&all));
         assert!(!host.overlaps(&other));
     }
+
+    #[test]
+    fn a_prefix_includes_longer_ones() {
+        let prefix = |address: u128, bits: u32| {
+            let mut m = Match::default();
+            m.set(Field::Ipv4Dst, address, 0xffff_ffff << (32 - bits));
+            m
+        };
+        let (short, long) = (prefix(0x0a00_0000, 8), prefix(0x0a00_0000, 16));
+        assert!(short.includes(&long) && !long.includes(&short) && long.overlaps(&short));
+        assert!(!short.includes(&prefix(0x0b00_0000, 16)));
+    }
+
+    #[test]
+    fn every_field_is_told_with_its_prerequisites() {
+        use Prerequisite as P;
+        for &field in Field::ALL {
+            let (kind, proto, tp_src) = match field.prerequisite() {
+                P::None | P::Vlan => (0, 0, 0),
+                P::Arp => (eth_type::ARP, 0, 0),
+                P::Ip | P::Ipv4 => (eth_type::IPV4, 0, 0),
+                P::Ipv6 => (eth_type::IPV6, 0, 0),
+                P::Mpls => (eth_type::MPLS_MULTICAST, 0, 0),
+                P::Pbb => (eth_type::PBB, 0, 0),
+                P::Tcp => (eth_type::IPV6, ip_proto::TCP, 0),
+                P::Udp => (eth_type::IPV4, ip_proto::UDP, 0),
+                P::Sctp => (eth_type::IPV4, ip_proto::SCTP, 0),
+                P::Icmpv4 => (eth_type::IPV4, ip_proto::ICMP, 0),
+                P::Icmpv6 => (eth_type::IPV6, ip_proto::ICMPV6, 0),
+                P::Nd | P::NdSolicit => (eth_type::IPV6, ip_proto::ICMPV6, 135),
+                P::NdAdvert => (eth_type::IPV6, ip_proto::ICMPV6, 136),
+            };
+            let mut m = Match::default();
+            m.set(Field::VlanVid, VLAN_PRESENT.into(), VLAN_PRESENT.into());
+            let needed = [
+                (Field::EthType, u128::from(kind)),
+                (Field::IpProto, proto.into()),
+                (Field::Icmpv6Type, tp_src),
+            ];
+            for (needed, value) in needed.into_iter().filter(|(_, value)| *value != 0) {
+                m.set(needed, value, u128::MAX);
+            }
+            assert!(!m.missing_prerequisite(field), "{}", field.name());
+            if !m.fields().any(|(told, ..)| told == field) {
+                m.set(field, 1, u128::MAX);
+            }
+            assert!(
+                m.fields().any(|(told, ..)| told == field),
+                "{}",
+                field.name()
+            );
+        }
+    }
 }

@@ -349,3 +349,31 @@ fn regular_keys_spread() {
         assert!(cache.len() > 3980, "pattern {pattern}: {}", cache.len());
     }
 }
+
+#[test]
+fn idle_entries_are_given_up_a_few_buckets_at_a_time() {
+    let mask = EntryMask::new(&Field::InPort.mask());
+    let mut cache = FlowCache::new(64, 7);
+    for n in 0..20 {
+        cache.begin_batch(if n < 10 { 100 } else { 600 });
+        let slot = cache
+            .insert(&mask, &flow(n), n, 1, |_, _| ())
+            .expect("room");
+        cache.count(slot, 1, 60);
+    }
+    let mut gone = Vec::new();
+    cache.begin_batch(1099);
+    cache.maintain(8, 1000, |program, _| gone.push(program));
+    assert!(gone.is_empty());
+    cache.begin_batch(1100);
+    cache.maintain(3, 1000, |program, _| gone.push(program));
+    assert!(gone.len() < 10, "three of eight buckets do not hold all");
+    cache.maintain(5, 1000, |program, counts| {
+        assert_eq!((counts.packets, counts.used_ms), (1, 100));
+        gone.push(program);
+    });
+    gone.sort_unstable();
+    assert_eq!(gone, (0..10).collect::<Vec<_>>());
+    assert_eq!(cache.len(), 10);
+    assert_eq!(cache.find(&mask, &flow(3), 1), Lookup::Miss);
+}

@@ -62,3 +62,35 @@ impl Keys {
 const LINE_BYTES: usize = 64;
 const LINE: usize = LINE_BYTES / size_of::<[u64; 2]>();
 const STRIDE_MAX: usize = PAIRS_MAX.next_multiple_of(LINE);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_compared_in_every_word() {
+        let mut keys = Keys::new(16);
+        keys.widen(LINE + 1);
+        assert_eq!(keys.room(), 2 * LINE);
+        let key = [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]];
+        keys.write(3, &key);
+        keys.write(4, &[[0; 2]; 5]);
+        assert!(keys.equal(3, &key) && !keys.equal(4, &key) && !keys.equal(2, &key));
+        for word in 0..10 {
+            let mut other = key;
+            other[word / 2][word % 2] ^= 1 << (word * 6);
+            assert!(!keys.equal(3, &other), "word {word}");
+        }
+    }
+
+    #[test]
+    fn slots_begin_at_cache_lines() {
+        let mut keys = Keys::new(16);
+        for pairs in 1..=PAIRS_MAX {
+            keys.widen(pairs);
+            let at = keys.start + 5 * keys.stride;
+            assert_eq!(&raw const keys.pairs[at] as usize % LINE_BYTES, 0);
+            keys.write(15, &[[1; 2]; PAIRS_MAX][..pairs]);
+        }
+    }
+}
