@@ -55,7 +55,8 @@ fn print(out: &mut dyn Write, trace: &Trace) -> io::Result<()> {
     writeln!(out, "Packet: {}\n", trace.flow)?;
     print_nodes(out, &trace.steps, 0)?;
     writeln!(out, "\nAfterwards: {}", trace.final_flow)?;
-    writeln!(out, "Looked at: {}", trace.mask)?;
+    let mask = Some(trace.mask.as_str()).filter(|mask| !mask.is_empty());
+    writeln!(out, "Looked at: {}", mask.unwrap_or("nothing but the port"))?;
     match &trace.drop {
         Some(reason) => writeln!(out, "Dropped: {reason}"),
         None => writeln!(out, "Datapath actions: {}", trace.actions.join(", ")),
