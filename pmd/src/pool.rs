@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::last_error;
-use crate::{Batch, Eal, Error, Packet, ffi, worker};
+use crate::{Eal, Error, Packet, ffi, worker};
 
 /// Longest frame that a packet holds: DPDK counts a buffer's bytes in 16 bits, and the room for
 /// headers to be pushed is part of it.
@@ -325,23 +325,6 @@ impl Pool {
         let buffer = self.get()?;
         // SAFETY: a buffer out of its pool is whole, linear and ours.
         Some(unsafe { Packet::fresh(buffer) })
-    }
-
-    /// Adds `count` empty packets to a batch that has room for them; all or none.
-    pub fn allocate_batch(&self, count: usize, batch: &mut Batch) -> bool {
-        debug_assert!(count <= batch.room());
-        for allocated in 0..count {
-            match self.allocate().map(|packet| batch.push(packet)) {
-                Some(Ok(())) => {}
-                _ => {
-                    let keep = batch.len() - allocated;
-                    let mut index = 0..;
-                    batch.retain(|_| index.next() < Some(keep));
-                    return false;
-                }
-            }
-        }
-        true
     }
 
     /// Bytes in each buffer, the room for pushed headers included.

@@ -233,7 +233,7 @@ fn run_testpmd(
         &["--no-huge", "--no-shconf"]
     };
     // It takes a moment to start, and the last of its periods, of two seconds, is cut short.
-    let seconds = (arguments.seconds + 2).to_string();
+    let seconds = (arguments.seconds + 3).to_string();
     let output = Command::new("timeout")
         .args([
             "-s",
@@ -259,7 +259,6 @@ fn run_testpmd(
         .args(["--forward-mode=io", "--auto-start", "--stats-period", "1"])
         .arg(format!("--total-num-mbufs={}", buffers(flows)))
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .output()
         .context("dpdk-testpmd (Debian: dpdk-dev) cannot be run")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -271,7 +270,11 @@ fn run_testpmd(
         .filter(|&rate| rate > 0.0)
         .map(|rate| rate / 1e6)
         .collect();
-    ensure!(!rates.is_empty(), "dpdk-testpmd reports no rates:\n{text}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        !rates.is_empty(),
+        "dpdk-testpmd reports no rates:\n{text}{errors}"
+    );
     Ok(median(rates))
 }
 
