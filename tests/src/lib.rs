@@ -9,6 +9,7 @@ pub mod controller;
 pub mod daemon;
 pub mod frame;
 pub mod guest;
+pub mod naive;
 pub mod netns;
 pub mod ovs;
 pub mod process;

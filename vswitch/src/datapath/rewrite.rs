@@ -1,8 +1,7 @@
 //! Header rewriting on a packet's bytes: set-field, tags, time to live. Called by `execute`.
 //!
 //! Semantics: OpenFlow 1.3.5 §5.12 and §7.2.5. What is written lies where the parser found it. An
-//! operation on a header that the packet does not have does nothing; one on a header that is cut
-//! short ends the packet with [`DropReason::Malformed`].
+//! operation on a header that the packet does not have, or not whole, does nothing.
 //!
 //! What: every write keeps the checksums over it right, incrementally (see [`checksum`]).
 //! How: [`place`] says where a field lies and which checksums cover it; one function reads,
@@ -25,6 +24,9 @@ pub mod ttl;
 
 use checksum::Delta;
 use place::{Cover, Place};
+
+/// What follows the Ethernet type starts here under one VLAN tag.
+const L2_5_TAGGED: u16 = 18;
 
 /// Whether a packet goes on.
 pub type Fate = ControlFlow<DropReason>;
@@ -53,9 +55,14 @@ impl Headers {
         }
     }
 
-    /// The same under a VLAN tag more or less; `None` if the packet must be parsed again.
+    /// The same under a VLAN tag more or less; `None` if the packet must be parsed again: the
+    /// parser does not look behind a third tag.
     pub fn moved(mut self, by: isize) -> Option<Headers> {
+        if by > 0 && self.layout.l2_5 > L2_5_TAGGED {
+            return None;
+        }
         let move_by = |at: u16| u16::try_from(isize::try_from(at).ok()? + by).ok();
+        self.layout.l2_5 = move_by(self.layout.l2_5)?;
         self.layout.l3 = move_by(self.layout.l3).filter(|_| self.layout.l3 > 0)?;
         self.layout.end = move_by(self.layout.end)?;
         if self.layout.l4 > 0 {
@@ -91,7 +98,6 @@ pub fn set_field(frame: &mut Frame, field: Field, value: u128, mask: u128) -> Fa
     match place::find(frame, field) {
         Place::At(spot) => frame.merge(spot, value, mask & field.ones()),
         Place::Absent => Continue(()),
-        Place::Broken => MALFORMED,
     }
 }
 

@@ -110,7 +110,7 @@ struct Bucket {
     full_at: AtomicU64,
     /// Ticks from empty to full.
     burst: u64,
-    /// Ticks that `unit` bytes or packets cost, for the quotient to be exact.
+    /// What packets cost.
     cost: Cost,
 }
 
@@ -131,12 +131,12 @@ impl Bucket {
         let rate = rate.max(1);
         let second = 1_000_000_000 * TICKS_PER_NS;
         let burst = match flags.burst && burst > 0 {
-            true => u64::from(burst) * second / u64::from(rate),
-            false => second / BURSTS_PER_SECOND,
+            true => u128::from(burst) * u128::from(second) / u128::from(rate),
+            false => u128::from(second / BURSTS_PER_SECOND),
         };
         Bucket {
             full_at: AtomicU64::new(0),
-            burst,
+            burst: burst.try_into().unwrap_or(u64::MAX),
             cost: match flags.packets {
                 true => Cost::Packet(second / u64::from(rate)),
                 false => Cost::Kilobits(rate),
@@ -242,6 +242,20 @@ mod tests {
         assert_eq!(meter.admit(0, 10_000), Verdict::Pass);
         assert_eq!(meter.admit(5 * SECOND_NS, 100), Verdict::Drop);
         assert_eq!(meter.admit(10 * SECOND_NS, 100), Verdict::Pass);
+    }
+
+    #[test]
+    fn the_longest_burst_is_no_limit() {
+        let meter = meter(
+            true,
+            true,
+            vec![Band::Drop {
+                rate: 1,
+                burst: u32::MAX,
+            }],
+        );
+        let (passed, ..) = offer(&meter, 1000, 64);
+        assert_eq!(passed, 10_000);
     }
 
     #[test]

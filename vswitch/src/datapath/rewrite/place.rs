@@ -9,10 +9,8 @@ use flowtable::icmpv6_type::{NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
 pub enum Place {
     /// Here.
     At(Spot),
-    /// In a header, option or part of a datagram that the packet does not have.
+    /// In a header, option or part of a datagram that the packet does not have, or not whole.
     Absent,
-    /// In a header that is cut short or lies.
-    Broken,
 }
 
 /// A field within an integer of 1 to 16 bytes, most significant byte first.
@@ -102,7 +100,7 @@ fn in_vlan(frame: &Frame, field: Field) -> Place {
 
 fn in_link(frame: &Frame, field: Field) -> Place {
     let Some((type_at, eth_type)) = tags::ether_type(frame.bytes) else {
-        return Place::Broken;
+        return Place::Absent;
     };
     let (within, len, shift) = match field {
         Field::EthType => (0, 2, 0),
@@ -118,7 +116,7 @@ fn in_link(frame: &Frame, field: Field) -> Place {
 
 fn in_ipv4(frame: &Frame, field: Field) -> Place {
     let Some(l3) = frame.headers.l3() else {
-        return Place::Broken;
+        return Place::Absent;
     };
     match field {
         Field::IpDscp => at(l3 + 1, 1, 2, field, Cover::Ip),
@@ -133,7 +131,7 @@ fn in_ipv4(frame: &Frame, field: Field) -> Place {
 
 fn in_ipv6(frame: &Frame, field: Field) -> Place {
     let Some(l3) = frame.headers.l3() else {
-        return Place::Broken;
+        return Place::Absent;
     };
     match field {
         Field::IpDscp => at(l3, 2, 6, field, Cover::Nothing),
@@ -142,7 +140,7 @@ fn in_ipv6(frame: &Frame, field: Field) -> Place {
         Field::IpTtl => at(l3 + 7, 1, 0, field, Cover::Nothing),
         Field::IpProto => match extension_headers(frame, l3) {
             Some(chain) => at(chain.last_next_header, 1, 0, field, Cover::Nothing),
-            None => Place::Broken,
+            None => Place::Absent,
         },
         Field::Ipv6Src => at(l3 + 8, 16, 0, field, Cover::Pseudo),
         Field::Ipv6Dst => match extension_headers(frame, l3) {
@@ -195,7 +193,7 @@ fn in_arp(frame: &Frame, field: Field) -> Place {
         return Place::Absent;
     }
     let Some(l3) = frame.headers.l3() else {
-        return Place::Broken;
+        return Place::Absent;
     };
     let (within, len) = match field {
         Field::ArpOp => (6, 2),
@@ -217,7 +215,7 @@ fn in_transport(frame: &Frame, field: Field, proto: u8) -> Place {
         return Place::Absent;
     }
     let Some(l4) = frame.headers.l4() else {
-        return Place::Broken;
+        return Place::Absent;
     };
     let (within, len) = match field {
         Field::TcpDst | Field::UdpDst | Field::SctpDst => (2, 2),
@@ -248,7 +246,7 @@ fn nd_option(frame: &Frame, field: Field, l4: usize, wanted: u8) -> Place {
     let mut option = l4 + 24;
     while let Some(&[kind, units]) = frame.bytes.get(option..option + 2) {
         match (kind, units) {
-            (_, 0) => return Place::Broken,
+            (_, 0) => return Place::Absent,
             (kind, 1) if kind == wanted => return at(option + 2, 6, 0, field, Cover::Transport),
             _ => option += 8 * usize::from(units),
         }

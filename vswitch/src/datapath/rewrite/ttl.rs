@@ -16,7 +16,7 @@ pub fn decrement_ip(frame: &mut Frame) -> Fate {
         return Continue(());
     }
     let Some(header) = network_header(frame) else {
-        return MALFORMED;
+        return Continue(());
     };
     match header.read(frame.bytes) {
         0 | 1 => Break(DropReason::InvalidTtl),

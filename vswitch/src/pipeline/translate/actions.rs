@@ -62,7 +62,9 @@ impl<'a, T: Trace> Machine<'a, T> {
         };
         let value = value & mask;
         self.emit(Op::SetField { field, value, mask });
-        if strand.known && headers::has(&strand.key, field) {
+        if headers::is_optional(field) {
+            strand.forget(field);
+        } else if strand.known && headers::has(&strand.key, field) {
             field.write(&mut strand.key, value, mask);
             strand.known = !headers::decides_parsing(field);
         }

@@ -20,7 +20,14 @@ pub fn is_metadata(field: Field) -> bool {
 
 /// Whether the parser reads what follows differently for another value of the field.
 pub fn decides_parsing(field: Field) -> bool {
-    matches!(field, Field::EthType | Field::IpProto | Field::Icmpv6Type)
+    use Field::*;
+    matches!(field, EthType | IpProto | Icmpv6Type | Icmpv6Code)
+}
+
+/// Whether the packet may lack the field though it has what is required of those that have it: an
+/// option of neighbour discovery.
+pub fn is_optional(field: Field) -> bool {
+    matches!(field, Field::NdSll | Field::NdTll)
 }
 
 /// Whether the packet has the field.
@@ -42,7 +49,8 @@ pub fn has(key: &FlowKey, field: Field) -> bool {
         Prerequisite::Pbb => key.eth_type == eth_type::PBB,
         Prerequisite::Tcp => proto(ip_proto::TCP),
         Prerequisite::Udp => proto(ip_proto::UDP),
-        Prerequisite::Sctp => proto(ip_proto::SCTP),
+        // The checksum of a fragmented SCTP packet cannot be kept right, so nothing is changed.
+        Prerequisite::Sctp => proto(ip_proto::SCTP) && key.ip_frag == 0,
         Prerequisite::Icmpv4 => key.eth_type == eth_type::IPV4 && proto(ip_proto::ICMP),
         Prerequisite::Icmpv6 => key.eth_type == eth_type::IPV6 && proto(ip_proto::ICMPV6),
         Prerequisite::Nd => {

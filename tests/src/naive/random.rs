@@ -1,0 +1,601 @@
+//! Made-up configurations and packets, the same for the same seed. Values come from small sets, so
+//! that packets and flows meet.
+
+use std::collections::BTreeMap;
+
+use flowtable::{Field, Match, Prerequisite};
+use openflow::{
+    Action, Band, Bucket, FlowFlags, FlowMod, FlowModCommand, GroupId, GroupKind, GroupMod,
+    GroupModCommand, Instructions, MeterFlags, MeterId, MeterMod, MeterModCommand, OfPort, TableId,
+};
+
+use super::model::Vlan;
+use super::wire;
+
+/// A generator of numbers (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.number() % bound as u64) as usize
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of a list.
+    pub fn pick<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len())]
+    }
+}
+
+/// What is to be set up in one bridge.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// OpenFlow number, carrier and VLANs of each port.
+    pub ports: Vec<(u32, bool, Vlan)>,
+    /// Meters.
+    pub meters: Vec<MeterMod>,
+    /// Groups.
+    pub groups: Vec<GroupMod>,
+    /// Flows, and what they match field by field.
+    pub flows: Vec<(FlowMod, Vec<Fields>)>,
+    /// Whether packets whose time to live ended go to the controller.
+    pub wants_invalid_ttl: bool,
+}
+
+/// A field with value and mask.
+pub type Fields = (Field, u128, u128);
+
+/// OpenFlow number of the patch port that ties the two bridges.
+pub const PATCH: u32 = 9;
+
+/// Tables that flows are in.
+const TABLES: u8 = 4;
+
+/// Numbers of ports.
+const PORTS: [u32; 4] = [1, 2, 3, 4];
+
+/// One of the two bridges. The second does not send back what comes from the first.
+pub fn setup(random: &mut Random, second: bool, meters: bool) -> Setup {
+    let mut setup = Setup {
+        wants_invalid_ttl: random.one_in(2),
+        ..Setup::default()
+    };
+    for number in PORTS {
+        let (up, vlan) = (!random.one_in(4), vlan(random));
+        setup.ports.push((number, up, vlan));
+    }
+    for number in 1..=2 {
+        setup.meters.push(meter(random, number, meters));
+    }
+    for number in 1..=5 {
+        let group = group(random, number, second);
+        setup.groups.push(group);
+    }
+    let count = 8 + random.below(40);
+    for index in 0..count {
+        let flow = flow(random, index as u64, second);
+        setup.flows.push(flow);
+    }
+    setup
+}
+
+fn vlan(random: &mut Random) -> Vlan {
+    let trunks = match random.below(3) {
+        0 => vec![10, 20],
+        1 => vec![0, 20, 30],
+        _ => vec![],
+    };
+    let (untagged, tag_native, trunk) = match random.below(5) {
+        0 => (10, false, false),
+        1 => (10, true, true),
+        2 => (20, false, true),
+        _ => (0, false, true),
+    };
+    Vlan {
+        untagged,
+        tag_native,
+        trunk,
+        trunks,
+    }
+}
+
+fn meter(random: &mut Random, number: u32, tight: bool) -> MeterMod {
+    let burst = if tight {
+        1 + random.below(20) as u32
+    } else {
+        4_000_000_000
+    };
+    MeterMod {
+        command: MeterModCommand::Add,
+        flags: MeterFlags {
+            packets: true,
+            burst: true,
+            stats: true,
+        },
+        meter: MeterId(number),
+        bands: vec![Band::Drop { rate: 1, burst }],
+    }
+}
+
+fn group(random: &mut Random, number: u32, second: bool) -> GroupMod {
+    let kinds = [
+        GroupKind::All,
+        GroupKind::Select,
+        GroupKind::Indirect,
+        GroupKind::FastFailover,
+    ];
+    let kind = random.pick(&kinds);
+    let count = match kind {
+        GroupKind::Indirect => 1,
+        _ => random.below(4),
+    };
+    let buckets = (0..count).map(|_| bucket(random, kind, number, second));
+    GroupMod {
+        command: GroupModCommand::Add,
+        kind,
+        group: GroupId(number),
+        buckets: buckets.collect(),
+    }
+}
+
+fn bucket(random: &mut Random, kind: GroupKind, number: u32, second: bool) -> Bucket {
+    let mut list: Vec<_> = (0..random.below(3)).map(|_| change(random)).collect();
+    match number {
+        2.. if random.one_in(4) => list.push(Action::Group(GroupId(number - 1))),
+        _ => list.push(output(random, second)),
+    }
+    let watch = kind == GroupKind::FastFailover || kind == GroupKind::Select && random.one_in(3);
+    let watch_group = watch && number > 1 && random.one_in(4);
+    Bucket {
+        weight: match kind {
+            GroupKind::Select => random.below(4) as u16,
+            _ => 0,
+        },
+        watch_port: match watch && !watch_group {
+            true => OfPort(random.pick(&PORTS)),
+            false => OfPort::ANY,
+        },
+        watch_group: match watch_group {
+            true => GroupId(number - 1),
+            false => GroupId::ANY,
+        },
+        actions: list.into(),
+    }
+}
+
+fn flow(random: &mut Random, index: u64, second: bool) -> (FlowMod, Vec<Fields>) {
+    let table = match random.below(3) {
+        0 => random.below(TABLES.into()) as u8,
+        _ => 0,
+    };
+    let (fields, priority) = match random.one_in(6) {
+        true => (Vec::new(), 0),
+        false => (fields(random), 1 + index as u16),
+    };
+    let mut matching = Match::default();
+    for (field, value, mask) in &fields {
+        matching.set(*field, *value, *mask);
+    }
+    let flow = FlowMod {
+        command: FlowModCommand::Add,
+        cookie: index,
+        cookie_mask: 0,
+        table: TableId(table),
+        idle_timeout_s: 0,
+        hard_timeout_s: 0,
+        priority,
+        buffer_id: None,
+        out_port: OfPort::ANY,
+        out_group: GroupId::ANY,
+        flags: FlowFlags::default(),
+        matching,
+        instructions: instructions(random, table, second),
+    };
+    (flow, fields)
+}
+
+fn instructions(random: &mut Random, table: u8, second: bool) -> Instructions {
+    let list = |random: &mut Random, changes: usize, outputs: usize| {
+        let mut list: Vec<_> = (0..random.below(changes + 1))
+            .map(|_| change(random))
+            .collect();
+        for _ in 0..random.below(outputs + 1) {
+            let at = random.below(list.len() + 1);
+            list.insert(at, output(random, second));
+        }
+        list.into()
+    };
+    Instructions {
+        meter: random
+            .one_in(10)
+            .then(|| MeterId(1 + random.below(2) as u32)),
+        apply: (!random.one_in(4)).then(|| list(random, 3, 2)),
+        clear: random.one_in(10),
+        write: random.one_in(3).then(|| list(random, 2, 1)),
+        metadata: random.one_in(4).then(|| (random.number() & 3, 3)),
+        goto: (table + 1 < TABLES && random.one_in(2)).then(|| {
+            let ahead = random.below(usize::from(TABLES - table - 1)) as u8;
+            TableId(table + 1 + ahead)
+        }),
+    }
+}
+
+/// An action that sends.
+pub fn output(random: &mut Random, second: bool) -> Action {
+    let port = match random.below(12) {
+        0 => OfPort::NORMAL,
+        1 => OfPort::FLOOD,
+        2 => OfPort::ALL,
+        3 => OfPort::CONTROLLER,
+        4 if !second => OfPort::IN_PORT,
+        5 if !second => OfPort(PATCH),
+        6 => return Action::Group(GroupId(1 + random.below(5) as u32)),
+        7 => OfPort(77),
+        _ => OfPort(random.pick(&PORTS)),
+    };
+    let max_len = 0xffff;
+    Action::Output { port, max_len }
+}
+
+/// An action that changes the packet.
+pub fn change(random: &mut Random) -> Action {
+    match random.below(24) {
+        0 => Action::PushVlan(random.pick(&[0x8100, 0x88a8])),
+        1 | 2 => Action::PopVlan,
+        3 => Action::PushMpls(random.pick(&[0x8847, 0x8848])),
+        4 | 5 => Action::PopMpls(random.pick(&[0x0800, 0x86dd, 0x8847, 0x1234])),
+        6 => Action::PushPbb(0x88e7),
+        7 => Action::PopPbb,
+        8 => Action::DecNwTtl,
+        9 => Action::DecMplsTtl,
+        10 => Action::CopyTtlIn,
+        11 => Action::CopyTtlOut,
+        12 => Action::SetNwTtl(random.pick(&[0, 1, 2, 64])),
+        13 => Action::SetMplsTtl(random.pick(&[0, 1, 2, 64])),
+        _ => {
+            let field = random.pick(&SETTABLE);
+            let mask = field.ones();
+            let value = match field {
+                Field::VlanVid => 0x1000 | u128::from(random.pick(&[10u16, 20, 30])),
+                field => value(random, field),
+            };
+            Action::SetField { field, value, mask }
+        }
+    }
+}
+
+/// Fields that flows set.
+const SETTABLE: [Field; 36] = [
+    Field::Metadata,
+    Field::EthDst,
+    Field::EthSrc,
+    Field::EthType,
+    Field::VlanVid,
+    Field::VlanPcp,
+    Field::IpDscp,
+    Field::IpEcn,
+    Field::IpProto,
+    Field::Ipv4Src,
+    Field::Ipv4Dst,
+    Field::TcpSrc,
+    Field::TcpDst,
+    Field::UdpSrc,
+    Field::UdpDst,
+    Field::SctpSrc,
+    Field::SctpDst,
+    Field::Icmpv4Type,
+    Field::Icmpv4Code,
+    Field::ArpOp,
+    Field::ArpSpa,
+    Field::ArpTpa,
+    Field::ArpSha,
+    Field::ArpTha,
+    Field::Ipv6Src,
+    Field::Ipv6Dst,
+    Field::Ipv6Flabel,
+    Field::Icmpv6Type,
+    Field::Icmpv6Code,
+    Field::NdTarget,
+    Field::NdSll,
+    Field::NdTll,
+    Field::MplsLabel,
+    Field::MplsTc,
+    Field::PbbIsid,
+    Field::TunnelId,
+];
+
+/// Fields that flows only match.
+const MATCHABLE: [Field; 5] = [
+    Field::InPort,
+    Field::MplsBos,
+    Field::IpTtl,
+    Field::IpFrag,
+    Field::TcpFlags,
+];
+
+/// A match: some fields and what they need.
+fn fields(random: &mut Random) -> Vec<Fields> {
+    let mut fields: BTreeMap<Field, (u128, u128)> = BTreeMap::new();
+    for _ in 0..random.below(4) {
+        let field = match random.one_in(8) {
+            true => random.pick(&MATCHABLE),
+            false => random.pick(&SETTABLE),
+        };
+        let (value, mask) = match field {
+            Field::VlanVid => random.pick(&[(0, 0x1fff), (0x1000, 0x1000), (0x100a, 0x1fff)]),
+            field => (value(random, field), mask(random, field)),
+        };
+        let mut wanted = needs(random, field.prerequisite());
+        wanted.push((field, value, mask));
+        let conflict = |(field, value, mask): &Fields| {
+            let there = fields.get(field);
+            there.is_some_and(|there| *there != (*value, *mask))
+        };
+        if !wanted.iter().any(conflict) {
+            let entries = wanted.into_iter();
+            fields.extend(entries.map(|(field, value, mask)| (field, (value, mask))));
+        }
+    }
+    let fields = fields.into_iter();
+    fields
+        .map(|(field, (value, mask))| (field, value & mask, mask))
+        .collect()
+}
+
+fn mask(random: &mut Random, field: Field) -> u128 {
+    match field.maskable() && random.one_in(3) {
+        true => u128::from(random.number()) & field.ones() | 1,
+        false => field.ones(),
+    }
+}
+
+/// What must be matched before a field with this prerequisite.
+fn needs(random: &mut Random, need: Prerequisite) -> Vec<Fields> {
+    let eth_type = |value| (Field::EthType, value, 0xffff);
+    let proto = |value| (Field::IpProto, value, 0xff);
+    let kind = |value| (Field::Icmpv6Type, value, 0xff);
+    let ip = eth_type(random.pick(&[0x0800, 0x86dd]));
+    match need {
+        Prerequisite::None => vec![],
+        Prerequisite::Vlan => vec![(Field::VlanVid, 0x1000, 0x1000)],
+        Prerequisite::Arp => vec![eth_type(random.pick(&[0x0806, 0x0806, 0x8035]))],
+        Prerequisite::Ip => vec![ip],
+        Prerequisite::Ipv4 => vec![eth_type(0x0800)],
+        Prerequisite::Ipv6 => vec![eth_type(0x86dd)],
+        Prerequisite::Mpls => vec![eth_type(random.pick(&[0x8847, 0x8848]))],
+        Prerequisite::Pbb => vec![eth_type(0x88e7)],
+        Prerequisite::Tcp => vec![ip, proto(6)],
+        Prerequisite::Udp => vec![ip, proto(17)],
+        Prerequisite::Sctp => vec![ip, proto(132)],
+        Prerequisite::Icmpv4 => vec![eth_type(0x0800), proto(1)],
+        Prerequisite::Icmpv6 => vec![eth_type(0x86dd), proto(58)],
+        Prerequisite::NdAdvert => vec![eth_type(0x86dd), proto(58), kind(136)],
+        Prerequisite::Nd | Prerequisite::NdSolicit => {
+            vec![eth_type(0x86dd), proto(58), kind(135)]
+        }
+    }
+}
+
+/// A value of a field, one of few.
+fn value(random: &mut Random, field: Field) -> u128 {
+    use Field::*;
+    let few = 1 + random.below(3) as u128;
+    match field {
+        InPort => random.pick(&[1, 2, 3, 4, PATCH.into()]),
+        EthDst | EthSrc | ArpSha | ArpTha | NdSll | NdTll => mac(random).into(),
+        EthType => random.pick(&[0x0800, 0x86dd, 0x0806, 0x8847, 0x1234]),
+        IpProto => random.pick(&[1, 6, 17, 58, 132, 200]),
+        Ipv4Src | Ipv4Dst | ArpSpa | ArpTpa => 0x0a00_0000 + few,
+        Ipv6Src | Ipv6Dst | NdTarget => 0xfe80 << 112 | few,
+        TcpSrc | TcpDst | UdpSrc | UdpDst | SctpSrc | SctpDst => 79 + few,
+        Icmpv4Type => random.pick(&[0, 8, 3]),
+        Icmpv6Type => random.pick(&[128, 135, 136]),
+        Icmpv4Code | Icmpv6Code => random.pick(&[0, 0, 1]),
+        IpTtl => random.pick(&[0, 1, 2, 63, 64]),
+        IpFrag => random.pick(&[0, 1, 3]),
+        MplsBos => few & 1,
+        IpEcn | VlanPcp | MplsTc => few,
+        TcpFlags => random.pick(&[2, 0x12, 0x10]),
+        _ => few,
+    }
+}
+
+fn mac(random: &mut Random) -> u64 {
+    match random.below(12) {
+        0 => 0xffff_ffff_ffff,
+        1 => 0x0100_5e00_0001,
+        2 => 0x0180_c200_0000 + random.below(18) as u64,
+        _ => 0x0200_0000_0000 + random.below(5) as u64,
+    }
+}
+
+/// A packet with right checksums.
+pub fn packet(random: &mut Random) -> Vec<u8> {
+    let (eth_type, payload) = match random.below(8) {
+        0 => (random.pick(&[0x0806, 0x0806, 0x8035]), arp(random)),
+        1 | 2 => (0x86dd, ipv6(random)),
+        3 => mpls(random),
+        4 => (0x88e7, pbb(random)),
+        5 if random.one_in(3) => (random.pick(&[0x1234, 0x0030]), noise(random, 48)),
+        _ => (0x0800, ipv4(random)),
+    };
+    let mut bytes = ethernet(random, eth_type, &payload);
+    let tags = random.pick(&[0, 0, 0, 1, 1, 2, 3]);
+    for _ in 0..tags {
+        let tci = (random.below(2) as u16) << 13 | random.pick(&[0, 10, 10, 20, 30, 40]);
+        wire::push_vlan(&mut bytes, random.pick(&[0x8100, 0x8100, 0x88a8]));
+        bytes[14..16].copy_from_slice(&tci.to_be_bytes());
+    }
+    bytes
+}
+
+fn ethernet(random: &mut Random, eth_type: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for address in [mac(random), mac(random)] {
+        bytes.extend(&address.to_be_bytes()[2..]);
+    }
+    bytes.extend(eth_type.to_be_bytes());
+    bytes.extend(payload);
+    wire::fix_checksums(&mut bytes);
+    bytes
+}
+
+fn noise(random: &mut Random, len: usize) -> Vec<u8> {
+    (0..len).map(|_| random.number() as u8).collect()
+}
+
+fn bytes_of(value: u128, len: usize) -> Vec<u8> {
+    value.to_be_bytes()[16 - len..].to_vec()
+}
+
+fn arp(random: &mut Random) -> Vec<u8> {
+    let mut bytes = vec![0, 1, 8, 0, 6, 4, 0, 1 + random.below(3) as u8];
+    for _ in 0..2 {
+        bytes.extend(bytes_of(mac(random).into(), 6));
+        bytes.extend(bytes_of(value(random, Field::ArpSpa), 4));
+    }
+    bytes
+}
+
+/// Protocol number and payload.
+fn transport(random: &mut Random, v4: bool) -> (u8, Vec<u8>) {
+    let port = |random: &mut Random| bytes_of(value(random, Field::TcpDst), 2);
+    let body_len = random.below(30);
+    let mut body = noise(random, body_len);
+    let (proto, mut bytes) = match random.below(6) {
+        0 => (
+            17,
+            [
+                port(random),
+                port(random),
+                vec![0, 8 + body_len as u8, 0, 1],
+            ]
+            .concat(),
+        ),
+        1 if v4 => (
+            1,
+            vec![value(random, Field::Icmpv4Type) as u8, 0, 0, 0, 0, 1, 0, 2],
+        ),
+        1 => return (58, icmpv6(random)),
+        2 => {
+            body.resize((body_len / 4 + 1) * 4, 0);
+            (
+                132,
+                [port(random), port(random), vec![0, 0, 0, 7, 0, 0, 0, 0]].concat(),
+            )
+        }
+        3 if random.one_in(4) => (200, vec![]),
+        _ => {
+            let flags = value(random, Field::TcpFlags) as u8;
+            let rest = [0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 2, 0, 0, 0, 0, 0];
+            (6, [port(random), port(random), rest.to_vec()].concat())
+        }
+    };
+    bytes.extend(body);
+    (proto, bytes)
+}
+
+fn icmpv6(random: &mut Random) -> Vec<u8> {
+    let kind = value(random, Field::Icmpv6Type) as u8;
+    let mut bytes = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+    if kind == 128 {
+        return bytes;
+    }
+    bytes.extend(bytes_of(value(random, Field::NdTarget), 16));
+    if !random.one_in(3) {
+        bytes.extend([kind - 134, 1]);
+        bytes.extend(bytes_of(mac(random).into(), 6));
+    }
+    bytes
+}
+
+fn ipv4(random: &mut Random) -> Vec<u8> {
+    let (proto, payload) = transport(random, true);
+    let options = if random.one_in(5) { 4 } else { 0 };
+    let fragment: u16 = match random.below(8) {
+        0 => 0x2000,
+        1 => 0x0010,
+        2 => 0x4000,
+        _ => 0,
+    };
+    let total = (20 + options + payload.len()) as u16;
+    let mut bytes = vec![0x45 + options as u8 / 4, random.pick(&[0, 0x28, 0x29])];
+    bytes.extend(total.to_be_bytes());
+    bytes.extend([0, 1]);
+    bytes.extend(fragment.to_be_bytes());
+    bytes.extend([value(random, Field::IpTtl) as u8, proto, 0, 0]);
+    bytes.extend(bytes_of(value(random, Field::Ipv4Src), 4));
+    bytes.extend(bytes_of(value(random, Field::Ipv4Dst), 4));
+    bytes.extend(vec![1; options]);
+    bytes.extend(payload);
+    bytes
+}
+
+fn ipv6(random: &mut Random) -> Vec<u8> {
+    let (proto, mut payload) = transport(random, false);
+    let mut next = proto;
+    match random.below(8) {
+        0 => {
+            payload.splice(0..0, [next, 0, 1, 4, 0, 0, 0, 0]);
+            next = 0;
+        }
+        1 => {
+            let offset: u16 = random.pick(&[1, 0x10, 0]);
+            let [high, low] = offset.to_be_bytes();
+            payload.splice(0..0, [next, 0, high, low, 0, 0, 0, 9]);
+            next = 44;
+        }
+        _ => {}
+    }
+    let class: u32 = random.pick(&[0, 0x28, 0x29]);
+    let word = 6 << 28 | class << 20 | value(random, Field::Ipv6Flabel) as u32;
+    let mut bytes = word.to_be_bytes().to_vec();
+    bytes.extend((payload.len() as u16).to_be_bytes());
+    bytes.extend([next, value(random, Field::IpTtl) as u8]);
+    bytes.extend(bytes_of(value(random, Field::Ipv6Src), 16));
+    bytes.extend(bytes_of(value(random, Field::Ipv6Dst), 16));
+    bytes.extend(payload);
+    bytes
+}
+
+fn mpls(random: &mut Random) -> (u16, Vec<u8>) {
+    let (inner_type, inner) = match random.below(3) {
+        0 => (0x86dd, ipv6(random)),
+        _ => (0x0800, ipv4(random)),
+    };
+    let inner = ethernet(random, inner_type, &inner).split_off(14);
+    let depth = 1 + random.below(3);
+    let mut bytes = Vec::new();
+    for level in 1..=depth {
+        let label = value(random, Field::MplsLabel) as u32;
+        let bottom = u32::from(level == depth) << 8;
+        let ttl = value(random, Field::IpTtl) as u32;
+        let entry = label << 12 | (value(random, Field::MplsTc) as u32) << 9 | bottom | ttl;
+        bytes.extend(entry.to_be_bytes());
+    }
+    bytes.extend(inner);
+    (random.pick(&[0x8847, 0x8847, 0x8848]), bytes)
+}
+
+fn pbb(random: &mut Random) -> Vec<u8> {
+    let tag = (random.below(8) as u32) << 29 | value(random, Field::PbbIsid) as u32;
+    let mut bytes = tag.to_be_bytes().to_vec();
+    let inner = ipv4(random);
+    bytes.extend(ethernet(random, 0x0800, &inner));
+    bytes
+}

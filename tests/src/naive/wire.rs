@@ -1,0 +1,479 @@
+//! Packets as bytes: fields are found by walking the headers from the front, every time.
+
+use flowtable::Field;
+
+/// Where the headers of a packet are, found by walking.
+#[derive(Clone, Debug, Default)]
+struct Headers {
+    /// Offsets of the TCI of up to two VLAN tags.
+    tags: Vec<usize>,
+    /// Offset of the Ethernet type after them.
+    type_at: usize,
+    eth_type: u16,
+    /// Offset of ARP or IP.
+    l3: Option<usize>,
+    proto: Option<u8>,
+    /// Where the protocol number is.
+    proto_at: usize,
+    /// Offset of TCP, UDP, SCTP, ICMP.
+    l4: Option<usize>,
+    /// Bit 0: a fragment; bit 1: a later one.
+    fragment: u8,
+    /// End of the datagram.
+    end: usize,
+}
+
+const TPIDS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+
+fn walk(bytes: &[u8]) -> Headers {
+    let mut headers = Headers {
+        type_at: 12,
+        eth_type: number(bytes, 12, 2) as u16,
+        end: bytes.len(),
+        ..Headers::default()
+    };
+    while TPIDS.contains(&headers.eth_type) && headers.tags.len() < 2 {
+        headers.tags.push(headers.type_at + 2);
+        headers.type_at += 4;
+        headers.eth_type = number(bytes, headers.type_at, 2) as u16;
+    }
+    let at = headers.type_at + 2;
+    match headers.eth_type {
+        0x0800 if bytes.len() >= at + 20 && bytes[at] >> 4 == 4 => {
+            walk_ipv4(bytes, at, &mut headers)
+        }
+        0x86dd if bytes.len() >= at + 40 && bytes[at] >> 4 == 6 => {
+            walk_ipv6(bytes, at, &mut headers)
+        }
+        0x0806 | 0x8035 if bytes.len() >= at + 28 => {
+            let usual = bytes[at..at + 6] == [0, 1, 8, 0, 6, 4];
+            headers.l3 = usual.then_some(at);
+        }
+        _ => {}
+    }
+    headers
+}
+
+fn walk_ipv4(bytes: &[u8], at: usize, headers: &mut Headers) {
+    let len = usize::from(bytes[at] & 15) * 4;
+    let end = at + number(bytes, at + 2, 2) as usize;
+    if len < 20 || end < at + len || end > bytes.len() {
+        return;
+    }
+    headers.l3 = Some(at);
+    headers.end = end;
+    headers.proto = Some(bytes[at + 9]);
+    headers.proto_at = at + 9;
+    let word = number(bytes, at + 6, 2);
+    if word & 0x3fff != 0 {
+        headers.fragment = 1;
+    }
+    if word & 0x1fff != 0 {
+        headers.fragment = 3;
+        return;
+    }
+    walk_transport(bytes, at + len, headers);
+}
+
+fn walk_ipv6(bytes: &[u8], at: usize, headers: &mut Headers) {
+    let end = at + 40 + number(bytes, at + 4, 2) as usize;
+    if end > bytes.len() {
+        return;
+    }
+    headers.l3 = Some(at);
+    headers.end = end;
+    headers.proto_at = at + 6;
+    let mut next = at + 40;
+    loop {
+        let proto = bytes[headers.proto_at];
+        headers.proto = Some(proto);
+        let len = match proto {
+            0 | 43 | 60 if next + 8 <= end => usize::from(bytes[next + 1]) * 8 + 8,
+            44 if next + 8 <= end => {
+                headers.fragment |= u8::from(number(bytes, next + 2, 2) & 0xfff9 != 0);
+                8
+            }
+            _ => break,
+        };
+        let later = proto == 44 && number(bytes, next + 2, 2) & 0xfff8 != 0;
+        headers.proto_at = next;
+        next += len;
+        if later {
+            headers.fragment = 3;
+            headers.proto = Some(bytes[headers.proto_at]);
+            return;
+        }
+    }
+    walk_transport(bytes, next, headers);
+}
+
+fn walk_transport(bytes: &[u8], at: usize, headers: &mut Headers) {
+    let v4 = headers.eth_type == 0x0800;
+    let (min, known) = match headers.proto {
+        Some(6) => (20, true),
+        Some(17) => (8, true),
+        Some(132) => (12, true),
+        Some(1) => (8, v4),
+        Some(58) => (8, !v4),
+        _ => (0, false),
+    };
+    let min = match headers.proto {
+        Some(6) => min.max(usize::from(number(bytes, at + 12, 1) as u8 >> 4) * 4),
+        _ => min,
+    };
+    let short = headers.proto == Some(6) && number(bytes, at + 12, 1) >> 4 < 5;
+    if known && !short && at + min <= headers.end {
+        headers.l4 = Some(at);
+    }
+}
+
+/// A big-endian number; what lies beyond the packet is 0.
+fn number(bytes: &[u8], at: usize, len: usize) -> u128 {
+    let byte = |at: usize| u128::from(bytes.get(at).copied().unwrap_or(0));
+    (at..at + len).fold(0, |sum, at| sum << 8 | byte(at))
+}
+
+/// A piece of a packet: `width` bits, `shift` bits from the right of `len` bytes at `at`.
+struct Piece {
+    at: usize,
+    len: usize,
+    shift: u32,
+    width: u32,
+}
+
+fn piece(at: usize, len: usize, shift: u32, width: u32) -> Option<Piece> {
+    Some(Piece {
+        at,
+        len,
+        shift,
+        width,
+    })
+}
+
+/// Where a field is, if the packet has it. VLAN ids are without their presence bit.
+fn find(bytes: &[u8], field: Field) -> Option<Piece> {
+    use Field::*;
+    let headers = walk(bytes);
+    let payload = headers.type_at + 2;
+    let tag = headers.tags.first().copied();
+    let mpls = matches!(headers.eth_type, 0x8847 | 0x8848) && bytes.len() >= payload + 4;
+    let pbb = headers.eth_type == 0x88e7 && bytes.len() >= payload + 4;
+    match field {
+        EthDst => piece(0, 6, 0, 48),
+        EthSrc => piece(6, 6, 0, 48),
+        EthType => piece(headers.type_at, 2, 0, 16),
+        VlanVid => piece(tag?, 2, 0, 12),
+        VlanPcp => piece(tag?, 2, 13, 3),
+        MplsLabel if mpls => piece(payload, 4, 12, 20),
+        MplsTc if mpls => piece(payload, 4, 9, 3),
+        MplsBos if mpls => piece(payload, 4, 8, 1),
+        MplsTtl if mpls => piece(payload, 4, 0, 8),
+        PbbIsid if pbb => piece(payload, 4, 0, 24),
+        _ => find_network(field, &headers).or_else(|| find_transport(bytes, field, &headers)),
+    }
+}
+
+fn find_network(field: Field, headers: &Headers) -> Option<Piece> {
+    use Field::*;
+    let at = headers.l3?;
+    match (headers.eth_type, field) {
+        (0x0800, IpDscp) => piece(at + 1, 1, 2, 6),
+        (0x0800, IpEcn) => piece(at + 1, 1, 0, 2),
+        (0x0800, IpTtl) => piece(at + 8, 1, 0, 8),
+        (0x0800, Ipv4Src) => piece(at + 12, 4, 0, 32),
+        (0x0800, Ipv4Dst) => piece(at + 16, 4, 0, 32),
+        (0x86dd, IpDscp) => piece(at, 2, 6, 6),
+        (0x86dd, IpEcn) => piece(at, 2, 4, 2),
+        (0x86dd, Ipv6Flabel) => piece(at, 4, 0, 20),
+        (0x86dd, IpTtl) => piece(at + 7, 1, 0, 8),
+        (0x86dd, Ipv6Src) => piece(at + 8, 16, 0, 128),
+        (0x86dd, Ipv6Dst) => piece(at + 24, 16, 0, 128),
+        (0x0800 | 0x86dd, IpProto) => piece(headers.proto_at, 1, 0, 8),
+        (0x0806 | 0x8035, ArpOp) => piece(at + 6, 2, 0, 16),
+        (0x0806 | 0x8035, ArpSha) => piece(at + 8, 6, 0, 48),
+        (0x0806 | 0x8035, ArpSpa) => piece(at + 14, 4, 0, 32),
+        (0x0806 | 0x8035, ArpTha) => piece(at + 18, 6, 0, 48),
+        (0x0806 | 0x8035, ArpTpa) => piece(at + 24, 4, 0, 32),
+        _ => None,
+    }
+}
+
+fn find_transport(bytes: &[u8], field: Field, headers: &Headers) -> Option<Piece> {
+    use Field::*;
+    let at = headers.l4?;
+    let neighbour = |kinds: &[u8]| {
+        let whole = at + 24 <= headers.end;
+        whole && bytes[at + 1] == 0 && kinds.contains(&bytes[at])
+    };
+    match (headers.proto?, field) {
+        (6, TcpSrc) | (17, UdpSrc) | (132, SctpSrc) => piece(at, 2, 0, 16),
+        (6, TcpDst) | (17, UdpDst) | (132, SctpDst) => piece(at + 2, 2, 0, 16),
+        (6, TcpFlags) => piece(at + 12, 2, 0, 12),
+        (1, Icmpv4Type) | (58, Icmpv6Type) => piece(at, 1, 0, 8),
+        (1, Icmpv4Code) | (58, Icmpv6Code) => piece(at + 1, 1, 0, 8),
+        (58, NdTarget) if neighbour(&[135, 136]) => piece(at + 8, 16, 0, 128),
+        (58, NdSll) if neighbour(&[135]) => option(bytes, at + 24, headers.end, 1),
+        (58, NdTll) if neighbour(&[136]) => option(bytes, at + 24, headers.end, 2),
+        _ => None,
+    }
+}
+
+/// The link-layer address in the first option of a kind.
+fn option(bytes: &[u8], mut at: usize, end: usize, kind: u8) -> Option<Piece> {
+    while at + 8 <= end && bytes[at + 1] > 0 {
+        if bytes[at] == kind {
+            return piece(at + 2, 6, 0, 48);
+        }
+        at += usize::from(bytes[at + 1]) * 8;
+    }
+    None
+}
+
+/// The value that a match compares, 0 if the packet does not have the field.
+pub fn value(bytes: &[u8], field: Field) -> u128 {
+    match field {
+        Field::IpFrag => walk(bytes).fragment.into(),
+        _ => read(bytes, field).unwrap_or(0),
+    }
+}
+
+/// A field, if the packet has it. A VLAN id has its presence bit.
+pub fn read(bytes: &[u8], field: Field) -> Option<u128> {
+    let piece = find(bytes, field)?;
+    let ones = u128::MAX >> (128 - piece.width);
+    let value = number(bytes, piece.at, piece.len) >> piece.shift & ones;
+    match field {
+        Field::VlanVid => Some(value | 0x1000),
+        _ => Some(value),
+    }
+}
+
+/// Sets a field, if the packet has it, and makes the checksums right again.
+pub fn write(bytes: &mut [u8], field: Field, value: u128) {
+    let Some(piece) = find(bytes, field) else {
+        return;
+    };
+    let ones = u128::MAX >> (128 - piece.width) << piece.shift;
+    let kept = number(bytes, piece.at, piece.len) & !ones;
+    let new = kept | value << piece.shift & ones;
+    for index in 0..piece.len {
+        bytes[piece.at + index] = (new >> (8 * (piece.len - 1 - index))) as u8;
+    }
+    match field {
+        // What follows is another protocol now; the old one's checksum is not there any more.
+        Field::EthType | Field::IpProto => fix_ipv4(bytes, &walk(bytes)),
+        _ => fix_checksums(bytes),
+    }
+}
+
+/// Computes every checksum that is in sight.
+pub fn fix_checksums(bytes: &mut [u8]) {
+    let headers = walk(bytes);
+    fix_ipv4(bytes, &headers);
+    if headers.fragment == 0 {
+        fix_transport(bytes, &headers);
+    }
+}
+
+fn fix_ipv4(bytes: &mut [u8], headers: &Headers) {
+    if let (0x0800, Some(at)) = (headers.eth_type, headers.l3) {
+        let len = usize::from(bytes[at] & 15) * 4;
+        put(bytes, at + 10, 0);
+        let sum = !sum(0, &bytes[at..at + len]);
+        put(bytes, at + 10, sum);
+    }
+}
+
+fn fix_transport(bytes: &mut [u8], headers: &Headers) {
+    let (Some(l3), Some(at), Some(proto)) = (headers.l3, headers.l4, headers.proto) else {
+        return;
+    };
+    let field = at
+        + match proto {
+            6 => 16,
+            17 => 6,
+            132 => 8,
+            _ => 2,
+        };
+    if proto == 132 {
+        return fix_sctp(bytes, at, headers.end);
+    }
+    if proto == 17 && number(bytes, field, 2) == 0 {
+        return;
+    }
+    let pseudo = match (headers.eth_type, proto) {
+        (_, 1) => 0,
+        (0x0800, _) => sum(0, &bytes[l3 + 12..l3 + 20]),
+        _ => sum(0, &bytes[l3 + 8..l3 + 40]),
+    };
+    let pseudo = match proto {
+        1 => 0,
+        _ => sum(
+            pseudo,
+            &[
+                0,
+                proto,
+                0,
+                0,
+                ((headers.end - at) >> 8) as u8,
+                (headers.end - at) as u8,
+            ],
+        ),
+    };
+    put(bytes, field, 0);
+    let result = match (!sum(pseudo, &bytes[at..headers.end]), proto) {
+        (0, 17) => 0xffff,
+        (result, _) => result,
+    };
+    put(bytes, field, result);
+}
+
+/// CRC32c, bit by bit (RFC 9260 appendix A).
+fn fix_sctp(bytes: &mut [u8], at: usize, end: usize) {
+    bytes[at + 8..at + 12].fill(0);
+    let mut crc = u32::MAX;
+    for byte in &bytes[at..end] {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    bytes[at + 8..at + 12].copy_from_slice(&(!crc).to_le_bytes());
+}
+
+/// The ones' complement sum of 16-bit words (RFC 1071).
+fn sum(start: u16, bytes: &[u8]) -> u16 {
+    let mut sum = u32::from(start);
+    for pair in bytes.chunks(2) {
+        sum += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+fn put(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// Pushes a tag before all others, a copy of the outermost.
+pub fn push_vlan(bytes: &mut Vec<u8>, tpid: u16) {
+    let tci = walk(bytes)
+        .tags
+        .first()
+        .map_or(0, |at| number(bytes, *at, 2) as u16);
+    insert(bytes, 12, &[tpid.to_be_bytes(), tci.to_be_bytes()].concat());
+}
+
+/// Pops the outermost tag.
+pub fn pop_vlan(bytes: &mut Vec<u8>) {
+    if !walk(bytes).tags.is_empty() {
+        bytes.drain(12..16);
+    }
+}
+
+/// Pushes an entry after the VLAN tags in sight: a copy of the top one, else label 0 with the
+/// time to live of IP, else 0.
+pub fn push_mpls(bytes: &mut Vec<u8>, eth_type: u16) {
+    let headers = walk(bytes);
+    let at = headers.type_at + 2;
+    let entry = match headers.eth_type {
+        0x8847 | 0x8848 => number(bytes, at, 4) as u32 & !0x100,
+        _ => 0x100 | read(bytes, Field::IpTtl).unwrap_or(0) as u32,
+    };
+    put(bytes, headers.type_at, eth_type);
+    insert(bytes, at, &entry.to_be_bytes());
+}
+
+/// Pops the top entry.
+pub fn pop_mpls(bytes: &mut Vec<u8>, eth_type: u16) {
+    let headers = walk(bytes);
+    let at = headers.type_at + 2;
+    if matches!(headers.eth_type, 0x8847 | 0x8848) && bytes.len() >= at + 4 {
+        put(bytes, headers.type_at, eth_type);
+        bytes.drain(at..at + 4);
+    }
+}
+
+/// Puts a backbone header before the packet: its own addresses, the service instance of one
+/// beneath, the priority of its VLAN tag.
+pub fn push_pbb(bytes: &mut Vec<u8>, eth_type: u16) {
+    let priority = read(bytes, Field::VlanPcp).unwrap_or(0) as u32;
+    let instance = read(bytes, Field::PbbIsid).unwrap_or(0) as u32;
+    let mut header = bytes[..12].to_vec();
+    header.extend(eth_type.to_be_bytes());
+    header.extend((priority << 29 | instance).to_be_bytes());
+    insert(bytes, 0, &header);
+}
+
+/// Takes the backbone header away, if it is the first thing after the addresses.
+pub fn pop_pbb(bytes: &mut Vec<u8>) {
+    if number(bytes, 12, 2) == 0x88e7 && bytes.len() >= 18 + 14 {
+        bytes.drain(..18);
+    }
+}
+
+fn insert(bytes: &mut Vec<u8>, at: usize, new: &[u8]) {
+    bytes.splice(at..at, new.iter().copied());
+}
+
+/// Decrements a time to live; `false` if that ends the packet.
+pub fn decrement(bytes: &mut [u8], field: Field) -> bool {
+    match read(bytes, field) {
+        None => true,
+        Some(0 | 1) => false,
+        Some(ttl) => {
+            write(bytes, field, ttl - 1);
+            true
+        }
+    }
+}
+
+/// Offsets of the times to live of the outermost header that has one and the next.
+fn times_to_live(bytes: &[u8]) -> Option<(usize, usize)> {
+    let headers = walk(bytes);
+    let at = headers.type_at + 2;
+    if !matches!(headers.eth_type, 0x8847 | 0x8848) || bytes.len() < at + 4 {
+        return None;
+    }
+    let next = at + 4;
+    let inner = match (bytes[at + 2] & 1, bytes.get(next).map(|byte| byte >> 4)) {
+        (0, _) if bytes.len() >= next + 4 => next + 3,
+        (1, Some(4)) if bytes.len() >= next + 20 => next + 8,
+        (1, Some(6)) if bytes.len() >= next + 40 => next + 7,
+        _ => return None,
+    };
+    Some((at + 3, inner))
+}
+
+/// Copies a time to live from the outermost header inwards, or the other way.
+pub fn copy_ttl(bytes: &mut [u8], inwards: bool) {
+    let Some((outer, inner)) = times_to_live(bytes) else {
+        return;
+    };
+    if !inwards {
+        bytes[outer] = bytes[inner];
+        return;
+    }
+    bytes[inner] = bytes[outer];
+    let at = inner.wrapping_sub(8);
+    if inner == outer + 9 {
+        put(bytes, at + 10, 0);
+        let checksum = !sum(0, &bytes[at..at + usize::from(bytes[at] & 15) * 4]);
+        put(bytes, at + 10, checksum);
+    }
+}
+
+/// Blanks what the naive model does not compute: the transport checksum of a first fragment.
+pub fn without_fragment_checksum(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let headers = walk(&bytes);
+    if let (1, Some(at), Some(proto)) = (headers.fragment, headers.l4, headers.proto) {
+        match proto {
+            6 => bytes[at + 16..at + 18].fill(0),
+            17 => bytes[at + 6..at + 8].fill(0),
+            132 => bytes[at + 8..at + 12].fill(0),
+            _ => bytes[at + 2..at + 4].fill(0),
+        }
+    }
+    bytes
+}
