@@ -57,6 +57,19 @@ impl Counters {
 #[derive(Debug, Default)]
 pub struct Heard(pub AtomicU32);
 
+/// An address heard on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Learn {
+    /// The bridge that learns.
+    pub bridge: BridgeId,
+    /// VLAN, 0 for none.
+    pub vlan: u16,
+    /// Address, 48 bits.
+    pub mac: u64,
+    /// Port.
+    pub port: PortNo,
+}
+
 /// What becomes of a packet.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
@@ -116,6 +129,8 @@ pub enum Op {
     Select(Arc<Select>),
     /// Count the packet.
     Count(Arc<Counters>),
+    /// Tell control of an address that the bridge does not know.
+    Learn(Learn),
     /// Parse again and go on at this recirculation point.
     Recirculate(u32),
 }
@@ -131,6 +146,7 @@ impl Op {
                 | Op::Clone(_)
                 | Op::Select(_)
                 | Op::Count(_)
+                | Op::Learn(_)
         )
     }
 

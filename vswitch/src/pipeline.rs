@@ -31,4 +31,4 @@ pub use state::{Bridge, FailMode, State};
 pub use switch::{BridgeSpec, PortError, Switch};
 pub use table::Table;
 pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};
-pub use translate::{Context, Effect, Ingress, Learn, Translation, translate};
+pub use translate::{Context, Ingress, translate};

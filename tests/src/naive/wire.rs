@@ -248,97 +248,140 @@ pub fn read(bytes: &[u8], field: Field) -> Option<u128> {
     }
 }
 
-/// Sets a field, if the packet has it, and makes the checksums right again.
+/// Sets a field, if the packet has it. Checksums that were right are right again; one that was wrong
+/// is wrong by as much.
 pub fn write(bytes: &mut [u8], field: Field, value: u128) {
     let Some(piece) = find(bytes, field) else {
         return;
     };
+    // The checksum of a whole packet cannot be known from its first fragment.
+    if matches!(field, Field::SctpSrc | Field::SctpDst) && walk(bytes).fragment != 0 {
+        return;
+    }
+    let before = Errors::of(bytes);
     let ones = u128::MAX >> (128 - piece.width) << piece.shift;
     let kept = number(bytes, piece.at, piece.len) & !ones;
     let new = kept | value << piece.shift & ones;
     for index in 0..piece.len {
         bytes[piece.at + index] = (new >> (8 * (piece.len - 1 - index))) as u8;
     }
-    match field {
-        // What follows is another protocol now; the old one's checksum is not there any more.
-        Field::EthType | Field::IpProto => fix_ipv4(bytes, &walk(bytes)),
-        _ => fix_checksums(bytes),
-    }
+    // Under another protocol the checksum of the old one is not there any more.
+    before.keep(bytes, !matches!(field, Field::EthType | Field::IpProto));
 }
 
-/// Computes every checksum that is in sight.
+/// Makes every checksum that is in sight right.
 pub fn fix_checksums(bytes: &mut [u8]) {
-    let headers = walk(bytes);
-    fix_ipv4(bytes, &headers);
-    if headers.fragment == 0 {
-        fix_transport(bytes, &headers);
+    Errors::default().keep(bytes, true);
+}
+
+/// By how much the checksums in sight are wrong.
+#[derive(Default)]
+struct Errors {
+    ip: u16,
+    transport: u16,
+    sctp: u32,
+}
+
+impl Errors {
+    fn of(bytes: &[u8]) -> Errors {
+        let headers = walk(bytes);
+        let error = |(at, right): (usize, u16)| add(!right, number(bytes, at, 2) as u16);
+        Errors {
+            ip: ip_checksum(bytes, &headers).map_or(0, error),
+            transport: transport_checksum(bytes, &headers).map_or(0, error),
+            sctp: match sctp_at(&headers) {
+                Some(at) => number(bytes, at + 8, 4) as u32 ^ crc32c(bytes, at, headers.end),
+                None => 0,
+            },
+        }
+    }
+
+    /// Writes checksums that are wrong by as much again.
+    fn keep(&self, bytes: &mut [u8], transport: bool) {
+        let headers = walk(bytes);
+        if let Some((at, right)) = ip_checksum(bytes, &headers) {
+            put(bytes, at, one_zero(add(right, self.ip)));
+        }
+        if !transport || headers.fragment != 0 {
+            return;
+        }
+        if let Some((at, right)) = transport_checksum(bytes, &headers) {
+            let udp = headers.proto == Some(17);
+            let sum = one_zero(add(right, self.transport));
+            match (udp, number(bytes, at, 2), sum) {
+                (true, 0, _) => {}
+                (true, _, 0) => put(bytes, at, 0xffff),
+                _ => put(bytes, at, sum),
+            }
+        }
+        if let Some(at) = sctp_at(&headers) {
+            let crc = crc32c(bytes, at, headers.end) ^ self.sctp;
+            bytes[at + 8..at + 12].copy_from_slice(&crc.to_be_bytes());
+        }
     }
 }
 
-fn fix_ipv4(bytes: &mut [u8], headers: &Headers) {
-    if let (0x0800, Some(at)) = (headers.eth_type, headers.l3) {
-        let len = usize::from(bytes[at] & 15) * 4;
-        put(bytes, at + 10, 0);
-        let sum = !sum(0, &bytes[at..at + len]);
-        put(bytes, at + 10, sum);
-    }
+/// Ones' complement addition.
+fn add(a: u16, b: u16) -> u16 {
+    let sum = u32::from(a) + u32::from(b);
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
-fn fix_transport(bytes: &mut [u8], headers: &Headers) {
-    let (Some(l3), Some(at), Some(proto)) = (headers.l3, headers.l4, headers.proto) else {
-        return;
-    };
+/// The checksum of the two that are zero that senders write.
+fn one_zero(sum: u16) -> u16 {
+    if sum == 0xffff { 0 } else { sum }
+}
+
+/// Where the checksum of an IPv4 header is, and what it should be.
+fn ip_checksum(bytes: &[u8], headers: &Headers) -> Option<(usize, u16)> {
+    let at = headers.l3.filter(|_| headers.eth_type == 0x0800)?;
+    let len = usize::from(bytes[at] & 15) * 4;
+    let others = sum(sum(0, &bytes[at..at + 10]), &bytes[at + 12..at + len]);
+    Some((at + 10, !others))
+}
+
+/// Where the checksum of TCP, UDP or ICMP is, and what it should be.
+fn transport_checksum(bytes: &[u8], headers: &Headers) -> Option<(usize, u16)> {
+    let (l3, at, proto) = (headers.l3?, headers.l4?, headers.proto?);
     let field = at
         + match proto {
             6 => 16,
             17 => 6,
-            132 => 8,
+            132 => return None,
             _ => 2,
         };
-    if proto == 132 {
-        return fix_sctp(bytes, at, headers.end);
-    }
-    if proto == 17 && number(bytes, field, 2) == 0 {
-        return;
-    }
-    let pseudo = match (headers.eth_type, proto) {
-        (_, 1) => 0,
-        (0x0800, _) => sum(0, &bytes[l3 + 12..l3 + 20]),
+    let len = (headers.end - at) as u16;
+    let addresses = match headers.eth_type {
+        0x0800 => sum(0, &bytes[l3 + 12..l3 + 20]),
         _ => sum(0, &bytes[l3 + 8..l3 + 40]),
     };
     let pseudo = match proto {
         1 => 0,
-        _ => sum(
-            pseudo,
-            &[
-                0,
-                proto,
-                0,
-                0,
-                ((headers.end - at) >> 8) as u8,
-                (headers.end - at) as u8,
-            ],
-        ),
+        _ => add(add(addresses, proto.into()), len),
     };
-    put(bytes, field, 0);
-    let result = match (!sum(pseudo, &bytes[at..headers.end]), proto) {
-        (0, 17) => 0xffff,
-        (result, _) => result,
-    };
-    put(bytes, field, result);
+    let others = sum(
+        sum(pseudo, &bytes[at..field]),
+        &bytes[field + 2..headers.end],
+    );
+    Some((field, !others))
 }
 
-/// CRC32c, bit by bit (RFC 9260 appendix A).
-fn fix_sctp(bytes: &mut [u8], at: usize, end: usize) {
-    bytes[at + 8..at + 12].fill(0);
+fn sctp_at(headers: &Headers) -> Option<usize> {
+    headers.l4.filter(|_| headers.proto == Some(132))
+}
+
+/// CRC32c, bit by bit (RFC 9260 appendix A), of a packet whose own is taken for 0.
+fn crc32c(bytes: &[u8], at: usize, end: usize) -> u32 {
+    let mut packet = bytes[at..end].to_vec();
+    packet[8..12].fill(0);
     let mut crc = u32::MAX;
-    for byte in &bytes[at..end] {
-        crc ^= u32::from(*byte);
+    for byte in packet {
+        crc ^= u32::from(byte);
         for _ in 0..8 {
             crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
         }
     }
-    bytes[at + 8..at + 12].copy_from_slice(&(!crc).to_le_bytes());
+    (!crc).swap_bytes()
 }
 
 /// The ones' complement sum of 16-bit words (RFC 1071).
@@ -455,11 +498,11 @@ pub fn copy_ttl(bytes: &mut [u8], inwards: bool) {
         return;
     }
     bytes[inner] = bytes[outer];
-    let at = inner.wrapping_sub(8);
-    if inner == outer + 9 {
-        put(bytes, at + 10, 0);
-        let checksum = !sum(0, &bytes[at..at + usize::from(bytes[at] & 15) * 4]);
-        put(bytes, at + 10, checksum);
+    if bytes[inner - 8] >> 4 == 4 && inner == outer + 9 {
+        let ip = inner - 8;
+        let len = usize::from(bytes[ip] & 15) * 4;
+        let others = sum(sum(0, &bytes[ip..ip + 10]), &bytes[ip + 12..ip + len]);
+        put(bytes, ip + 10, !others);
     }
 }
 

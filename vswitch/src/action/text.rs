@@ -19,10 +19,10 @@ pub fn describe(program: &Program, name: &dyn Fn(PortNo) -> String) -> String {
 /// One operation.
 pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
     match op {
-        Op::Output(port) => name(*port),
+        Op::Output(port) => format!("output:{}", name(*port)),
         Op::Outputs(ports) => {
-            let names: Vec<_> = ports.iter().map(|port| name(*port)).collect();
-            names.join(",")
+            let names = ports.iter().map(|port| format!("output:{}", name(*port)));
+            names.collect::<Vec<_>>().join(",")
         }
         Op::Controller(punt) => controller(punt),
         Op::SetField { field, value, mask } if *mask == field.ones() => {
@@ -45,6 +45,7 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
         Op::Clone(ops) => format!("clone({})", list(ops, name)),
         Op::Select(buckets) => select(buckets, name),
         Op::Count(_) => "count".into(),
+        Op::Learn(learn) => format!("learn({:012x},vlan={})", learn.mac, learn.vlan),
         Op::Recirculate(point) => format!("recirculate({point:#x})"),
     }
 }

@@ -85,6 +85,10 @@ impl Executor {
             Op::Count(counters) => {
                 counters.add(1, parcel.packet.len() as u64, self.now.ms());
             }
+            Op::Learn(learn) => {
+                let shares = self.ports.shares(parcel.origin);
+                self.punter.learn(&shares, *learn, self.now.ms());
+            }
             _ => return parcel.edit(op),
         }
         Continue(())

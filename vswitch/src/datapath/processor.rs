@@ -27,7 +27,7 @@ use super::send::{Outlet, PortSlot, Ports};
 use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
 use crate::action::{BridgeId, DropReason, PortNo, Program};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
-use crate::pipeline::{Context, Effect, Ingress, NoTrace, Points, State, Translation, translate};
+use crate::pipeline::{Context, Ingress, NoTrace, Points, State, translate};
 
 /// A point in time: nanoseconds since the switch was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -400,7 +400,7 @@ impl Engine {
             return self.hit(found, entry.origin, packets);
         }
         self.tally.misses += 1;
-        let translation = self.translate(state, entry.ingress.clone(), index, entry.origin);
+        let program = self.translate(state, entry.ingress.clone(), index);
         let bytes = packet.len() as u64;
         let parcel = Parcel {
             packet,
@@ -408,7 +408,6 @@ impl Engine {
             headers: Some(self.headers[index]),
             origin: entry.origin,
         };
-        let program = translation.program;
         self.executor.run_program(&program, parcel);
         let counts = flowtable::Counts {
             packets: 1,
@@ -416,14 +415,12 @@ impl Engine {
             used_ms: self.executor.now.ms(),
         };
         credit(&program, counts);
-        if translation.cacheable {
-            let evicted = |program: Program, counts| credit(&program, counts);
-            let epoch = state.epoch();
-            // Without room the next such packet is translated again.
-            let _ = self
-                .cache
-                .insert(mask, &self.keys[index], program, epoch, evicted);
-        }
+        let evicted = |program: Program, counts| credit(&program, counts);
+        let epoch = state.epoch();
+        // Without room the next such packet is translated again.
+        let _ = self
+            .cache
+            .insert(mask, &self.keys[index], program, epoch, evicted);
     }
 
     /// Translates and runs one packet that is like no other.
@@ -437,7 +434,7 @@ impl Engine {
         let key = &mut self.keys[0];
         key.entry = origin.map_or(0, |number| number.0);
         self.headers[0] = Headers::new(parse(packet.data(), key), key);
-        let translation = self.translate(state, ingress, 0, origin);
+        let program = self.translate(state, ingress, 0);
         let counts = flowtable::Counts {
             packets: 1,
             bytes: packet.len() as u64,
@@ -449,27 +446,14 @@ impl Engine {
             headers: Some(self.headers[0]),
             origin,
         };
-        self.executor.run_program(&translation.program, parcel);
-        credit(&translation.program, counts);
+        self.executor.run_program(&program, parcel);
+        credit(&program, counts);
     }
 
-    fn translate(
-        &mut self,
-        state: &State,
-        ingress: Ingress,
-        index: usize,
-        origin: Option<PortNo>,
-    ) -> Translation {
+    fn translate(&mut self, state: &State, ingress: Ingress, index: usize) -> Program {
         let points = &mut self.points;
         let mut context = Context { state, points };
-        let translation = translate(&mut context, ingress, &self.keys[index], &mut NoTrace);
-        for effect in &translation.effects {
-            let Effect::Learn(learn) = effect;
-            let shares = self.executor.ports.shares(origin);
-            let now_ms = self.executor.now.ms();
-            self.executor.punter.learn(&shares, *learn, now_ms);
-        }
-        translation
+        translate(&mut context, ingress, &self.keys[index], &mut NoTrace)
     }
 }
 

@@ -19,8 +19,7 @@ use tokio::net::unix::pipe;
 
 use super::doorbell::Doorbell;
 use super::limits;
-use crate::action::{DropReason, Punt};
-use crate::pipeline::Learn;
+use crate::action::{DropReason, Learn, Punt};
 
 /// What control should hear of.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use openflow::OfPort;
 use thiserror::Error;
 
 use super::limits;
-use super::{Bridge, FailMode, Flow, Group, Learn, MacEntry, PortSpec, State, VlanMode};
+use super::{Bridge, FailMode, Flow, Group, MacEntry, PortSpec, State, VlanMode};
 use crate::action::{BridgeId, PortNo};
 
 mod addresses;

@@ -19,7 +19,7 @@ use openflow::text::{self, Ports};
 use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort};
 
 use super::*;
-use crate::action::{BridgeId, PortNo};
+use crate::action::{BridgeId, Learn, PortNo, Program};
 
 /// A switch, and the bridge that is spoken of.
 pub struct Script {
@@ -30,7 +30,7 @@ pub struct Script {
     /// Recirculation points.
     pub points: Points,
     /// What the last packet met.
-    pub last: Translation,
+    pub last: Program,
     /// The last recirculation point.
     point: Option<u32>,
     now_ms: u64,
@@ -52,7 +52,7 @@ impl Script {
             switch,
             bridge,
             points: Points::new(),
-            last: Translation::default(),
+            last: Program::default(),
             point: None,
             now_ms: 0,
         }
@@ -97,7 +97,7 @@ impl Script {
             Some(port) => port.name.clone(),
             None => number.0.to_string(),
         };
-        crate::action::text::describe(&self.last.program, &name)
+        crate::action::text::describe(&self.last, &name).replace("output:", "")
     }
 
     fn bridge(&mut self, name: &str) {
@@ -216,7 +216,7 @@ impl Script {
             points: &mut self.points,
         };
         self.last = translate(&mut context, ingress, &key(headers), &mut NoTrace);
-        for op in &self.last.program.ops {
+        for op in &self.last.ops {
             if let crate::action::Op::Recirculate(point) = op {
                 self.point = Some(*point);
             }
@@ -232,7 +232,8 @@ pub fn key(headers: &str) -> FlowKey {
         Field::EthDst.write(&mut key, 0x0200_0000_0002, u128::MAX);
     }
     if key.eth_src == 0 {
-        Field::EthSrc.write(&mut key, 0x0200_0000_0001, u128::MAX);
+        // A group's address, which bridges do not learn.
+        Field::EthSrc.write(&mut key, 0x0300_0000_0001, u128::MAX);
     }
     key
 }

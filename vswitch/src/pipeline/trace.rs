@@ -4,7 +4,8 @@ use std::fmt::Arguments;
 
 use flowtable::{FlowKey, FlowMask};
 
-use super::{Context, Ingress, Points, State, Translation, translate};
+use super::{Context, Ingress, Points, State, translate};
+use crate::action::Program;
 
 /// Hears what a translation decides. Levels nest; a text is only made for who listens.
 pub trait Trace {
@@ -87,7 +88,7 @@ pub struct Traced {
     /// The bits of the key that the decision looked at.
     pub mask: FlowMask,
     /// The decision.
-    pub translation: Translation,
+    pub program: Program,
 }
 
 /// Says what would become of a packet. Nothing is sent, learned or counted.
@@ -107,12 +108,12 @@ pub fn trace(state: &State, ingress: Ingress, key: &FlowKey) -> Traced {
         state,
         points: &mut points,
     };
-    let translation = translate(&mut context, ingress, key, &mut recorder);
+    let program = translate(&mut context, ingress, key, &mut recorder);
     Traced {
         steps: recorder.done,
         final_key: recorder.end,
         mask,
-        translation,
+        program,
     }
 }
 

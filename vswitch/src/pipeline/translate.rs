@@ -69,38 +69,6 @@ pub enum Ingress {
     },
 }
 
-/// What a translation found.
-#[derive(Clone, Debug, Default)]
-pub struct Translation {
-    /// What the packet undergoes.
-    pub program: Program,
-    /// What the control thread should hear of.
-    pub effects: Vec<Effect>,
-    /// Whether packets with the same bits under the entry's mask may have the program too. Not so
-    /// while an address is to be learned: every such packet must tell of it.
-    pub cacheable: bool,
-}
-
-/// What the control thread should hear of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// An address was heard on a port that the bridge does not know of.
-    Learn(Learn),
-}
-
-/// An address heard on a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Learn {
-    /// The bridge that learns.
-    pub bridge: BridgeId,
-    /// VLAN, 0 for none.
-    pub vlan: u16,
-    /// Address, 48 bits.
-    pub mac: u64,
-    /// Port.
-    pub port: PortNo,
-}
-
 /// Decides what happens to a packet.
 ///
 /// Of `key` only the header part is read (what the parser wrote), and of it only the bits of the
@@ -110,7 +78,7 @@ pub fn translate(
     ingress: Ingress,
     key: &FlowKey,
     trace: &mut impl Trace,
-) -> Translation {
+) -> Program {
     let mut machine = Machine::new(context, trace);
     match ingress {
         Ingress::Port(port) => machine.enter_port(port, key),
@@ -133,7 +101,6 @@ struct Machine<'a, T> {
     ops: Vec<Op>,
     counters: Vec<Arc<Counters>>,
     heard: Vec<Arc<Heard>>,
-    effects: Vec<Effect>,
     /// The first reason not to send a copy somewhere.
     drop: Option<DropReason>,
     /// Copies within copies at the moment.
@@ -155,7 +122,6 @@ impl<'a, T: Trace> Machine<'a, T> {
             ops: Vec::new(),
             counters: Vec::new(),
             heard: Vec::new(),
-            effects: Vec::new(),
             drop: None,
             depth: 0,
             lookups: 0,
@@ -312,7 +278,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         self.exceeded = true;
     }
 
-    fn finish(self) -> Translation {
+    fn finish(self) -> Program {
         let ops = match self.exceeded {
             true => Vec::new(),
             false => flatten_tail(self.ops),
@@ -322,15 +288,11 @@ impl<'a, T: Trace> Machine<'a, T> {
             false => self.drop.unwrap_or(DropReason::NoOutput),
         };
         let drop = (!ops.iter().any(Op::sends)).then_some(reason);
-        Translation {
-            program: Program {
-                ops: ops.into(),
-                counters: self.counters.into(),
-                heard: self.heard.into(),
-                drop,
-            },
-            cacheable: self.effects.is_empty(),
-            effects: self.effects,
+        Program {
+            ops: ops.into(),
+            counters: self.counters.into(),
+            heard: self.heard.into(),
+            drop,
         }
     }
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::super::actor::Actor;
 use super::params::{self, Params};
 use super::{CallError, Service};
-use crate::action::{BridgeId, DropReason, Op, PortNo, PuntReason};
+use crate::action::text::op as operation;
+use crate::action::{BridgeId, DropReason, Op, PortNo};
 use crate::pipeline::{Ingress, Traced, Tree, trace};
 
 impl Service {
@@ -53,13 +54,13 @@ impl Actor {
     }
 
     fn traced_json(&self, key: &FlowKey, traced: &Traced, names: &Ports) -> Value {
-        let program = &traced.translation.program;
+        let program = &traced.program;
         let name_of = |number: PortNo| match self.ports.get(&number) {
             Some(port) => port.settings.name.clone(),
             None => format!("#{}", number.0),
         };
-        let mut actions = Vec::new();
-        ops_text(&program.ops, &name_of, &mut actions);
+        let ops = program.ops.iter().filter(|op| !matches!(op, Op::Count(_)));
+        let actions: Vec<_> = ops.map(|op| operation(op, &name_of)).collect();
         let mut looked_at = *key;
         looked_at.metadata = 0;
         json!({
@@ -138,59 +139,6 @@ fn tree_json(tree: &Tree) -> Value {
         "text": tree.text,
         "children": tree.children.iter().map(tree_json).collect::<Vec<_>>(),
     })
-}
-
-/// What the datapath does, an operation a line; a copy's operations are in brackets.
-fn ops_text(ops: &[Op], name_of: &impl Fn(PortNo) -> String, lines: &mut Vec<String>) {
-    let nested = |ops: &[Op]| {
-        let mut lines = Vec::new();
-        ops_text(ops, name_of, &mut lines);
-        lines.join(", ")
-    };
-    for op in ops {
-        lines.push(match op {
-            Op::Output(port) => format!("output {}", name_of(*port)),
-            Op::Outputs(ports) => {
-                let ports: Vec<_> = ports.iter().map(|port| name_of(*port)).collect();
-                format!("output {}", ports.join(", "))
-            }
-            Op::Controller(punt) => {
-                let reason = match punt.reason {
-                    PuntReason::NoMatch => "no_match",
-                    PuntReason::Action => "action",
-                    PuntReason::InvalidTtl => "invalid_ttl",
-                };
-                format!("controller (reason {reason}, {} bytes)", punt.max_len)
-            }
-            Op::SetField { field, value, mask } if *mask == field.ones() => {
-                format!("set {} to {value:#x}", field.name())
-            }
-            Op::SetField { field, value, mask } => {
-                format!("set {} to {value:#x}/{mask:#x}", field.name())
-            }
-            Op::PushVlan(tpid) => format!("push vlan {tpid:#06x}"),
-            Op::PopVlan => "pop vlan".to_owned(),
-            Op::PushMpls(kind) => format!("push mpls {kind:#06x}"),
-            Op::PopMpls(kind) => format!("pop mpls, then {kind:#06x}"),
-            Op::PushPbb(kind) => format!("push pbb {kind:#06x}"),
-            Op::PopPbb => "pop pbb".to_owned(),
-            Op::DecNwTtl(_) => "decrement ip ttl".to_owned(),
-            Op::DecMplsTtl(_) => "decrement mpls ttl".to_owned(),
-            Op::CopyTtlIn => "copy ttl inwards".to_owned(),
-            Op::CopyTtlOut => "copy ttl outwards".to_owned(),
-            Op::Meter(meter) => format!("meter {}", meter.id),
-            Op::Clone(ops) => format!("copy [{}]", nested(ops)),
-            Op::Select(select) => {
-                let buckets = select.buckets.iter();
-                let buckets: Vec<_> = buckets
-                    .map(|(_, ops)| format!("[{}]", nested(ops)))
-                    .collect();
-                format!("one of {}", buckets.join(" "))
-            }
-            Op::Count(_) => continue,
-            Op::Recirculate(point) => format!("parse again, point {:#x}", point & !(1 << 31)),
-        });
-    }
 }
 
 /// An Ethernet header.

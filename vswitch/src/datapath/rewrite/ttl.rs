@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use flowtable::eth_type;
 
-use super::{Fate, Frame, MALFORMED, tags};
+use super::{Fate, Frame, tags};
 use crate::action::DropReason;
 
 /// Decrements the IP time to live; a packet that had 1 or 0 ends, its bytes unchanged.

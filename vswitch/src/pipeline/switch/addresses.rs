@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 
 use imbl::HashMap;
 
+use super::MacEntry;
 use super::deadlines::Deadlines;
-use super::{Learn, MacEntry};
-use crate::action::{Heard, PortNo};
+use crate::action::{Heard, Learn, PortNo};
 
 /// The published part: what translation asks.
 pub type Macs = HashMap<(u16, u64), MacEntry>;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use openflow::{Fragments, TableId};
 
-use super::super::{Bridge, FailMode, Learn, State, Table};
+use super::super::{Bridge, FailMode, State, Table};
 use super::{BridgeSpec, Ledger, PortError, Switch, limits};
-use crate::action::{BridgeId, PortNo};
+use crate::action::{BridgeId, Learn, PortNo};
 
 /// Bridges.
 impl Switch {

@@ -9,8 +9,8 @@ use openflow::Action;
 
 use super::super::{BridgePort, Trace};
 use super::strand::Strand;
-use super::{Effect, Learn, Machine, Step};
-use crate::action::DropReason;
+use super::{Machine, Step};
+use crate::action::{DropReason, Learn, Op};
 
 /// Addresses that bridges keep to themselves: spanning tree, pause, LACP, LLDP and their kin
 /// (IEEE 802.1Q §8.6.3).
@@ -55,15 +55,12 @@ impl<'a, T: Trace> Machine<'a, T> {
                     port.name
                 ));
                 let (bridge, port) = (strand.bridge.id, port.number);
-                let learn = Effect::Learn(Learn {
+                self.emit(Op::Learn(Learn {
                     bridge,
                     vlan,
                     mac,
                     port,
-                });
-                if !self.effects.contains(&learn) {
-                    self.effects.push(learn);
-                }
+                }));
             }
         }
     }
