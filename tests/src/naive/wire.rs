@@ -248,8 +248,8 @@ pub fn read(bytes: &[u8], field: Field) -> Option<u128> {
     }
 }
 
-/// Sets a field, if the packet has it. Checksums that were right are right again; one that was wrong
-/// is wrong by as much.
+/// Sets a field, if the packet has it. Checksums that were right are right again; one that was
+/// wrong is wrong by as much.
 pub fn write(bytes: &mut [u8], field: Field, value: u128) {
     let Some(piece) = find(bytes, field) else {
         return;

@@ -285,7 +285,9 @@ fn tables_of(id: TableId) -> impl Iterator<Item = TableId> {
 /// Whether a flow passes the filters other than its match.
 fn wanted(flow: &Flow, request: &FlowStatsRequest) -> bool {
     let sends = |wanted: &dyn Fn(&Action) -> bool| lists(&flow.instructions).flatten().any(wanted);
-    let to_port = |action: &Action| matches!(action, Action::Output { port, .. } if *port == request.out_port);
+    let out_port = request.out_port;
+    let to_port =
+        |action: &Action| matches!(action, Action::Output { port, .. } if *port == out_port);
     let to_group =
         |action: &Action| matches!(action, Action::Group(id) if *id == request.out_group);
     (flow.cookie ^ request.cookie) & request.cookie_mask == 0
