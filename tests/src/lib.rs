@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod controller;
+pub mod crossing;
 pub mod daemon;
 pub mod frame;
 pub mod guest;
@@ -15,6 +16,7 @@ pub mod ovs;
 pub mod process;
 
 pub use controller::Controller;
+pub use crossing::Crossing;
 pub use daemon::Daemon;
 pub use guest::{Guest, GuestOptions};
 pub use netns::Netns;

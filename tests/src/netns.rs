@@ -1,6 +1,10 @@
 //! Network namespaces as hosts, joined to the switch by veth pairs or internal ports.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::{Output, run};
 
@@ -62,6 +66,23 @@ impl Netns {
         ));
         self.ip(&format!("link set {here} up"));
         other.ip(&format!("link set {there} up"));
+    }
+
+    /// Runs something of this process in it, on a thread that ends with that.
+    #[track_caller]
+    pub fn enter<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        let path = format!("/run/netns/{}", self.name);
+        let namespace = File::open(path).expect("the namespace has a name");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                let network = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(namespace.as_fd(), network).expect("root enters");
+                run()
+            });
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Moves a device of this namespace to another one and brings it up there.

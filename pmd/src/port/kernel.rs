@@ -82,10 +82,12 @@ impl Slot {
         let length = length
             .checked_sub(virtio::HEADER_LEN)
             .ok_or(LostReason::Malformed)?;
-        let packet = match length {
-            ..=SMALL_MAX => self.take_small(length),
-            ..=FRAME_MAX => self.take_large(length, pools)?,
-            _ => return Err(LostReason::TooLong),
+        let packet = if length <= SMALL_MAX {
+            self.take_small(length)
+        } else if length <= FRAME_MAX {
+            self.take_large(length, pools)?
+        } else {
+            return Err(LostReason::TooLong);
         };
         let mut packet = packet.ok_or(LostReason::NoBuffer)?;
         owe(&mut packet, &self.header)?;

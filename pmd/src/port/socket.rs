@@ -488,7 +488,8 @@ fn send_all(socket: &Socket, counters: &LiveCounters, batch: &mut Batch) {
             Err(error) => error,
         };
         match socket.note(&error) {
-            LostReason::Full if retries < RETRIES_MAX => retries += 1,
+            // That it was down once is told even when it is up again.
+            LostReason::Full | LostReason::Down if retries < RETRIES_MAX => retries += 1,
             reason @ (LostReason::Full | LostReason::Down) => {
                 counters.lost(reason, (batch.len() - next) as u64);
                 break;
