@@ -231,6 +231,27 @@ fn a_controller_that_sends_rubbish_or_floods_harms_nobody() {
 }
 
 #[test]
+fn workers_and_counters_are_shown() {
+    let (daemon, hosts) = pair();
+    assert!(hosts[0].pings("10.0.0.2"));
+    let worker = daemon.json(&["worker", "show"])["workers"][0].clone();
+    assert_eq!(worker["cpu"], 1);
+    assert!(worker["cache"]["hits"].as_u64() > Some(0), "{worker}");
+    assert!(worker["cache"]["entries"].as_u64() > Some(0), "{worker}");
+    daemon.vsctl(&["worker", "show"]).expect_success();
+    let macs = daemon.vsctl(&["mac", "dump", "br0"]).expect_success();
+    assert!(macs.contains("p1") && macs.contains("p2"), "{macs}");
+    let packet = "in_port=1,dl_dst=02:00:00:00:00:99,dl_type=0x0800";
+    let trace = daemon.vsctl(&["trace", "br0", packet]).expect_success();
+    assert!(
+        trace.contains("NORMAL") || trace.contains("normal"),
+        "{trace}"
+    );
+    daemon.vsctl(&["stats"]).expect_success();
+    daemon.stop();
+}
+
+#[test]
 fn logs_change_their_level_and_completions_are_there() {
     let daemon = Daemon::start(BRIDGE);
     daemon.vsctl(&["log", "set", "debug"]).expect_success();

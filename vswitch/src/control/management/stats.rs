@@ -165,6 +165,7 @@ fn worker_json(
         "cache": {
             "hits": worker.hits,
             "misses": worker.misses,
+            "entries": worker.cache_entries,
             "capacity": capacity,
         },
         "queues": queues.collect::<Vec<_>>(),
