@@ -299,8 +299,9 @@ impl Actor {
             }
         }
         if !self.work.removed.is_empty() {
-            self.waits
-                .push(Then::Removed(std::mem::take(&mut self.work.removed)));
+            // Before the barriers of this turn: what came before a barrier is told before it.
+            let removed = Then::Removed(std::mem::take(&mut self.work.removed));
+            self.waits.insert(0, removed);
         }
         if std::mem::take(&mut self.may_expire_more) {
             self.waits.push(Then::Expire);

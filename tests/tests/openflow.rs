@@ -1,0 +1,482 @@
+//! The switch from a controller's side: a controller of our own codec on a Unix socket sees every
+//! message, so that order, roles, buffers and asynchronous messages can be told exactly.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openflow::connection::{Config, Connection, Side};
+use openflow::text;
+use openflow::{
+    Action, ErrorCode, FlowMod, FlowModCommand, FlowRemovedReason, Message, MultipartReply,
+    MultipartRequest, OfPort, PacketIn, PacketInReason, PacketOut, PortReason, Role, RoleMessage,
+    Xid,
+};
+use tests::{Daemon, Netns};
+
+/// A controller that the switch has dialled.
+struct Peer {
+    stream: UnixStream,
+    connection: Connection,
+    start: Instant,
+    next_xid: u32,
+}
+
+/// Where switches may dial controllers.
+struct Exchange {
+    folder: tempfile::TempDir,
+    listeners: Vec<UnixListener>,
+}
+
+impl Exchange {
+    fn new(count: usize) -> Exchange {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |number| folder.path().join(format!("{number}.sock"));
+        let bind = |number| UnixListener::bind(path(number)).expect("a socket");
+        let listeners = (0..count).map(bind).collect();
+        Exchange { folder, listeners }
+    }
+
+    fn path(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("{number}.sock"))
+    }
+
+    /// A bridge that dials all of them, with system ports p1 and p2.
+    fn bridge(&self) -> String {
+        let targets: Vec<_> = (0..self.listeners.len())
+            .map(|number| format!("\"unix:{}\"", self.path(number).display()))
+            .collect();
+        let targets = targets.join(", ");
+        let head = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\ndatapath_id = 7\n";
+        let port =
+            |i| format!("[[bridge.port]]\nname = \"p{i}\"\nnumber = {i}\ntype = \"system\"\n");
+        format!("{head}controllers = [{targets}]\n{}{}", port(1), port(2))
+    }
+
+    fn accept(&self, number: usize) -> Peer {
+        let (stream, _) = self.listeners[number].accept().expect("the switch dials");
+        Peer::new(stream)
+    }
+}
+
+impl Peer {
+    fn new(stream: UnixStream) -> Peer {
+        let timeout = Some(Duration::from_millis(20));
+        stream.set_read_timeout(timeout).expect("a socket");
+        let mut peer = Peer {
+            stream,
+            connection: Connection::new(Config::new(Side::Controller), 0),
+            start: Instant::now(),
+            next_xid: 100,
+        };
+        peer.flush();
+        while peer.connection.version().is_none() {
+            peer.read();
+        }
+        peer
+    }
+
+    fn flush(&mut self) {
+        let bytes = self.connection.outgoing().to_vec();
+        self.stream.write_all(&bytes).expect("the switch reads");
+        self.connection.sent(bytes.len());
+    }
+
+    /// Reads what is there; false if nothing came.
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 65_536];
+        let now_ms = self.start.elapsed().as_millis() as u64;
+        match self.stream.read(&mut bytes) {
+            Ok(count) => {
+                assert!(count > 0, "the switch closed the connection");
+                let received = self.connection.receive(&bytes[..count], now_ms);
+                received.expect("messages that make sense");
+                true
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn send(&mut self, message: Message) -> Xid {
+        self.next_xid += 1;
+        let xid = Xid(self.next_xid);
+        self.connection
+            .send(xid, &message)
+            .expect("an open connection");
+        self.flush();
+        xid
+    }
+
+    /// The next message, within ten seconds.
+    #[track_caller]
+    fn next(&mut self) -> (Xid, Message) {
+        for _ in 0..500 {
+            if let Some(message) = self.connection.next_message() {
+                self.flush();
+                return message;
+            }
+            self.read();
+        }
+        panic!("no message within 10 s");
+    }
+
+    /// The next message that `wanted` makes something of; others are passed over.
+    #[track_caller]
+    fn wait<T>(&mut self, wanted: impl Fn(Message) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wanted(self.next().1) {
+                return found;
+            }
+        }
+    }
+
+    /// Everything up to the answer to a barrier sent now, the answer left out.
+    #[track_caller]
+    fn barrier(&mut self) -> Vec<(Xid, Message)> {
+        let barrier = self.send(Message::BarrierRequest);
+        let mut before = Vec::new();
+        loop {
+            match self.next() {
+                (xid, Message::BarrierReply) if xid == barrier => return before,
+                message => before.push(message),
+            }
+        }
+    }
+
+    fn flow(&mut self, text: &str) -> Xid {
+        self.send(flow(text, FlowModCommand::Add))
+    }
+
+    #[track_caller]
+    fn role(&mut self, role: Role, generation_id: u64) -> Message {
+        let xid = self.send(Message::RoleRequest(RoleMessage {
+            role,
+            generation_id,
+        }));
+        loop {
+            let (answered, message) = self.next();
+            if answered == xid {
+                return message;
+            }
+        }
+    }
+}
+
+fn flow(text: &str, command: FlowModCommand) -> Message {
+    Message::FlowMod(Box::new(flow_value(text, command)))
+}
+
+fn flow_value(text: &str, command: FlowModCommand) -> FlowMod {
+    text::flow::parse(text, command).expect("a flow")
+}
+
+fn packet_in(message: Message) -> Option<PacketIn> {
+    match message {
+        Message::PacketIn(packet) => Some(*packet),
+        _ => None,
+    }
+}
+
+fn hosts() -> (Netns, [Netns; 2]) {
+    let switch = Netns::new("sw");
+    let hosts = [1, 2].map(|i| {
+        let host = Netns::new(&format!("h{i}"));
+        switch.veth(&format!("p{i}"), &host, "eth0");
+        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
+        host.run(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
+        host
+    });
+    (switch, hosts)
+}
+
+#[test]
+fn errors_keep_their_place_and_come_before_the_barrier_reply() {
+    let exchange = Exchange::new(1);
+    let (switch, _hosts) = hosts();
+    let daemon = Daemon::start_in(switch, &exchange.bridge());
+    let mut peer = exchange.accept(0);
+    peer.send(Message::FeaturesRequest);
+    let datapath_id = peer.wait(|message| match message {
+        Message::FeaturesReply(features) => Some(features.datapath_id),
+        _ => None,
+    });
+    assert_eq!(datapath_id, 7);
+    let first = peer.flow("priority=1,actions=group:9");
+    let second = peer.send(Message::BarrierReply);
+    // A message of a type that there is not.
+    peer.stream
+        .write_all(&[4, 99, 0, 8, 0, 0, 0, 77])
+        .expect("the switch reads");
+    peer.flow("priority=2,in_port=1,actions=output:2");
+    let third = peer.send(Message::QueueConfigRequest(OfPort(99)));
+    let told = peer
+        .barrier()
+        .into_iter()
+        .map(|(xid, message)| match message {
+            Message::Error(error) => {
+                let request = error.data.len() >= 8 && error.data[4..8] == xid.0.to_be_bytes();
+                assert!(request, "the request's beginning: {error:?}");
+                (xid, error.code)
+            }
+            other => panic!("{other:?}"),
+        });
+    let told: Vec<_> = told.collect();
+    let expected = [
+        (first, ErrorCode::BAD_ACTION_BAD_OUT_GROUP),
+        (second, ErrorCode::BAD_REQUEST_BAD_TYPE),
+        (Xid(77), ErrorCode::BAD_REQUEST_BAD_TYPE),
+        (third, ErrorCode::QUEUE_OP_FAILED_BAD_PORT),
+    ];
+    assert_eq!(told, expected);
+    drop(peer);
+    daemon.stop();
+}
+
+#[test]
+fn a_barrier_reply_means_that_packets_meet_the_new_flows() {
+    let exchange = Exchange::new(1);
+    let (switch, hosts) = hosts();
+    let daemon = Daemon::start_in(switch, &exchange.bridge());
+    let mut peer = exchange.accept(0);
+    peer.flow("priority=1,actions=ALL");
+    peer.barrier();
+    assert!(hosts[0].pings("10.0.0.2"));
+    for _ in 0..20 {
+        peer.flow("priority=2,icmp,actions=drop");
+        peer.barrier();
+        let lost = hosts[0].run(&["ping", "-c", "1", "-W", "0.2", "10.0.0.2"]);
+        assert!(!lost.status.success(), "a packet passed after the barrier");
+        peer.send(flow("priority=2,icmp", FlowModCommand::DeleteStrict));
+        peer.barrier();
+        let passed = hosts[0].run(&["ping", "-c", "1", "-W", "2", "10.0.0.2"]);
+        assert!(
+            passed.status.success(),
+            "a packet was dropped after the barrier"
+        );
+    }
+    drop(peer);
+    daemon.stop();
+}
+
+#[test]
+fn packets_come_in_and_go_out_by_buffer_and_whole() {
+    let exchange = Exchange::new(1);
+    let (switch, hosts) = hosts();
+    let daemon = Daemon::start_in(switch, &exchange.bridge());
+    let mut peer = exchange.accept(0);
+    peer.flow("cookie=0x77,priority=0,actions=CONTROLLER:20");
+    peer.barrier();
+    let mac = hosts[1].ip("-br link show eth0");
+    let mac = mac
+        .split_whitespace()
+        .nth(2)
+        .expect("an address")
+        .to_owned();
+    hosts[0].ip(&format!("neigh add 10.0.0.2 lladdr {mac} dev eth0"));
+    let mut ping = std::process::Command::new("ip")
+        .args([
+            "netns",
+            "exec",
+            hosts[0].name(),
+            "ping",
+            "-c",
+            "1",
+            "-W",
+            "8",
+            "10.0.0.2",
+        ])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("ping runs");
+    // The echo request waits in the switch and is let go by its number.
+    let packet = peer.wait(packet_in);
+    assert_eq!((packet.data.len(), packet.cookie), (20, 0x77));
+    assert_eq!(packet.reason, PacketInReason::NoMatch);
+    assert!(packet.total_len >= 98 && packet.buffer_id.is_some());
+    assert_eq!(packet.matching.read(flowtable::Field::InPort).0, 1);
+    peer.send(Message::PacketOut(PacketOut {
+        buffer_id: packet.buffer_id,
+        in_port: OfPort(1),
+        actions: Arc::new([Action::Output {
+            port: OfPort(2),
+            max_len: 0,
+        }]),
+        data: Vec::new(),
+    }));
+    // The flow that its answers get takes the kept packet along: ARP first, where it is asked for.
+    loop {
+        let packet = peer.wait(packet_in);
+        let is_ip = packet.data[12..14] == [8, 0];
+        let change = FlowMod {
+            buffer_id: packet.buffer_id,
+            ..flow_value("priority=5,in_port=2,actions=output:1", FlowModCommand::Add)
+        };
+        peer.send(Message::FlowMod(Box::new(change)));
+        peer.flow("priority=5,arp,in_port=1,actions=output:2");
+        peer.barrier();
+        if is_ip || !matches!(ping.try_wait(), Ok(None)) {
+            break;
+        }
+    }
+    assert!(
+        ping.wait().expect("our own child").success(),
+        "the answer did not come"
+    );
+
+    // A whole packet from the controller, by the tables.
+    peer.flow("priority=9,dl_type=0x88b5,actions=CONTROLLER:65535");
+    peer.barrier();
+    let mut frame = vec![0xff; 12];
+    frame.extend([0x88, 0xb5]);
+    frame.resize(60, 0x5a);
+    peer.send(Message::PacketOut(PacketOut {
+        buffer_id: None,
+        in_port: OfPort::CONTROLLER,
+        actions: Arc::new([Action::Output {
+            port: OfPort::TABLE,
+            max_len: 0,
+        }]),
+        data: frame.clone(),
+    }));
+    let back = peer.wait(|message| packet_in(message).filter(|it| it.data[12..14] == [0x88, 0xb5]));
+    assert_eq!((back.data, back.buffer_id), (frame, None));
+    let in_port = back.matching.read(flowtable::Field::InPort).0;
+    assert_eq!(in_port, u128::from(OfPort::CONTROLLER.0));
+    drop(peer);
+    daemon.stop();
+}
+
+#[test]
+fn ports_and_flows_that_go_are_told() {
+    let exchange = Exchange::new(1);
+    let (switch, _hosts) = hosts();
+    let daemon = Daemon::start_in(switch, &exchange.bridge());
+    let mut peer = exchange.accept(0);
+    let status = |message| match message {
+        Message::PortStatus(status) => Some((status.reason, status.port.name, status.port.number)),
+        _ => None,
+    };
+    let add = [
+        "port", "add", "br0", "n9", "--type", "null", "--number", "9",
+    ];
+    daemon.vsctl(&add).expect_success();
+    let added = (PortReason::Add, "n9".to_owned(), OfPort(9));
+    assert_eq!(peer.wait(status), added);
+    daemon.vsctl(&["port", "del", "br0", "n9"]).expect_success();
+    assert_eq!(
+        peer.wait(status),
+        (PortReason::Delete, "n9".to_owned(), OfPort(9))
+    );
+    daemon.netns().ip("link set p2 down");
+    let link = |message| match message {
+        Message::PortStatus(status) => Some((status.port.name, status.port.state.link_down)),
+        _ => None,
+    };
+    assert_eq!(peer.wait(link), ("p2".to_owned(), true));
+    daemon.netns().ip("link set p2 up");
+    assert_eq!(peer.wait(link), ("p2".to_owned(), false));
+
+    let removed = |message| match message {
+        Message::FlowRemoved(removed) => Some((removed.cookie, removed.reason)),
+        _ => None,
+    };
+    peer.flow("send_flow_rem,cookie=1,hard_timeout=1,priority=1,actions=drop");
+    peer.flow("send_flow_rem,cookie=2,idle_timeout=1,priority=2,ip,actions=drop");
+    peer.flow("cookie=3,hard_timeout=1,priority=3,arp,actions=drop");
+    let mut told = [peer.wait(removed), peer.wait(removed)];
+    told.sort_by_key(|(cookie, _)| *cookie);
+    let reasons = [
+        (1, FlowRemovedReason::HardTimeout),
+        (2, FlowRemovedReason::IdleTimeout),
+    ];
+    assert_eq!(told, reasons);
+    peer.flow("send_flow_rem,cookie=4,priority=4,actions=drop");
+    peer.send(flow("priority=4", FlowModCommand::DeleteStrict));
+    let last = peer.barrier();
+    let told = last.into_iter().find_map(|(_, message)| removed(message));
+    assert_eq!(
+        told,
+        Some((4, FlowRemovedReason::Delete)),
+        "told before the barrier"
+    );
+    drop(peer);
+    daemon.stop();
+}
+
+#[test]
+fn of_several_controllers_one_is_master_and_one_that_stalls_harms_nobody() {
+    let exchange = Exchange::new(3);
+    let (switch, hosts) = hosts();
+    let daemon = Daemon::start_in(switch, &exchange.bridge());
+    let [mut first, mut second, mut stalled] = [0, 1, 2].map(|number| exchange.accept(number));
+    let master = |generation_id| {
+        Message::RoleReply(RoleMessage {
+            role: Role::Master,
+            generation_id,
+        })
+    };
+    assert_eq!(first.role(Role::Master, 1), master(1));
+    assert_eq!(second.role(Role::Master, 2), master(2));
+    let slave = Message::RoleReply(RoleMessage {
+        role: Role::Slave,
+        generation_id: 2,
+    });
+    assert_eq!(first.role(Role::NoChange, 0), slave);
+    let refused = first.flow("priority=1,actions=drop");
+    let error = first.barrier().into_iter().find(|(xid, _)| *xid == refused);
+    let Some((_, Message::Error(error))) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error.code, ErrorCode::BAD_REQUEST_IS_SLAVE);
+
+    // Every packet goes to the controllers as well; one asks without end and never reads.
+    second.flow("priority=1,actions=ALL,CONTROLLER:65535");
+    second.barrier();
+    let table = MultipartRequest::TableFeatures(Vec::new());
+    let question = Message::MultipartRequest {
+        more: false,
+        request: table,
+    };
+    stalled.stream.set_nonblocking(true).expect("a socket");
+    for number in 0..2000 {
+        stalled
+            .connection
+            .send(Xid(number), &question)
+            .expect("an open connection");
+    }
+    let questions = stalled.connection.outgoing().to_vec();
+    let _ = stalled.stream.write(&questions);
+    assert!(
+        hosts[0].pings_with("10.0.0.2", &["-i", "0.002", "-c", "1000"]),
+        "traffic goes on"
+    );
+    let packet = second.wait(packet_in);
+    assert!(!packet.data.is_empty());
+    let describe = MultipartRequest::Description;
+    second.send(Message::MultipartRequest {
+        more: false,
+        request: describe,
+    });
+    second.wait(|message| match message {
+        Message::MultipartReply {
+            reply: MultipartReply::Description(_),
+            ..
+        } => Some(()),
+        _ => None,
+    });
+    let stats = daemon.json(&["stats"]);
+    assert_eq!(stats["control"]["packet_outs_dropped"], 0);
+    let controllers = daemon.json(&["controller", "list"]).to_string();
+    assert_eq!(
+        controllers.matches("\"connected\":true").count(),
+        3,
+        "{controllers}"
+    );
+    drop((first, second, stalled));
+    daemon.stop();
+}
