@@ -355,8 +355,8 @@ impl<P> Default for Entry<P> {
 /// has.
 const CHUNK: usize = 32;
 
-/// Most entries. A worker's cache of this size takes 2.5 GB; with more flows than that, lookups wait
-/// for memory about as long as translation takes.
+/// Most entries. A worker's cache of this size takes 2.5 GB; with more flows than that, lookups
+/// wait for memory about as long as translation takes.
 pub const ENTRIES_MAX: usize = 1 << 24;
 
 /// How long an entry that was found again is kept from being pushed out, since its last use. As
