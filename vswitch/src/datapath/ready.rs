@@ -58,3 +58,33 @@ impl Readiness {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::pipe;
+
+    fn told(readiness: &Readiness) -> Vec<u64> {
+        let mut told = Vec::new();
+        readiness.wait(0, |token| told.push(token));
+        told
+    }
+
+    #[test]
+    fn readable_descriptors_are_told_until_they_are_read() {
+        let readiness = Readiness::new().unwrap();
+        let (reader, writer) = pipe().unwrap();
+        let (other, _open) = pipe().unwrap();
+        readiness.add(reader.as_fd(), 7).unwrap();
+        readiness.add(other.as_fd(), 8).unwrap();
+        assert!(told(&readiness).is_empty());
+        rustix::io::write(&writer, b"x").unwrap();
+        assert_eq!(told(&readiness), [7]);
+        assert_eq!(told(&readiness), [7]);
+        rustix::io::read(&reader, &mut [0; 8]).unwrap();
+        assert!(told(&readiness).is_empty());
+        rustix::io::write(&writer, b"x").unwrap();
+        readiness.remove(reader.as_fd());
+        assert!(told(&readiness).is_empty());
+    }
+}

@@ -8,6 +8,7 @@
 //! What it never does: wait for another thread, lock, log, or allocate for a packet whose program
 //! the cache has. A worker without work spins for a moment, then sleeps, a quarter as long as it
 //! has been idle, up to the configured bound; kernel descriptors and the doorbell wake it at once.
+//! One that has only queues which can wake it does not spin.
 //!
 //! Having taken a state counts as a promise: no packet is in the worker's hands at that moment,
 //! so none goes by an older state afterwards. `Datapath::barrier` waits for that of all workers.
@@ -285,8 +286,11 @@ impl Loop {
             self.busy_ns = self.now.ns;
         }
         let idle_ns = self.now.ns.saturating_sub(self.busy_ns);
-        if self.worker.sleep_ns_max > 0 && idle_ns >= limits::IDLE_SPIN_NS {
-            self.sleep((idle_ns / 4).min(self.worker.sleep_ns_max));
+        let longest_ns = self.worker.sleep_ns_max;
+        if packets == 0 && longest_ns > 0 && self.queues.iter().all(|queue| queue.kernel) {
+            self.sleep(longest_ns);
+        } else if longest_ns > 0 && idle_ns >= limits::IDLE_SPIN_NS {
+            self.sleep((idle_ns / 4).min(longest_ns));
         } else if self.now.ns >= self.looked_ns + limits::READY_LOOK_NS
             && self.queues.iter().any(|queue| !queue.ready)
         {

@@ -1,0 +1,243 @@
+//! Cycles per packet of the packet path alone: parse, find or translate, execute, stage.
+//!
+//! One thread drives a `Processor` as a worker does. Packets are made before each batch and freed
+//! by a port that swallows them; what that costs is measured first and taken off. So the figures
+//! tell what a change of the path itself does, without devices, rings or guests.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use openflow::{FlowModCommand, OfPort, text};
+use pmd::{BATCH_MAX, Batch, Eal, EalConfig, Packet, Pools, PoolsConfig, PortConfig, PortKind};
+use vswitch::action::PortNo;
+use vswitch::datapath::{Now, Outlet, Processor};
+use vswitch::pipeline::{BridgeSpec, FailMode, PortSpec, Switch, VlanMode};
+
+/// Measures the packet path in cycles per packet.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// CPU to run on.
+    #[arg(long, default_value_t = 1)]
+    cpu: usize,
+    /// Milliseconds for each figure.
+    #[arg(long, default_value_t = 300)]
+    milliseconds: u64,
+    /// Entries of the flow cache.
+    #[arg(long, default_value_t = vswitch::datapath::limits::CACHE_ENTRIES_DEFAULT)]
+    cache_entries: usize,
+    /// Numbers of flows to try.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 100_000])]
+    flows: Vec<u32>,
+    /// Only scenarios whose name contains this.
+    #[arg(long, default_value = "")]
+    scenario: String,
+}
+
+/// A name, and what makes its rules.
+type Scenario = (&'static str, fn() -> Vec<String>);
+
+const SCENARIOS: &[Scenario] = &[
+    ("port", || vec!["in_port=1,actions=output:2".into()]),
+    ("drop", || vec!["in_port=1,actions=drop".into()]),
+    ("5-tuple", five_tuple),
+    ("l2", l2),
+    ("l3", l3),
+    ("acl-1k", || acl(1_000)),
+    ("acl-10k", || acl(10_000)),
+    ("pipeline", pipeline),
+];
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let eal = Eal::start(EalConfig {
+        control_cpus: vec![0],
+        memory_mib: 64,
+        ..EalConfig::default()
+    })?;
+    let worker_cpus = vec![arguments.cpu];
+    let config = PoolsConfig {
+        worker_cpus,
+        small: 4096,
+        large: 32,
+    };
+    let pools = Pools::new(&eal, &config)?;
+    let _worker = pmd::register_worker(arguments.cpu)?;
+    let bare = measure(&arguments, |batch, _| batch.clear(), &pools, 1)?;
+    println!(
+        "hugepages: {}; making and freeing: {bare:.0} cycles",
+        eal.hugepages()
+    );
+    println!(
+        "{:10} {:>8} {:>8} {:>8}",
+        "scenario", "flows", "cycles", "hits %"
+    );
+    for (name, rules) in SCENARIOS {
+        if !name.contains(&arguments.scenario) {
+            continue;
+        }
+        for flows in &arguments.flows {
+            let (cycles, hits) = run(&arguments, &rules(), &pools, *flows)?;
+            println!("{name:10} {flows:8} {:8.0} {hits:8.1}", cycles - bare);
+        }
+    }
+    Ok(())
+}
+
+/// One scenario: cycles per packet, and the share of packets that the cache knew.
+fn run(arguments: &Arguments, rules: &[String], pools: &Pools, flows: u32) -> Result<(f64, f64)> {
+    let mut switch = Switch::new();
+    let bridge = switch.add_bridge(&BridgeSpec {
+        name: "br0".into(),
+        fail_mode: FailMode::Secure,
+        ..BridgeSpec::default()
+    })?;
+    let mut ports = Vec::new();
+    for number in 1..=2 {
+        let (port, _) = switch.add_port(
+            bridge,
+            &PortSpec {
+                name: format!("p{number}"),
+                of_port: Some(OfPort(number)),
+                vlan: VlanMode::default(),
+                peer_name: None,
+            },
+        )?;
+        switch.set_link(port, true);
+        ports.push(port);
+    }
+    for rule in rules {
+        let change = text::flow::parse(rule, FlowModCommand::Add).context(rule.clone())?;
+        let refused = |code| anyhow::anyhow!("{rule}: {code:?}");
+        switch.flow_mod(bridge, &change, 0).map_err(refused)?;
+    }
+    let state = switch.publish();
+    let (mut processor, _events) = Processor::new(pools, arguments.cache_entries, state)?;
+    for port in &ports {
+        processor.add_outlet(*port, swallow(*port, pools)?);
+    }
+    let process = |batch: &mut Batch, now: Now| {
+        processor.process(ports[0], batch, now);
+        processor.flush();
+    };
+    let cycles = measure(arguments, process, pools, flows)?;
+    let counted = processor.statistics();
+    let packets = counted.hits + counted.misses;
+    Ok((cycles, 100.0 * counted.hits as f64 / packets as f64))
+}
+
+fn swallow(port: PortNo, pools: &Pools) -> Result<Outlet> {
+    let config = PortConfig {
+        name: format!("p{}", port.0),
+        kind: PortKind::Null,
+        options: Default::default(),
+        mtu: 1500,
+        tx_queues: 1,
+    };
+    let mut opened = pmd::port::open(&config, pools)?;
+    let queue = opened.tx.pop().context("a null port has a queue")?;
+    Ok(Outlet::Queue(Box::new(queue)))
+}
+
+/// Cycles per packet of what `process` does with batches of so many flows, packets made anew.
+fn measure(
+    arguments: &Arguments,
+    mut process: impl FnMut(&mut Batch, Now),
+    pools: &Pools,
+    flows: u32,
+) -> Result<f64> {
+    let mut batch = Batch::new();
+    let (mut flow, mut packets, mut now) = (0, 0_u64, Now::default());
+    let hz = pmd::cycles_hz();
+    let wanted = hz / 1000 * Duration::from_millis(arguments.milliseconds).as_millis() as u64;
+    let mut start = pmd::cycles();
+    let mut warm = false;
+    loop {
+        for _ in 0..BATCH_MAX {
+            let packet = Packet::from_bytes(pools, &frame(flow)).context("no buffer")?;
+            let _ = batch.push(packet);
+            flow = (flow + 1) % flows;
+        }
+        process(&mut batch, now);
+        packets += BATCH_MAX as u64;
+        let spent = pmd::cycles() - start;
+        now.ns = (u128::from(spent) * 1_000_000_000 / u128::from(hz)) as u64;
+        if !warm && spent > wanted / 2 && packets > u64::from(flows) {
+            (warm, packets, start) = (true, 0, pmd::cycles());
+        } else if warm && spent > wanted {
+            return Ok(spent as f64 / packets as f64);
+        }
+    }
+}
+
+/// A UDP packet of 60 bytes; the flow tells addresses and ports.
+fn frame(flow: u32) -> [u8; 60] {
+    let mut frame = [0; 60];
+    frame[..6].copy_from_slice(&[2, 0, 0, 0, ((flow % 1000) >> 8) as u8, (flow % 1000) as u8]);
+    frame[6..14].copy_from_slice(&[2, 1, 0, 0, 0, 1, 8, 0]);
+    frame[14..24].copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17]);
+    frame[26..30].copy_from_slice(&(0x0a00_0000 + flow).to_be_bytes());
+    frame[30..34].copy_from_slice(&(0x1400_0000 + ((flow % 1000) << 8)).to_be_bytes());
+    frame[34..36].copy_from_slice(&(1024 + (flow % 50_000) as u16).to_be_bytes());
+    frame[36..40].copy_from_slice(&[0, 80, 0, 26]);
+    frame
+}
+
+fn five_tuple() -> Vec<String> {
+    let rule = "udp,nw_src=10.0.0.0/8,nw_dst=20.0.0.0/8,udp_src=1/1,udp_dst=80,actions=output:2";
+    vec![
+        rule.into(),
+        "priority=1,udp,nw_src=10.255.255.255,actions=drop".into(),
+        "priority=1,udp,nw_dst=10.255.255.255,udp_src=7,actions=drop".into(),
+        "priority=0,actions=output:2".into(),
+    ]
+}
+
+fn l2() -> Vec<String> {
+    let rule = |mac: u32| {
+        let address = format!("02:00:00:00:{:02x}:{:02x}", mac >> 8, mac & 0xff);
+        format!("dl_dst={address},actions=output:2")
+    };
+    (0..1000).map(rule).collect()
+}
+
+fn l3() -> Vec<String> {
+    let rule = |prefix: u32| {
+        let net = format!("20.{}.{}.0/24", prefix >> 8, prefix & 0xff);
+        let actions = "set_field:02:00:00:00:00:01->eth_src,set_field:02:00:00:00:00:02->eth_dst";
+        format!("ip,nw_dst={net},actions={actions},dec_ttl,output:2")
+    };
+    (0..1000).map(rule).collect()
+}
+
+/// Rules in 64 mask shapes that no packet matches, and one that all do.
+fn acl(count: u32) -> Vec<String> {
+    let rule = |index: u32| {
+        let (source, destination) = (8 + index % 8 * 3, 8 + index / 8 % 8 * 3);
+        let address = 0x3000_0000_u32.wrapping_add(index.wrapping_mul(0x9e37_79b9) >> 4);
+        let text = |address: u32, bits: u32| {
+            let kept = address & u32::MAX << (32 - bits);
+            format!("{}/{bits}", std::net::Ipv4Addr::from(kept))
+        };
+        let (from, to) = (text(address, source), text(!address, destination));
+        let port = index % 100;
+        format!("udp,nw_src={from},nw_dst={to},udp_dst={port},actions=drop")
+    };
+    let mut rules: Vec<String> = (0..count).map(rule).collect();
+    rules.push("priority=1,actions=output:2".into());
+    rules
+}
+
+/// Eight tables, each of which matches something else.
+fn pipeline() -> Vec<String> {
+    vec![
+        "table=0,in_port=1,actions=write_metadata:1,goto_table:1".into(),
+        "table=1,dl_src=02:01:00:00:00:01,actions=goto_table:2".into(),
+        "table=2,ip,actions=goto_table:3".into(),
+        "table=3,ip,nw_dst=20.0.0.0/8,actions=dec_ttl,goto_table:4".into(),
+        "table=4,metadata=1,actions=set_field:02:00:00:00:00:02->eth_dst,goto_table:5".into(),
+        "table=5,udp,udp_dst=80,actions=goto_table:6".into(),
+        "table=6,ip,nw_src=10.0.0.0/8,actions=goto_table:7".into(),
+        "table=7,actions=output:2".into(),
+    ]
+}
