@@ -12,6 +12,7 @@ use super::{
     Bridge, Config, Controller, DEFAULT_RUN_DIR, Description, Dpdk, FailMode, Log, LogFormat,
     PORT_NUMBER_MAX, Port, PortKind, Vlan, Workers,
 };
+use crate::datapath::limits::{self, IDLE_SLEEP_US_DEFAULT};
 
 /// The whole file.
 pub(super) fn config(
@@ -391,10 +392,8 @@ const NAME_BYTES_MAX: usize = 15;
 const NAME_PUNCTUATION: &str = "_.+@-";
 /// More CPUs than Linux knows of.
 const CPUS_MAX: i64 = 8192;
-/// Short enough that a sleeping worker adds little to a packet's way.
-const IDLE_SLEEP_US_DEFAULT: u32 = 50;
-/// Fits the second-level cache of one core several times over, and a few thousand busy hosts.
-const CACHE_ENTRIES_DEFAULT: u32 = 32_768;
+/// The datapath knows its reasons.
+const CACHE_ENTRIES_DEFAULT: u32 = limits::CACHE_ENTRIES_DEFAULT as u32;
 /// 4 Mi entries are about 2 GiB a worker.
 const CACHE_ENTRIES_MAX: i64 = 4 << 20;
 /// Enough for the pools of a dozen ports.
