@@ -13,6 +13,7 @@ use crate::arguments::FlowCommand;
 use crate::arguments::openflow::Given;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::session::Session;
 
 pub fn run(
     daemon: &Daemon<'_>,
@@ -99,14 +100,7 @@ fn dump(
     }));
     let shown = if names { ports } else { Ports::default() };
     if output.json {
-        let mut flows = Vec::new();
-        session.query(request, |reply| {
-            if let MultipartReply::Flow(list) = reply {
-                flows.extend(list.iter().map(|flow| document(flow, full, &shown)));
-            }
-            Ok(())
-        })?;
-        return output.document(&json!({ "bridge": bridge, "flows": flows }));
+        return documents(&mut session, bridge, request, full, &shown, output);
     }
     let mut line = String::new();
     session.query(request, |reply| {
@@ -119,6 +113,29 @@ fn dump(
         }
         Ok(())
     })
+}
+
+/// One document, flow by flow as they come: there may be a million.
+fn documents(
+    session: &mut Session,
+    bridge: &str,
+    request: MultipartRequest,
+    full: bool,
+    ports: &Ports,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    write!(output.out, "{{\"bridge\": {}, \"flows\": [", json!(bridge))?;
+    let mut separator = "\n";
+    session.query(request, |reply| {
+        if let MultipartReply::Flow(list) = reply {
+            for flow in list {
+                write!(output.out, "{separator}  {}", document(&flow, full, ports))?;
+                separator = ",\n";
+            }
+        }
+        Ok(())
+    })?;
+    Ok(writeln!(output.out, "\n]}}")?)
 }
 
 fn document(flow: &FlowStats, full: bool, ports: &Ports) -> Value {

@@ -238,3 +238,122 @@ const FLAGS: &[(&str, Flag)] = &[
     ("no_packet_counts", |flags| &mut flags.no_packet_counts),
     ("no_byte_counts", |flags| &mut flags.no_byte_counts),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str, command: FlowModCommand) -> String {
+        parse(text, command).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_token_what_is_wrong_and_what_is_allowed() {
+        let add = |text| error(text, FlowModCommand::Add);
+        let told = [
+            (
+                "tcp_dst=http,tcp,actions=1",
+                "tcp_dst=http: not a number; allowed: 0 to 65535",
+            ),
+            (
+                "tcp_dst=80,actions=1",
+                "tcp_dst=80: the match needs tcp or tcp6",
+            ),
+            (
+                "tcp_dts=80,actions=1",
+                "tcp_dts=80: unknown field, did you mean tcp_dst?",
+            ),
+            (
+                "tcp,nw_proto=17,actions=1",
+                "nw_proto=17: contradicts the rest of the match",
+            ),
+            (
+                "priority=65536,actions=1",
+                "priority=65536: too large; allowed: 0 to 65535",
+            ),
+            (
+                "out_port=1,actions=1",
+                "out_port=1: has no meaning in an add",
+            ),
+            (
+                "cookie=1/1,actions=1",
+                "cookie=1/1: a new flow has no cookie mask; allowed: cookie=N",
+            ),
+            (
+                "tcp",
+                "no actions; allowed: actions=... at the end, or actions=drop",
+            ),
+            (
+                "actions=goto_tabel:4",
+                "goto_tabel: unknown action, did you mean goto_table?",
+            ),
+            ("actions=output", "output: no such port"),
+            (
+                "actions=goto_table:300",
+                "goto_table:300: too large; allowed: 0 to 253",
+            ),
+            ("actions=1,meter:1", "meter:1: comes too late"),
+            (
+                "actions=set_field:5->tcp_dts",
+                "set_field:5->tcp_dts: unknown field, did you mean",
+            ),
+            (
+                "actions=mod_tp_dst:5",
+                "mod_tp_dst:5: a port of what protocol?",
+            ),
+            (
+                "actions=push_vlan:5",
+                "push_vlan:5: not an Ethernet type of such tags; allowed: 0x8100",
+            ),
+        ];
+        for (text, wanted) in told {
+            let told = add(text);
+            assert!(told.starts_with(wanted), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn attributes_depend_on_the_command() {
+        let delete = |text| error(text, FlowModCommand::Delete);
+        assert!(delete("priority=5").contains("a delete that is not strict"));
+        assert!(delete("idle_timeout=5").contains("has no meaning"));
+        assert!(delete("send_flow_rem").contains("has no meaning"));
+        assert!(delete("cookie=5").contains("cookie=5/-1"));
+        assert!(delete("actions=1").contains("takes no actions"));
+        let all = parse("", FlowModCommand::Delete).unwrap();
+        assert_eq!((all.table, all.out_port), (TableId::ALL, OfPort::ANY));
+        let strict = parse("priority=5,table=3", FlowModCommand::DeleteStrict).unwrap();
+        assert_eq!((strict.priority, strict.table), (5, TableId(3)));
+        // OpenFlow 1.3 cannot change a cookie.
+        let modify = parse("cookie=5,actions=1", FlowModCommand::Modify).unwrap();
+        assert_eq!((modify.cookie, modify.cookie_mask), (0, 0));
+        let modify = parse("cookie=0x15/0xf,actions=1", FlowModCommand::Modify).unwrap();
+        assert_eq!((modify.cookie, modify.cookie_mask), (5, 0xf));
+    }
+
+    #[test]
+    fn lines_may_say_another_command() {
+        let ports = Ports::default();
+        let line =
+            |text| parse_line(text, FlowModCommand::Add, &ports).map(|f| f.map(|f| f.command));
+        assert_eq!(line("  # nothing"), Ok(None));
+        assert_eq!(line("actions=1 # more"), Ok(Some(FlowModCommand::Add)));
+        assert_eq!(
+            line("delete_strict priority=4"),
+            Ok(Some(FlowModCommand::DeleteStrict))
+        );
+        assert_eq!(line("delete"), Ok(Some(FlowModCommand::Delete)));
+        assert_eq!(
+            line("modify tcp actions=1\r\n"),
+            Ok(Some(FlowModCommand::Modify))
+        );
+        assert!(line("modify tcp").is_err());
+    }
+
+    #[test]
+    fn long_tokens_are_cut_in_errors() {
+        let text = format!("x{}=1,actions=1", "é".repeat(500));
+        let told = error(&text, FlowModCommand::Add);
+        assert!(told.chars().count() < 200 && told.contains("..."), "{told}");
+    }
+}

@@ -287,3 +287,88 @@ const KINDS: [(&str, GroupKind); 5] = [
     ("ff", GroupKind::FastFailover),
     ("fast_failover", GroupKind::FastFailover),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(text: &str) -> Result<GroupMod, String> {
+        parse(text, GroupModCommand::Add).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn groups_come_back_in_their_canonical_form() {
+        let cases = [
+            (
+                "type=select group_id=1 bucket=weight:5,watch_port:LOCAL,1,bucket=output:2",
+                "group_id=1,type=select,bucket=weight:5,watch_port:LOCAL,actions=output:1,\
+                 bucket=actions=output:2",
+            ),
+            (
+                "group_id=2,type=fast_failover,bucket=watch_group:7,actions=mod_vlan_vid:5,mod_vlan_pcp:1",
+                "group_id=2,type=ff,bucket=watch_group:7,actions=push_vlan:0x8100,\
+                 set_field:4101->vlan_vid,set_field:1->vlan_pcp",
+            ),
+            (
+                "group_id=3,type=all,bucket=weight:0,actions=drop,bucket=bucket_id:9,drop",
+                "group_id=3,type=all,bucket=actions=drop,bucket=actions=drop",
+            ),
+            (
+                "group_id=0xffffff00,type=indirect",
+                "group_id=4294967040,type=indirect",
+            ),
+        ];
+        for (text, canonical) in cases {
+            let group = add(text).unwrap();
+            assert_eq!(format(&group), canonical, "{text}");
+            assert_eq!(add(canonical).as_ref(), Ok(&group), "{text}");
+        }
+        let all = parse("", GroupModCommand::Delete).unwrap();
+        assert_eq!(
+            (all.group, format(&all).as_str()),
+            (GroupId::ALL, "group_id=all")
+        );
+        let one = parse("group_id=7", GroupModCommand::Delete).unwrap();
+        assert_eq!(format(&one), "group_id=7");
+    }
+
+    #[test]
+    fn errors_say_what_is_missing_or_wrong() {
+        let told = [
+            ("type=all", "no group_id"),
+            ("group_id=1", "no type"),
+            (
+                "group_id=1,type=any",
+                "type=any: unknown type of group; allowed: all, select",
+            ),
+            (
+                "group_id=0xffffff01,type=all",
+                "group_id=0xffffff01: too large",
+            ),
+            (
+                "group_id=1,type=ff,bucket=1",
+                "bucket: a failover bucket must watch",
+            ),
+            ("group_id=1,type=all,bucket=", "bucket: no actions"),
+            ("group_id=1,type=all,bucket=weight:3", "bucket: no actions"),
+            (
+                "group_id=1,type=all,bucket=weight:65536,1",
+                "weight:65536: too large",
+            ),
+            (
+                "group_id=1,type=all,bukcet=1",
+                "bukcet=1: unknown keyword, did you mean bucket?",
+            ),
+            (
+                "group_id=1,type=all,bucket=1,mod_tp_dst:5",
+                "mod_tp_dst:5: a port of what protocol?",
+            ),
+        ];
+        for (text, wanted) in told {
+            let told = add(text).unwrap_err();
+            assert!(told.starts_with(wanted), "{text}: {told}");
+        }
+        assert!(parse("group_id=1,type=all", GroupModCommand::Delete).is_err());
+        assert!(parse("group_id=1,bucket=1", GroupModCommand::Delete).is_err());
+    }
+}

@@ -68,12 +68,8 @@ impl<'a> Reader<'a> {
         let matching = Match::new(&self.key, &self.mask);
         for (field, text) in &self.required {
             if matching.missing_prerequisite(*field) {
-                let needs = needs(field.prerequisite());
-                return Err(SyntaxError::new(
-                    text,
-                    "the match has no such header",
-                    needs,
-                ));
+                let problem = format!("the match needs {}", needs(field.prerequisite()));
+                return Err(SyntaxError::new(text, problem, ""));
             }
         }
         Ok(matching)

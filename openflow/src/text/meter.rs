@@ -267,3 +267,102 @@ const RESERVED: [(&str, MeterId); 3] = [
     ("controller", MeterId::CONTROLLER),
     ("all", MeterId::ALL),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(text: &str) -> Result<MeterMod, String> {
+        parse(text, MeterModCommand::Add).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn meters_come_back_in_their_canonical_form() {
+        let cases = [
+            (
+                "burst stats kbps meter=1 bands=type=drop,rate=0x10,burst_size=10",
+                "meter=1 kbps burst stats bands=type=drop rate=16 burst_size=10",
+            ),
+            (
+                "meter=controller,pktps,band=type=dscp_remark,prec_level=2,rate=5,type=drop rate=9",
+                "meter=controller pktps bands=type=dscp_remark rate=5 prec_level=2 type=drop rate=9",
+            ),
+        ];
+        for (text, canonical) in cases {
+            let meter = add(text).unwrap();
+            assert_eq!(format(&meter), canonical, "{text}");
+            assert_eq!(add(canonical).as_ref(), Ok(&meter), "{text}");
+        }
+        let all = parse("", MeterModCommand::Delete).unwrap();
+        assert_eq!(
+            (all.meter, format(&all).as_str()),
+            (MeterId::ALL, "meter=all")
+        );
+    }
+
+    #[test]
+    fn errors_say_what_is_missing_or_wrong() {
+        let told = [
+            (
+                "kbps,bands=type=drop,rate=1",
+                "no meter; allowed: meter=NUMBER",
+            ),
+            (
+                "meter=1,bands=type=drop,rate=1",
+                "no unit; allowed: kbps or pktps",
+            ),
+            ("meter=1,kbps", "no bands"),
+            ("meter=1,kbps,bands=", "no bands"),
+            (
+                "meter=1,kbps,pktps,bands=type=drop,rate=1",
+                "pktps: two units",
+            ),
+            (
+                "meter=0,kbps,bands=type=drop,rate=1",
+                "meter=0: no such meter",
+            ),
+            (
+                "meter=all,kbps,bands=type=drop,rate=1",
+                "meter=all: no such meter",
+            ),
+            (
+                "meter=1,kbps,bands=rate=1",
+                "rate=1: a band starts with its type",
+            ),
+            (
+                "meter=1,kbps,bands=type=mark,rate=1",
+                "type=mark: unknown type of band",
+            ),
+            ("meter=1,kbps,bands=type=drop", "bands: no rate"),
+            (
+                "meter=1,kbps,burst,bands=type=drop,rate=1",
+                "bands: no burst size",
+            ),
+            (
+                "meter=1,kbps,bands=type=drop,rate=1,burst_size=1",
+                "bands: a burst size",
+            ),
+            (
+                "meter=1,kbps,bands=type=dscp_remark,rate=1",
+                "bands: no precedence level",
+            ),
+            (
+                "meter=1,kbps,bands=type=drop,rate=1,prec_level=1",
+                "bands: a precedence level",
+            ),
+            (
+                "meter=1,kbps,bands=type=drop,rat=1",
+                "rat=1: unknown keyword, did you mean rate?",
+            ),
+            (
+                "meter=1,kbps,stat,bands=type=drop,rate=1",
+                "stat: unknown keyword, did you mean stats?",
+            ),
+        ];
+        for (text, wanted) in told {
+            let told = add(text).unwrap_err();
+            assert!(told.starts_with(wanted), "{text}: {told}");
+        }
+        assert!(parse("meter=1,kbps", MeterModCommand::Delete).is_err());
+    }
+}
