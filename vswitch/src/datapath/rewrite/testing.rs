@@ -1,4 +1,4 @@
-//! Frames for tests, with checksums computed in full from RFC 1071, RFC 8200 §8.1 and RFC 9260 §6.8.
+//! Frames for tests, their checksums computed in full (RFC 1071, RFC 8200 §8.1, RFC 9260 §6.8).
 
 use flowtable::{eth_type, ip_proto};
 use proptest::prelude::*;
