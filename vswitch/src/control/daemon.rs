@@ -54,7 +54,9 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         println!(
             "{} is right",
             file.path()
-                .map_or("the built-in".into(), |it| it.display().to_string())
+                .map_or("the built-in configuration".into(), |it| it
+                    .display()
+                    .to_string())
         );
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,0 +1,303 @@
+//! The steps that the control task itself takes when the configuration changes: nothing here
+//! waits. Called by the provisioner.
+
+use std::collections::BTreeMap;
+
+use openflow::{OfPort, PortConfig, PortReason};
+use pmd::PortControl;
+
+use super::Failure;
+use crate::action::{BridgeId, PortNo};
+use crate::control::actor::Actor;
+use crate::control::agent::{Agent, Identity};
+use crate::control::bridge::{Bridge, Controller, FailedPort, Task};
+use crate::control::config::{self, PortKind, Vlan};
+use crate::control::ports::Port;
+use crate::pipeline::{self, BridgeSpec, PortSpec, VlanMode};
+
+/// A port about to be added.
+pub(super) struct NewPort {
+    pub(super) bridge: BridgeId,
+    pub(super) settings: config::Port,
+    pub(super) is_local: bool,
+    pub(super) device: Option<PortControl>,
+    pub(super) mac: [u8; 6],
+}
+
+impl Actor {
+    /// A bridge by name.
+    pub fn bridge_id(&self, name: &str) -> Option<BridgeId> {
+        let found = self
+            .bridges
+            .iter()
+            .find(|(_, bridge)| bridge.settings.name == name);
+        found.map(|(id, _)| *id)
+    }
+
+    pub(super) fn add_bridge(
+        &mut self,
+        settings: config::Bridge,
+        identity: Identity,
+    ) -> Result<BridgeId, Failure> {
+        let spec = BridgeSpec {
+            name: settings.name.clone(),
+            fail_mode: fail_mode(settings.fail_mode),
+            mac_age_s: settings.mac_ageing_s,
+            ..BridgeSpec::default()
+        };
+        let id = self
+            .switch
+            .add_bridge(&spec)
+            .map_err(|error| Failure(error.to_string()))?;
+        self.bridges
+            .insert(id, Bridge::new(settings, Agent::new(id, identity)));
+        Ok(id)
+    }
+
+    pub(super) fn task_names(&self, id: BridgeId) -> Vec<String> {
+        let bridge = self.bridges.get(&id);
+        bridge
+            .map(|bridge| bridge.tasks.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Takes over settings; the tasks that are to end.
+    pub(super) fn set_bridge(
+        &mut self,
+        id: BridgeId,
+        settings: config::Bridge,
+        datapath_id: u64,
+        tasks: BTreeMap<String, Option<Task>>,
+    ) -> Vec<Task> {
+        let now_ms = self.clock.now_ms();
+        let Some(bridge) = self.bridges.get_mut(&id) else {
+            return Vec::new();
+        };
+        let mut before = std::mem::take(&mut bridge.tasks);
+        for (name, task) in tasks {
+            if let Some(task) = task.or_else(|| before.remove(&name)) {
+                bridge.tasks.insert(name, task);
+            }
+        }
+        let targets: Vec<_> = settings
+            .controllers
+            .iter()
+            .map(|controller| controller.target.clone())
+            .collect();
+        bridge
+            .controllers
+            .retain(|name, _| targets.iter().any(|it| it.to_string() == *name));
+        for target in targets {
+            let new = || Controller {
+                target: target.clone(),
+                peer: None,
+                since_ms: now_ms,
+                error: None,
+            };
+            bridge
+                .controllers
+                .entry(target.to_string())
+                .or_insert_with(new);
+        }
+        bridge.agent.identity.datapath_id = datapath_id;
+        bridge.agent.identity.description = settings.description.clone();
+        self.switch.set_fail_mode(id, fail_mode(settings.fail_mode));
+        self.switch.set_mac_age(id, settings.mac_ageing_s);
+        bridge.configure(settings, &mut self.switch, now_ms);
+        before.into_values().collect()
+    }
+
+    pub(super) fn take_tasks(&mut self, id: BridgeId) -> Vec<Task> {
+        let bridge = self.bridges.get_mut(&id);
+        let tasks = bridge.map(|bridge| std::mem::take(&mut bridge.tasks));
+        tasks.unwrap_or_default().into_values().collect()
+    }
+
+    pub(super) fn remove_bridge(&mut self, id: BridgeId) -> Vec<(PortNo, Port)> {
+        self.bridges.remove(&id);
+        let numbers = self.switch.remove_bridge(id);
+        numbers
+            .into_iter()
+            .filter_map(|number| Some((number, self.ports.remove(&number)?)))
+            .collect()
+    }
+
+    /// The lowest number that no port has, nor a port that does not work yet is to have.
+    fn free_number(&self, bridge: BridgeId) -> Option<OfPort> {
+        let at = self.bridges.get(&bridge)?;
+        let state = self.switch.state().bridge(bridge)?;
+        let wanted = |number| {
+            at.failed
+                .iter()
+                .any(|failed| failed.settings.number == Some(number))
+        };
+        let mut numbers = 1..=config::PORT_NUMBER_MAX;
+        let free = |number: &u32| state.port(OfPort(*number)).is_none() && !wanted(*number);
+        numbers.find(free).map(OfPort)
+    }
+
+    pub(super) fn add_port(
+        &mut self,
+        new: NewPort,
+    ) -> Result<PortNo, (Failure, Option<PortControl>)> {
+        let NewPort {
+            bridge,
+            settings,
+            is_local,
+            device,
+            mac,
+        } = new;
+        let of_port = match is_local {
+            true => Some(OfPort::LOCAL),
+            false => settings
+                .number
+                .map(OfPort)
+                .or_else(|| self.free_number(bridge)),
+        };
+        let Some(at) = self.bridges.get_mut(&bridge) else {
+            return Err((Failure("the bridge is gone".to_owned()), device));
+        };
+        let spec = PortSpec {
+            name: settings.name.clone(),
+            of_port,
+            vlan: vlan_mode(&settings.vlan),
+            peer_name: settings
+                .options
+                .get("peer")
+                .filter(|_| device.is_none())
+                .cloned(),
+        };
+        let (number, of_port) = match self.switch.add_port(bridge, &spec) {
+            Ok(numbers) => numbers,
+            Err(error) => {
+                let failure = Failure(format!("port {}: {error}", settings.name));
+                return Err((failure, device));
+            }
+        };
+        at.failed
+            .retain(|failed| failed.settings.name != settings.name);
+        let config = PortConfig {
+            port_down: !settings.admin_up,
+            ..PortConfig::default()
+        };
+        self.switch.set_port_config(number, config);
+        let port = Port {
+            bridge,
+            of_port,
+            settings,
+            config,
+            device,
+            link: Default::default(),
+            mac,
+            created_ms: self.clock.now_ms(),
+        };
+        self.ports.insert(number, port);
+        Ok(number)
+    }
+
+    /// Tells controllers of a port that works.
+    pub(super) fn announce_port(&mut self, number: PortNo) {
+        let Some(port) = self.ports.get_mut(&number) else {
+            return;
+        };
+        port.poll_link();
+        let (bridge, link, description) = (port.bridge, port.link, port.describe());
+        self.switch.set_link(number, link.up);
+        if let Some(bridge) = self.bridges.get_mut(&bridge) {
+            bridge.agent.port_status(PortReason::Add, description);
+        }
+        self.check_patches();
+    }
+
+    /// Removes a port from everything but the workers.
+    pub(super) fn drop_port(&mut self, number: PortNo) -> Option<Port> {
+        self.switch.remove_port(number);
+        self.ports.remove(&number)
+    }
+
+    pub(super) fn remove_port(&mut self, bridge: BridgeId, name: &str) -> Option<(PortNo, Port)> {
+        let at = self.bridges.get_mut(&bridge)?;
+        at.failed.retain(|failed| failed.settings.name != name);
+        let found = self
+            .ports
+            .iter()
+            .find(|(_, port)| port.settings.name == name);
+        let number = *found?.0;
+        let port = self.drop_port(number)?;
+        let at = self.bridges.get_mut(&bridge)?;
+        at.agent.port_status(PortReason::Delete, port.describe());
+        Some((number, port))
+    }
+
+    pub(super) fn set_vlan(&mut self, bridge: BridgeId, name: &str, vlan: Vlan) {
+        if let Some(bridge) = self.bridges.get_mut(&bridge) {
+            let failed = bridge
+                .failed
+                .iter_mut()
+                .filter(|failed| failed.settings.name == name);
+            failed.for_each(|failed| failed.settings.vlan = vlan.clone());
+        }
+        let found = self
+            .ports
+            .iter_mut()
+            .find(|(_, port)| port.settings.name == name);
+        if let Some((number, port)) = found {
+            self.switch.set_vlan_mode(*number, vlan_mode(&vlan));
+            port.settings.vlan = vlan;
+        }
+    }
+
+    /// A patch port's link is up while its peer is there and names it.
+    pub fn check_patches(&mut self) {
+        let state = self.switch.state();
+        let mut changed = Vec::new();
+        for (number, port) in &mut self.ports {
+            let up = state.port(*number).is_some_and(|port| port.peer.is_some());
+            if port.settings.kind == PortKind::Patch && port.link.up != up {
+                port.link.up = up;
+                changed.push(*number);
+            }
+        }
+        changed
+            .into_iter()
+            .for_each(|number| self.tell_link(number));
+    }
+
+    /// Notes a port that does not work; whether that or the reason is news.
+    pub(super) fn note_failed(&mut self, bridge: BridgeId, failed: FailedPort) -> bool {
+        let Some(bridge) = self.bridges.get_mut(&bridge) else {
+            return false;
+        };
+        let same = |it: &&mut FailedPort| it.settings.name == failed.settings.name;
+        match bridge.failed.iter_mut().find(same) {
+            Some(before) => {
+                std::mem::replace(&mut before.error, failed.error.clone()) != failed.error
+            }
+            None => {
+                bridge.failed.push(failed);
+                true
+            }
+        }
+    }
+
+    pub(super) fn failed_ports(&self) -> Vec<(BridgeId, FailedPort)> {
+        let ports = self.bridges.iter();
+        let ports = ports.flat_map(|(id, bridge)| bridge.failed.iter().map(|it| (*id, it.clone())));
+        ports.collect()
+    }
+}
+
+fn fail_mode(mode: config::FailMode) -> pipeline::FailMode {
+    match mode {
+        config::FailMode::Standalone => pipeline::FailMode::Standalone,
+        config::FailMode::Secure => pipeline::FailMode::Secure,
+    }
+}
+
+fn vlan_mode(vlan: &Vlan) -> VlanMode {
+    match vlan {
+        Vlan::All => VlanMode::default(),
+        Vlan::Access(tag) => VlanMode::Access(*tag),
+        Vlan::Trunks(trunks) => VlanMode::Trunk(trunks.clone().into()),
+    }
+}
