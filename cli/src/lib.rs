@@ -25,8 +25,8 @@ use output::Output;
 
 /// Runs one command line, its first word being the program's name, and gives the exit code: 0 for
 /// done, 1 for refused by the switch, 2 for wrong usage, 3 for a switch that cannot be reached.
-/// What it has to say goes to `out`, why it fails to `errors`. `terminal` says that `out` is one, so
-/// that a live display may clear it.
+/// What it has to say goes to `out`, why it fails to `errors`. `terminal` says that `out` is one,
+/// so that a live display may clear it.
 pub fn run(
     words: impl IntoIterator<Item = OsString>,
     terminal: bool,

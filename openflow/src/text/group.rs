@@ -305,7 +305,7 @@ mod tests {
                  bucket=actions=output:2",
             ),
             (
-                "group_id=2,type=fast_failover,bucket=watch_group:7,actions=mod_vlan_vid:5,mod_vlan_pcp:1",
+                "group_id=2,type=fast_failover,bucket=watch_group:7,mod_vlan_vid:5,mod_vlan_pcp:1",
                 "group_id=2,type=ff,bucket=watch_group:7,actions=push_vlan:0x8100,\
                  set_field:4101->vlan_vid,set_field:1->vlan_pcp",
             ),

@@ -285,7 +285,8 @@ mod tests {
             ),
             (
                 "meter=controller,pktps,band=type=dscp_remark,prec_level=2,rate=5,type=drop rate=9",
-                "meter=controller pktps bands=type=dscp_remark rate=5 prec_level=2 type=drop rate=9",
+                "meter=controller pktps bands=type=dscp_remark rate=5 prec_level=2 \
+                 type=drop rate=9",
             ),
         ];
         for (text, canonical) in cases {
