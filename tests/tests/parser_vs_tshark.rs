@@ -510,8 +510,10 @@ fn pairs(frame: &[u8], row: &Row) -> Vec<(&'static str, u128, u128)> {
     pairs
 }
 
+type ReadTag = fn(&FlowKey) -> u16;
+
 /// What the key has of VLAN tags besides the fields of OpenFlow.
-const TAG_FIELDS: &[(&str, fn(&FlowKey) -> u16)] = &[
+const TAG_FIELDS: &[(&str, ReadTag)] = &[
     ("vlan_tpid", |key| key.vlan_tpid),
     ("inner_vlan_tpid", |key| key.inner_vlan_tpid),
     ("inner_vlan_tci", |key| key.inner_vlan_tci),

@@ -1,7 +1,7 @@
 //! The switch says what a naive model of OpenFlow says: made-up flows, groups, meters and packets
 //! of all kinds, through translation, cache and execution, packet by packet and in batches.
 //!
-//! 300,000 packets by default; `NAIVE_PACKETS` asks for another number, `NAIVE_SEED` for one
+//! A million packets by default; `NAIVE_PACKETS` asks for another number, `NAIVE_SEED` for one
 //! configuration only.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ fn the_switch_agrees_with_the_naive_model() {
             .ok()
             .and_then(|text| text.parse::<u64>().ok())
     };
-    let wanted = number("NAIVE_PACKETS").unwrap_or(300_000);
+    let wanted = number("NAIVE_PACKETS").unwrap_or(1_000_000);
     let mut tally = Tally::default();
     match number("NAIVE_SEED") {
         Some(seed) => run(seed, &pools, &mut tally),
