@@ -27,7 +27,7 @@ test: setup lint ## Pass every test: unit, property, text, namespaces, guests, f
 lint: setup ## Formatting, clippy and documentation without warnings, licences of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) test --quiet -p tests --test tidy
 
 bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|internal-tcp, or all

@@ -11,6 +11,8 @@ use std::io::Write;
 
 use clap::Parser;
 
+// Its comments are help texts, where brackets are not links.
+#[allow(rustdoc::broken_intra_doc_links)]
 mod arguments;
 mod command;
 mod failure;

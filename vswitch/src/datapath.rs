@@ -1,8 +1,8 @@
 //! Moves packets: workers, execution of programs, sending.
 //!
-//! A packet's path: [`worker`] receives a batch, [`processor`] has it parsed, finds each packet's
-//! program in the flow cache or has `pipeline::translate` write one, [`execute`] runs it (with
-//! [`edit`] and [`rewrite`] changing bytes, [`punt`] telling control), [`send`] stages what leaves
+//! A packet's path: `worker` receives a batch, `processor` has it parsed, finds each packet's
+//! program in the flow cache or has `pipeline::translate` write one, `execute` runs it (with
+//! `edit` and `rewrite` changing bytes, `punt` telling control), `send` stages what leaves
 //! and flushes it once per loop.
 //!
 //! Here is the side that control holds: [`Datapath`] starts workers, gives them ports, publishes

@@ -1,7 +1,7 @@
 //! Decides: published OpenFlow state, and its translation into datapath programs.
 //!
 //! The control thread owns the one [`Switch`], changes it message by message and publishes an
-//! immutable [`State`]; publication shares all that did not change. Workers call [`translate`]
+//! immutable [`State`]; publication shares all that did not change. Workers call [`translate()`]
 //! with the state on a miss of their flow cache; `vsctl trace` calls the same function with a
 //! [`Trace`] that listens. Nothing here knows packets, sockets or clocks.
 

@@ -1,6 +1,6 @@
 //! Flow entries and modifications: `priority=10,tcp,nw_dst=10.0.0.1 actions=output:2`.
 //!
-//! [`parse`] and [`parse_line`] read what an operator types, [`format`] and [`write_stats`] print
+//! [`parse`] and [`parse_line`] read what an operator types, [`format()`] and [`write_stats`] print
 //! in the form of `ovs-ofctl dump-flows`. A line of a dump can be read again: its statistics are
 //! passed over.
 

@@ -1,7 +1,7 @@
 //! The configuration as plain data, whoever it comes from.
 //!
 //! [`Config::parse`] reads the file that `vswitchd --config` names (docs/configuration.md);
-//! [`ConfigFile`] edits it for the management socket; [`difference`] says what to do to a running
+//! [`ConfigFile`] edits it for the management socket; [`difference()`] says what to do to a running
 //! switch. What is wrong is named with its value, file and line, and what is allowed.
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 //! operation on a header that the packet does not have, or not whole, does nothing.
 //!
 //! What: every write keeps the checksums over it right, incrementally (see [`checksum`]).
-//! How: [`place`] says where a field lies and which checksums cover it; one function reads,
+//! How: `place` says where a field lies and which checksums cover it; one function reads,
 //! merges, writes and updates for all fields.
 //! A transport header is only there in the first fragment, whose checksum spans the datagram:
 //! the difference is applied to it, and later fragments are left alone above IP.
