@@ -27,6 +27,7 @@ pub struct Arguments {
 
 /// Options that every command takes.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]

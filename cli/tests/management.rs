@@ -147,32 +147,60 @@ bridge br0
     assert_eq!(fake.asked(), ("show".into(), json!([{"bridge": "br0"}])));
 }
 
+/// A command line, the method it calls and the parameters.
+type Case<'a> = (&'a [&'a str], &'a str, Value);
+
+/// Runs each command line against a daemon that agrees to everything.
+#[track_caller]
+fn call(cases: &[Case<'_>]) {
+    let fake = Fake::start(|_, _| result(json!({"done": true})));
+    for (words, method, params) in cases {
+        let done = fake.run(words);
+        assert_eq!(
+            (done.code, done.out.as_str(), done.errors.as_str()),
+            (0, "", ""),
+            "{words:?}"
+        );
+        assert_eq!(
+            fake.asked(),
+            ((*method).into(), json!([params])),
+            "{words:?}"
+        );
+        let done = fake.run(&[&["--json"], *words].concat());
+        let document: Value = serde_json::from_str(&done.out).expect("one document");
+        assert_eq!(document, json!({"done": true}), "{words:?}");
+        fake.asked();
+    }
+}
+
 #[test]
-fn changes_say_what_was_typed_and_nothing_else() {
-    let cases: &[(&[&str], &str, Value)] = &[
+fn changes_of_bridges_say_what_was_typed_and_nothing_else() {
+    let add = [
+        "bridge",
+        "add",
+        "br1",
+        "--fail-mode",
+        "secure",
+        "--controller",
+        "tcp:10.0.0.1:1",
+    ];
+    let set = [
+        "bridge",
+        "set",
+        "br1",
+        "--datapath-id",
+        "2a",
+        "--listener",
+        "ptcp:6654",
+    ];
+    call(&[
         (
-            &[
-                "bridge",
-                "add",
-                "br1",
-                "--fail-mode",
-                "secure",
-                "--controller",
-                "tcp:10.0.0.1:6653",
-            ],
+            &add,
             "bridge/add",
-            json!({"name": "br1", "fail_mode": "secure", "controllers": ["tcp:10.0.0.1:6653"]}),
+            json!({"name": "br1", "fail_mode": "secure", "controllers": ["tcp:10.0.0.1:1"]}),
         ),
         (
-            &[
-                "bridge",
-                "set",
-                "br1",
-                "--datapath-id",
-                "2a",
-                "--listener",
-                "ptcp:6654",
-            ],
+            &set,
             "bridge/set",
             json!({"name": "br1", "datapath_id": "2a", "listeners": ["ptcp:6654"]}),
         ),
@@ -182,24 +210,40 @@ fn changes_say_what_was_typed_and_nothing_else() {
             json!({"name": "br1"}),
         ),
         (
-            &[
-                "port",
-                "add",
-                "br0",
-                "vm3",
-                "--type",
-                "dpdkvhostuserclient",
-                "--number",
-                "7",
-                "--option",
-                "vhost-server-path=/x=y",
-                "--option",
-                "n_rxq=2",
-                "--tag",
-                "10",
-                "--mtu",
-                "9000",
-            ],
+            &["controller", "set", "br0", "tcp:1.2.3.4:1", "unix:/x"],
+            "controller/set",
+            json!({"bridge": "br0", "targets": ["tcp:1.2.3.4:1", "unix:/x"]}),
+        ),
+        (
+            &["controller", "del", "br0"],
+            "controller/del",
+            json!({"bridge": "br0"}),
+        ),
+        (
+            &["controller", "del", "br0", "unix:/x"],
+            "controller/del",
+            json!({"bridge": "br0", "target": "unix:/x"}),
+        ),
+    ]);
+}
+
+#[test]
+fn changes_of_ports_say_what_was_typed_and_nothing_else() {
+    let vhost = [
+        "port",
+        "add",
+        "br0",
+        "vm3",
+        "--type",
+        "dpdkvhostuserclient",
+        "--number",
+        "7",
+    ];
+    let options = ["--option", "vhost-server-path=/x=y", "--option", "n_rxq=2"];
+    let rest = ["--tag", "10", "--mtu", "9000"];
+    call(&[
+        (
+            &[&vhost[..], &options, &rest].concat(),
             "port/add",
             json!({
                 "bridge": "br0", "name": "vm3", "type": "dpdkvhostuserclient", "number": 7,
@@ -228,41 +272,7 @@ fn changes_say_what_was_typed_and_nothing_else() {
             "port/del",
             json!({"bridge": "br0", "name": "vm3"}),
         ),
-        (
-            &["controller", "set", "br0", "tcp:1.2.3.4:1", "unix:/x"],
-            "controller/set",
-            json!({"bridge": "br0", "targets": ["tcp:1.2.3.4:1", "unix:/x"]}),
-        ),
-        (
-            &["controller", "del", "br0"],
-            "controller/del",
-            json!({"bridge": "br0"}),
-        ),
-        (
-            &["controller", "del", "br0", "unix:/x"],
-            "controller/del",
-            json!({"bridge": "br0", "target": "unix:/x"}),
-        ),
-    ];
-    let fake = Fake::start(|_, _| result(json!({"done": true})));
-    for (words, method, params) in cases {
-        let done = fake.run(words);
-        assert_eq!(
-            (done.code, done.out.as_str(), done.errors.as_str()),
-            (0, "", ""),
-            "{words:?}"
-        );
-        assert_eq!(
-            fake.asked(),
-            ((*method).into(), json!([params])),
-            "{words:?}"
-        );
-    }
-    let done = fake.run(&["--json", "bridge", "del", "br1"]);
-    assert_eq!(
-        serde_json::from_str::<Value>(&done.out).expect("JSON"),
-        json!({"done": true})
-    );
+    ]);
 }
 
 #[test]

@@ -60,9 +60,11 @@ pub enum GroupCommand {
     Add(Given),
 
     /// Replace the type and buckets of groups
+    #[command(after_help = GROUP_MODIFY_EXAMPLES)]
     Mod(Given),
 
     /// Delete groups by group_id, or all, and the flows that send to them
+    #[command(after_help = GROUP_DELETE_EXAMPLES)]
     Del(Given),
 
     /// Print groups as ovs-ofctl dump-groups does
@@ -88,9 +90,11 @@ pub enum MeterCommand {
     Add(Given),
 
     /// Replace the flags and bands of meters
+    #[command(after_help = METER_MODIFY_EXAMPLES)]
     Mod(Given),
 
     /// Delete meters, or all, and the flows that use them
+    #[command(after_help = METER_DELETE_EXAMPLES)]
     Del(Given),
 
     /// Print meters, each on a line, in the words of ovs-ofctl dump-meters
@@ -158,6 +162,24 @@ Examples:
   vsctl group add br0 'group_id=2,type=select,bucket=weight:3,actions=1,bucket=actions=2'
   vsctl group add br0 'group_id=3,type=ff,bucket=watch_port:1,output:1,bucket=watch_port:2,output:2'
   vsctl flow add br0 'in_port=4,actions=group:1'";
+
+const GROUP_MODIFY_EXAMPLES: &str = "\
+Examples:
+  vsctl group mod br0 'group_id=2,type=select,bucket=actions=1,bucket=actions=2,bucket=actions=3'";
+
+const GROUP_DELETE_EXAMPLES: &str = "\
+Examples:
+  vsctl group del br0 group_id=2
+  vsctl group del br0                         all groups";
+
+const METER_MODIFY_EXAMPLES: &str = "\
+Examples:
+  vsctl meter mod br0 'meter=2,pktps,bands=type=drop,rate=1000'";
+
+const METER_DELETE_EXAMPLES: &str = "\
+Examples:
+  vsctl meter del br0 meter=2
+  vsctl meter del br0                         all meters";
 
 const METER_EXAMPLES: &str = "\
 Examples:

@@ -37,6 +37,7 @@ pub enum BridgeCommand {
     },
 
     /// Change settings of a bridge
+    #[command(after_help = BRIDGE_SET_EXAMPLES)]
     Set {
         /// Its name
         bridge: String,
@@ -106,6 +107,7 @@ pub enum PortCommand {
     },
 
     /// Change settings of a port
+    #[command(after_help = PORT_SET_EXAMPLES)]
     Set {
         /// Bridge
         bridge: String,
@@ -255,6 +257,17 @@ Examples:
   vsctl bridge add br1
   vsctl bridge add br1 --fail-mode secure --controller tcp:10.0.0.1:6653
   vsctl bridge add br1 --datapath-id 2a --listener ptcp:6654:127.0.0.1";
+
+const BRIDGE_SET_EXAMPLES: &str = "\
+Examples:
+  vsctl bridge set br0 --fail-mode secure
+  vsctl bridge set br0 --listener ptcp:6654:127.0.0.1 --listener punix:/run/ovn.sock";
+
+const PORT_SET_EXAMPLES: &str = "\
+Examples:
+  vsctl port set br0 vm1 --tag 20
+  vsctl port set br0 uplink --tag none --trunks 10,20,30
+  vsctl port set br0 vm1 --down";
 
 const PORT_EXAMPLES: &str = "\
 Examples:

@@ -24,6 +24,7 @@ pub fn run(
             Some(before) => rates(before, now).print(out, "")?,
         }
         drops(out, before, now)?;
+        control(out, now)?;
         pools(out, &now.pools)
     })
 }
@@ -149,6 +150,18 @@ fn drops(out: &mut dyn Write, before: Option<&Stats>, now: &Stats) -> io::Result
     Ok(())
 }
 
+/// What the daemon itself had to drop, such as packets that controllers did not take.
+fn control(out: &mut dyn Write, now: &Stats) -> io::Result<()> {
+    let told = now.control.iter().filter(|(_, count)| **count > 0);
+    let told: Vec<String> = told
+        .map(|(what, count)| format!("{what} {count}"))
+        .collect();
+    match told.as_slice() {
+        [] => Ok(()),
+        told => writeln!(out, "daemon: {}", told.join(", ")),
+    }
+}
+
 fn pools(out: &mut dyn Write, pools: &[Pool]) -> io::Result<()> {
     for pool in pools {
         let Pool {
@@ -195,6 +208,7 @@ mod tests {
             "pools": [{
                 "name": "small", "numa": 0, "buffer_bytes": 2048, "buffers": 1000, "in_use": 3,
             }],
+            "control": {"notices_dropped": full, "packet_outs_dropped": 0},
         }))
         .unwrap()
     }
@@ -238,6 +252,15 @@ mod tests {
         let told = text(|out| drops(out, Some(&before), &now));
         assert_eq!(told, "dropped, vm1: transmit_full 4\n");
         assert_eq!(text(|out| drops(out, Some(&now), &now)), "");
+    }
+
+    #[test]
+    fn what_the_daemon_dropped_is_told_if_there_is_any() {
+        assert_eq!(
+            text(|out| control(out, &stats(0, 0, 7))),
+            "daemon: notices_dropped 7\n"
+        );
+        assert_eq!(text(|out| control(out, &stats(0, 0, 0))), "");
     }
 
     #[test]

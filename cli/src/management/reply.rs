@@ -93,6 +93,8 @@ pub struct Stats {
     pub now_ns: u64,
     pub ports: Vec<PortStats>,
     pub pools: Vec<Pool>,
+    #[serde(default)]
+    pub control: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize)]
