@@ -32,6 +32,8 @@ pub struct Port {
     pub mac: [u8; 6],
     /// When it was added.
     pub created_ms: u64,
+    /// Whether controllers know of it: they hear that it changes only after that it came.
+    pub is_announced: bool,
 }
 
 impl Port {
@@ -101,8 +103,11 @@ impl Port {
         self.config = config;
     }
 
-    /// Looks at the link; whether it changed.
+    /// Looks at the link; whether there is a change to be told.
     pub fn poll_link(&mut self) -> bool {
+        if !self.is_announced {
+            return false;
+        }
         let Some(device) = &self.device else {
             return false;
         };

@@ -165,6 +165,7 @@ fn port(name: &str, bridge: BridgeId, of_port: OfPort) -> Port {
         link: Default::default(),
         mac: MAC,
         created_ms: 0,
+        is_announced: true,
     }
 }
 

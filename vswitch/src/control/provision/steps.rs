@@ -190,6 +190,7 @@ impl Actor {
             link: Default::default(),
             mac,
             created_ms: self.clock.now_ms(),
+            is_announced: false,
         };
         self.ports.insert(number, port);
         Ok(number)
@@ -200,6 +201,7 @@ impl Actor {
         let Some(port) = self.ports.get_mut(&number) else {
             return;
         };
+        port.is_announced = true;
         port.poll_link();
         let (bridge, link, description) = (port.bridge, port.link, port.describe());
         self.switch.set_link(number, link.up);
@@ -253,7 +255,7 @@ impl Actor {
         let mut changed = Vec::new();
         for (number, port) in &mut self.ports {
             let up = state.port(*number).is_some_and(|port| port.peer.is_some());
-            if port.settings.kind == PortKind::Patch && port.link.up != up {
+            if port.settings.kind == PortKind::Patch && port.is_announced && port.link.up != up {
                 port.link.up = up;
                 changed.push(*number);
             }
