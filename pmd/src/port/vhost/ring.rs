@@ -7,10 +7,10 @@
 //! # How
 //! Whoever enters the ring's gate sends. Who finds it busy leaves its packets in a bounded queue,
 //! marks that some are waiting, and tries the gate once more; who leaves the gate looks at the mark
-//! and enters again to send what others left. Leaving the mark and trying the gate, leaving the gate
-//! and looking at the mark are again a store and a load each, sequentially consistent: one of both
-//! sees the other, so no packet stays behind. Packets of one worker stay in order, because whoever
-//! is inside sends what waits before its own.
+//! and enters again to send what others left. Leaving the mark and trying the gate, leaving the
+//! gate and looking at the mark are again a store and a load each, sequentially consistent: one of
+//! both sees the other, so no packet stays behind. Packets of one worker stay in order, because
+//! whoever is inside sends what waits before its own.
 //!
 //! A worker sends for others only so much at a time, lest they keep it here; then it raises the
 //! guest's `left_over`, and whoever polls the guest next goes on.
