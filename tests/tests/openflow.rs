@@ -294,7 +294,8 @@ fn packets_come_in_and_go_out_by_buffer_and_whole() {
         .spawn()
         .expect("ping runs");
     // The echo request waits in the switch and is let go by its number.
-    let packet = peer.wait(packet_in);
+    let is_ipv4 = |packet: &PacketIn| packet.data[12..14] == [8, 0];
+    let packet = peer.wait(|message| packet_in(message).filter(is_ipv4));
     assert_eq!((packet.data.len(), packet.cookie), (20, 0x77));
     assert_eq!(packet.reason, PacketInReason::NoMatch);
     assert!(packet.total_len >= 98 && packet.buffer_id.is_some());
@@ -311,7 +312,7 @@ fn packets_come_in_and_go_out_by_buffer_and_whole() {
     // The flow that its answers get takes the kept packet along: ARP first, where it is asked for.
     loop {
         let packet = peer.wait(packet_in);
-        let is_ip = packet.data[12..14] == [8, 0];
+        let is_ip = is_ipv4(&packet);
         let change = FlowMod {
             buffer_id: packet.buffer_id,
             ..flow_value("priority=5,in_port=2,actions=output:1", FlowModCommand::Add)

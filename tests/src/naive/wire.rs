@@ -497,12 +497,20 @@ pub fn copy_ttl(bytes: &mut [u8], inwards: bool) {
         bytes[outer] = bytes[inner];
         return;
     }
+    let old = bytes[inner];
     bytes[inner] = bytes[outer];
     if bytes[inner - 8] >> 4 == 4 && inner == outer + 9 {
+        // RFC 1624 equation 3: the header's options may lie beyond a frame that is cut short.
         let ip = inner - 8;
-        let len = usize::from(bytes[ip] & 15) * 4;
-        let others = sum(sum(0, &bytes[ip..ip + 10]), &bytes[ip + 12..ip + len]);
-        put(bytes, ip + 10, !others);
+        let without = [
+            !bytes[ip + 10],
+            !bytes[ip + 11],
+            !old,
+            0xff,
+            bytes[inner],
+            0,
+        ];
+        put(bytes, ip + 10, !sum(0, &without));
     }
 }
 
