@@ -20,6 +20,8 @@ pub struct GuestOptions {
     pub packed: bool,
     /// MTU of its interface, 0 for the driver's choice.
     pub mtu: u16,
+    /// Checksums and segmentation left to be done by the other side.
+    pub offloads: bool,
 }
 
 impl GuestOptions {
@@ -32,6 +34,7 @@ impl GuestOptions {
             queues: 1,
             packed: false,
             mtu: 0,
+            offloads: true,
         }
     }
 }
@@ -181,9 +184,11 @@ fn qemu_words(options: &GuestOptions, socket: &Path, serial: &Path) -> Vec<Strin
         queues,
         packed,
         mtu,
+        offloads,
     } = options;
     let multi = if *queues > 1 { ",mq=on" } else { "" };
     let packed = if *packed { ",packed=on" } else { "" };
+    let offloads = if *offloads { "" } else { NO_OFFLOADS };
     let mtu = if *mtu > 0 {
         format!(" gmtu={mtu}")
     } else {
@@ -197,7 +202,7 @@ fn qemu_words(options: &GuestOptions, socket: &Path, serial: &Path) -> Vec<Strin
          -serial unix:{},server=on,wait=off -chardev socket,id=c,path={},server=on \
          -netdev vhost-user,id=n,chardev=c,queues={queues} \
          -device virtio-net-pci,netdev=n,mac=52:54:00:00:00:{number:02x},\
-         vectors=0,romfile={multi}{packed}",
+         vectors=0,romfile={multi}{packed}{offloads}",
         serial.display(),
         socket.display(),
     );
@@ -206,3 +211,6 @@ fn qemu_words(options: &GuestOptions, socket: &Path, serial: &Path) -> Vec<Strin
     words.push(format!("console=ttyS0 quiet panic=-1 gip={address}{mtu}"));
     words
 }
+
+const NO_OFFLOADS: &str = ",csum=off,guest_csum=off,gso=off,guest_tso4=off,guest_tso6=off,\
+     guest_ecn=off,guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off";
