@@ -264,6 +264,24 @@ fn a_guest_may_enable_several_rings() {
 }
 
 #[test]
+fn a_guest_may_come_back_with_fewer_rings() {
+    let (place, pools) = (Place::new(), pools());
+    let mut config = place.config(PortKind::DpdkVhostUserClient, 1500, &[]);
+    config.tx_queues = 2;
+    let mut port = open(&config, &pools);
+    for (queues, arguments) in [("2", &["--rxq=2", "--txq=2"][..]), ("1", &[])] {
+        let guest = place.guest(&format!(",queues={queues}"), arguments);
+        wait_for_forwarding(&mut port, &pools);
+        for queue in [0, 1] {
+            echo(&mut port, queue, &pools, &lengths()[..64]);
+        }
+        drop(guest);
+        wait_for_link(&port, false);
+    }
+    assert_eq!(pools.in_use(), 0);
+}
+
+#[test]
 fn a_socket_is_served_and_removed() {
     let (place, pools) = (Place::new(), pools());
     let config = place.config(PortKind::DpdkVhostUser, 1500, &[]);

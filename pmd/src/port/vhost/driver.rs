@@ -143,6 +143,19 @@ fn guest_of(vid: c_int) -> Option<Arc<Guest>> {
     guests().get(path?).cloned()
 }
 
+unsafe extern "C" fn new_connection(vid: c_int) -> c_int {
+    if let Some(guest) = guest_of(vid) {
+        guest.forget(vid);
+    }
+    0
+}
+
+unsafe extern "C" fn destroy_connection(vid: c_int) {
+    if let Some(guest) = guest_of(vid) {
+        guest.forget(vid);
+    }
+}
+
 unsafe extern "C" fn new_device(vid: c_int) -> c_int {
     match guest_of(vid) {
         Some(guest) => {
@@ -185,8 +198,8 @@ static CALLBACKS: Callbacks = Callbacks(ffi::rte_vhost_device_ops {
     destroy_device: Some(destroy_device),
     vring_state_changed: Some(vring_state_changed),
     features_changed: None,
-    new_connection: None,
-    destroy_connection: None,
+    new_connection: Some(new_connection),
+    destroy_connection: Some(destroy_connection),
     guest_notified: None,
     reserved: [std::ptr::null_mut(); 1],
 });

@@ -49,10 +49,11 @@ pub(super) struct Guest {
     receiving: Box<[AtomicU16]>,
     /// A ring has packets waiting that whoever is next is to send.
     pub left_over: AtomicBool,
+    /// Those that were ever enabled: made in callbacks, never by a worker.
     rx_rings: Box<[OnceLock<Box<RxRing>>]>,
     tx_rings: Box<[OnceLock<Box<TxRing>>]>,
     control: Gate,
-    attachment: Mutex<Attachment>,
+    enabled: Mutex<Enabled>,
     /// Packets that were waiting for a ring when the device went.
     abandoned: AtomicU64,
     longest: usize,
@@ -63,13 +64,9 @@ pub(super) struct Guest {
     tx_queues: usize,
 }
 
-/// What callbacks said.
-#[derive(Debug, Default)]
-struct Attachment {
-    /// The device whose rings `enabled` tells of; they come to be known before it is attached.
-    known: Option<i32>,
-    enabled: BTreeSet<u16>,
-}
+/// The rings that are enabled of each device that there is. They come to be known before the device
+/// is attached, and a socket that we serve may have several.
+type Enabled = BTreeMap<i32, BTreeSet<u16>>;
 
 impl Guest {
     pub(super) fn new(config: &PortConfig, settings: &Settings) -> Guest {
@@ -87,7 +84,7 @@ impl Guest {
             rx_rings: (0..settings.pairs_max).map(|_| OnceLock::new()).collect(),
             tx_rings: (0..settings.pairs_max).map(|_| OnceLock::new()).collect(),
             control: Gate::default(),
-            attachment: Mutex::default(),
+            enabled: Mutex::default(),
             abandoned: AtomicU64::new(0),
             longest: settings.longest,
             retries_max: settings.retries_max,
@@ -151,11 +148,14 @@ impl Guest {
         self.sending[word].load(Ordering::Relaxed)
     }
 
-    /// The pair to whose ring a transmit queue sends.
+    /// The ring that a transmit queue sends to.
     #[inline]
-    pub(super) fn receiving(&self, queue: usize) -> Option<u16> {
-        let pair = self.receiving[queue].load(Ordering::Relaxed);
-        (pair != NO_PAIR).then_some(pair)
+    pub(super) fn receiving(&self, queue: usize) -> Option<&TxRing> {
+        let pair = self.receiving[queue].load(Ordering::Acquire);
+        self.tx_rings
+            .get(usize::from(pair))?
+            .get()
+            .map(|ring| &**ring)
     }
 
     /// A ring by which the guest sends.
@@ -164,29 +164,28 @@ impl Guest {
         Some(self.rx_rings.get(pair)?.get()?)
     }
 
-    /// A ring by which the guest receives.
-    #[inline]
-    pub(super) fn tx_ring(&self, pair: usize) -> Option<&TxRing> {
-        Some(self.tx_rings.get(pair)?.get()?)
+    /// Every ring by which the guest receives that was ever enabled.
+    pub(super) fn tx_rings(&self) -> impl Iterator<Item = &TxRing> {
+        self.tx_rings
+            .iter()
+            .filter_map(|ring| ring.get().map(|ring| &**ring))
     }
 
-    /// Every ring by which the guest receives that was ever enabled, with its pair.
-    pub(super) fn tx_rings(&self) -> impl Iterator<Item = (u16, &TxRing)> {
-        let all = self.tx_rings.iter().enumerate();
-        all.filter_map(|(pair, ring)| Some((pair as u16, &**ring.get()?)))
+    /// A connection is made or gone: what was known of its device is of another.
+    pub(super) fn forget(&self, vid: i32) {
+        self.enabled().remove(&vid);
     }
 
     /// A device is set up.
     pub(super) fn attach(&self, vid: i32) {
-        let mut attachment = self.attachment();
+        let mut enabled = self.enabled();
         // A second connection to a socket that we serve replaces the first.
         self.detach_any();
-        attachment.know(vid);
         let mut features = 0;
         // SAFETY: the device of a callback lives until the callback returns.
         unsafe { ffi::rte_vhost_get_negotiated_features(vid, &mut features) };
         self.features.store(features, Ordering::Relaxed);
-        self.publish(&attachment);
+        self.publish(enabled.entry(vid).or_default());
         self.device.set(vid);
         tracing::info!(
             port = self.name,
@@ -197,7 +196,7 @@ impl Guest {
 
     /// A device is about to go. Returns when nobody uses it any more.
     pub(super) fn detach(&self, vid: i32) {
-        let _alone = self.attachment();
+        let _alone = self.enabled();
         if self.device.is(vid) {
             self.detach_any();
             tracing::info!(port = self.name, "guest is gone");
@@ -205,12 +204,10 @@ impl Guest {
     }
 
     /// A ring of a device was enabled or disabled.
-    pub(super) fn ring_changed(&self, vid: i32, ring: u16, enabled: bool) {
-        let mut attachment = self.attachment();
-        attachment.know(vid);
-        if usize::from(ring / 2) >= self.rx_rings.len() {
-            if enabled {
-                let most = self.rx_rings.len();
+    pub(super) fn ring_changed(&self, vid: i32, ring: u16, is_enabled: bool) {
+        let most = self.rx_rings.len();
+        if usize::from(ring / 2) >= most {
+            if is_enabled {
                 tracing::warn!(
                     port = self.name,
                     ring,
@@ -220,26 +217,26 @@ impl Guest {
             }
             return;
         }
-        if enabled {
-            attachment.enabled.insert(ring);
+        let mut enabled = self.enabled();
+        let rings = enabled.entry(vid).or_default();
+        if is_enabled {
+            rings.insert(ring);
         } else {
-            attachment.enabled.remove(&ring);
+            rings.remove(&ring);
         }
         if self.device.is(vid) {
-            self.publish(&attachment);
+            self.publish(rings);
         }
     }
 
-    fn attachment(&self) -> MutexGuard<'_, Attachment> {
-        self.attachment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn enabled(&self) -> MutexGuard<'_, Enabled> {
+        self.enabled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets workers use the rings that are enabled.
-    fn publish(&self, attachment: &Attachment) {
+    /// Lets workers use these rings.
+    fn publish(&self, enabled: &BTreeSet<u16>) {
         let pairs = |parity: u16| {
-            let rings = attachment.enabled.iter().copied();
+            let rings = enabled.iter().copied();
             rings
                 .filter(move |ring| ring % 2 == parity)
                 .map(|ring| ring / 2)
@@ -247,7 +244,7 @@ impl Guest {
         let mut words = [0; WORDS];
         for pair in pairs(SENDING).map(usize::from) {
             self.rx_rings[pair]
-                .get_or_init(Box::default)
+                .get_or_init(|| RxRing::of(pair))
                 .gate
                 .make_loud();
             words[pair / 64] |= 1 << (pair % 64);
@@ -256,9 +253,9 @@ impl Guest {
             word.store(bits, Ordering::Relaxed);
         }
         let receiving: Vec<u16> = pairs(RECEIVING).collect();
-        for pair in &receiving {
-            self.tx_rings[usize::from(*pair)]
-                .get_or_init(Box::default)
+        for pair in receiving.iter().copied().map(usize::from) {
+            self.tx_rings[pair]
+                .get_or_init(|| TxRing::of(pair))
                 .gate
                 .make_loud();
         }
@@ -277,7 +274,7 @@ impl Guest {
             .iter()
             .filter_map(OnceLock::get)
             .for_each(|ring| ring.gate.wait());
-        for (_, ring) in self.tx_rings() {
+        for ring in self.tx_rings() {
             ring.gate.wait();
             self.abandoned.fetch_add(ring.abandon(), Ordering::Relaxed);
         }
@@ -342,15 +339,6 @@ impl Guest {
             put(&format!("vring_{index}_size"), size.to_string());
         }
         status
-    }
-}
-
-impl Attachment {
-    /// What is known is of this device.
-    fn know(&mut self, vid: i32) {
-        if self.known.replace(vid) != Some(vid) {
-            self.enabled.clear();
-        }
     }
 }
 

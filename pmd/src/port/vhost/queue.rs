@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::driver::Driver;
-use super::guest::{Entry, Guest, RECEIVING, SENDING, WORDS};
+use super::guest::{Entry, Guest, WORDS};
 use super::ring::Sink;
 use crate::offload::headers;
 use crate::offload::segment::{self, CWR};
@@ -92,7 +92,7 @@ impl Rx {
         let Entry::Inside(inside) = ring.gate.enter(guest.device()) else {
             return;
         };
-        let (before, number) = (batch.len(), pair as u16 * 2 + SENDING);
+        let (before, number) = (batch.len(), ring.number);
         inside.quieten(number);
         let pool = self.pools.small().as_ptr();
         // SAFETY: the gate keeps the device. The library takes buffers from the pool and gives
@@ -141,10 +141,10 @@ impl Rx {
         guest.left_over.store(false, Ordering::SeqCst);
         let passing = guest.tx_counters.len() - guest.rx_counters.len() + self.queue;
         let counters = &guest.tx_counters[passing];
-        for (pair, ring) in guest.tx_rings() {
+        for ring in guest.tx_rings() {
             let mut sink = ToRing {
                 guest,
-                number: pair * 2 + RECEIVING,
+                number: ring.number,
                 counters,
             };
             if !ring.pick_up(guest.device(), &mut sink) {
@@ -229,9 +229,7 @@ impl Tx {
         } = self;
         let guest = driver.guest();
         let counters = &guest.tx_counters[*queue];
-        let to = guest.receiving(*queue).filter(|_| guest.is_up());
-        let Some((pair, ring)) = to.and_then(|pair| Some((pair, guest.tx_ring(pair.into())?)))
-        else {
+        let Some(ring) = guest.receiving(*queue).filter(|_| guest.is_up()) else {
             counters.lost(LostReason::Down, batch.len() as u64);
             return batch.clear();
         };
@@ -243,7 +241,7 @@ impl Tx {
         staging::send_ready(batch, ready, terms, pools, lost, |batch| {
             let mut sink = ToRing {
                 guest,
-                number: pair * 2 + RECEIVING,
+                number: ring.number,
                 counters,
             };
             if !ring.send(guest.device(), batch, &mut sink) {

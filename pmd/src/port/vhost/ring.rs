@@ -24,15 +24,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
-use super::guest::{Device, Entry, Gate};
+use super::guest::{Device, Entry, Gate, RECEIVING, SENDING};
 use crate::port::LostReason;
 use crate::{BATCH_MAX, Batch, Packet};
 
 /// A ring by which the guest sends. One receive queue polls it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct RxRing {
     pub gate: Gate,
+    /// The library's number of it.
+    pub number: u16,
 }
 
 /// A ring by which the guest receives.
@@ -40,19 +42,20 @@ pub(super) struct RxRing {
 #[repr(align(128))]
 pub(super) struct TxRing {
     pub gate: Gate,
+    /// The library's number of it.
+    pub number: u16,
     /// Something may be in `waiting`.
     marked: AtomicBool,
     waiting: ArrayQueue<Packet>,
 }
 
-impl Default for TxRing {
-    fn default() -> TxRing {
-        let waiting = ArrayQueue::new(WAITING_MAX);
-        TxRing {
+impl RxRing {
+    /// That of a pair.
+    pub(super) fn of(pair: usize) -> Box<RxRing> {
+        Box::new(RxRing {
             gate: Gate::default(),
-            marked: AtomicBool::new(false),
-            waiting,
-        }
+            number: pair as u16 * 2 + SENDING,
+        })
     }
 }
 
@@ -65,11 +68,22 @@ pub(super) trait Sink {
 }
 
 impl TxRing {
+    /// That of a pair.
+    pub(super) fn of(pair: usize) -> Box<TxRing> {
+        Box::new(TxRing {
+            gate: Gate::default(),
+            number: pair as u16 * 2 + RECEIVING,
+            marked: AtomicBool::new(false),
+            waiting: ArrayQueue::new(WAITING_MAX),
+        })
+    }
+
     /// Sends a batch, or has it sent. False where something is left over for others to send.
     #[inline]
     pub(super) fn send(&self, device: &Device, batch: &mut Batch, sink: &mut impl Sink) -> bool {
         match self.gate.enter(device) {
             Entry::Inside(inside) => {
+                inside.quieten(self.number);
                 if self.marked.load(Ordering::Relaxed) {
                     self.send_waiting(inside.vid(), sink);
                 }
@@ -214,7 +228,7 @@ mod tests {
     #[test]
     fn workers_send_to_one_ring_without_losing_order_or_packets() {
         let pools = pools();
-        let (ring, device, guest) = (TxRing::default(), device(), Guest::default());
+        let (ring, device, guest) = (TxRing::of(0), device(), Guest::default());
         let left_over = AtomicBool::new(false);
         thread::scope(|scope| {
             for worker in 0..3 {
@@ -256,7 +270,7 @@ mod tests {
     #[test]
     fn what_finds_the_ring_busy_is_sent_by_who_is_inside() {
         let pools = pools();
-        let (ring, device, guest) = (TxRing::default(), device(), Guest::default());
+        let (ring, device, guest) = (TxRing::of(0), device(), Guest::default());
         let Entry::Inside(inside) = ring.gate.enter(&device) else {
             panic!("busy")
         };
@@ -276,7 +290,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_for_a_device_that_is_gone() {
         let pools = pools();
-        let (ring, device, guest) = (TxRing::default(), device(), Guest::default());
+        let (ring, device, guest) = (TxRing::of(0), device(), Guest::default());
         let Entry::Inside(inside) = ring.gate.enter(&device) else {
             panic!("busy")
         };
