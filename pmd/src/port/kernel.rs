@@ -5,7 +5,8 @@
 //! small buffer, then the rest of a large one, then plain memory. A frame that fits the small
 //! buffer, which is any but a super-frame or a jumbo frame, is there already. A longer one has its
 //! first 2 KiB copied to the large buffer. Large buffers are few, so a slot offers one only while
-//! it sees long frames; the first of them lands in plain memory and is copied whole.
+//! it sees long frames, and until it has been idle for a while; the first of them lands in plain
+//! memory and is copied whole.
 //!
 //! # Looking less often where nothing comes
 //! Asking the kernel for a packet is a system call, 100 times what looking at a ring costs. A
@@ -94,6 +95,11 @@ impl Slot {
         Ok(packet)
     }
 
+    /// Gives the large buffer back. What `arm` returned is void.
+    pub(super) fn rest(&mut self) {
+        self.large = None;
+    }
+
     fn take_small(&mut self, length: usize) -> Option<Packet> {
         self.short_frames = self.short_frames.saturating_add(1);
         if self.short_frames > SHORT_FRAMES_MAX {
@@ -163,6 +169,8 @@ fn is_tcp_or_udp(partial: PartialChecksum) -> bool {
 pub(super) struct Pace {
     asked: u64,
     rest_until: u64,
+    /// How often in a row there was nothing.
+    idle: u32,
 }
 
 impl Pace {
@@ -173,11 +181,19 @@ impl Pace {
         self.asked >= self.rest_until
     }
 
-    /// There was nothing.
+    /// There was something.
     #[inline]
-    pub(super) fn found_nothing(&mut self) {
+    pub(super) fn found(&mut self) {
+        self.idle = 0;
+    }
+
+    /// There was nothing. True once when that has been so for a while.
+    #[inline]
+    pub(super) fn found_nothing(&mut self) -> bool {
         let now = cycles();
         self.rest_until = now + (now - self.asked) * REST_SHARE;
+        self.idle = self.idle.saturating_add(1);
+        self.idle == IDLE_MAX
     }
 }
 
@@ -213,6 +229,9 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 
 /// Short frames after which a slot gives its large buffer back: two full batches.
 const SHORT_FRAMES_MAX: u32 = 64;
+
+/// Looks in vain after which an idle port gives its large buffers back: some milliseconds.
+const IDLE_MAX: u32 = 1_000;
 
 /// An idle port's share of its worker is at most one in this many: with 16, some 3 us between two
 /// looks, which is little beside what the kernel's own path takes.
@@ -269,6 +288,16 @@ mod tests {
             drop(slot.take(written, &pools).unwrap());
         }
         assert_eq!(pools.large().in_use(), 0);
+    }
+
+    #[test]
+    fn long_idleness_is_told_once() {
+        let mut pace = Pace::default();
+        let told = |pace: &mut Pace| (0..3 * IDLE_MAX).filter(|_| pace.found_nothing()).count();
+        assert_eq!(told(&mut pace), 1);
+        assert_eq!(told(&mut pace), 0);
+        pace.found();
+        assert_eq!(told(&mut pace), 1);
     }
 
     #[test]

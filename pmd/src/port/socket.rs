@@ -261,9 +261,15 @@ impl Rx {
         }
         let count = self.armed.min(wanted);
         match self.messages.receive(&self.socket.fd, count) {
-            Ok(received) => self.take(received, batch),
+            Ok(received) => {
+                self.pace.found();
+                self.take(received, batch);
+            }
             Err(error) => {
-                self.pace.found_nothing();
+                if self.pace.found_nothing() {
+                    self.slots.iter_mut().for_each(Slot::rest);
+                    self.armed = 0;
+                }
                 // The kernel had a frame that its header cannot describe, and dropped it.
                 if self.socket.note(&error) == LostReason::Malformed {
                     self.socket.rx_counters[0].lost(LostReason::Malformed, 1);

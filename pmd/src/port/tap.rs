@@ -237,7 +237,10 @@ impl Rx {
             bytes += packet.len() as u64;
             drop(batch.push(packet));
         }
-        self.tap.rx_counters[0].add(packets, bytes);
+        if packets > 0 {
+            self.pace.found();
+            self.tap.rx_counters[0].add(packets, bytes);
+        }
     }
 
     /// The next packet, if there is one.
@@ -258,7 +261,9 @@ impl Rx {
             return self.slot.take(length, &self.pools).map(Some);
         }
         let error = io::Error::last_os_error();
-        self.pace.found_nothing();
+        if self.pace.found_nothing() {
+            self.slot.rest();
+        }
         match self.tap.note(&error) {
             // The kernel had a frame that its header cannot describe, and dropped it.
             LostReason::Malformed => Err(LostReason::Malformed),
