@@ -30,7 +30,7 @@ lint: setup ## Formatting, clippy and documentation without warnings, licences o
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) test --quiet -p tests --test tidy
 
-bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|internal-tcp, or all
+bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|internal-tcp|path, or all
 	$(CARGO) build --release --workspace
 	@scripts/bench.sh "$(TARGET_DIR)" $(SCENARIO)
 
