@@ -240,6 +240,8 @@ impl Rx {
         if packets > 0 {
             self.pace.found();
             self.tap.rx_counters[0].add(packets, bytes);
+        } else if self.pace.found_nothing() {
+            self.slot.rest();
         }
     }
 
@@ -261,9 +263,6 @@ impl Rx {
             return self.slot.take(length, &self.pools).map(Some);
         }
         let error = io::Error::last_os_error();
-        if self.pace.found_nothing() {
-            self.slot.rest();
-        }
         match self.tap.note(&error) {
             // The kernel had a frame that its header cannot describe, and dropped it.
             LostReason::Malformed => Err(LostReason::Malformed),
