@@ -416,8 +416,16 @@ fn both_ends(hosts: &Hosts, pools: &Pools) -> [Port; 2] {
             .expect_success();
     }
     hosts.switch.veth("va", &hosts.a, "eth0");
-    [(&hosts.switch, "va"), (&hosts.a, "eth0")]
-        .map(|(netns, name)| open_in(netns, &config(PortKind::System, name, 0, &[]), pools))
+    let ports = [(&hosts.switch, "va"), (&hosts.a, "eth0")]
+        .map(|(netns, name)| open_in(netns, &config(PortKind::System, name, 0, &[]), pools));
+    // The kernel tells of a carrier when it has time.
+    eventually("both ends have a carrier", 10, || {
+        ports
+            .iter()
+            .all(|port| port.control.link().up)
+            .then_some(())
+    });
+    ports
 }
 
 #[test]
