@@ -17,6 +17,7 @@ mod changes;
 mod controller;
 mod flow;
 mod group;
+mod listing;
 mod log;
 mod mac;
 mod meter;

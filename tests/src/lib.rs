@@ -14,6 +14,7 @@ pub mod naive;
 pub mod netns;
 pub mod ovs;
 pub mod process;
+pub mod tshark;
 
 pub use controller::Controller;
 pub use crossing::Crossing;

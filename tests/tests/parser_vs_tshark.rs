@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use flowtable::{Field, FlowKey, VLAN_PRESENT, exthdr, parse};
-use tests::frame::{Frame, Ipv4, arp, icmp, neighbour, pcap, raw, sctp, tcp, udp};
-use tests::run;
+use tests::frame::{Frame, Ipv4, arp, icmp, neighbour, raw, sctp, tcp, udp};
+use tests::tshark;
 
 const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 const A4: [u8; 4] = [10, 1, 2, 3];
@@ -317,33 +317,13 @@ fn number(text: &str) -> u64 {
 
 /// Has tshark dissect the frames.
 fn dissect<'a>(frames: impl Iterator<Item = &'a [u8]>) -> Vec<Row> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("frames.pcap");
-    std::fs::write(&path, pcap(frames)).expect("room for the capture");
-    let mut words = vec![
-        "tshark",
-        "-n",
-        "-r",
-        path.to_str().expect("text"),
-        "-T",
-        "fields",
-    ];
-    words.extend([
-        "-E",
-        "separator=|",
-        "-E",
-        "occurrence=a",
-        "-E",
-        "aggregator=;",
-    ]);
-    words.extend(["-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"]);
-    words.extend(COLUMNS.iter().flat_map(|column| ["-e", column]));
-    let text = run(&words).expect_success();
-    text.lines().map(row).collect()
+    let whole = ["ip.defragment:FALSE", "ipv6.defragment:FALSE"];
+    let rows = tshark::fields(frames, COLUMNS, &whole);
+    rows.into_iter().map(row).collect()
 }
 
-fn row(line: &str) -> Row {
-    let values = COLUMNS.iter().zip(line.split('|'));
+fn row(values: Vec<String>) -> Row {
+    let values = COLUMNS.iter().zip(values);
     let present = values.filter(|(_, value)| !value.is_empty());
     let lists = present.map(|(column, value)| {
         let values = value.split(';').map(str::to_string);

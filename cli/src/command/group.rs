@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Daemon;
 use super::changes::{self, Syntax};
+use super::listing::{self, Listing};
 use crate::arguments::GroupCommand;
 use crate::arguments::openflow::Given;
 use crate::failure::Failure;
@@ -75,44 +76,39 @@ fn dump(
     } else {
         Ports::default()
     };
-    let mut groups = Vec::new();
-    session.query(MultipartRequest::GroupDesc, |reply| {
-        if let MultipartReply::GroupDesc(list) = reply {
-            groups.extend(list);
-        }
-        Ok(())
-    })?;
-    if output.json {
-        let groups: Vec<Value> = groups.iter().map(|group| document(group, &ports)).collect();
-        return output.document(&json!({ "bridge": bridge, "groups": groups }));
-    }
-    for group in &groups {
-        let mut line = String::new();
-        group::write_description(&mut line, group, &ports);
-        writeln!(output.out, " {line}")?;
-    }
-    Ok(())
+    let listing = Listing {
+        bridge,
+        noun: "groups",
+        request: MultipartRequest::GroupDesc,
+        entries: |reply| match reply {
+            MultipartReply::GroupDesc(list) => Some(list),
+            _ => None,
+        },
+        document: &|group| document(group, &ports),
+        line: &|line, group| {
+            line.push(' ');
+            group::write_description(line, group, &ports);
+        },
+    };
+    listing::show(session, listing, output)
 }
 
 fn dump_stats(daemon: &Daemon<'_>, bridge: &str, output: &mut Output<'_>) -> Result<(), Failure> {
-    let mut session = daemon.session(bridge)?;
-    let mut groups = Vec::new();
-    session.query(MultipartRequest::Group(GroupId::ALL), |reply| {
-        if let MultipartReply::Group(list) = reply {
-            groups.extend(list);
-        }
-        Ok(())
-    })?;
-    if output.json {
-        let groups: Vec<Value> = groups.iter().map(stats_document).collect();
-        return output.document(&json!({ "bridge": bridge, "groups": groups }));
-    }
-    for group in &groups {
-        let mut line = String::new();
-        group::write_stats(&mut line, group);
-        writeln!(output.out, " {line}")?;
-    }
-    Ok(())
+    let listing = Listing {
+        bridge,
+        noun: "groups",
+        request: MultipartRequest::Group(GroupId::ALL),
+        entries: |reply| match reply {
+            MultipartReply::Group(list) => Some(list),
+            _ => None,
+        },
+        document: &stats_document,
+        line: &|line, group| {
+            line.push(' ');
+            group::write_stats(line, group);
+        },
+    };
+    listing::show(daemon.session(bridge)?, listing, output)
 }
 
 fn document(group: &GroupDesc, ports: &Ports) -> Value {

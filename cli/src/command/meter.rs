@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Daemon;
 use super::changes::{self, Syntax};
+use super::listing::{self, Listing};
 use crate::arguments::MeterCommand;
 use crate::arguments::openflow::Given;
 use crate::failure::Failure;
@@ -56,45 +57,33 @@ fn change(
 }
 
 fn dump(daemon: &Daemon<'_>, bridge: &str, output: &mut Output<'_>) -> Result<(), Failure> {
-    let mut meters = Vec::new();
-    let request = MultipartRequest::MeterConfig(MeterId::ALL);
-    daemon.session(bridge)?.query(request, |reply| {
-        if let MultipartReply::MeterConfig(list) = reply {
-            meters.extend(list);
-        }
-        Ok(())
-    })?;
-    if output.json {
-        let meters: Vec<Value> = meters.iter().map(document).collect();
-        return output.document(&json!({ "bridge": bridge, "meters": meters }));
-    }
-    for meter in &meters {
-        let mut line = String::new();
-        meter::write_configuration(&mut line, meter);
-        writeln!(output.out, "{line}")?;
-    }
-    Ok(())
+    let listing = Listing {
+        bridge,
+        noun: "meters",
+        request: MultipartRequest::MeterConfig(MeterId::ALL),
+        entries: |reply| match reply {
+            MultipartReply::MeterConfig(list) => Some(list),
+            _ => None,
+        },
+        document: &document,
+        line: &meter::write_configuration,
+    };
+    listing::show(daemon.session(bridge)?, listing, output)
 }
 
 fn dump_stats(daemon: &Daemon<'_>, bridge: &str, output: &mut Output<'_>) -> Result<(), Failure> {
-    let mut meters = Vec::new();
-    let request = MultipartRequest::Meter(MeterId::ALL);
-    daemon.session(bridge)?.query(request, |reply| {
-        if let MultipartReply::Meter(list) = reply {
-            meters.extend(list);
-        }
-        Ok(())
-    })?;
-    if output.json {
-        let meters: Vec<Value> = meters.iter().map(stats_document).collect();
-        return output.document(&json!({ "bridge": bridge, "meters": meters }));
-    }
-    for meter in &meters {
-        let mut line = String::new();
-        meter::write_stats(&mut line, meter);
-        writeln!(output.out, "{line}")?;
-    }
-    Ok(())
+    let listing = Listing {
+        bridge,
+        noun: "meters",
+        request: MultipartRequest::Meter(MeterId::ALL),
+        entries: |reply| match reply {
+            MultipartReply::Meter(list) => Some(list),
+            _ => None,
+        },
+        document: &stats_document,
+        line: &meter::write_stats,
+    };
+    listing::show(daemon.session(bridge)?, listing, output)
 }
 
 fn document(meter: &MeterConfig) -> Value {

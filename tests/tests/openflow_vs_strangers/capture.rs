@@ -1,13 +1,11 @@
 //! Messages in TCP segments, and what tshark dissects them to.
 
-use tests::frame::{pcap, tcp};
-use tests::run;
+use tests::frame::tcp;
+use tests::tshark;
 
 /// The columns of tshark's fields `columns` for each message; a field that comes several times
 /// has its values between semicolons.
 pub fn dissect(messages: &[Vec<u8>], columns: &[&str]) -> Vec<Vec<String>> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("messages.pcap");
     // A connection each, so that no message depends on the dissection of another.
     let frames: Vec<_> = (10_000..)
         .zip(messages)
@@ -19,28 +17,7 @@ pub fn dissect(messages: &[Vec<u8>], columns: &[&str]) -> Vec<Vec<String>> {
                 .addresses([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1])
         })
         .collect();
-    std::fs::write(&file, pcap(frames.iter().map(|frame| &frame.0[..]))).expect("a file of ours");
-    let mut words = vec![
-        "tshark",
-        "-n",
-        "-r",
-        file.to_str().expect("text"),
-        "-T",
-        "fields",
-    ];
-    words.extend([
-        "-E",
-        "separator=|",
-        "-E",
-        "occurrence=a",
-        "-E",
-        "aggregator=;",
-    ]);
-    words.extend(columns.iter().flat_map(|column| ["-e", column]));
-    let text = run(&words).expect_success();
-    text.lines()
-        .map(|line| line.split('|').map(str::to_string).collect())
-        .collect()
+    tshark::fields(frames.iter().map(|frame| &frame.0[..]), columns, &[])
 }
 
 const CONTROLLER_PORT: u16 = 6653;
