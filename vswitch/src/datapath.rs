@@ -349,11 +349,16 @@ impl Seed {
     }
 }
 
-/// Says that a worker's thread has ended, however it did.
+/// Says that a worker's thread has ended. One that panicked takes the process with it: its queues
+/// would stand still while everything else looks well, and a supervisor starts a switch again.
 struct Ended(Arc<Mailbox>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!(cpu = self.0.cpu, "a worker panicked: the switch ends");
+            std::process::abort();
+        }
         self.0.ended.store(true, Ordering::Release);
     }
 }
