@@ -258,15 +258,18 @@ pub fn write(bytes: &mut [u8], field: Field, value: u128) {
     if matches!(field, Field::SctpSrc | Field::SctpDst) && walk(bytes).fragment != 0 {
         return;
     }
-    let before = Errors::of(bytes);
+    let (before, headers) = (Errors::of(bytes), walk(bytes));
     let ones = u128::MAX >> (128 - piece.width) << piece.shift;
     let kept = number(bytes, piece.at, piece.len) & !ones;
     let new = kept | value << piece.shift & ones;
     for index in 0..piece.len {
         bytes[piece.at + index] = (new >> (8 * (piece.len - 1 - index))) as u8;
     }
-    // Under another protocol the checksum of the old one is not there any more.
+    // Under another Ethernet type there is no transport header any more.
     before.keep(bytes, !matches!(field, Field::EthType | Field::IpProto));
+    if field == Field::IpProto {
+        before.keep_renamed(bytes, &headers);
+    }
 }
 
 /// Makes every checksum that is in sight right.
@@ -305,18 +308,30 @@ impl Errors {
         if !transport || headers.fragment != 0 {
             return;
         }
-        if let Some((at, right)) = transport_checksum(bytes, &headers) {
-            let udp = headers.proto == Some(17);
-            let sum = one_zero(add(right, self.transport));
-            match (udp, number(bytes, at, 2), sum) {
-                (true, 0, _) => {}
-                (true, _, 0) => put(bytes, at, 0xffff),
-                _ => put(bytes, at, sum),
-            }
-        }
+        self.keep_transport(bytes, &headers, transport_checksum(bytes, &headers));
         if let Some(at) = sctp_at(&headers) {
             let crc = crc32c(bytes, at, headers.end) ^ self.sctp;
             bytes[at + 8..at + 12].copy_from_slice(&crc.to_be_bytes());
+        }
+    }
+
+    /// Writes the checksum of a transport header whose protocol was given another number: the
+    /// header is what it was, the pseudo header has the new number.
+    fn keep_renamed(&self, bytes: &mut [u8], old: &Headers) {
+        let right = transport_checksum_as(bytes, old, bytes[old.proto_at]);
+        self.keep_transport(bytes, old, right);
+    }
+
+    fn keep_transport(&self, bytes: &mut [u8], headers: &Headers, right: Option<(usize, u16)>) {
+        let Some((at, right)) = right else {
+            return;
+        };
+        let udp = headers.proto == Some(17);
+        let sum = one_zero(add(right, self.transport));
+        match (udp, number(bytes, at, 2), sum) {
+            (true, 0, _) => {}
+            (true, _, 0) => put(bytes, at, 0xffff),
+            _ => put(bytes, at, sum),
         }
     }
 }
@@ -342,6 +357,11 @@ fn ip_checksum(bytes: &[u8], headers: &Headers) -> Option<(usize, u16)> {
 
 /// Where the checksum of TCP, UDP or ICMP is, and what it should be.
 fn transport_checksum(bytes: &[u8], headers: &Headers) -> Option<(usize, u16)> {
+    transport_checksum_as(bytes, headers, headers.proto?)
+}
+
+/// As [`transport_checksum`], with a protocol number of its own in the pseudo header.
+fn transport_checksum_as(bytes: &[u8], headers: &Headers, named: u8) -> Option<(usize, u16)> {
     let (l3, at, proto) = (headers.l3?, headers.l4?, headers.proto?);
     let field = at
         + match proto {
@@ -357,7 +377,7 @@ fn transport_checksum(bytes: &[u8], headers: &Headers) -> Option<(usize, u16)> {
     };
     let pseudo = match proto {
         1 => 0,
-        _ => add(add(addresses, proto.into()), len),
+        _ => add(add(addresses, named.into()), len),
     };
     let others = sum(
         sum(pseudo, &bytes[at..field]),

@@ -200,28 +200,31 @@ fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
     chosen.map_or(&[], |(_, ops)| ops)
 }
 
-/// Hash of addresses, protocol and ports, symmetric in source and destination. Fragments have no
-/// ports to tell: all of a datagram go one way.
+/// Hash of addresses, those of Ethernet too, protocol and ports, symmetric in source and
+/// destination. Fragments have no ports to tell: all of a datagram go one way.
 fn flow_hash(key: &FlowKey) -> u32 {
     let mix = |sum: u64, word: u64| {
         (sum ^ word)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     };
-    let fields = match key.eth_type {
+    let network = match key.eth_type {
         flowtable::eth_type::IPV4 => [u64::from(key.ipv4_src ^ key.ipv4_dst), 0],
         flowtable::eth_type::IPV6 => [
             key.ipv6_src[0] ^ key.ipv6_dst[0],
             key.ipv6_src[1] ^ key.ipv6_dst[1],
         ],
-        _ => [key.eth_src ^ key.eth_dst, Field::VlanVid.read(key) as u64],
+        _ => [0, 0],
     };
+    let link = (key.eth_src ^ key.eth_dst) | (Field::VlanVid.read(key) as u64) << 48;
     let ports = match key.ip_frag {
         0 => u64::from(key.tp_src ^ key.tp_dst),
         _ => 0,
     };
     let kind = u64::from(key.eth_type) << 24 | u64::from(key.ip_proto) << 16 | ports;
-    let hash = [fields[0], fields[1], kind].into_iter().fold(0, mix);
+    let hash = [link, network[0], network[1], kind]
+        .into_iter()
+        .fold(0, mix);
     (hash ^ hash >> 32) as u32
 }
 
@@ -283,6 +286,18 @@ mod tests {
         }
         assert_eq!(counts[1], 0);
         assert!((2300..2700).contains(&counts[0]), "{counts:?}");
+    }
+
+    #[test]
+    fn addresses_of_ethernet_alone_spread_packets_too() {
+        let select = select(&[1, 2]);
+        let mut counts = [0; 2];
+        for host in 0..9000 {
+            let mut key = tcp(0x0a00_0002, 1024);
+            key.eth_src = host * 0x0001_0203_0507;
+            counts[chosen(&select, &key) as usize] += 1;
+        }
+        assert!((2700..3300).contains(&counts[0]), "{counts:?}");
     }
 
     #[test]

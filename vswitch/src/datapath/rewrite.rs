@@ -8,6 +8,8 @@
 //! merges, writes and updates for all fields.
 //! A transport header is only there in the first fragment, whose checksum spans the datagram:
 //! the difference is applied to it, and later fragments are left alone above IP.
+//! Under another protocol number the old protocol's header keeps its checksum, whose pseudo
+//! header has the new number.
 //! A packet whose checksum is still to be completed (its field holds the sum over the pseudo
 //! header, virtio 1.2 §5.1.6.2) has only changes of that pseudo header applied.
 
@@ -149,6 +151,7 @@ impl Frame<'_> {
                 self.update_pseudo(delta)?;
                 self.update_ip(delta)
             }
+            Cover::NextHeader => self.update_pseudo(Delta::between(&[0, old[0]], &[0, new[0]])),
             Cover::Transport => self.update_transport(from, old, to, delta),
         }
     }

@@ -38,6 +38,9 @@ pub enum Cover {
     Pseudo,
     /// Both.
     IpAndPseudo,
+    /// That of the transport header, for the protocol number of IPv6: in the IPv6 header it is
+    /// the first byte of a 16-bit word, in the pseudo header the second (RFC 8200 §8.1).
+    NextHeader,
     /// That of the transport header they are in.
     Transport,
 }
@@ -122,7 +125,7 @@ fn in_ipv4(frame: &Frame, field: Field) -> Place {
         Field::IpDscp => at(l3 + 1, 1, 2, field, Cover::Ip),
         Field::IpEcn => at(l3 + 1, 1, 0, field, Cover::Ip),
         Field::IpTtl => at(l3 + 8, 1, 0, field, Cover::Ip),
-        Field::IpProto => at(l3 + 9, 1, 0, field, Cover::Ip),
+        Field::IpProto => at(l3 + 9, 1, 0, field, Cover::IpAndPseudo),
         Field::Ipv4Src => at(l3 + 12, 4, 0, field, Cover::IpAndPseudo),
         Field::Ipv4Dst => at(l3 + 16, 4, 0, field, Cover::IpAndPseudo),
         _ => Place::Absent,
@@ -139,7 +142,7 @@ fn in_ipv6(frame: &Frame, field: Field) -> Place {
         Field::Ipv6Flabel => at(l3, 4, 0, field, Cover::Nothing),
         Field::IpTtl => at(l3 + 7, 1, 0, field, Cover::Nothing),
         Field::IpProto => match extension_headers(frame, l3) {
-            Some(chain) => at(chain.last_next_header, 1, 0, field, Cover::Nothing),
+            Some(chain) => at(chain.last_next_header, 1, 0, field, Cover::NextHeader),
             None => Place::Absent,
         },
         Field::Ipv6Src => at(l3 + 8, 16, 0, field, Cover::Pseudo),

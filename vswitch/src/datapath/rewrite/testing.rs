@@ -1,6 +1,6 @@
 //! Frames for tests, their checksums computed in full (RFC 1071, RFC 8200 §8.1, RFC 9260 §6.8).
 
-use flowtable::{eth_type, ip_proto};
+use flowtable::{FlowKey, eth_type, ip_proto, parse};
 use proptest::prelude::*;
 
 /// What a frame is to be.
@@ -312,7 +312,9 @@ impl Built {
             pseudo[16..].copy_from_slice(&segment);
         }
         pseudo.extend(length.to_be_bytes());
-        pseudo.extend([0, 0, 0, self.spec.proto]);
+        let mut key = FlowKey::default();
+        parse(&self.bytes, &mut key);
+        pseudo.extend([0, 0, 0, key.ip_proto]);
         pseudo
     }
 }

@@ -148,6 +148,21 @@ fn a_udp_checksum_that_comes_to_zero_is_sent_as_ones() {
 }
 
 #[test]
+fn another_protocol_number_is_under_the_checksum_of_the_old_header() {
+    for eth_type in [eth_type::IPV4, eth_type::IPV6] {
+        for options in [false, true] {
+            let mut spec = Spec::new(eth_type, ip_proto::TCP);
+            spec.options = options;
+            let mut built = spec.build();
+            let change = |frame: &mut Frame| set_field(frame, Field::IpProto, 17, 0xff);
+            assert_eq!(rewrite(&mut built.bytes, None, change), Continue(()));
+            assert_eq!(key_of(&built.bytes).ip_proto, ip_proto::UDP);
+            built.assert_checksums();
+        }
+    }
+}
+
+#[test]
 fn a_wrong_checksum_stays_wrong() {
     for proto in [ip_proto::TCP, ip_proto::UDP, ip_proto::SCTP] {
         let mut built = built(eth_type::IPV4, proto);
