@@ -20,13 +20,30 @@ impl Packet {
     ///
     /// An error tells why the rest of it was lost: it is not what its metadata says, or there was
     /// no buffer.
-    pub fn segment(self, pools: &Pools, mut emit: impl FnMut(Packet)) -> Result<(), LostReason> {
+    pub fn segment(self, pools: &Pools, emit: impl FnMut(Packet)) -> Result<(), LostReason> {
+        self.segment_first(usize::MAX, pools, emit)
+    }
+
+    /// How many packets [`Packet::segment`] makes of it.
+    pub fn segment_count(&self) -> usize {
+        let gso = self.offload().gso;
+        let segments = gso.and_then(|gso| Segments::new(self.data(), gso));
+        segments.map_or(1, |segments| segments.count())
+    }
+
+    /// As [`Packet::segment`], but of the first `most` segments only: the others cost nothing.
+    pub fn segment_first(
+        self,
+        most: usize,
+        pools: &Pools,
+        mut emit: impl FnMut(Packet),
+    ) -> Result<(), LostReason> {
         let Some(gso) = self.offload().gso else {
             emit(self);
             return Ok(());
         };
         let segments = Segments::new(self.data(), gso).ok_or(LostReason::Malformed)?;
-        for index in 0..segments.count() {
+        for index in 0..segments.count().min(most) {
             let length = segments.frame_len(index);
             let mut segment = pools.allocate(length).ok_or(LostReason::NoBuffer)?;
             segments.write(index, segment.append(length).ok_or(LostReason::NoBuffer)?);

@@ -1,8 +1,9 @@
 //! One OpenFlow connection's task: bytes between a socket and the control task.
 //!
 //! The protocol is `openflow::connection`'s. Here is who waits for whom: a peer whose messages
-//! the control task has not taken is not read, a peer that does not read has its messages kept in
-//! its [`Outbox`], which is bounded. Either way nobody else waits.
+//! the control task has not taken is not read, nor is one that does not read the protocol's own
+//! answers (echo replies); a peer that does not read has its messages kept in its [`Outbox`],
+//! which is bounded. Either way nobody else waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,7 +109,8 @@ impl Task {
         self.gather();
         let deadline = self.deadline(now_ms())?;
         let mut input = [0; READ_BYTES];
-        let may_read = self.held.is_none();
+        let is_held = self.held.is_some();
+        let may_read = !is_held && self.protocol.ready();
         let has_output = self.written < self.out.len();
         tokio::select! {
             read = reader.read(&mut input), if may_read => {
@@ -126,7 +128,7 @@ impl Task {
                 self.written += written.map_err(|error| error.to_string())?;
                 self.tell_progress();
             }
-            permit = room(&self.control), if !may_read => permit?,
+            permit = room(&self.control), if is_held => permit?,
             () = filled(&self.control), if !has_output => {}
             () = wait_until(deadline) => {}
         }
@@ -261,6 +263,9 @@ impl Drop for Control {
 }
 
 fn next_incoming(protocol: &mut connection::Connection) -> Option<Incoming> {
+    if !protocol.ready() {
+        return None;
+    }
     let (xid, message) = protocol.next_request()?;
     let bytes = protocol.request_head().to_vec();
     Some(match message {

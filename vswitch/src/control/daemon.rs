@@ -238,10 +238,13 @@ impl Base {
         );
         info!(run_dir = %self.run_dir.path().display(), "ready");
         wait_for_end(&end).await?;
+        // Whoever holds it is in the middle of a change of ports, which must run to its end.
+        let mut configurator = service.configurator.lock().await;
         for task in tasks {
             task.end().await;
         }
-        service.configurator.lock().await.stop().await?;
+        configurator.stop().await?;
+        drop(configurator);
         for (number, queues) in datapath.stop().await {
             debug!(number = number.0, "port was left");
             drop(queues);

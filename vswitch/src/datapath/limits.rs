@@ -27,7 +27,7 @@ pub const PUNTS_MAX: usize = 8192;
 
 /// Packets of one port that wait for control: what a controller answers in a millisecond or two;
 /// a flood beyond it is dropped and starves only its own port.
-pub const PUNTS_PER_PORT: u32 = 32;
+pub const PUNTS_PER_PORT: usize = 32;
 
 /// Addresses to be learned that wait for control, over all ports.
 pub const LEARNS_MAX: usize = 8192;

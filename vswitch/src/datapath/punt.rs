@@ -4,7 +4,8 @@
 //! sends beyond its share is dropped and starves only that port.
 //! How: a share counts what of its port waits in the queue; the count goes down when control
 //! takes it out. A packet travels in its own buffer, so that nothing is allocated here.
-//! Checksums are completed and super-frames cut first: control sees what the wire would.
+//! Checksums are completed and super-frames cut: control sees what the wire would. The share is
+//! looked at first: what it has no room for is neither cut nor summed.
 //! A worker rings control once per loop, and only if control sleeps.
 
 use std::io;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
 use pmd::port::LostReason;
 use pmd::{Packet, Pools};
 use tokio::net::unix::pipe;
 
 use super::doorbell::Doorbell;
-use super::limits;
+use super::limits::{self, PUNTS_PER_PORT};
 use crate::action::{DropReason, Learn, Punt};
 
 /// What control should hear of.
@@ -128,6 +130,12 @@ impl Share {
         let token = Token(Arc::clone(self));
         (before < most).then_some(token)
     }
+
+    /// As many places as there are of a port's share of packets, `count` at most.
+    fn take_some(self: &Arc<Share>, count: usize) -> ArrayVec<Token, PUNTS_PER_PORT> {
+        let places = (0..count.min(PUNTS_PER_PORT)).map_while(|_| self.take(PUNTS_PER_PORT as u32));
+        places.collect()
+    }
 }
 
 /// One place of a share, given back on drop.
@@ -174,10 +182,17 @@ impl Punter {
         packet: Packet,
         pools: &Pools,
     ) -> (u64, Option<DropReason>) {
-        let mut refused = 0;
-        let cut = packet.segment(pools, |mut packet| {
+        let count = packet.segment_count();
+        let mut tokens = shares.punts.take_some(count);
+        let mut refused = (count - tokens.len()) as u64;
+        if tokens.is_empty() {
+            return (refused, None);
+        }
+        let cut = packet.segment_first(tokens.len(), pools, |mut packet| {
             packet.complete_checksum();
-            refused += self.push(shares, punt, packet);
+            if let Some(token) = tokens.pop() {
+                refused += self.push(token, punt, packet);
+            }
         });
         let lost = match cut {
             Ok(()) => None,
@@ -187,10 +202,7 @@ impl Punter {
         (refused, lost)
     }
 
-    fn push(&mut self, shares: &Shares, punt: &Arc<Punt>, packet: Packet) -> u64 {
-        let Some(token) = shares.punts.take(limits::PUNTS_PER_PORT) else {
-            return 1;
-        };
+    fn push(&mut self, token: Token, punt: &Arc<Punt>, packet: Packet) -> u64 {
         let punt = Arc::clone(punt);
         self.rings = true;
         let pushed = self.queues.punts.push((PacketIn { punt, packet }, token));

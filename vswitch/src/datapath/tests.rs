@@ -313,7 +313,7 @@ async fn no_packet_of_another_port_is_lost_while_ports_come_and_go() {
         came + dropped.of(DropReason::PuntQueueFull) == 64
     })
     .await;
-    assert!(dropped.total() <= 64 - u64::from(limits::PUNTS_PER_PORT));
+    assert!(dropped.total() <= 64 - limits::PUNTS_PER_PORT as u64);
     switch.stop().await;
 }
 

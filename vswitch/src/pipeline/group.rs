@@ -43,6 +43,12 @@ impl Group {
         }
     }
 
+    /// Groups that its buckets watch.
+    pub(super) fn watched(&self) -> impl Iterator<Item = GroupId> {
+        let watched = self.buckets.iter().map(|bucket| bucket.bucket.watch_group);
+        watched.filter(|group| *group != GroupId::ANY)
+    }
+
     /// Groups that its buckets send to.
     pub(super) fn next(&self) -> impl Iterator<Item = GroupId> {
         let actions = self.buckets.iter().flat_map(|bucket| bucket.actions.iter());

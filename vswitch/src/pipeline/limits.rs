@@ -32,7 +32,12 @@ pub const DEPTH_MAX: u32 = 64;
 /// Table lookups for one packet, over all its copies: bounds the time of a miss.
 pub const LOOKUPS_MAX: u32 = 4096;
 
-/// Operations of one program, all copies included: bounds its memory and the time of a hit.
+/// Steps of one translation: actions, buckets, what buckets watch. They may lead to nothing that
+/// the other limits count, and groups within groups double them with every level.
+pub const STEPS_MAX: u32 = 16_384;
+
+/// Operations of one program, all copies included, each port of a flood for one: bounds its
+/// memory and the time of a hit.
 pub const OPS_MAX: usize = 16_384;
 
 /// Times one packet may be parsed again.

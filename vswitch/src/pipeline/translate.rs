@@ -107,6 +107,8 @@ struct Machine<'a, T> {
     depth: u32,
     /// Table lookups so far.
     lookups: u32,
+    /// Actions and buckets so far.
+    steps: u32,
     /// Operations so far, over all copies.
     emitted: usize,
     /// A limit is exceeded: nothing more is done, and the packet goes nowhere.
@@ -125,6 +127,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             drop: None,
             depth: 0,
             lookups: 0,
+            steps: 0,
             emitted: 0,
             exceeded: false,
         }
@@ -247,8 +250,20 @@ impl<'a, T: Trace> Machine<'a, T> {
         }
     }
 
+    /// Takes a step, if one is left.
+    fn step(&mut self) -> bool {
+        self.steps += 1;
+        if self.steps > limits::STEPS_MAX {
+            self.exceed();
+        }
+        !self.exceeded
+    }
+
     fn emit(&mut self, op: Op) {
-        self.emitted += 1;
+        self.emitted += match &op {
+            Op::Outputs(ports) => ports.len(),
+            _ => 1,
+        };
         if self.emitted > limits::OPS_MAX {
             return self.exceed();
         }

@@ -228,7 +228,7 @@ fn a_flooding_port_starves_only_itself_of_the_controller() {
     let flood: Vec<_> = (0..200).map(udp).collect();
     rig.receive(1, &flood);
     rig.receive(2, &[udp(7)]);
-    let share = u64::from(limits::PUNTS_PER_PORT);
+    let share = limits::PUNTS_PER_PORT as u64;
     assert_eq!(rig.drops(1), [("punt_queue_full", 200 - share)]);
     assert_eq!(rig.drops(2), []);
     let events = rig.events();

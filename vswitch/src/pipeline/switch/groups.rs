@@ -128,17 +128,28 @@ fn check_bucket(bridge: &Bridge, change: &GroupMod, bucket: &Bucket) -> Result<(
     check::stored_actions(bridge, &bucket.actions)
 }
 
-/// Whether a group leads back to itself.
+/// Whether a group sends to itself or watches itself, by way of others.
 fn check_loops(bridge: &Bridge, group: &Group) -> Result<(), ErrorCode> {
-    let mut seen = BTreeSet::new();
-    let mut todo: Vec<_> = group.next().collect();
-    while let Some(id) = todo.pop() {
-        if id == group.id {
-            return Err(ErrorCode::GROUP_MOD_FAILED_LOOP);
-        }
-        if seen.insert(id) {
-            todo.extend(bridge.group(id).into_iter().flat_map(|group| group.next()));
-        }
+    if leads_back(bridge, group, |group| group.next().collect()) {
+        return Err(ErrorCode::GROUP_MOD_FAILED_LOOP);
+    }
+    if leads_back(bridge, group, |group| group.watched().collect()) {
+        return Err(ErrorCode::GROUP_MOD_FAILED_BAD_WATCH);
     }
     Ok(())
+}
+
+/// Whether a way by `next` leads from a group to itself.
+fn leads_back(bridge: &Bridge, group: &Group, next: impl Fn(&Group) -> Vec<GroupId>) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut todo = next(group);
+    while let Some(id) = todo.pop() {
+        if id == group.id {
+            return true;
+        }
+        if seen.insert(id) {
+            todo.extend(bridge.group(id).into_iter().flat_map(|group| next(group)));
+        }
+    }
+    false
 }

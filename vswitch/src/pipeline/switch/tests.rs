@@ -406,6 +406,11 @@ fn groups_that_cannot_be_are_refused() {
             "group_id=1,type=all,bucket=group:2",
             ErrorCode::GROUP_MOD_FAILED_LOOP,
         ),
+        (
+            modify,
+            "group_id=1,type=ff,bucket=watch_group:1,output:2",
+            ErrorCode::GROUP_MOD_FAILED_BAD_WATCH,
+        ),
     ] {
         assert_eq!(group(&mut world, command, line), Err(error), "{line}");
     }

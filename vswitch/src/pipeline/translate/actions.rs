@@ -21,7 +21,7 @@ impl<'a, T: Trace> Machine<'a, T> {
     /// Carries out a list of actions from `at` on.
     pub(super) fn act(&mut self, strand: &mut Strand<'a>, list: Arc<[Action]>, at: usize) {
         for (index, action) in list.iter().enumerate().skip(at) {
-            if self.exceeded {
+            if !self.step() {
                 return;
             }
             if !strand.known && reads_headers(action) {

@@ -24,11 +24,8 @@ impl<'a, T: Trace> Machine<'a, T> {
                 }
             }
             GroupKind::FastFailover => {
-                match group
-                    .buckets
-                    .iter()
-                    .find(|bucket| is_live(bridge, bucket, 0))
-                {
+                let mut buckets = group.buckets.iter();
+                match buckets.find(|bucket| self.is_live(bridge, bucket, 0)) {
                     Some(bucket) => self.copy_to(strand, bucket),
                     None => self.refuse(DropReason::NoLiveBucket),
                 }
@@ -45,6 +42,9 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn bucket(&mut self, strand: &Strand<'a>, bucket: &GroupBucket, certain: bool) {
+        if !self.step() {
+            return;
+        }
         let mut copy = strand.copy(Step::Actions(bucket.actions.clone(), 0));
         copy.certain = certain;
         self.count(&copy, &bucket.counters);
@@ -57,7 +57,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         let bridge = strand.bridge;
         let candidates = group.buckets.iter();
         let candidates: Vec<_> = candidates
-            .filter(|bucket| bucket.bucket.weight > 0 && is_live(bridge, bucket, 0))
+            .filter(|bucket| bucket.bucket.weight > 0 && self.is_live(bridge, bucket, 0))
             .collect();
         let mut total = 0;
         let mut buckets = Vec::with_capacity(candidates.len());
@@ -77,21 +77,26 @@ impl<'a, T: Trace> Machine<'a, T> {
         let buckets = buckets.into();
         self.emit(Op::Select(std::sync::Arc::new(Select { buckets })));
     }
-}
 
-/// Whether a bucket can be used: what it watches is live.
-fn is_live(bridge: &Bridge, bucket: &GroupBucket, depth: u32) -> bool {
-    let (port, group) = (bucket.bucket.watch_port, bucket.bucket.watch_group);
-    if port == OfPort::ANY && group == GroupId::ANY {
-        return true;
+    /// Whether a bucket can be used: what it watches is live.
+    fn is_live(&mut self, bridge: &Bridge, bucket: &GroupBucket, depth: u32) -> bool {
+        if !self.step() {
+            return false;
+        }
+        let (port, group) = (bucket.bucket.watch_port, bucket.bucket.watch_group);
+        if port == OfPort::ANY && group == GroupId::ANY {
+            return true;
+        }
+        bridge.port(port).is_some_and(|port| port.is_live())
+            || self.is_group_live(bridge, group, depth)
     }
-    bridge.port(port).is_some_and(|port| port.is_live()) || is_group_live(bridge, group, depth)
-}
 
-fn is_group_live(bridge: &Bridge, group: GroupId, depth: u32) -> bool {
-    let Some(group) = bridge.group(group) else {
-        return false;
-    };
-    let mut buckets = group.buckets.iter();
-    depth < limits::DEPTH_MAX && buckets.any(|bucket| is_live(bridge, bucket, depth + 1))
+    /// Whether a group has a bucket that can be used.
+    fn is_group_live(&mut self, bridge: &Bridge, group: GroupId, depth: u32) -> bool {
+        let Some(group) = bridge.group(group) else {
+            return false;
+        };
+        let mut buckets = group.buckets.iter();
+        depth < limits::DEPTH_MAX && buckets.any(|bucket| self.is_live(bridge, bucket, depth + 1))
+    }
 }

@@ -307,6 +307,41 @@ fn loops_end() {
     ");
 }
 
+/// Groups that each name the one before twice: what they come to doubles with every level.
+fn tower(first: &str, level: impl Fn(u32) -> String) -> String {
+    let levels: String = (2..=40).map(level).collect();
+    format!(
+        "port p1 1\nport p2 2 down\ngroup group_id=1,{first}\n{levels}\
+         flow actions=group:40\npacket p1 ip\n> drop(too_deep)"
+    )
+}
+
+#[test]
+fn groups_that_double_with_every_level_end() {
+    run(&tower("type=all", |id| {
+        let bucket = format!("bucket=actions=group:{}", id - 1);
+        format!("group group_id={id},type=all,{bucket},{bucket}\n")
+    }));
+    run(&tower(
+        "type=ff,bucket=watch_port:2,actions=output:2",
+        |id| {
+            let bucket = format!("bucket=watch_group:{},actions=output:2", id - 1);
+            format!("group group_id={id},type=ff,{bucket},{bucket}\n")
+        },
+    ));
+}
+
+#[test]
+fn every_port_of_a_flood_counts() {
+    let ports: String = (1..=200)
+        .map(|port| format!("port p{port} {port}\n"))
+        .collect();
+    let floods = |times| format!("{ports}flow actions={}\n", vec!["flood"; times].join(","));
+    let allowed = run(&format!("{}packet p1 ip", floods(82)));
+    assert_eq!(allowed.last.ops.len(), 82);
+    run(&format!("{}packet p1 ip\n> drop(too_deep)", floods(83)));
+}
+
 #[test]
 fn refusals_of_ports() {
     let mut world = run("
