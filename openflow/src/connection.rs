@@ -16,7 +16,7 @@
 use crate::hello;
 use crate::v13::{DecodeError, ReplyStream, TooLong};
 use crate::wire::Header;
-use crate::{ErrorCode, ErrorMessage, Hello, Message, MultipartReply, Version, Versions, Xid};
+use crate::{ErrorCode, Hello, Message, MultipartReply, Version, Versions, Xid};
 
 mod assembly;
 mod codec;
@@ -291,12 +291,7 @@ impl Connection {
 
     /// Answers the message that [`Connection::next_message`] returned last with an error.
     pub fn refuse(&mut self, xid: Xid, code: ErrorCode) {
-        let data = self.head.clone();
-        let error = ErrorMessage {
-            code,
-            experimenter: None,
-            data,
-        };
+        let error = code.message(self.head.clone());
         // Short enough; and where the connection is over, nobody is there to tell.
         let _ = self.send(xid, &Message::Error(error));
     }

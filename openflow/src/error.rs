@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::bundle::ONF;
+
 /// An error as it is told to the peer: type and code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ErrorCode {
@@ -24,8 +26,17 @@ pub struct ErrorMessage {
 }
 
 impl ErrorCode {
-    /// Type of errors of experimenters (`OFPET_EXPERIMENTER`).
+    /// Type of errors of experimenters (`OFPET_EXPERIMENTER`). Those named here are the ONF's.
     pub const EXPERIMENTER: u16 = 0xffff;
+
+    /// The message that tells of this error; `data` is the beginning of what it is about.
+    pub fn message(self, data: Vec<u8>) -> ErrorMessage {
+        ErrorMessage {
+            code: self,
+            experimenter: (self.kind == ErrorCode::EXPERIMENTER).then_some(ONF),
+            data,
+        }
+    }
 }
 
 macro_rules! codes {
@@ -158,6 +169,25 @@ codes! {
     TABLE_FEATURES_FAILED_BAD_LEN = 13, 3;
     TABLE_FEATURES_FAILED_BAD_ARGUMENT = 13, 4;
     TABLE_FEATURES_FAILED_EPERM = 13, 5;
+    BUNDLE_FAILED_UNKNOWN = 0xffff, 2300;
+    BUNDLE_FAILED_EPERM = 0xffff, 2301;
+    BUNDLE_FAILED_BAD_ID = 0xffff, 2302;
+    BUNDLE_FAILED_BUNDLE_EXIST = 0xffff, 2303;
+    BUNDLE_FAILED_BUNDLE_CLOSED = 0xffff, 2304;
+    BUNDLE_FAILED_OUT_OF_BUNDLES = 0xffff, 2305;
+    BUNDLE_FAILED_BAD_TYPE = 0xffff, 2306;
+    BUNDLE_FAILED_BAD_FLAGS = 0xffff, 2307;
+    BUNDLE_FAILED_MSG_BAD_LEN = 0xffff, 2308;
+    BUNDLE_FAILED_MSG_BAD_XID = 0xffff, 2309;
+    BUNDLE_FAILED_MSG_UNSUP = 0xffff, 2310;
+    BUNDLE_FAILED_MSG_CONFLICT = 0xffff, 2311;
+    BUNDLE_FAILED_MSG_TOO_MANY = 0xffff, 2312;
+    BUNDLE_FAILED_MSG_FAILED = 0xffff, 2313;
+    BUNDLE_FAILED_TIMEOUT = 0xffff, 2314;
+    BUNDLE_FAILED_BUNDLE_IN_PROGRESS = 0xffff, 2315;
+    BAD_PROPERTY_BAD_TYPE = 0xffff, 4440;
+    BAD_PROPERTY_BAD_LEN = 0xffff, 4441;
+    BAD_PROPERTY_BAD_EXPERIMENTER = 0xffff, 4445;
 }
 
 impl fmt::Display for ErrorCode {

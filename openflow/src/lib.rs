@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod bundle;
 pub mod connection;
 pub mod error;
 pub mod features;
@@ -25,6 +26,7 @@ pub mod text;
 mod wire;
 
 pub use action::{Action, ActionKind, InstructionKind, Instructions};
+pub use bundle::{BundleAdd, BundleControl, BundleFlags, BundleId, BundleStep};
 pub use error::{ErrorCode, ErrorMessage};
 pub use features::{
     AsyncConfig, AsyncMasks, Capabilities, Description, Features, Fragments, Role, RoleMessage,

@@ -1,9 +1,9 @@
 //! Every message (OpenFlow 1.3.5 §7.1).
 
 use crate::{
-    AsyncConfig, ErrorMessage, Features, FlowMod, FlowRemoved, GroupMod, Hello, MeterMod,
-    MultipartReply, MultipartRequest, OfPort, PacketIn, PacketOut, PortMod, PortStatus,
-    QueueConfig, RoleMessage, SwitchConfig, TableMod,
+    AsyncConfig, BundleAdd, BundleControl, ErrorMessage, Features, FlowMod, FlowRemoved, GroupMod,
+    Hello, MeterMod, MultipartReply, MultipartRequest, OfPort, PacketIn, PacketOut, PortMod,
+    PortStatus, QueueConfig, RoleMessage, SwitchConfig, TableMod,
 };
 
 /// Something of an experimenter: who, what, and bytes whose meaning only they know.
@@ -30,6 +30,10 @@ pub enum Message {
     EchoReply(Vec<u8>),
     /// Something of an experimenter.
     Experimenter(Experimenter),
+    /// Something about a bundle as a whole.
+    Bundle(BundleControl),
+    /// A message for a bundle.
+    BundleAdd(BundleAdd),
     /// What are you?
     FeaturesRequest,
     /// What the switch is.

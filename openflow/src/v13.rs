@@ -5,11 +5,13 @@
 //! nothing here calls itself. One file per family, `decode_x` and `encode_x` in pairs; a family's
 //! reader is over exactly the bytes that are its own.
 
+use crate::bundle::ONF;
 use crate::hello;
 use crate::wire::{HEADER_LEN, Header, MESSAGE_LEN_MAX, Reader, Writer};
 use crate::{ErrorCode, ErrorMessage, Experimenter, Message, Version, Xid};
 
 mod action;
+mod bundle;
 mod features;
 mod flow;
 mod group;
@@ -77,7 +79,7 @@ fn decode_body(header: &Header, body: &mut Reader) -> Result<Message, ErrorCode>
         ERROR => Message::Error(decode_error(body)?),
         ECHO_REQUEST => Message::EchoRequest(body.rest().to_vec()),
         ECHO_REPLY => Message::EchoReply(body.rest().to_vec()),
-        EXPERIMENTER => Message::Experimenter(decode_experimenter(body)?),
+        EXPERIMENTER => decode_stranger(header.xid, body)?,
         FEATURES_REQUEST => Message::FeaturesRequest,
         FEATURES_REPLY => Message::FeaturesReply(features::decode_features(body)?),
         CONFIG_REQUEST => Message::ConfigRequest,
@@ -150,6 +152,8 @@ fn encode_body(message: &Message, start: usize, out: &mut Writer) {
         Message::Error(error) => encode_error(error, out),
         Message::EchoRequest(data) | Message::EchoReply(data) => encode_data(data, 0, out),
         Message::Experimenter(body) => encode_experimenter(body, out),
+        Message::Bundle(control) => bundle::encode_control(*control, out),
+        Message::BundleAdd(add) => bundle::encode_add(add, out),
         Message::FeaturesReply(features) => features::encode_features(features, out),
         Message::ConfigReply(config) | Message::SetConfig(config) => {
             features::encode_config(*config, out);
@@ -188,7 +192,7 @@ fn kind(message: &Message) -> u8 {
         Message::Error(_) => ERROR,
         Message::EchoRequest(_) => ECHO_REQUEST,
         Message::EchoReply(_) => ECHO_REPLY,
-        Message::Experimenter(_) => EXPERIMENTER,
+        Message::Experimenter(_) | Message::Bundle(_) | Message::BundleAdd(_) => EXPERIMENTER,
         Message::FeaturesRequest => FEATURES_REQUEST,
         Message::FeaturesReply(_) => FEATURES_REPLY,
         Message::ConfigRequest => CONFIG_REQUEST,
@@ -244,6 +248,22 @@ fn encode_error(error: &ErrorMessage, out: &mut Writer) {
 fn encode_data(data: &[u8], before: usize, out: &mut Writer) {
     let room = MESSAGE_LEN_MAX - HEADER_LEN - before;
     out.bytes(&data[..data.len().min(room)]);
+}
+
+/// A message of an experimenter: of those of the ONF's that we know what they say.
+fn decode_stranger(xid: Xid, body: &mut Reader) -> Result<Message, ErrorCode> {
+    let mut peek = body.clone();
+    match (peek.u32()?, peek.u32()?) {
+        (ONF, bundle::CONTROL) => {
+            *body = peek;
+            bundle::decode_control(body).map(Message::Bundle)
+        }
+        (ONF, bundle::ADD) => {
+            *body = peek;
+            bundle::decode_add(xid, body).map(Message::BundleAdd)
+        }
+        _ => decode_experimenter(body).map(Message::Experimenter),
+    }
 }
 
 fn decode_experimenter(body: &mut Reader) -> Result<Experimenter, ErrorCode> {

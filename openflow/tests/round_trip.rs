@@ -1,7 +1,7 @@
 //! Properties of the OpenFlow 1.3 codec: what is encoded decodes to the same, and what is broken
 //! is refused and nothing worse.
 
-use openflow::{Message, Xid, v13};
+use openflow::{BundleAdd, BundleFlags, BundleId, Message, Xid, v13};
 use proptest::prelude::*;
 
 #[path = "strategies/messages.rs"]
@@ -21,6 +21,20 @@ proptest! {
         let bytes = encode(xid, &message);
         prop_assert_eq!(usize::from(u16::from_be_bytes([bytes[2], bytes[3]])), bytes.len());
         prop_assert_eq!(v13::decode(&bytes), Ok((Xid(xid), message)));
+    }
+
+    #[test]
+    fn what_a_bundle_holds_comes_out_as_it_went_in(xid: u32, held in messages::flow_mod()) {
+        let held = Message::FlowMod(Box::new(held));
+        let add = Message::BundleAdd(BundleAdd {
+            bundle: BundleId(3),
+            flags: BundleFlags::ORDERED,
+            message: encode(xid, &held),
+        });
+        let (added_xid, added) = v13::decode(&encode(xid, &add)).expect("whole and right");
+        prop_assert_eq!((added_xid, &added), (Xid(xid), &add));
+        let Message::BundleAdd(added) = added else { unreachable!("compared above") };
+        prop_assert_eq!(v13::decode(&added.message), Ok((Xid(xid), held)));
     }
 
     #[test]

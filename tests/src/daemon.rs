@@ -32,10 +32,16 @@ impl Daemon {
     /// As [`Daemon::start`], in a namespace that already holds devices.
     #[track_caller]
     pub fn start_in(netns: Netns, bridges: &str) -> Daemon {
+        Daemon::start_on(netns, &[1], bridges)
+    }
+
+    /// As [`Daemon::start_in`], with a worker on each of these CPUs.
+    #[track_caller]
+    pub fn start_on(netns: Netns, cpus: &[usize], bridges: &str) -> Daemon {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let run_dir = folder.path().join("run");
-        let settings = "[workers]\ncpus = [1]\n[dpdk]\nmemory_mib = 256\n";
+        let settings = format!("[workers]\ncpus = {cpus:?}\n[dpdk]\nmemory_mib = 256\n");
         let text = format!("run_dir = \"{}\"\n{settings}{bridges}", run_dir.display());
         let text = text.replace("RUN_DIR", &run_dir.display().to_string());
         std::fs::write(folder.path().join("vswitch.toml"), text).expect("the folder is writable");

@@ -13,6 +13,7 @@ pub mod guest;
 pub mod naive;
 pub mod netns;
 pub mod ovs;
+pub mod peer;
 pub mod process;
 pub mod tshark;
 

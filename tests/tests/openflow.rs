@@ -1,179 +1,16 @@
 //! The switch from a controller's side: a controller of our own codec on a Unix socket sees every
 //! message, so that order, roles, buffers and asynchronous messages can be told exactly.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use openflow::connection::{Config, Connection, Side};
-use openflow::text;
 use openflow::{
     Action, ErrorCode, FlowMod, FlowModCommand, FlowRemovedReason, Message, MultipartReply,
     MultipartRequest, OfPort, PacketIn, PacketInReason, PacketOut, PortReason, Role, RoleMessage,
     Xid,
 };
+use tests::peer::{Exchange, flow, flow_value};
 use tests::{Daemon, Netns};
-
-/// A controller that the switch has dialled.
-struct Peer {
-    stream: UnixStream,
-    connection: Connection,
-    start: Instant,
-    next_xid: u32,
-}
-
-/// Where switches may dial controllers.
-struct Exchange {
-    folder: tempfile::TempDir,
-    listeners: Vec<UnixListener>,
-}
-
-impl Exchange {
-    fn new(count: usize) -> Exchange {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = |number| folder.path().join(format!("{number}.sock"));
-        let bind = |number| UnixListener::bind(path(number)).expect("a socket");
-        let listeners = (0..count).map(bind).collect();
-        Exchange { folder, listeners }
-    }
-
-    fn path(&self, number: usize) -> PathBuf {
-        self.folder.path().join(format!("{number}.sock"))
-    }
-
-    /// A bridge that dials all of them, with system ports p1 and p2.
-    fn bridge(&self) -> String {
-        let targets: Vec<_> = (0..self.listeners.len())
-            .map(|number| format!("\"unix:{}\"", self.path(number).display()))
-            .collect();
-        let targets = targets.join(", ");
-        let head = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\ndatapath_id = 7\n";
-        let port =
-            |i| format!("[[bridge.port]]\nname = \"p{i}\"\nnumber = {i}\ntype = \"system\"\n");
-        format!("{head}controllers = [{targets}]\n{}{}", port(1), port(2))
-    }
-
-    fn accept(&self, number: usize) -> Peer {
-        let (stream, _) = self.listeners[number].accept().expect("the switch dials");
-        Peer::new(stream)
-    }
-}
-
-impl Peer {
-    fn new(stream: UnixStream) -> Peer {
-        let timeout = Some(Duration::from_millis(20));
-        stream.set_read_timeout(timeout).expect("a socket");
-        let mut peer = Peer {
-            stream,
-            connection: Connection::new(Config::new(Side::Controller), 0),
-            start: Instant::now(),
-            next_xid: 100,
-        };
-        peer.flush();
-        while peer.connection.version().is_none() {
-            peer.read();
-        }
-        peer
-    }
-
-    fn flush(&mut self) {
-        let bytes = self.connection.outgoing().to_vec();
-        self.stream.write_all(&bytes).expect("the switch reads");
-        self.connection.sent(bytes.len());
-    }
-
-    /// Reads what is there; false if nothing came.
-    fn read(&mut self) -> bool {
-        let mut bytes = [0; 65_536];
-        let now_ms = self.start.elapsed().as_millis() as u64;
-        match self.stream.read(&mut bytes) {
-            Ok(count) => {
-                assert!(count > 0, "the switch closed the connection");
-                let received = self.connection.receive(&bytes[..count], now_ms);
-                received.expect("messages that make sense");
-                true
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                false
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn send(&mut self, message: Message) -> Xid {
-        self.next_xid += 1;
-        let xid = Xid(self.next_xid);
-        self.connection
-            .send(xid, &message)
-            .expect("an open connection");
-        self.flush();
-        xid
-    }
-
-    /// The next message, within ten seconds.
-    #[track_caller]
-    fn next(&mut self) -> (Xid, Message) {
-        for _ in 0..500 {
-            if let Some(message) = self.connection.next_message() {
-                self.flush();
-                return message;
-            }
-            self.read();
-        }
-        panic!("no message within 10 s");
-    }
-
-    /// The next message that `wanted` makes something of; others are passed over.
-    #[track_caller]
-    fn wait<T>(&mut self, wanted: impl Fn(Message) -> Option<T>) -> T {
-        loop {
-            if let Some(found) = wanted(self.next().1) {
-                return found;
-            }
-        }
-    }
-
-    /// Everything up to the answer to a barrier sent now, the answer left out.
-    #[track_caller]
-    fn barrier(&mut self) -> Vec<(Xid, Message)> {
-        let barrier = self.send(Message::BarrierRequest);
-        let mut before = Vec::new();
-        loop {
-            match self.next() {
-                (xid, Message::BarrierReply) if xid == barrier => return before,
-                message => before.push(message),
-            }
-        }
-    }
-
-    fn flow(&mut self, text: &str) -> Xid {
-        self.send(flow(text, FlowModCommand::Add))
-    }
-
-    #[track_caller]
-    fn role(&mut self, role: Role, generation_id: u64) -> Message {
-        let xid = self.send(Message::RoleRequest(RoleMessage {
-            role,
-            generation_id,
-        }));
-        loop {
-            let (answered, message) = self.next();
-            if answered == xid {
-                return message;
-            }
-        }
-    }
-}
-
-fn flow(text: &str, command: FlowModCommand) -> Message {
-    Message::FlowMod(Box::new(flow_value(text, command)))
-}
-
-fn flow_value(text: &str, command: FlowModCommand) -> FlowMod {
-    text::flow::parse(text, command).expect("a flow")
-}
 
 fn packet_in(message: Message) -> Option<PacketIn> {
     match message {
@@ -444,13 +281,7 @@ fn of_several_controllers_one_is_master_and_one_that_stalls_harms_nobody() {
         request: table,
     };
     stalled.stream.set_nonblocking(true).expect("a socket");
-    for number in 0..2000 {
-        stalled
-            .connection
-            .send(Xid(number), &question)
-            .expect("an open connection");
-    }
-    let questions = stalled.connection.outgoing().to_vec();
+    let questions = stalled.encode_many(&question, 2000);
     let _ = stalled.stream.write(&questions);
     assert!(
         hosts[0].pings_with("10.0.0.2", &["-i", "0.002", "-c", "1000"]),

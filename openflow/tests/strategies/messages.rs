@@ -56,8 +56,29 @@ fn requests() -> BoxedStrategy<Message> {
         role().prop_map(Message::RoleRequest),
         async_config().prop_map(Message::SetAsync),
         meter_mod().prop_map(Message::MeterMod),
+        bundle_control().prop_map(Message::Bundle),
     ]
     .boxed()
+}
+
+fn bundle_control() -> BoxedStrategy<BundleControl> {
+    let steps = vec![
+        BundleStep::OpenRequest,
+        BundleStep::OpenReply,
+        BundleStep::CloseRequest,
+        BundleStep::CloseReply,
+        BundleStep::CommitRequest,
+        BundleStep::CommitReply,
+        BundleStep::DiscardRequest,
+        BundleStep::DiscardReply,
+    ];
+    (any::<u32>(), select(steps), any::<u16>())
+        .prop_map(|(bundle, step, flags)| BundleControl {
+            bundle: BundleId(bundle),
+            step,
+            flags: BundleFlags(flags),
+        })
+        .boxed()
 }
 
 fn replies() -> BoxedStrategy<Message> {

@@ -181,9 +181,9 @@ impl Actor {
     /// Does what had to wait for the workers.
     fn finish(&mut self, then: Then) {
         match then {
-            Then::Barrier { peer, xid } => {
+            Then::Barrier { peer, xid, reply } => {
                 if let Some((connection, bridge)) = self.peer(peer) {
-                    bridge.agent.finish_barrier(peer, xid);
+                    bridge.agent.reply(peer, xid, &reply);
                     connection.go_on();
                 }
             }
@@ -282,6 +282,7 @@ impl Actor {
         let now_ms = self.clock.now_ms();
         for bridge in self.bridges.values_mut() {
             bridge.check_controllers(&mut self.switch, now_ms);
+            bridge.agent.expire_bundles(now_ms);
         }
     }
 

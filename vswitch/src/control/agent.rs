@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openflow::{
-    AsyncConfig, Capabilities, ErrorCode, ErrorMessage, Features, Fragments, Message,
-    MultipartRequest, OfPort, PortReason, PortStatus, QueueConfig, Role, SwitchConfig, TableId,
-    Xid, v13,
+    AsyncConfig, Capabilities, ErrorCode, Features, Fragments, Message, MultipartRequest, OfPort,
+    PortReason, PortStatus, QueueConfig, Role, SwitchConfig, TableId, Xid, v13,
 };
 use tracing::debug;
 
@@ -23,6 +22,7 @@ use crate::datapath::PacketOut;
 use crate::pipeline::{RemovedFlow, Switch};
 
 mod buffers;
+mod bundle;
 mod multipart;
 mod notices;
 mod packet;
@@ -33,6 +33,7 @@ mod tables;
 pub use multipart::Dump;
 
 use buffers::Buffers;
+use bundle::Bundles;
 use tables::Tables;
 
 /// Number of a connection, never used twice.
@@ -85,6 +86,7 @@ struct Peer {
     role: Role,
     wants: AsyncConfig,
     config: SwitchConfig,
+    bundles: Bundles,
 }
 
 /// All that a message may touch.
@@ -114,8 +116,8 @@ pub struct Work {
 pub enum Next {
     /// Nothing.
     Done,
-    /// Call [`Agent::finish_barrier`] when every worker works on what the messages so far made.
-    Barrier,
+    /// Send this reply when every worker works on what the messages so far made.
+    Barrier(Message),
     /// Call [`Agent::answer`] when the workers have told their counters.
     Count(MultipartRequest),
 }
@@ -150,6 +152,7 @@ impl Agent {
             role: Role::Equal,
             wants: AsyncConfig::default(),
             config,
+            bundles: Bundles::default(),
         };
         self.peers.insert(peer, peer_state);
     }
@@ -201,17 +204,7 @@ impl Agent {
     pub fn refuse(&mut self, peer: PeerId, xid: Xid, code: ErrorCode, request: &[u8]) {
         debug!(bridge = self.identity.name, peer = peer.0, %xid, %code, "request refused");
         let data = request[..request.len().min(ERROR_DATA_BYTES)].to_vec();
-        let error = ErrorMessage {
-            code,
-            experimenter: None,
-            data,
-        };
-        self.reply(peer, xid, &Message::Error(error));
-    }
-
-    /// Answers a barrier.
-    pub fn finish_barrier(&mut self, peer: PeerId, xid: Xid) {
-        self.reply(peer, xid, &Message::BarrierReply);
+        self.reply(peer, xid, &Message::Error(code.message(data)));
     }
 
     fn carry_out(
@@ -240,7 +233,9 @@ impl Agent {
             Message::MultipartRequest { request, .. } => {
                 return self.multipart(turn, peer, xid, request);
             }
-            Message::BarrierRequest => return Ok(Next::Barrier),
+            Message::BarrierRequest => return Ok(Next::Barrier(Message::BarrierReply)),
+            Message::Bundle(control) => return self.bundle(turn, peer, xid, control),
+            Message::BundleAdd(add) => self.bundle_add(turn, peer, xid, &add)?,
             Message::Error(error) => {
                 debug!(bridge = self.identity.name, peer = peer.0, code = %error.code, "error");
             }
@@ -325,7 +320,8 @@ impl Agent {
         });
     }
 
-    fn reply(&self, peer: PeerId, xid: Xid, message: &Message) {
+    /// Answers a request.
+    pub fn reply(&self, peer: PeerId, xid: Xid, message: &Message) {
         let Some(peer) = self.peers.get(&peer) else {
             return;
         };

@@ -167,7 +167,11 @@ fn receive(
             bytes,
         } => match bridge.agent.receive(turn, id, xid, message, &bytes) {
             Next::Done => None,
-            Next::Barrier => Some(Then::Barrier { peer: id, xid }),
+            Next::Barrier(reply) => Some(Then::Barrier {
+                peer: id,
+                xid,
+                reply: Box::new(reply),
+            }),
             Next::Count(request) => Some(Then::Answer {
                 peer: id,
                 xid,

@@ -7,8 +7,7 @@
 
 use std::sync::Arc;
 
-use openflow::MultipartRequest;
-use openflow::Xid;
+use openflow::{Message, MultipartRequest, Xid};
 use tokio::sync::mpsc;
 
 use super::agent::PeerId;
@@ -18,12 +17,14 @@ use crate::pipeline::RemovedFlow;
 /// What happens once the workers are done.
 #[derive(Debug)]
 pub enum Then {
-    /// A barrier is answered.
+    /// A request is answered that says that changes are in force.
     Barrier {
         /// Whose.
         peer: PeerId,
         /// Its request.
         xid: Xid,
+        /// The answer.
+        reply: Box<Message>,
     },
     /// Statistics are answered.
     Answer {

@@ -31,6 +31,7 @@ mod ports;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use ledger::Ledger;
 

@@ -1,5 +1,7 @@
 //! Packets that the switch keeps while a controller decides (OpenFlow 1.3.5 §6.1.2).
 
+use openflow::ErrorCode;
+
 /// A bounded pool of packets. When it is full the oldest packet makes room, unless it is so young
 /// that its controller may still be about to answer.
 #[derive(Debug, Default)]
@@ -24,6 +26,16 @@ pub enum BufferError {
     Empty,
     /// There never was such a packet, or it made room for a newer one.
     Unknown,
+}
+
+impl BufferError {
+    /// As the peer is told.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            BufferError::Empty => ErrorCode::BAD_REQUEST_BUFFER_EMPTY,
+            BufferError::Unknown => ErrorCode::BAD_REQUEST_BUFFER_UNKNOWN,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -63,14 +75,22 @@ impl Buffers {
 
     /// Takes a packet out.
     pub fn take(&mut self, id: u32) -> Result<Buffered, BufferError> {
-        let slot = self
-            .slots
-            .get_mut((id & INDEX_MASK) as usize)
-            .ok_or(BufferError::Unknown)?;
-        if slot.generation != id >> INDEX_BITS {
-            return Err(BufferError::Unknown);
+        self.check(id)?;
+        let slot = self.slots.get_mut((id & INDEX_MASK) as usize);
+        let packet = slot.and_then(|slot| slot.packet.take());
+        packet.ok_or(BufferError::Empty)
+    }
+
+    /// Whether a packet is there to be taken out.
+    pub fn check(&self, id: u32) -> Result<(), BufferError> {
+        let slot = self.slots.get((id & INDEX_MASK) as usize);
+        match slot {
+            Some(slot) if slot.generation == id >> INDEX_BITS => match slot.packet {
+                Some(_) => Ok(()),
+                None => Err(BufferError::Empty),
+            },
+            _ => Err(BufferError::Unknown),
         }
-        slot.packet.take().ok_or(BufferError::Empty)
     }
 }
 

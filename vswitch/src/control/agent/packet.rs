@@ -115,13 +115,14 @@ impl Agent {
     ) -> Result<(), ErrorCode> {
         let removed = turn.switch.flow_mod(self.bridge, change, turn.now_ms)?;
         turn.work.removed.extend(removed);
-        let deletes = matches!(
-            change.command,
-            FlowModCommand::Delete | FlowModCommand::DeleteStrict
-        );
-        let Some(id) = change.buffer_id.filter(|_| !deletes) else {
-            return Ok(());
-        };
+        match released_buffer(change) {
+            Some(id) => self.release(turn, id),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a kept packet through the tables.
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, id: u32) -> Result<(), ErrorCode> {
         let packet = self.buffered(id)?;
         let table = Action::Output {
             port: OfPort::TABLE,
@@ -137,10 +138,7 @@ impl Agent {
     }
 
     fn buffered(&mut self, id: u32) -> Result<Buffered, ErrorCode> {
-        self.buffers.take(id).map_err(|error| match error {
-            BufferError::Empty => ErrorCode::BAD_REQUEST_BUFFER_EMPTY,
-            BufferError::Unknown => ErrorCode::BAD_REQUEST_BUFFER_UNKNOWN,
-        })
+        self.buffers.take(id).map_err(BufferError::code)
     }
 
     /// A packet may come from a port that is there, or from nowhere.
@@ -151,6 +149,15 @@ impl Agent {
             false => Err(ErrorCode::BAD_REQUEST_BAD_PORT),
         }
     }
+}
+
+/// The packet that a flow modification releases.
+pub(super) fn released_buffer(change: &FlowMod) -> Option<u32> {
+    let deletes = matches!(
+        change.command,
+        FlowModCommand::Delete | FlowModCommand::DeleteStrict
+    );
+    change.buffer_id.filter(|_| !deletes)
 }
 
 /// The packet's metadata as match fields: the port always, the others where they are set.

@@ -1,8 +1,12 @@
 //! Port modification and queue configuration (OpenFlow 1.3.5 §7.3.4.3, §7.3.6).
 
+use std::collections::BTreeMap;
+
 use openflow::{ErrorCode, OfPort, PortConfig, PortFeatures, PortMod, PortReason};
 
-use super::{Agent, Turn};
+use super::{Agent, Ports, Turn};
+use crate::action::{BridgeId, PortNo};
+use crate::pipeline::Switch;
 
 impl Agent {
     /// Configures a port.
@@ -11,26 +15,27 @@ impl Agent {
         turn: &mut Turn<'_>,
         change: &PortMod,
     ) -> Result<(), ErrorCode> {
-        let number = turn.port(self.bridge, change.port);
-        let number = number.ok_or(ErrorCode::PORT_MOD_FAILED_BAD_PORT)?;
-        let port = turn
-            .ports
-            .get_mut(&number)
-            .ok_or(ErrorCode::PORT_MOD_FAILED_BAD_PORT)?;
-        if change.mac != port.mac {
-            return Err(ErrorCode::PORT_MOD_FAILED_BAD_HW_ADDR);
-        }
-        if change.advertise != PortFeatures::default() {
-            return Err(ErrorCode::PORT_MOD_FAILED_BAD_ADVERTISE);
-        }
-        let config = merge(port.config, change);
-        if config != port.config {
+        let pending = BTreeMap::new();
+        let (number, config) = configured(self.bridge, turn.switch, turn.ports, &pending, change)?;
+        turn.switch.set_port_config(number, config);
+        self.take_port_config(turn.ports, number, config);
+        Ok(())
+    }
+
+    /// Hands a port's configuration down to its device and tells of it, if it is another.
+    pub(super) fn take_port_config(
+        &mut self,
+        ports: &mut Ports,
+        number: PortNo,
+        config: PortConfig,
+    ) {
+        if let Some(port) = ports.get_mut(&number)
+            && port.config != config
+        {
             port.set_config(config);
-            turn.switch.set_port_config(number, config);
             let description = port.describe();
             self.port_status(PortReason::Modify, description);
         }
-        Ok(())
     }
 
     /// A port whose queues may be asked for: one that is there, or any.
@@ -40,6 +45,31 @@ impl Agent {
             false => Err(ErrorCode::QUEUE_OP_FAILED_BAD_PORT),
         }
     }
+}
+
+/// Which port a modification is about, and its configuration then; `pending` are changes that
+/// come before it but are not made yet.
+pub(super) fn configured(
+    bridge: BridgeId,
+    switch: &Switch,
+    ports: &Ports,
+    pending: &BTreeMap<PortNo, PortConfig>,
+    change: &PortMod,
+) -> Result<(PortNo, PortConfig), ErrorCode> {
+    let bridge = switch.state().bridge(bridge);
+    let number = bridge.and_then(|bridge| Some(bridge.port(change.port)?.number));
+    let number = number.ok_or(ErrorCode::PORT_MOD_FAILED_BAD_PORT)?;
+    let port = ports
+        .get(&number)
+        .ok_or(ErrorCode::PORT_MOD_FAILED_BAD_PORT)?;
+    if change.mac != port.mac {
+        return Err(ErrorCode::PORT_MOD_FAILED_BAD_HW_ADDR);
+    }
+    if change.advertise != PortFeatures::default() {
+        return Err(ErrorCode::PORT_MOD_FAILED_BAD_ADVERTISE);
+    }
+    let old = pending.get(&number).copied().unwrap_or(port.config);
+    Ok((number, merge(old, change)))
 }
 
 fn merge(old: PortConfig, change: &PortMod) -> PortConfig {

@@ -77,7 +77,9 @@ fn changes_the_switch(message: &Message) -> bool {
         | Message::GroupMod(_)
         | Message::PortMod(_)
         | Message::TableMod(_)
-        | Message::MeterMod(_) => true,
+        | Message::MeterMod(_)
+        | Message::Bundle(_)
+        | Message::BundleAdd(_) => true,
         Message::MultipartRequest {
             request: MultipartRequest::TableFeatures(tables),
             ..

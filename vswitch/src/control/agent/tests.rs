@@ -11,6 +11,8 @@ use crate::control::config;
 use crate::control::ports::Port;
 use crate::pipeline::{BridgeSpec, PortSpec, VlanMode};
 
+mod bundles;
+
 /// A bridge with ports 1 (`a`) and 2 (`b`).
 struct Scene {
     switch: Switch,
@@ -274,7 +276,8 @@ fn there_is_one_master_and_a_slave_only_reads() {
     ] {
         assert_eq!(scene.error(0, change), ErrorCode::BAD_REQUEST_IS_SLAVE);
     }
-    assert_eq!(scene.send(0, Message::BarrierRequest), Next::Barrier);
+    let barrier = Next::Barrier(Message::BarrierReply);
+    assert_eq!(scene.send(0, Message::BarrierRequest), barrier);
     scene.tell(1, Message::FlowMod(Box::new(flow_mod())));
     assert_eq!(scene.role(0, Role::Equal, 0), role_message(Role::Equal, 11));
     scene.tell(0, Message::FlowMod(Box::new(flow_mod())));

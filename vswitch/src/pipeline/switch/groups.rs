@@ -47,8 +47,9 @@ impl Switch {
     fn put_group(&mut self, id: BridgeId, group: Group) {
         self.take_group(id, group.id);
         if let Some((bridge, ledger)) = self.change(id) {
+            let group = Arc::new(group);
             ledger.enter_group(&group);
-            bridge.groups.insert(group.id, Arc::new(group));
+            bridge.groups.insert(group.id, group);
         }
     }
 

@@ -10,6 +10,7 @@ use openflow::{Action, GroupId, MeterId, TableId};
 use super::addresses::Addresses;
 use super::deadlines::Deadlines;
 use super::footprint::{Footprint, lists};
+use super::transaction::Entry;
 use super::{BridgeSpec, Flow, Group};
 
 /// The writer's book on one bridge.
@@ -37,6 +38,8 @@ pub struct Ledger {
     pub mask_stale: bool,
     /// Configuration of tables that have one.
     pub table_configs: BTreeMap<TableId, u32>,
+    /// What a transaction did so far, while one runs.
+    pub(super) journal: Option<Vec<Entry>>,
 }
 
 impl Ledger {
@@ -54,11 +57,13 @@ impl Ledger {
             own_mask: FlowMask::default(),
             mask_stale: true,
             table_configs: BTreeMap::new(),
+            journal: None,
         }
     }
 
     /// Enters a flow.
     pub fn enter(&mut self, flow: &Arc<Flow>) {
+        self.note(|| Entry::Flow(flow.clone()));
         self.mask_stale = true;
         let footprint = self.footprints.entry(flow.table).or_default();
         footprint.add(&flow.instructions);
@@ -74,7 +79,8 @@ impl Ledger {
     }
 
     /// Strikes a flow out.
-    pub fn strike(&mut self, flow: &Flow) {
+    pub fn strike(&mut self, flow: &Arc<Flow>) {
+        self.note(|| Entry::NoFlow(flow.clone()));
         self.mask_stale = true;
         if let Some(footprint) = self.footprints.get_mut(&flow.table) {
             footprint.remove(&flow.instructions);
@@ -89,7 +95,8 @@ impl Ledger {
     }
 
     /// Enters a group.
-    pub fn enter_group(&mut self, group: &Group) {
+    pub fn enter_group(&mut self, group: &Arc<Group>) {
+        self.note(|| Entry::Group(group.clone()));
         self.mask_stale = true;
         for bucket in &group.buckets {
             self.group_footprint.add_actions(&bucket.actions);
@@ -99,7 +106,8 @@ impl Ledger {
     }
 
     /// Strikes a group out.
-    pub fn strike_group(&mut self, group: &Group) {
+    pub fn strike_group(&mut self, group: &Arc<Group>) {
+        self.note(|| Entry::NoGroup(group.clone()));
         self.mask_stale = true;
         for bucket in &group.buckets {
             self.group_footprint.remove_actions(&bucket.actions);
