@@ -38,10 +38,16 @@ impl Daemon {
     /// As [`Daemon::start_in`], with a worker on each of these CPUs.
     #[track_caller]
     pub fn start_on(netns: Netns, cpus: &[usize], bridges: &str) -> Daemon {
+        Daemon::start_with(netns, &format!("[workers]\ncpus = {cpus:?}\n"), bridges)
+    }
+
+    /// As [`Daemon::start_in`], with these tables before those of the bridges.
+    #[track_caller]
+    pub fn start_with(netns: Netns, tables: &str, bridges: &str) -> Daemon {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let run_dir = folder.path().join("run");
-        let settings = format!("[workers]\ncpus = {cpus:?}\n[dpdk]\nmemory_mib = 256\n");
+        let settings = format!("{tables}[dpdk]\nmemory_mib = 256\n");
         let text = format!("run_dir = \"{}\"\n{settings}{bridges}", run_dir.display());
         let text = text.replace("RUN_DIR", &run_dir.display().to_string());
         std::fs::write(folder.path().join("vswitch.toml"), text).expect("the folder is writable");
@@ -136,6 +142,8 @@ impl Daemon {
             .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect())
             .unwrap_or_default();
         assert!(left.is_empty(), "left behind in the run folder: {left:?}");
+        let left = self.netns.ip("-o link show type tun");
+        assert!(left.is_empty(), "left behind: {left}");
     }
 }
 

@@ -26,7 +26,7 @@ pub use group::{Group, GroupBucket};
 pub use mac::MacEntry;
 pub use meter::{Meter, MeterBand, Verdict};
 pub use points::Points;
-pub use port::{BridgePort, PortSpec, VlanMode};
+pub use port::{BridgePort, Crossed, PortSpec, VlanMode};
 pub use state::{Bridge, FailMode, State};
 pub use switch::{BridgeSpec, PortError, Switch};
 pub use table::Table;

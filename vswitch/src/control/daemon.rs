@@ -239,7 +239,7 @@ impl Base {
         info!(run_dir = %self.run_dir.path().display(), "ready");
         wait_for_end(&end).await?;
         // Whoever holds it is in the middle of a change of ports, which must run to its end.
-        let mut configurator = service.configurator.lock().await;
+        let configurator = service.configurator.lock().await;
         for task in tasks {
             task.end().await;
         }

@@ -9,6 +9,7 @@ use pmd::port::{Drops, Link, LostReason, PortCounters};
 
 use super::config;
 use crate::action::{BridgeId, PortNo};
+use crate::pipeline::Crossed;
 
 /// Every port that has a number.
 pub type Ports = BTreeMap<PortNo, Port>;
@@ -26,6 +27,8 @@ pub struct Port {
     pub config: PortConfig,
     /// The device; a patch port has none.
     pub device: Option<pmd::PortControl>,
+    /// What a patch port passed.
+    pub crossed: Crossed,
     /// The link as it was last seen.
     pub link: Link,
     /// Ethernet address.
@@ -63,12 +66,15 @@ impl Port {
         }
     }
 
-    /// Packets, bytes and losses of the device; nothing passes a patch port's.
+    /// Packets, bytes and losses of the device; a patch port passes or refuses, and loses nothing.
     pub fn counters(&self) -> PortCounters {
-        self.device
-            .as_ref()
-            .map(pmd::PortControl::counters)
-            .unwrap_or_default()
+        if let Some(device) = &self.device {
+            return device.counters();
+        }
+        let mut counters = PortCounters::default();
+        (counters.rx.packets, counters.rx.bytes, _) = self.crossed.rx.read();
+        (counters.tx.packets, counters.tx.bytes, _) = self.crossed.tx.read();
+        counters
     }
 
     /// As controllers count it. Counters that no device of ours keeps are all ones.

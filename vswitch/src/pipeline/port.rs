@@ -1,8 +1,10 @@
 //! A port of a bridge, and how it takes part in VLANs.
 
+use std::sync::Arc;
+
 use openflow::{OfPort, PortConfig};
 
-use crate::action::{BridgeId, PortNo};
+use crate::action::{BridgeId, Counters, PortNo};
 
 /// A port of a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,27 @@ pub struct BridgePort {
     pub peer_name: Option<String>,
     /// For a patch port whose peer is there and names this one: the peer.
     pub peer: Option<PortNo>,
+    /// What a patch port passed; other ports have a device that counts.
+    pub crossed: Crossed,
 }
+
+/// Packets and bytes that came out of a patch port and that went into it.
+#[derive(Clone, Debug, Default)]
+pub struct Crossed {
+    /// Came out of it into its bridge.
+    pub rx: Arc<Counters>,
+    /// Went into it from its bridge.
+    pub tx: Arc<Counters>,
+}
+
+impl PartialEq for Crossed {
+    /// Counters are the same only if they are one.
+    fn eq(&self, other: &Crossed) -> bool {
+        Arc::ptr_eq(&self.rx, &other.rx) && Arc::ptr_eq(&self.tx, &other.tx)
+    }
+}
+
+impl Eq for Crossed {}
 
 impl BridgePort {
     /// Live as fast failover understands it (`OFPPS_LIVE`).

@@ -102,6 +102,10 @@ impl Agent {
                 let meters = switch.meter_stats(bridge, *meter, now_ms)?;
                 self.reply_part(peer, xid, MultipartReply::Meter(meters));
             }
+            MultipartRequest::PortStats(port) => {
+                let stats = self.port_stats(turn, *port)?;
+                self.reply_part(peer, xid, MultipartReply::PortStats(stats));
+            }
             _ => return Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART),
         }
         Ok(None)
@@ -126,10 +130,6 @@ impl Agent {
             MultipartRequest::PortDesc => {
                 let ports = self.ports(turn).map(|port| port.describe()).collect();
                 self.reply_part(peer, xid, MultipartReply::PortDesc(ports));
-            }
-            MultipartRequest::PortStats(port) => {
-                let stats = self.port_stats(turn, port)?;
-                self.reply_part(peer, xid, MultipartReply::PortStats(stats));
             }
             MultipartRequest::Queue { port, queue } => {
                 self.check_queue_port(turn, port)?;
@@ -226,5 +226,6 @@ fn counts(request: &MultipartRequest) -> bool {
             | MultipartRequest::Table
             | MultipartRequest::Group(_)
             | MultipartRequest::Meter(_)
+            | MultipartRequest::PortStats(_)
     )
 }

@@ -164,6 +164,7 @@ fn port(name: &str, bridge: BridgeId, of_port: OfPort) -> Port {
         settings,
         config: PortConfig::default(),
         device: None,
+        crossed: Default::default(),
         link: Default::default(),
         mac: MAC,
         created_ms: 0,

@@ -15,6 +15,7 @@ use crate::datapath::{Drops, WorkerStatistics};
 impl Service {
     pub(super) async fn stats(&self, params: Params) -> Result<Value, CallError> {
         let params: params::Of = params.read()?;
+        self.datapath.flush_counters().await;
         let workers = self.datapath.worker_statistics();
         let show = move |actor: &Actor, id| Value::Array(actor.port_stats_json(id, &workers));
         let ports = self.each(params.bridge.as_deref(), show).await?;

@@ -181,12 +181,15 @@ impl Actor {
             ..PortConfig::default()
         };
         self.switch.set_port_config(number, config);
+        let added = self.switch.state().port(number);
+        let crossed = added.map(|port| port.crossed.clone()).unwrap_or_default();
         let port = Port {
             bridge,
             of_port,
             settings,
             config,
             device,
+            crossed,
             link: Default::default(),
             mac,
             created_ms: self.clock.now_ms(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use openflow::{OfPort, PortConfig};
 
-use super::super::BridgePort;
+use super::super::{BridgePort, Crossed};
 use super::{PortError, PortSpec, Switch, VlanMode, limits};
 use crate::action::{BridgeId, PortNo};
 
@@ -36,6 +36,7 @@ impl Switch {
             vlan: spec.vlan.clone(),
             peer_name: spec.peer_name.clone(),
             peer: None,
+            crossed: Crossed::default(),
         });
         self.tie(number);
         Ok((number, of_port))

@@ -62,6 +62,8 @@ impl<'a, T: Trace> Machine<'a, T> {
             copy.known = strand.known;
             copy.certain = strand.certain;
             copy.recirculations = strand.recirculations;
+            self.count(strand, &port.crossed.tx);
+            self.count(strand, &peer.crossed.rx);
             self.run_copy(copy);
         }
         self.trace.leave();
