@@ -95,7 +95,7 @@ impl Session {
         let xid = self.connection.next_xid();
         match self.connection.send(xid, message) {
             Ok(()) => Ok(xid),
-            Err(error @ SendError::TooLong(_)) => Err(Failure::Usage(error.to_string())),
+            Err(error @ SendError::Encode(_)) => Err(Failure::Usage(error.to_string())),
             Err(error) => Err(Failure::Unreachable(error.to_string())),
         }
     }

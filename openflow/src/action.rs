@@ -166,3 +166,19 @@ pub struct Instructions {
     /// Table to go on with.
     pub goto: Option<TableId>,
 }
+
+impl Instructions {
+    /// What they are, without their arguments, in the order in which they are carried out.
+    pub fn kinds(&self) -> impl Iterator<Item = InstructionKind> {
+        let kinds = [
+            (self.meter.is_some(), InstructionKind::Meter),
+            (self.apply.is_some(), InstructionKind::ApplyActions),
+            (self.clear, InstructionKind::ClearActions),
+            (self.write.is_some(), InstructionKind::WriteActions),
+            (self.metadata.is_some(), InstructionKind::WriteMetadata),
+            (self.goto.is_some(), InstructionKind::GotoTable),
+        ];
+        let there = kinds.into_iter().filter(|(there, _)| *there);
+        there.map(|(_, kind)| kind)
+    }
+}

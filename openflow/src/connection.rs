@@ -14,7 +14,7 @@
 //! it within [`Config::outgoing_bytes_max`] and the answers to one read.
 
 use crate::hello;
-use crate::v13::{DecodeError, ReplyStream, TooLong};
+use crate::v13::{DecodeError, EncodeError, ReplyStream};
 use crate::wire::Header;
 use crate::{ErrorCode, Hello, Message, MultipartReply, Version, Versions, Xid};
 
@@ -105,9 +105,9 @@ pub enum SendError {
     /// There is no version yet, or the connection is over.
     #[error("the connection is not open")]
     NotOpen,
-    /// It is longer than messages can be.
+    /// The version has no bytes for it.
     #[error(transparent)]
-    TooLong(#[from] TooLong),
+    Encode(#[from] EncodeError),
 }
 
 /// One connection.
@@ -272,6 +272,9 @@ impl Connection {
 
     fn bad_message(&mut self, error: DecodeError) -> Option<(Xid, Result<Message, ErrorCode>)> {
         let is_error = Header::decode(&self.head).is_some_and(|header| header.kind == ERROR);
+        if let Some(more) = multipart_more(&self.head) {
+            self.assembly.refuse(error.xid, more);
+        }
         match self.config.side {
             Side::Controller => {
                 self.close(CloseReason::BadMessage(error));
@@ -397,6 +400,13 @@ impl Connection {
     }
 }
 
+/// Whether more of a multipart request follows, if a message is one.
+fn multipart_more(head: &[u8]) -> Option<bool> {
+    let header = Header::decode(head)?;
+    let flags = head.get(10..12)?;
+    (header.kind == MULTIPART_REQUEST).then(|| flags[1] & 1 == 1)
+}
+
 /// Bytes of a request that an error about it carries: what the specification asks for at least.
 const HEAD_LEN: usize = 64;
 /// How long a peer may take for its hello. Generous, for a controller that has just started, and
@@ -406,6 +416,8 @@ const HELLO_TIMEOUT_MS: u64 = 10_000;
 const PROBE_XID: u32 = 1 << 31;
 /// `OFPT_ERROR`.
 const ERROR: u8 = 1;
+/// `OFPT_MULTIPART_REQUEST`.
+const MULTIPART_REQUEST: u8 = 18;
 /// `OFPET_HELLO_FAILED`.
 const HELLO_FAILED: u16 = ErrorCode::HELLO_FAILED_INCOMPATIBLE.kind;
 

@@ -45,6 +45,9 @@ macro_rules! codes {
         impl ErrorCode {
             $(pub const $name: ErrorCode = ErrorCode { kind: $kind, code: $code };)*
 
+            /// Every code of the specification.
+            pub const ALL: &[ErrorCode] = &[$(ErrorCode::$name,)*];
+
             /// Name in the specification without `OFP`, if it is one of the known ones.
             pub fn name(self) -> Option<&'static str> {
                 match (self.kind, self.code) {

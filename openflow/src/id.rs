@@ -87,6 +87,8 @@ impl MeterId {
     pub const SLOWPATH: MeterId = MeterId(0xffff_fffd);
     /// Meter for the controller connection (`OFPM_CONTROLLER`).
     pub const CONTROLLER: MeterId = MeterId(0xffff_fffe);
+    /// Meters that are for no flow, in the order in which they meter a packet for controllers.
+    pub const VIRTUAL: [MeterId; 2] = [MeterId::SLOWPATH, MeterId::CONTROLLER];
     /// Every meter, in deletes and requests (`OFPM_ALL`).
     pub const ALL: MeterId = MeterId(0xffff_ffff);
 }

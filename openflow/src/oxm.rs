@@ -27,8 +27,8 @@ const BASIC: u16 = 0x8000;
 const NICIRA: u16 = 0x0001;
 /// `OFPXMC_EXPERIMENTER`.
 const EXPERIMENTER: u16 = 0xffff;
-/// The ONF's own experimenter number.
-const ONF: u32 = 0x4f4e_4600;
+/// The ONF's own experimenter number, the only one whose extensions we know some of.
+pub(crate) const ONF: u32 = 0x4f4e_4600;
 /// Bytes of the experimenter number, which count as payload.
 const EXPERIMENTER_LEN: usize = 4;
 

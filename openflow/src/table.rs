@@ -94,6 +94,22 @@ pub enum TableProperty {
     },
 }
 
+impl TableProperty {
+    /// Whether it is about the table-miss flow alone.
+    pub fn is_about_miss(&self) -> bool {
+        match self {
+            TableProperty::Instructions { miss, .. }
+            | TableProperty::NextTables { miss, .. }
+            | TableProperty::WriteActions { miss, .. }
+            | TableProperty::ApplyActions { miss, .. }
+            | TableProperty::WriteSetField { miss, .. }
+            | TableProperty::ApplySetField { miss, .. }
+            | TableProperty::Experimenter { miss, .. } => *miss,
+            TableProperty::Match(_) | TableProperty::Wildcards(_) => false,
+        }
+    }
+}
+
 /// What a table can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFeatures {

@@ -40,10 +40,16 @@ pub struct DecodeError {
     pub code: ErrorCode,
 }
 
-/// A message that is longer than messages can be.
+/// A message that this version has no bytes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("longer than an OpenFlow message can be (65535 bytes)")]
-pub struct TooLong;
+pub enum EncodeError {
+    /// It is longer than messages can be.
+    #[error("longer than an OpenFlow message can be (65535 bytes)")]
+    TooLong,
+    /// It sets a part of a field: set-field takes no mask before OpenFlow 1.5.
+    #[error("OpenFlow 1.3 sets whole fields only: set_field takes no mask")]
+    MaskedSetField,
+}
 
 /// Decodes one whole message.
 pub fn decode(bytes: &[u8]) -> Result<(Xid, Message), DecodeError> {
@@ -110,9 +116,9 @@ fn decode_body(header: &Header, body: &mut Reader) -> Result<Message, ErrorCode>
 }
 
 /// Appends a message to `out`. A packet-in, an error or an echo that is too long is cut; a
-/// multipart reply that is too long becomes several messages; any other that is too long leaves
-/// `out` as it was.
-pub fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), TooLong> {
+/// multipart reply that is too long becomes several messages; any other that is too long, or that
+/// 1.3 cannot say, leaves `out` as it was.
+pub fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     let encoded = match message {
         Message::MultipartReply { more, reply } => multipart::encode_reply(xid, *more, reply, out),
@@ -124,7 +130,7 @@ pub fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), TooL
     encoded
 }
 
-fn encode_one(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), TooLong> {
+fn encode_one(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let mut out = Writer::new(out);
     let start = out.position();
     encode_header(kind(message), xid, &mut out);
@@ -132,8 +138,11 @@ fn encode_one(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), TooL
     if let Message::Hello(hello) = message {
         out.patch_u8(start, hello.version.0);
     }
+    if let Some(error) = out.refused() {
+        return Err(error);
+    }
     if out.position() - start > MESSAGE_LEN_MAX {
-        return Err(TooLong);
+        return Err(EncodeError::TooLong);
     }
     out.patch_len(start + 2, start);
     Ok(())

@@ -7,6 +7,8 @@ use crate::{ErrorCode, MultipartRequest, TableFeatures, Xid};
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     open: Option<Partial>,
+    /// A request of which a part was refused: the rest of it means nothing.
+    refused: Option<Xid>,
 }
 
 #[derive(Debug)]
@@ -17,7 +19,8 @@ struct Partial {
 }
 
 impl Assembly {
-    /// Adds a message of `bytes` bytes; gives back the request once it is whole.
+    /// Adds a message of `bytes` bytes; gives back the request once it is whole. The parts that
+    /// follow a refused one are dropped without a word.
     pub(super) fn add(
         &mut self,
         xid: Xid,
@@ -25,10 +28,43 @@ impl Assembly {
         request: MultipartRequest,
         bytes: usize,
     ) -> Result<Option<MultipartRequest>, ErrorCode> {
+        if self.refused == Some(xid) {
+            self.refused = self.refused.filter(|_| more);
+            return Ok(None);
+        }
         let belongs = self.open.as_ref().is_some_and(|open| open.xid == xid);
         if !more && !belongs {
             return Ok(Some(request));
         }
+        let joined = self.join(xid, request, bytes, belongs);
+        if joined.is_err() {
+            self.refuse(xid, more);
+        }
+        let open = joined?;
+        if more {
+            self.open = Some(open);
+            return Ok(None);
+        }
+        Ok(Some(MultipartRequest::TableFeatures(open.tables)))
+    }
+
+    /// Notes that a message was refused that may have been a part: what came of it is forgotten.
+    pub(super) fn refuse(&mut self, xid: Xid, more: bool) {
+        if self.open.as_ref().is_some_and(|open| open.xid == xid) {
+            self.open = None;
+        }
+        if more {
+            self.refused = Some(xid);
+        }
+    }
+
+    fn join(
+        &mut self,
+        xid: Xid,
+        request: MultipartRequest,
+        bytes: usize,
+        belongs: bool,
+    ) -> Result<Partial, ErrorCode> {
         let MultipartRequest::TableFeatures(tables) = request else {
             return Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART);
         };
@@ -45,11 +81,7 @@ impl Assembly {
             return Err(ErrorCode::BAD_REQUEST_MULTIPART_BUFFER_OVERFLOW);
         }
         open.tables.extend(tables);
-        if more {
-            self.open = Some(open);
-            return Ok(None);
-        }
-        Ok(Some(MultipartRequest::TableFeatures(open.tables)))
+        Ok(open)
     }
 }
 
@@ -121,9 +153,29 @@ mod tests {
         );
         assert_eq!(assembly.add(Xid(1), true, request(&[1]), 80), overflow);
         assert_eq!(
-            assembly.add(Xid(2), true, request(&[0]), 80),
+            assembly.add(Xid(3), true, request(&[0]), 80),
             Ok(None),
             "room again"
         );
+    }
+
+    #[test]
+    fn what_follows_a_refused_part_is_no_request_of_its_own() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.add(Xid(1), true, request(&[0]), 80), Ok(None));
+        assembly.refuse(Xid(1), true);
+        assert_eq!(assembly.add(Xid(1), true, request(&[1]), 80), Ok(None));
+        assert_eq!(assembly.add(Xid(1), false, request(&[2]), 80), Ok(None));
+        let whole = assembly.add(Xid(1), false, request(&[3]), 80);
+        assert_eq!(
+            whole,
+            Ok(Some(request(&[3]))),
+            "the number may be used again"
+        );
+
+        let strange = assembly.add(Xid(2), true, MultipartRequest::PortDesc, 16);
+        assert_eq!(strange, Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART));
+        let rest = assembly.add(Xid(2), false, MultipartRequest::PortDesc, 16);
+        assert_eq!(rest, Ok(None));
     }
 }

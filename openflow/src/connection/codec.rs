@@ -1,6 +1,6 @@
 //! The codec of a version: one arm for each.
 
-use crate::v13::{self, DecodeError, ReplyStream, TooLong};
+use crate::v13::{self, DecodeError, EncodeError, ReplyStream};
 use crate::{Message, MultipartReply, Version, Versions, Xid};
 
 /// A version that we have a codec for.
@@ -36,7 +36,7 @@ impl Codec {
         xid: Xid,
         message: &Message,
         out: &mut Vec<u8>,
-    ) -> Result<(), TooLong> {
+    ) -> Result<(), EncodeError> {
         match self {
             Codec::V13 => v13::encode(xid, message, out),
         }
@@ -46,7 +46,7 @@ impl Codec {
         self,
         stream: &mut ReplyStream<I>,
         out: &mut Vec<u8>,
-    ) -> Result<bool, TooLong> {
+    ) -> Result<bool, EncodeError> {
         match self {
             Codec::V13 => stream.encode_next(out),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flowtable::{Field, VLAN_PRESENT};
 
+use super::EncodeError;
 use crate::oxm::{self, Oxm};
 use crate::wire::{Reader, Writer, padded};
 use crate::{Action, ActionKind, ErrorCode, GroupId, OfPort, QueueId};
@@ -43,7 +44,10 @@ fn decode(reader: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
     }
     let mut body = reader.part(len - HEADER_LEN, reader.short())?;
     if kind == EXPERIMENTER {
-        return Err(ErrorCode::BAD_ACTION_BAD_EXPERIMENTER);
+        return Err(match body.u32()? {
+            oxm::ONF => ErrorCode::BAD_ACTION_BAD_EXP_TYPE,
+            _ => ErrorCode::BAD_ACTION_BAD_EXPERIMENTER,
+        });
     }
     let kind = decode_kind(kind).ok_or(ErrorCode::BAD_ACTION_BAD_TYPE)?;
     let action = decode_body(kind, &mut body, place)?;
@@ -175,7 +179,10 @@ fn encode(action: &Action, out: &mut Writer) {
         }
         Action::Group(group) => out.u32(group.0),
         Action::SetQueue(queue) => out.u32(queue.0),
-        Action::SetField { field, value, .. } => {
+        Action::SetField { field, value, mask } => {
+            if mask != field.ones() {
+                out.refuse(EncodeError::MaskedSetField);
+            }
             Oxm::of(field).encode(value, field.ones(), out);
         }
         Action::PushVlan(eth_type)

@@ -1,6 +1,7 @@
 //! Instructions (OpenFlow 1.3.5 §7.2.4).
 
 use super::action::{self, Place};
+use crate::oxm;
 use crate::wire::{Reader, Writer, padded};
 use crate::{Action, ErrorCode, InstructionKind, Instructions, MeterId, TableId};
 
@@ -23,7 +24,10 @@ fn decode(reader: &mut Reader, instructions: &mut Instructions) -> Result<(), Er
     }
     let mut body = reader.part(len - HEADER_LEN, reader.short())?;
     if kind == EXPERIMENTER {
-        return Err(ErrorCode::BAD_INSTRUCTION_BAD_EXPERIMENTER);
+        return Err(match body.u32()? {
+            oxm::ONF => ErrorCode::BAD_INSTRUCTION_BAD_EXP_TYPE,
+            _ => ErrorCode::BAD_INSTRUCTION_BAD_EXPERIMENTER,
+        });
     }
     let kind = decode_kind(kind).ok_or(ErrorCode::BAD_INSTRUCTION_UNKNOWN_INST)?;
     match kind {

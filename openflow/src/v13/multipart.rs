@@ -1,7 +1,7 @@
 //! Multipart requests and replies (OpenFlow 1.3.5 §7.3.5), and replies of any length in several
 //! messages.
 
-use super::{TooLong, features, flow, group, meter, port, queue, table};
+use super::{EncodeError, features, flow, group, meter, port, queue, table};
 use crate::wire::{MESSAGE_LEN_MAX, Reader, Writer};
 use crate::{ErrorCode, GroupId, Message, MeterId, MultipartReply, MultipartRequest, Xid};
 
@@ -212,8 +212,9 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
     /// Appends the next message to `out`, as full as can be. Says whether another one follows.
     ///
     /// An entry that no message can hold is left out, with an error instead of a message; what
-    /// comes after it is still to be had.
-    pub fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<bool, TooLong> {
+    /// comes after it is still to be had. What [`super::decode`] took is never one: its limits see
+    /// to that.
+    pub fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<bool, EncodeError> {
         let mut part = Part::begin(self.xid, &self.piece, out);
         loop {
             match part.fill(&self.piece, &mut self.index) {
@@ -228,10 +229,10 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
                     part.finish(true);
                     return Ok(true);
                 }
-                Filled::TooLong => {
+                Filled::Refused(error) => {
                     self.index += 1;
                     part.forget();
-                    return Err(TooLong);
+                    return Err(error);
                 }
             }
         }
@@ -244,7 +245,7 @@ pub(super) fn encode_reply(
     more: bool,
     reply: &MultipartReply,
     out: &mut Vec<u8>,
-) -> Result<(), TooLong> {
+) -> Result<(), EncodeError> {
     let mut index = 0;
     loop {
         let mut part = Part::begin(xid, reply, out);
@@ -254,7 +255,7 @@ pub(super) fn encode_reply(
                 return Ok(());
             }
             Filled::Full => part.finish(true),
-            Filled::TooLong => return Err(TooLong),
+            Filled::Refused(error) => return Err(error),
         }
     }
 }
@@ -274,8 +275,8 @@ enum Filled {
     Done,
     /// The next entry does not fit any more.
     Full,
-    /// The next entry does not fit an empty message either.
-    TooLong,
+    /// No message can hold the next entry.
+    Refused(EncodeError),
 }
 
 impl<'a> Part<'a> {
@@ -295,12 +296,13 @@ impl<'a> Part<'a> {
             if encode_entry(reply, *index, &mut self.out).is_none() {
                 return Filled::Done;
             }
-            if self.out.position() - self.start > MESSAGE_LEN_MAX {
+            let refused = self.out.refused();
+            if refused.is_some() || self.out.position() - self.start > MESSAGE_LEN_MAX {
                 self.out.truncate(end);
-                return if end > self.body {
-                    Filled::Full
-                } else {
-                    Filled::TooLong
+                return match refused {
+                    _ if end > self.body => Filled::Full,
+                    Some(error) => Filled::Refused(error),
+                    None => Filled::Refused(EncodeError::TooLong),
                 };
             }
             *index += 1;
