@@ -1,7 +1,7 @@
 //! Bundles: changes that are collected and then made at one instant, or not at all (ONF extension
 //! 230 to OpenFlow 1.3, which OpenFlow 1.4 §6.9 and §7.3.9 took over).
 
-/// `ONF_EXPERIMENTER_ID`: whose extensions bundles belong to.
+/// `ONF_EXPERIMENTER_ID`: the one experimenter whose extensions we know some of.
 pub const ONF: u32 = 0x4f4e_4600;
 
 /// Number of a bundle, its controller's choice and of meaning on its connection alone.

@@ -17,11 +17,6 @@ pub struct Experimenter {
     pub data: Vec<u8>,
 }
 
-impl Experimenter {
-    /// The Open Networking Foundation itself, whose extensions to 1.3 are messages of this kind.
-    pub const ONF: u32 = 0x4f4e_4600;
-}
-
 /// A message without its xid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {

@@ -9,6 +9,7 @@
 use flowtable::Field;
 
 use crate::ErrorCode;
+use crate::bundle::ONF;
 use crate::wire::{Reader, Writer};
 
 /// How a field is spelled on the wire.
@@ -27,8 +28,6 @@ const BASIC: u16 = 0x8000;
 const NICIRA: u16 = 0x0001;
 /// `OFPXMC_EXPERIMENTER`.
 const EXPERIMENTER: u16 = 0xffff;
-/// The ONF's own experimenter number, the only one whose extensions we know some of.
-pub(crate) const ONF: u32 = 0x4f4e_4600;
 /// Bytes of the experimenter number, which count as payload.
 const EXPERIMENTER_LEN: usize = 4;
 

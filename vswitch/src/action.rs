@@ -172,7 +172,7 @@ pub struct Select {
 }
 
 /// Why and with what a packet goes to the controllers (OpenFlow 1.3.5 §7.4.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Punt {
     /// Whose controllers.
     pub bridge: BridgeId,
@@ -186,6 +186,8 @@ pub struct Punt {
     pub max_len: u16,
     /// Metadata part of the packet's key at that point; the header part is zero.
     pub metadata: Box<FlowKey>,
+    /// Meters that it passes first (`OFPM_SLOWPATH`, `OFPM_CONTROLLER`).
+    pub meters: Box<[Arc<crate::pipeline::Meter>]>,
 }
 
 /// `ofp_packet_in_reason`.

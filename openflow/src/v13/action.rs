@@ -5,6 +5,7 @@ use std::sync::Arc;
 use flowtable::{Field, VLAN_PRESENT};
 
 use super::EncodeError;
+use crate::bundle::ONF;
 use crate::oxm::{self, Oxm};
 use crate::wire::{Reader, Writer, padded};
 use crate::{Action, ActionKind, ErrorCode, GroupId, OfPort, QueueId};
@@ -45,7 +46,7 @@ fn decode(reader: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
     let mut body = reader.part(len - HEADER_LEN, reader.short())?;
     if kind == EXPERIMENTER {
         return Err(match body.u32()? {
-            oxm::ONF => ErrorCode::BAD_ACTION_BAD_EXP_TYPE,
+            ONF => ErrorCode::BAD_ACTION_BAD_EXP_TYPE,
             _ => ErrorCode::BAD_ACTION_BAD_EXPERIMENTER,
         });
     }

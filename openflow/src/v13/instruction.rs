@@ -1,7 +1,7 @@
 //! Instructions (OpenFlow 1.3.5 §7.2.4).
 
 use super::action::{self, Place};
-use crate::oxm;
+use crate::bundle::ONF;
 use crate::wire::{Reader, Writer, padded};
 use crate::{Action, ErrorCode, InstructionKind, Instructions, MeterId, TableId};
 
@@ -25,7 +25,7 @@ fn decode(reader: &mut Reader, instructions: &mut Instructions) -> Result<(), Er
     let mut body = reader.part(len - HEADER_LEN, reader.short())?;
     if kind == EXPERIMENTER {
         return Err(match body.u32()? {
-            oxm::ONF => ErrorCode::BAD_INSTRUCTION_BAD_EXP_TYPE,
+            ONF => ErrorCode::BAD_INSTRUCTION_BAD_EXP_TYPE,
             _ => ErrorCode::BAD_INSTRUCTION_BAD_EXPERIMENTER,
         });
     }

@@ -209,6 +209,7 @@ impl<'a> Interpreter<'a> {
             }
         }
         let list = in_order(&set);
+        packet.cookie = u64::MAX;
         self.apply(packet, &list);
     }
 
@@ -367,7 +368,9 @@ impl<'a> Interpreter<'a> {
                 set.retain(|old| kind(old) != kind(action));
                 set.push(action.clone());
             }
-            self.apply(&mut packet.clone(), &in_order(&set));
+            let mut copy = packet.clone();
+            copy.cookie = u64::MAX;
+            self.apply(&mut copy, &in_order(&set));
         }
     }
 

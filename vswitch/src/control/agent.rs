@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openflow::{
-    AsyncConfig, Capabilities, ErrorCode, Features, Fragments, Message, MultipartRequest, OfPort,
-    PortReason, PortStatus, QueueConfig, Role, SwitchConfig, TableId, Xid, v13,
+    AsyncConfig, Capabilities, ErrorCode, Experimenter, Features, Message, MultipartRequest,
+    OfPort, PortReason, PortStatus, Role, SwitchConfig, TableId, Xid, bundle::ONF, v13,
 };
 use tracing::debug;
 
@@ -27,14 +27,13 @@ mod multipart;
 mod notices;
 mod packet;
 mod port;
+mod queue;
 mod role;
-mod tables;
 
 pub use multipart::Dump;
 
 use buffers::Buffers;
 use bundle::Bundles;
-use tables::Tables;
 
 /// Number of a connection, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,7 +48,6 @@ pub struct Agent {
     pub identity: Identity,
     peers: BTreeMap<PeerId, Peer>,
     buffers: Buffers,
-    tables: Tables,
     generation_id: Option<u64>,
     /// Of peers that are gone.
     notices_dropped: u64,
@@ -85,7 +83,8 @@ struct Peer {
     outbox: Arc<Outbox>,
     role: Role,
     wants: AsyncConfig,
-    config: SwitchConfig,
+    /// Bytes it gets of a packet that no action sends; `0xffff` for all of it, unbuffered.
+    miss_send_len: u16,
     bundles: Bundles,
 }
 
@@ -130,7 +129,6 @@ impl Agent {
             identity,
             peers: BTreeMap::new(),
             buffers: Buffers::default(),
-            tables: Tables::default(),
             generation_id: None,
             notices_dropped: 0,
         }
@@ -142,16 +140,12 @@ impl Agent {
             PeerKind::Controller | PeerKind::Listener => MISS_SEND_LEN_DEFAULT,
             PeerKind::Service => 0,
         };
-        let config = SwitchConfig {
-            fragments: Fragments::Normal,
-            miss_send_len,
-        };
         let peer_state = Peer {
             kind,
             outbox,
             role: Role::Equal,
             wants: AsyncConfig::default(),
-            config,
+            miss_send_len,
             bundles: Bundles::default(),
         };
         self.peers.insert(peer, peer_state);
@@ -258,7 +252,10 @@ impl Agent {
             Message::FeaturesRequest => Ok(Message::FeaturesReply(self.features())),
             Message::ConfigRequest => {
                 let peer = self.peers.get(&peer).ok_or(ErrorCode::BAD_REQUEST_EPERM)?;
-                Ok(Message::ConfigReply(peer.config))
+                Ok(Message::ConfigReply(SwitchConfig {
+                    fragments: turn.switch.fragments(self.bridge),
+                    miss_send_len: peer.miss_send_len,
+                }))
             }
             Message::AsyncRequest => {
                 let peer = self.peers.get(&peer).ok_or(ErrorCode::BAD_REQUEST_EPERM)?;
@@ -268,14 +265,10 @@ impl Agent {
                 .request_role(turn, peer, request)
                 .map(Message::RoleReply),
             Message::QueueConfigRequest(port) => {
-                self.check_queue_port(turn, port)?;
-                Ok(Message::QueueConfigReply(QueueConfig {
-                    port,
-                    queues: Vec::new(),
-                }))
+                self.queue_config(turn, port).map(Message::QueueConfigReply)
             }
             Message::EchoRequest(data) => Ok(Message::EchoReply(data)),
-            Message::Experimenter(_) => Err(ErrorCode::BAD_REQUEST_BAD_EXPERIMENTER),
+            Message::Experimenter(strange) => Err(refusal(&strange)),
             _ => Err(ErrorCode::BAD_REQUEST_BAD_TYPE),
         }
     }
@@ -291,22 +284,29 @@ impl Agent {
                 table_stats: true,
                 port_stats: true,
                 group_stats: true,
+                queue_stats: true,
                 ..Capabilities::default()
             },
         }
     }
 
+    /// Takes a configuration. What becomes of fragments is for all of a bridge, so a slave cannot
+    /// change it; how much it gets of a packet is each peer's own.
     fn set_config(
         &mut self,
         turn: &mut Turn<'_>,
         peer: PeerId,
         config: SwitchConfig,
     ) -> Result<(), ErrorCode> {
+        let unchanged = config.fragments == turn.switch.fragments(self.bridge);
+        if !unchanged && self.role(peer) == Some(Role::Slave) {
+            return Err(ErrorCode::BAD_REQUEST_IS_SLAVE);
+        }
         if !turn.switch.set_fragments(self.bridge, config.fragments) {
             return Err(ErrorCode::SWITCH_CONFIG_FAILED_BAD_FLAGS);
         }
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.config = config;
+            peer.miss_send_len = config.miss_send_len;
         }
         self.note_invalid_ttl(turn.switch);
         Ok(())
@@ -338,6 +338,14 @@ impl Turn<'_> {
     fn port(&self, bridge: BridgeId, number: OfPort) -> Option<PortNo> {
         let bridge = self.switch.state().bridge(bridge)?;
         Some(bridge.port(number)?.number)
+    }
+}
+
+/// What is wrong with something of an experimenter: we know some of what the ONF defines.
+fn refusal(strange: &Experimenter) -> ErrorCode {
+    match strange.experimenter {
+        ONF => ErrorCode::BAD_REQUEST_BAD_EXP_TYPE,
+        _ => ErrorCode::BAD_REQUEST_BAD_EXPERIMENTER,
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::target::{Listener, Target};
+use crate::pipeline::Overflow;
 
 mod check;
 mod difference;
@@ -85,6 +86,10 @@ pub struct Bridge {
     pub datapath_id: Option<u64>,
     /// Seconds after which a learned address is forgotten.
     pub mac_ageing_s: u32,
+    /// Flows of one table at most.
+    pub flow_limit: u32,
+    /// What becomes of a flow for which there is no room.
+    pub overflow_policy: Overflow,
     /// What `OFPMP_DESC` says.
     pub description: Description,
     /// Controllers to dial.
@@ -295,6 +300,8 @@ mod tests {
             fail_mode = "secure"
             datapath_id = "00000000000000ff"
             mac_ageing_s = 10
+            flow_limit = 1000
+            overflow_policy = "evict"
             description = { manufacturer = "m", hardware = "h", software = "s",
                             serial_number = "n", datapath = "d" }
             controllers = ["tcp:10.0.0.1", { target = "unix:/c", inactivity_probe_s = 0,
@@ -320,6 +327,8 @@ mod tests {
         assert_eq!(config.log.format, LogFormat::Json);
         let bridge = &config.bridges[0];
         assert_eq!((bridge.datapath_id, bridge.mac_ageing_s), (Some(255), 10));
+        let limit = (bridge.flow_limit, bridge.overflow_policy);
+        assert_eq!(limit, (1000, Overflow::Evict));
         assert_eq!(bridge.description.serial_number, "n");
         assert_eq!(bridge.controllers[1].max_backoff_s, 2);
         assert_eq!(bridge.listeners.len(), 2);

@@ -154,7 +154,12 @@ impl Executor {
         }
     }
 
-    fn punt(&mut self, punt: &Arc<Punt>, parcel: Parcel) {
+    fn punt(&mut self, punt: &Arc<Punt>, mut parcel: Parcel) {
+        for meter in &punt.meters {
+            if let Break(reason) = self.meter(meter, &mut parcel) {
+                return self.count_drop(parcel.origin, reason);
+            }
+        }
         let shares = self.ports.shares(parcel.origin);
         let packet = parcel.packet;
         let (refused, lost) = self.punter.punt(&shares, punt, packet, &self.pools);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openflow::{Action, Bucket, GroupId, GroupKind};
+use openflow::{Action, Bucket, GroupId, GroupKind, GroupMod};
 
 use super::action_set::ActionSet;
 use crate::action::Counters;
@@ -23,9 +23,10 @@ pub struct Group {
 }
 
 impl Group {
-    /// A group with counters at 0.
-    pub(super) fn new(id: GroupId, kind: GroupKind, buckets: &[Bucket], created_ms: u64) -> Group {
-        let buckets = buckets.iter().map(|bucket| {
+    /// A group as it is set up; one that takes the place of `old` goes on with its counters, but
+    /// not with those of its buckets (OpenFlow 1.3.5 §6.5).
+    pub(super) fn new(setup: &GroupMod, old: Option<&Group>, now_ms: u64) -> Group {
+        let buckets = setup.buckets.iter().map(|bucket| {
             let mut set = ActionSet::default();
             set.write(&bucket.actions);
             GroupBucket {
@@ -35,11 +36,11 @@ impl Group {
             }
         });
         Group {
-            id,
-            kind,
+            id: setup.group,
+            kind: setup.kind,
             buckets: buckets.collect(),
-            created_ms,
-            counters: Arc::default(),
+            created_ms: old.map_or(now_ms, |old| old.created_ms),
+            counters: old.map(|old| old.counters.clone()).unwrap_or_default(),
         }
     }
 

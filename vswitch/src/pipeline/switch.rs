@@ -21,6 +21,7 @@ mod bridges;
 mod check;
 mod deadlines;
 mod expiry;
+mod features;
 mod flows;
 mod footprint;
 mod groups;
@@ -48,6 +49,23 @@ pub struct BridgeSpec {
     pub mac_age_s: u32,
     /// Flows of one table.
     pub flows_max: usize,
+    /// What becomes of a flow for which its table has no room.
+    pub overflow: Overflow,
+    /// Groups.
+    pub groups_max: usize,
+    /// Meters.
+    pub meters_max: usize,
+}
+
+/// What becomes of a flow that is added to a full table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It is refused (`OFPFMFC_TABLE_FULL`).
+    #[default]
+    Refuse,
+    /// The flow with a timeout that would end first makes room; if none has a timeout the new one
+    /// is refused.
+    Evict,
 }
 
 impl Default for BridgeSpec {
@@ -58,6 +76,9 @@ impl Default for BridgeSpec {
             macs_max: limits::MACS_DEFAULT,
             mac_age_s: limits::MAC_AGE_DEFAULT_S,
             flows_max: limits::FLOWS_MAX,
+            overflow: Overflow::Refuse,
+            groups_max: limits::GROUPS_MAX,
+            meters_max: limits::METERS_MAX,
         }
     }
 }

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use openflow::v13::ReplyStream;
-use openflow::{
-    Description, ErrorCode, Message, MultipartReply, MultipartRequest, OfPort, QueueId, Xid,
-};
+use openflow::{Description, ErrorCode, Message, MultipartReply, MultipartRequest, OfPort, Xid};
 use tracing::warn;
 
 use super::{Agent, Identity, Next, Outbox, PeerId, Turn};
@@ -59,6 +57,11 @@ impl Agent {
         xid: Xid,
         request: MultipartRequest,
     ) -> Result<Next, ErrorCode> {
+        if let MultipartRequest::Flow(asked) | MultipartRequest::Aggregate(asked) = &request
+            && !turn.switch.has_table(self.bridge, asked.table)
+        {
+            return Err(ErrorCode::BAD_REQUEST_BAD_TABLE_ID);
+        }
         if counts(&request) {
             return Ok(Next::Count(request));
         }
@@ -132,11 +135,8 @@ impl Agent {
                 self.reply_part(peer, xid, MultipartReply::PortDesc(ports));
             }
             MultipartRequest::Queue { port, queue } => {
-                self.check_queue_port(turn, port)?;
-                if queue != QueueId::ALL {
-                    return Err(ErrorCode::QUEUE_OP_FAILED_BAD_QUEUE);
-                }
-                self.reply_part(peer, xid, MultipartReply::Queue(Vec::new()));
+                let stats = self.queue_stats(turn, port, queue)?;
+                self.reply_part(peer, xid, MultipartReply::Queue(stats));
             }
             MultipartRequest::GroupDesc => {
                 let groups = turn.switch.group_desc(bridge);
@@ -155,18 +155,22 @@ impl Agent {
                 self.reply_part(peer, xid, MultipartReply::MeterFeatures(features));
             }
             MultipartRequest::TableFeatures(wanted) => {
-                let tables = self.tables.configure(wanted)?;
+                let tables = match wanted.is_empty() {
+                    true => turn.switch.table_features(bridge),
+                    false => turn.switch.set_table_features(bridge, wanted)?,
+                };
                 self.reply_part(peer, xid, MultipartReply::TableFeatures(tables));
             }
-            MultipartRequest::Experimenter(_) => {
-                return Err(ErrorCode::BAD_REQUEST_BAD_EXPERIMENTER);
-            }
+            MultipartRequest::Experimenter(strange) => return Err(super::refusal(&strange)),
             _ => return Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART),
         }
         Ok(())
     }
 
-    fn ports<'a>(&self, turn: &'a Turn<'_>) -> impl Iterator<Item = &'a super::super::ports::Port> {
+    pub(super) fn ports<'a>(
+        &self,
+        turn: &'a Turn<'_>,
+    ) -> impl Iterator<Item = &'a super::super::ports::Port> {
         let bridge = turn.switch.state().bridge(self.bridge);
         let ports = bridge.into_iter().flat_map(|bridge| bridge.ports());
         ports.filter_map(|port| turn.ports.get(&port.number))

@@ -10,9 +10,7 @@ impl Peer {
     /// What the peer hears of in its role. A tool hears of nothing until it sets a length.
     pub(super) fn wants(&self) -> AsyncMasks {
         match self.role {
-            _ if self.kind == PeerKind::Service && self.config.miss_send_len == 0 => {
-                AsyncMasks::default()
-            }
+            _ if self.kind == PeerKind::Service && self.miss_send_len == 0 => AsyncMasks::default(),
             Role::Slave => self.wants.slave,
             Role::NoChange | Role::Equal | Role::Master => self.wants.master,
         }

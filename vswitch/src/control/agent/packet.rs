@@ -37,7 +37,7 @@ impl Agent {
             true => self
                 .peers
                 .values()
-                .any(|peer| wants_part(peer.config.miss_send_len)),
+                .any(|peer| wants_part(peer.miss_send_len)),
         };
         let buffer_id = buffered.then(|| self.keep(punt, frame, now_ms)).flatten();
         let mut message = PacketIn {
@@ -55,7 +55,7 @@ impl Agent {
             .filter(|peer| peer.wants().packet_in & bit != 0)
         {
             let length = if by_length {
-                peer.config.miss_send_len
+                peer.miss_send_len
             } else {
                 punt.max_len
             };

@@ -1,8 +1,8 @@
-//! Port modification and queue configuration (OpenFlow 1.3.5 §7.3.4.3, §7.3.6).
+//! Port modification (OpenFlow 1.3.5 §7.3.4.3).
 
 use std::collections::BTreeMap;
 
-use openflow::{ErrorCode, OfPort, PortConfig, PortFeatures, PortMod, PortReason};
+use openflow::{ErrorCode, PortConfig, PortFeatures, PortMod, PortReason};
 
 use super::{Agent, Ports, Turn};
 use crate::action::{BridgeId, PortNo};
@@ -35,14 +35,6 @@ impl Agent {
             port.set_config(config);
             let description = port.describe();
             self.port_status(PortReason::Modify, description);
-        }
-    }
-
-    /// A port whose queues may be asked for: one that is there, or any.
-    pub(super) fn check_queue_port(&self, turn: &Turn<'_>, port: OfPort) -> Result<(), ErrorCode> {
-        match port == OfPort::ANY || turn.port(self.bridge, port).is_some() {
-            true => Ok(()),
-            false => Err(ErrorCode::QUEUE_OP_FAILED_BAD_PORT),
         }
     }
 }

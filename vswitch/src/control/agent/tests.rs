@@ -143,6 +143,7 @@ impl Scene {
             cookie: 77,
             max_len,
             metadata: Box::new(metadata),
+            meters: Box::default(),
         };
         self.agent.packet_in(&punt, &[0xab; 200], self.now_ms);
     }
@@ -563,9 +564,20 @@ fn queues_and_ports_are_told_by_number() {
     let none = multipart(MultipartRequest::PortStats(OfPort(9)));
     assert_eq!(scene.error(0, none), ErrorCode::BAD_REQUEST_BAD_PORT);
     let queue = |port, queue| multipart(MultipartRequest::Queue { port, queue });
-    let empty = scene.ask(0, queue(OfPort(1), QueueId::ALL));
-    let reply = MultipartReply::Queue(Vec::new());
-    assert_eq!(empty, Message::MultipartReply { more: false, reply });
+    let only = |reply| match reply {
+        Message::MultipartReply {
+            reply: MultipartReply::Queue(queues),
+            ..
+        } => queues
+            .iter()
+            .map(|it| (it.port.0, it.queue.0))
+            .collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let all = scene.ask(0, queue(OfPort::ANY, QueueId::ALL));
+    assert_eq!(only(all), [(1, 0), (2, 0)]);
+    let one = scene.ask(0, queue(OfPort(2), QueueId(0)));
+    assert_eq!(only(one), [(2, 0)]);
     let bad_queue = ErrorCode::QUEUE_OP_FAILED_BAD_QUEUE;
     assert_eq!(scene.error(0, queue(OfPort(1), QueueId(1))), bad_queue);
     let bad_port = ErrorCode::QUEUE_OP_FAILED_BAD_PORT;
@@ -573,7 +585,12 @@ fn queues_and_ports_are_told_by_number() {
     let config = scene.ask(0, Message::QueueConfigRequest(OfPort(2)));
     let queues = QueueConfig {
         port: OfPort(2),
-        queues: Vec::new(),
+        queues: vec![Queue {
+            queue: QueueId(0),
+            port: OfPort(2),
+            rate_permille_min: None,
+            rate_permille_max: None,
+        }],
     };
     assert_eq!(config, Message::QueueConfigReply(queues));
     assert_eq!(

@@ -13,6 +13,8 @@ use super::{
     PORT_NUMBER_MAX, Port, PortKind, Vlan, Workers,
 };
 use crate::datapath::limits::{self, IDLE_SLEEP_US_DEFAULT};
+use crate::pipeline::Overflow;
+use crate::pipeline::limits::FLOWS_MAX;
 
 /// The whole file.
 pub(super) fn config(
@@ -114,7 +116,11 @@ fn bridge(mut section: Section<'_>, run_dir: &Path) -> Result<Bridge, ConfigErro
     section.rename(format!("bridge \"{name}\""));
     let fail_mode = section.parsed("fail_mode", FailMode::parse)?;
     let ageing = section.number("mac_ageing_s", 1..1_000_001, "seconds")?;
+    let limit = section.number("flow_limit", 1..FLOWS_MAX as i64 + 1, "flows")?;
+    let policy = section.parsed("overflow_policy", overflow)?;
     let bridge = Bridge {
+        flow_limit: limit.map_or(FLOWS_MAX as u32, |flows| flows as u32),
+        overflow_policy: policy.unwrap_or_default(),
         fail_mode: fail_mode.unwrap_or(FailMode::Standalone),
         datapath_id: datapath_id(&mut section)?,
         mac_ageing_s: ageing.map_or(MAC_AGEING_S_DEFAULT, |seconds| seconds as u32),
@@ -136,6 +142,15 @@ impl FailMode {
             "secure" => Ok(FailMode::Secure),
             _ => Err("allowed are \"standalone\" and \"secure\""),
         }
+    }
+}
+
+/// From the word of the file; the error says what is allowed.
+fn overflow(text: &str) -> Result<Overflow, &'static str> {
+    match text {
+        "refuse" => Ok(Overflow::Refuse),
+        "evict" => Ok(Overflow::Evict),
+        _ => Err("allowed are \"refuse\" and \"evict\""),
     }
 }
 

@@ -43,6 +43,8 @@ impl Actor {
             name: settings.name.clone(),
             fail_mode: fail_mode(settings.fail_mode),
             mac_age_s: settings.mac_ageing_s,
+            flows_max: settings.flow_limit as usize,
+            overflow: settings.overflow_policy,
             ..BridgeSpec::default()
         };
         let id = self
@@ -103,6 +105,9 @@ impl Actor {
         bridge.agent.identity.description = settings.description.clone();
         self.switch.set_fail_mode(id, fail_mode(settings.fail_mode));
         self.switch.set_mac_age(id, settings.mac_ageing_s);
+        let flows_max = settings.flow_limit as usize;
+        self.switch
+            .set_flow_limit(id, flows_max, settings.overflow_policy);
         bridge.configure(settings, &mut self.switch, now_ms);
         before.into_values().collect()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openflow::{Fragments, TableId};
 
 use super::super::{Bridge, FailMode, State, Table};
-use super::{BridgeSpec, Ledger, PortError, Switch, limits};
+use super::{BridgeSpec, Ledger, Overflow, PortError, Switch, limits};
 use crate::action::{BridgeId, Learn, PortNo};
 
 /// Bridges.
@@ -74,6 +74,21 @@ impl Switch {
         self.set(id, |bridge| {
             std::mem::replace(&mut bridge.wants_invalid_ttl, on) != on
         });
+    }
+
+    /// What becomes of IP fragments.
+    pub fn fragments(&self, id: BridgeId) -> Fragments {
+        match self.state.bridge(id) {
+            Some(bridge) if bridge.drops_fragments => Fragments::Drop,
+            _ => Fragments::Normal,
+        }
+    }
+
+    /// Says how many flows a table holds, and what becomes of more.
+    pub fn set_flow_limit(&mut self, id: BridgeId, flows_max: usize, overflow: Overflow) {
+        if let Some(ledger) = self.ledgers.get_mut(&id) {
+            (ledger.flows_max, ledger.overflow) = (flows_max, overflow);
+        }
     }
 
     /// Says what becomes of IP fragments; whether that is possible. None are reassembled.

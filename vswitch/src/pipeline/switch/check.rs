@@ -6,7 +6,7 @@
 //! there for what packets may lack.
 
 use flowtable::{Field, FlowKey, Match, VLAN_PRESENT, eth_type};
-use openflow::{Action, ErrorCode, GroupId, Instructions, OfPort, QueueId, TableId};
+use openflow::{Action, ErrorCode, GroupId, Instructions, MeterId, OfPort, QueueId, TableId};
 
 use super::super::Bridge;
 use super::super::action_set::ActionSet;
@@ -23,7 +23,7 @@ pub fn instructions(
         return Err(ErrorCode::BAD_INSTRUCTION_BAD_TABLE_ID);
     }
     match instructions.meter {
-        Some(meter) if bridge.meter(meter).is_none() => {
+        Some(meter) if meter > MeterId::MAX || bridge.meter(meter).is_none() => {
             Err(ErrorCode::METER_MOD_FAILED_INVALID_METER)
         }
         _ => Ok(()),

@@ -24,7 +24,7 @@ impl Switch {
         now_ms: u64,
     ) -> Result<Vec<RemovedFlow>, ErrorCode> {
         match change.command {
-            FlowModCommand::Add => self.add_flow(bridge, change, now_ms)?,
+            FlowModCommand::Add => return self.add_flow(bridge, change, now_ms),
             FlowModCommand::Modify | FlowModCommand::ModifyStrict => {
                 self.modify_flows(bridge, change)?;
             }
@@ -52,7 +52,11 @@ impl Switch {
             return Err(ErrorCode::TABLE_MOD_FAILED_BAD_CONFIG);
         }
         if let Some(ledger) = self.ledgers.get_mut(&bridge) {
-            for table in tables_of(change.table) {
+            if change.table != TableId::ALL && !ledger.tables.has(change.table) {
+                return Err(ErrorCode::TABLE_MOD_FAILED_BAD_TABLE);
+            }
+            let is_meant = |table: &TableId| [*table, TableId::ALL].contains(&change.table);
+            for table in ledger.tables.ids().filter(is_meant).collect::<Vec<_>>() {
                 ledger.table_configs.insert(table, change.config);
             }
         }
@@ -71,11 +75,13 @@ impl Switch {
         bridge: BridgeId,
         change: &FlowMod,
         now_ms: u64,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<Vec<RemovedFlow>, ErrorCode> {
         let (secret, serial) = (self.secret, self.serial + 1);
-        let old = self.find_replaced(bridge, change)?;
+        let (old, victim) = self.find_replaced(bridge, change)?;
+        let evicted = victim.into_iter().collect();
+        let evicted = self.remove_flows(bridge, evicted, FlowRemovedReason::Delete, now_ms);
         let Some((bridge, ledger)) = self.change(bridge) else {
-            return Ok(());
+            return Ok(evicted);
         };
         if let Some(old) = &old {
             ledger.strike(old);
@@ -99,26 +105,28 @@ impl Switch {
         };
         put(bridge, ledger, flow, secret);
         self.serial = serial;
-        Ok(())
+        Ok(evicted)
     }
 
-    /// The flow whose place the new one takes; an error if it cannot be added.
+    /// The flow whose place the new one takes, and the one that makes room for it in a full
+    /// table; an error if it cannot be added.
     fn find_replaced(
         &self,
         bridge: BridgeId,
         change: &FlowMod,
-    ) -> Result<Option<Arc<Flow>>, ErrorCode> {
+    ) -> Result<(Option<Arc<Flow>>, Option<Arc<Flow>>), ErrorCode> {
         let (Some(bridge), Some(ledger)) = (self.state.bridge(bridge), self.ledgers.get(&bridge))
         else {
-            return Ok(None);
+            return Ok((None, None));
         };
         if change.table > TableId::LAST {
             return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
         }
+        ledger.tables.check(change)?;
         check::instructions(bridge, change.table, &change.instructions)?;
         check::prerequisites(&change.matching, &change.instructions)?;
         let Some(table) = bridge.table(change.table) else {
-            return Ok(None);
+            return Ok((None, None));
         };
         let (matching, priority) = (&change.matching, change.priority);
         let mut overlapping = table.rules.overlapping(matching, priority);
@@ -126,24 +134,27 @@ impl Switch {
             return Err(ErrorCode::FLOW_MOD_FAILED_OVERLAP);
         }
         let old = table.rules.get(matching, priority).cloned();
-        if old.is_none() && table.rules.len() >= ledger.flows_max {
-            return Err(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL);
+        if old.is_some() || table.rules.len() < ledger.flows_max {
+            return Ok((old, None));
         }
-        Ok(old)
+        let victim = ledger.victim(change.table).cloned();
+        let victim = victim.ok_or(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL)?;
+        Ok((None, Some(victim)))
     }
 
     /// Gives the selected flows new instructions; all else of them stays.
     fn modify_flows(&mut self, id: BridgeId, change: &FlowMod) -> Result<(), ErrorCode> {
-        if change.table > TableId::LAST {
-            return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
-        }
-        let Some(bridge) = self.state.bridge(id) else {
+        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
             return Ok(());
         };
+        if !ledger.tables.has(change.table) {
+            return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
+        }
         check::instructions(bridge, change.table, &change.instructions)?;
         let selected = select(bridge, change);
         for flow in &selected {
             check::prerequisites(&flow.matching, &change.instructions)?;
+            ledger.tables.check_instructions(flow, change)?;
         }
         let secret = self.secret;
         if let Some((bridge, ledger)) = self.change(id).filter(|_| !selected.is_empty()) {
@@ -171,7 +182,7 @@ impl Switch {
         change: &FlowMod,
         now_ms: u64,
     ) -> Result<Vec<RemovedFlow>, ErrorCode> {
-        if change.table > TableId::LAST && change.table != TableId::ALL {
+        if self.ledgers.contains_key(&id) && !self.has_table(id, change.table) {
             return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
         }
         let selected = match self.state.bridge(id) {
@@ -276,12 +287,6 @@ fn tables(bridge: &Bridge, id: TableId) -> impl Iterator<Item = &Arc<Table>> {
     tables.filter(move |table| id == TableId::ALL || table.id == id)
 }
 
-/// A table, or all there can be.
-fn tables_of(id: TableId) -> impl Iterator<Item = TableId> {
-    let all = (0..=TableId::LAST.0).map(TableId);
-    all.filter(move |table| id == TableId::ALL || *table == id)
-}
-
 /// Whether a flow passes the filters other than its match.
 fn wanted(flow: &Flow, request: &FlowStatsRequest) -> bool {
     let sends = |wanted: &dyn Fn(&Action) -> bool| lists(&flow.instructions).flatten().any(wanted);
@@ -296,4 +301,4 @@ fn wanted(flow: &Flow, request: &FlowStatsRequest) -> bool {
 }
 
 /// `OFPTC_DEPRECATED_MASK`.
-const CONFIG_DEPRECATED: u32 = 3;
+pub(super) const CONFIG_DEPRECATED: u32 = 3;

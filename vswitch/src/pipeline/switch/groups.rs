@@ -20,17 +20,16 @@ impl Switch {
         change: &GroupMod,
         now_ms: u64,
     ) -> Result<Vec<RemovedFlow>, ErrorCode> {
-        let Some(bridge) = self.state.bridge(id) else {
+        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
             return Ok(Vec::new());
         };
         let old = bridge.group(change.group);
-        let created_ms = old.map_or(now_ms, |old| old.created_ms);
         match change.command {
             GroupModCommand::Delete => return self.delete_groups(id, change.group, now_ms),
             GroupModCommand::Add if old.is_some() => {
                 return Err(ErrorCode::GROUP_MOD_FAILED_GROUP_EXISTS);
             }
-            GroupModCommand::Add if bridge.groups.len() >= limits::GROUPS_MAX => {
+            GroupModCommand::Add if bridge.groups.len() >= ledger.groups_max => {
                 return Err(ErrorCode::GROUP_MOD_FAILED_OUT_OF_GROUPS);
             }
             GroupModCommand::Modify if old.is_none() => {
@@ -38,7 +37,7 @@ impl Switch {
             }
             GroupModCommand::Add | GroupModCommand::Modify => check_group(bridge, change)?,
         }
-        let group = Group::new(change.group, change.kind, &change.buckets, created_ms);
+        let group = Group::new(change, old.map(|old| &**old), now_ms);
         check_loops(bridge, &group)?;
         self.put_group(id, group);
         Ok(Vec::new())

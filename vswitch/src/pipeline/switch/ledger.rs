@@ -9,15 +9,22 @@ use openflow::{Action, GroupId, MeterId, TableId};
 
 use super::addresses::Addresses;
 use super::deadlines::Deadlines;
+use super::features::Tables;
 use super::footprint::{Footprint, lists};
 use super::transaction::Entry;
-use super::{BridgeSpec, Flow, Group};
+use super::{BridgeSpec, Flow, Group, Overflow};
 
 /// The writer's book on one bridge.
 #[derive(Debug)]
 pub struct Ledger {
     /// Flows of one table at most.
     pub flows_max: usize,
+    /// What becomes of more.
+    pub overflow: Overflow,
+    /// Groups at most.
+    pub groups_max: usize,
+    /// Meters at most.
+    pub meters_max: usize,
     /// What the flows of each table read.
     pub footprints: BTreeMap<TableId, Footprint>,
     /// What the buckets of all groups read.
@@ -36,6 +43,8 @@ pub struct Ledger {
     pub own_mask: FlowMask,
     /// Whether that has to be computed again.
     pub mask_stale: bool,
+    /// Which tables are there, and what they can do.
+    pub tables: Tables,
     /// Configuration of tables that have one.
     pub table_configs: BTreeMap<TableId, u32>,
     /// What a transaction did so far, while one runs.
@@ -47,6 +56,9 @@ impl Ledger {
     pub fn new(spec: &BridgeSpec) -> Ledger {
         Ledger {
             flows_max: spec.flows_max,
+            overflow: spec.overflow,
+            groups_max: spec.groups_max,
+            meters_max: spec.meters_max,
             footprints: BTreeMap::new(),
             group_footprint: Footprint::default(),
             parents: BTreeSet::new(),
@@ -56,6 +68,7 @@ impl Ledger {
             addresses: Addresses::new(spec.macs_max, spec.mac_age_s),
             own_mask: FlowMask::default(),
             mask_stale: true,
+            tables: Tables::default(),
             table_configs: BTreeMap::new(),
             journal: None,
         }
@@ -92,6 +105,16 @@ impl Ledger {
             self.meter_users.remove(&(meter, flow.serial));
         }
         self.timeouts.remove(flow.serial);
+    }
+
+    /// The flow that makes room for another in a full table, if the bridge lets one: that which
+    /// may end first.
+    pub fn victim(&self, table: TableId) -> Option<&Arc<Flow>> {
+        let mut candidates = match self.overflow {
+            Overflow::Refuse => return None,
+            Overflow::Evict => self.timeouts.iter(),
+        };
+        candidates.find(|flow| flow.table == table)
     }
 
     /// Enters a group.

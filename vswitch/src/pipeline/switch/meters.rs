@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openflow::{Band, ErrorCode, FlowRemovedReason, MeterId, MeterMod, MeterModCommand};
 
-use super::super::{Bridge, Meter, RemovedFlow};
+use super::super::{Meter, RemovedFlow};
 use super::{Switch, limits};
 use crate::action::BridgeId;
 
@@ -16,7 +16,7 @@ impl Switch {
         change: &MeterMod,
         now_ms: u64,
     ) -> Result<Vec<RemovedFlow>, ErrorCode> {
-        let Some(bridge) = self.state.bridge(id) else {
+        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
             return Ok(Vec::new());
         };
         let old = bridge.meter(change.meter);
@@ -28,7 +28,10 @@ impl Switch {
             MeterModCommand::Modify if old.is_none() => {
                 return Err(ErrorCode::METER_MOD_FAILED_UNKNOWN_METER);
             }
-            MeterModCommand::Add | MeterModCommand::Modify => check_meter(bridge, change)?,
+            MeterModCommand::Add if bridge.meters.len() >= ledger.meters_max => {
+                return Err(ErrorCode::METER_MOD_FAILED_OUT_OF_METERS);
+            }
+            MeterModCommand::Add | MeterModCommand::Modify => check_meter(change)?,
         }
         let meter = Meter::new(change, old.map(|old| &**old), now_ms);
         if let Some((bridge, ledger)) = self.change(id) {
@@ -63,13 +66,10 @@ impl Switch {
     }
 }
 
-fn check_meter(bridge: &Bridge, change: &MeterMod) -> Result<(), ErrorCode> {
-    if change.meter == MeterId(0) || change.meter > MeterId::MAX {
+fn check_meter(change: &MeterMod) -> Result<(), ErrorCode> {
+    let real = change.meter != MeterId(0) && change.meter <= MeterId::MAX;
+    if !real && !MeterId::VIRTUAL.contains(&change.meter) {
         return Err(ErrorCode::METER_MOD_FAILED_INVALID_METER);
-    }
-    let new = bridge.meter(change.meter).is_none();
-    if new && bridge.meters.len() >= limits::METERS_MAX {
-        return Err(ErrorCode::METER_MOD_FAILED_OUT_OF_METERS);
     }
     if change.bands.len() > limits::BANDS_MAX {
         return Err(ErrorCode::METER_MOD_FAILED_OUT_OF_BANDS);

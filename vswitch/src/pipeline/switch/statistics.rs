@@ -37,13 +37,13 @@ impl Switch {
         sums
     }
 
-    /// Statistics of all 254 tables.
+    /// Statistics of the tables that are there.
     pub fn table_stats(&self, bridge: BridgeId) -> Vec<TableStats> {
-        let Some(bridge) = self.state.bridge(bridge) else {
+        let Some((bridge, ledger)) = self.read(bridge) else {
             return Vec::new();
         };
-        let all = (0..=TableId::LAST.0).map(TableId);
-        all.map(|id| table_stats(bridge, id)).collect()
+        let tables = ledger.tables.ids();
+        tables.map(|id| table_stats(bridge, id)).collect()
     }
 
     /// Statistics of a group, or of all ([`GroupId::ALL`]). A group that is not there has none.

@@ -1,6 +1,7 @@
 //! Modifications and their errors, expiry, statistics and entry masks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowtable::Field;
 use openflow::{
@@ -11,6 +12,7 @@ use openflow::{
 use super::super::testing::{Script, run};
 use super::super::{Flow, RemovedFlow};
 use super::*;
+use crate::action::Op;
 
 fn flow(
     world: &mut Script,
@@ -633,4 +635,117 @@ fn a_cleared_bridge_has_nothing_left() {
         .unwrap()
         .clone();
     assert_eq!(Field::VlanVid.read(&mask.0), 0);
+}
+
+#[test]
+fn a_full_table_evicts_what_would_end_first() {
+    let mut switch = Switch::new();
+    let spec = BridgeSpec {
+        flows_max: 2,
+        overflow: Overflow::Evict,
+        ..BridgeSpec::default()
+    };
+    let mut world = Script::new();
+    world.bridge = switch.add_bridge(&spec).unwrap();
+    world.switch = switch;
+    let add = FlowModCommand::Add;
+    flow(&mut world, add, "table=1,hard_timeout=1,actions=drop", 0).unwrap();
+    flow(&mut world, add, "cookie=1,tcp,actions=drop", 0).unwrap();
+    flow(
+        &mut world,
+        add,
+        "cookie=2,udp,idle_timeout=9,actions=drop",
+        0,
+    )
+    .unwrap();
+    let change = text::flow::parse("cookie=3,sctp,hard_timeout=5,actions=drop", add).unwrap();
+    let evicted = world.switch.flow_mod(world.bridge, &change, 7).unwrap();
+    let told: Vec<_> = evicted.iter().map(RemovedFlow::message).collect();
+    assert_eq!(told.len(), 1, "and not the one of another table");
+    assert_eq!(
+        (told[0].cookie, told[0].reason),
+        (2, FlowRemovedReason::Delete)
+    );
+    let same = flow(&mut world, add, "cookie=4,sctp,actions=drop", 8).map(|gone| gone.len());
+    assert_eq!(same, Ok(0), "what takes a flow's place needs no room");
+    let full = flow(&mut world, add, "cookie=5,icmp,actions=drop", 9).map(|gone| gone.len());
+    let table_full = Err(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL);
+    assert_eq!(full, table_full, "no other has a timeout");
+}
+
+#[test]
+fn groups_and_meters_are_limited_in_number() {
+    let mut switch = Switch::new();
+    let spec = BridgeSpec {
+        groups_max: 1,
+        meters_max: 1,
+        ..BridgeSpec::default()
+    };
+    let mut world = Script::new();
+    world.bridge = switch.add_bridge(&spec).unwrap();
+    world.switch = switch;
+    let (add, modify) = (GroupModCommand::Add, GroupModCommand::Modify);
+    assert_eq!(group(&mut world, add, "group_id=1,type=all"), Ok(0));
+    let full = Err(ErrorCode::GROUP_MOD_FAILED_OUT_OF_GROUPS);
+    assert_eq!(group(&mut world, add, "group_id=2,type=all"), full);
+    assert_eq!(group(&mut world, modify, "group_id=1,type=select"), Ok(0));
+    let line = |number| format!("meter={number},pktps,bands=type=drop,rate=1");
+    assert_eq!(meter(&mut world, MeterModCommand::Add, &line(1)), Ok(0));
+    let full = Err(ErrorCode::METER_MOD_FAILED_OUT_OF_METERS);
+    assert_eq!(meter(&mut world, MeterModCommand::Add, &line(2)), full);
+}
+
+#[test]
+fn a_modified_group_goes_on_counting_and_its_buckets_begin_anew() {
+    let mut world = run("group group_id=1,type=all,bucket=output:1");
+    let read = |world: &Script| {
+        let stats = world.switch.group_stats(world.bridge, GroupId(1), 5000);
+        (
+            stats[0].packets,
+            stats[0].buckets[0].packets,
+            stats[0].duration,
+        )
+    };
+    let state = world.switch.state();
+    let counted = state
+        .bridge(world.bridge)
+        .unwrap()
+        .group(GroupId(1))
+        .unwrap();
+    counted.counters.add(3, 300, 1);
+    counted.buckets[0].counters.add(3, 300, 1);
+    assert_eq!(read(&world), (3, 3, Duration::from_secs(5)));
+    let line = "group_id=1,type=select,bucket=output:2,bucket=output:3";
+    group(&mut world, GroupModCommand::Modify, line).unwrap();
+    assert_eq!(read(&world), (3, 0, Duration::from_secs(5)));
+}
+
+#[test]
+fn meters_of_the_controller_are_for_no_flow() {
+    let mut world = run("port p1 1");
+    for name in ["controller", "slowpath"] {
+        let line = format!("meter={name},pktps,bands=type=drop,rate=1");
+        assert_eq!(
+            meter(&mut world, MeterModCommand::Add, &line),
+            Ok(0),
+            "{name}"
+        );
+    }
+    let change = text::flow::parse("actions=output:1", FlowModCommand::Add).unwrap();
+    let mut metered = change.clone();
+    metered.instructions.meter = Some(MeterId::CONTROLLER);
+    let refused = world.switch.flow_mod(world.bridge, &metered, 0).map(|_| ());
+    assert_eq!(refused, Err(ErrorCode::METER_MOD_FAILED_INVALID_METER));
+    world.run("flow actions=CONTROLLER,dec_ttl,output:1");
+    world.switch.set_wants_invalid_ttl(world.bridge, true);
+    world.run("packet p1 tcp");
+    let meters = |op: &Op| match op {
+        Op::Controller(punt) | Op::DecNwTtl(Some(punt)) => {
+            Some(punt.meters.iter().map(|meter| meter.id).collect::<Vec<_>>())
+        }
+        _ => None,
+    };
+    let met: Vec<_> = world.last.ops.iter().filter_map(meters).collect();
+    let both = vec![MeterId::SLOWPATH, MeterId::CONTROLLER];
+    assert_eq!(met, [both.clone(), both]);
 }

@@ -47,6 +47,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         }
         let mut copy = strand.copy(Step::Actions(bucket.actions.clone(), 0));
         copy.certain = certain;
+        copy.origin.cookie = u64::MAX;
         self.count(&copy, &bucket.counters);
         self.run(&mut copy);
     }

@@ -38,7 +38,7 @@ pub enum Step {
 pub struct Origin {
     /// Its table.
     pub table: TableId,
-    /// Its cookie.
+    /// Its cookie; all ones in a bucket and in the action set, which several flows may have made.
     pub cookie: u64,
     /// Whether it is the table-miss flow.
     pub miss: bool,
@@ -119,6 +119,8 @@ impl<'a> Strand<'a> {
 
     /// What tells the controllers about the packet.
     pub fn punt(&self, reason: PuntReason, max_len: u16) -> Arc<Punt> {
+        let meters = MeterId::VIRTUAL.iter();
+        let meters = meters.filter_map(|meter| self.bridge.meter(*meter).cloned());
         Arc::new(Punt {
             bridge: self.bridge.id,
             reason,
@@ -126,6 +128,7 @@ impl<'a> Strand<'a> {
             cookie: self.origin.cookie,
             max_len,
             metadata: Box::new(metadata_of(&self.key)),
+            meters: meters.collect(),
         })
     }
 

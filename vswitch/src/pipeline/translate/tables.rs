@@ -104,6 +104,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             self.trace.note(format_args!("action set"));
             strand.todo.push(Step::Actions(strand.set.ordered(), 0));
             strand.set.clear();
+            strand.origin.cookie = u64::MAX;
         }
     }
 
