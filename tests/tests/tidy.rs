@@ -187,3 +187,53 @@ fn is_allowed(expression: &str) -> bool {
     flat.split(" AND ")
         .all(|part| part.split(" OR ").any(|one| LICENCES.contains(&one.trim())))
 }
+
+/// The table of requirements names files and tests: all of them are there.
+#[test]
+fn what_the_openflow_document_names_is_there() {
+    let path = root().join("docs/openflow.md");
+    let text = std::fs::read_to_string(path).expect("docs/openflow.md is there");
+    let section = text.split("\n## Requirements\n").nth(1);
+    let section = section.expect("it has a section of requirements");
+    let section = section.split("\n## ").next().unwrap_or(section);
+    let sources = sources();
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    let mut named = 0;
+    for row in rows.skip(1) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, _, place, tests, _] = cells[..] else {
+            panic!("four cells: {row}");
+        };
+        for file in quoted(place) {
+            let there = sources.iter().any(|(name, _)| name == file);
+            assert!(there, "docs/openflow.md names {file}, which is not there");
+        }
+        assert!(quoted(tests).count() > 0, "no test shows {row}");
+        for test in quoted(tests) {
+            assert!(
+                has_test(&sources, test),
+                "docs/openflow.md names a test {test}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 50, "the table was not found");
+}
+
+/// What stands between backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn has_test(sources: &[(String, String)], name: &str) -> bool {
+    let head = format!("fn {name}(");
+    sources.iter().any(|(_, text)| {
+        let mut before = text.split(head.as_str()).collect::<Vec<_>>();
+        before.pop();
+        let is_test = |text: &&str| {
+            let attributes = text.trim_end().lines().rev().take(3);
+            attributes.into_iter().any(|line| line.trim() == "#[test]")
+        };
+        before.iter().any(is_test)
+    })
+}

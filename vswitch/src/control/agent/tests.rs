@@ -425,6 +425,44 @@ fn who_hears_of_packets() {
 }
 
 #[test]
+fn fragments_are_the_bridges_and_lengths_the_peers() {
+    let mut scene = Scene::with_peers(&[PeerKind::Controller, PeerKind::Controller]);
+    let config = |fragments, miss_send_len| SwitchConfig {
+        fragments,
+        miss_send_len,
+    };
+    let default = config(Fragments::Normal, 128);
+    assert_eq!(
+        scene.ask(0, Message::ConfigRequest),
+        Message::ConfigReply(default)
+    );
+    scene.tell(0, Message::SetConfig(config(Fragments::Drop, 64)));
+    let state = scene.switch.state();
+    assert!(state.bridge(scene.agent.bridge).unwrap().drops_fragments);
+    assert_eq!(
+        scene.ask(1, Message::ConfigRequest),
+        Message::ConfigReply(config(Fragments::Drop, 128))
+    );
+    let reassemble = Message::SetConfig(config(Fragments::Reassemble, 9));
+    assert_eq!(
+        scene.error(0, reassemble),
+        ErrorCode::SWITCH_CONFIG_FAILED_BAD_FLAGS
+    );
+    scene.role(1, Role::Slave, 1);
+    let normal = Message::SetConfig(config(Fragments::Normal, 9));
+    assert_eq!(scene.error(1, normal), ErrorCode::BAD_REQUEST_IS_SLAVE);
+    scene.tell(1, Message::SetConfig(config(Fragments::Drop, 9)));
+    assert_eq!(
+        scene.ask(1, Message::ConfigRequest),
+        Message::ConfigReply(config(Fragments::Drop, 9))
+    );
+    assert_eq!(
+        scene.ask(0, Message::ConfigRequest),
+        Message::ConfigReply(config(Fragments::Drop, 64))
+    );
+}
+
+#[test]
 fn packets_out_are_checked() {
     let mut scene = Scene::with_peers(&[PeerKind::Controller]);
     scene.tell(0, Message::PacketOut(packet_out()));
