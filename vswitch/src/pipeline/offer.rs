@@ -235,7 +235,7 @@ mod tests {
             field(Field::EthSrc, false),
             field(Field::Metadata, true),
         ];
-        let apply = vec![InstructionKind::ApplyActions, InstructionKind::GotoTable];
+        let apply = [InstructionKind::ApplyActions, InstructionKind::GotoTable];
         let properties = vec![
             TableProperty::Instructions {
                 miss: true,

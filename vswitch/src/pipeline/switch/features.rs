@@ -53,9 +53,8 @@ impl Tables {
         let asked = asked.get(&change.table);
         let asked = asked.ok_or(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID)?;
         let is_miss = change.priority == 0 && change.matching.is_empty();
-        let offer = asked.offer.iter();
         let check = |offer: &Offer| offer.check(&change.matching, is_miss, &change.instructions);
-        offer.map(check).collect()
+        asked.offer.iter().try_for_each(check)
     }
 
     /// Whether a flow may do this instead of what it does.

@@ -77,7 +77,7 @@ impl Switch {
         now_ms: u64,
     ) -> Result<Vec<RemovedFlow>, ErrorCode> {
         let (secret, serial) = (self.secret, self.serial + 1);
-        let (old, victim) = self.find_replaced(bridge, change)?;
+        let Place { old, victim } = self.find_place(bridge, change)?;
         let evicted = victim.into_iter().collect();
         let evicted = self.remove_flows(bridge, evicted, FlowRemovedReason::Delete, now_ms);
         let Some((bridge, ledger)) = self.change(bridge) else {
@@ -108,16 +108,11 @@ impl Switch {
         Ok(evicted)
     }
 
-    /// The flow whose place the new one takes, and the one that makes room for it in a full
-    /// table; an error if it cannot be added.
-    fn find_replaced(
-        &self,
-        bridge: BridgeId,
-        change: &FlowMod,
-    ) -> Result<(Option<Arc<Flow>>, Option<Arc<Flow>>), ErrorCode> {
+    /// Where the new flow goes; an error if it cannot be added.
+    fn find_place(&self, bridge: BridgeId, change: &FlowMod) -> Result<Place, ErrorCode> {
         let (Some(bridge), Some(ledger)) = (self.state.bridge(bridge), self.ledgers.get(&bridge))
         else {
-            return Ok((None, None));
+            return Ok(Place::default());
         };
         if change.table > TableId::LAST {
             return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
@@ -126,7 +121,7 @@ impl Switch {
         check::instructions(bridge, change.table, &change.instructions)?;
         check::prerequisites(&change.matching, &change.instructions)?;
         let Some(table) = bridge.table(change.table) else {
-            return Ok((None, None));
+            return Ok(Place::default());
         };
         let (matching, priority) = (&change.matching, change.priority);
         let mut overlapping = table.rules.overlapping(matching, priority);
@@ -135,11 +130,15 @@ impl Switch {
         }
         let old = table.rules.get(matching, priority).cloned();
         if old.is_some() || table.rules.len() < ledger.flows_max {
-            return Ok((old, None));
+            return Ok(Place { old, victim: None });
         }
-        let victim = ledger.victim(change.table).cloned();
-        let victim = victim.ok_or(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL)?;
-        Ok((None, Some(victim)))
+        match ledger.victim(change.table).cloned() {
+            Some(victim) => Ok(Place {
+                old: None,
+                victim: Some(victim),
+            }),
+            None => Err(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL),
+        }
     }
 
     /// Gives the selected flows new instructions; all else of them stays.
@@ -221,6 +220,15 @@ impl Switch {
         });
         removed.collect()
     }
+}
+
+/// Where a new flow goes.
+#[derive(Default)]
+struct Place {
+    /// The flow whose place it takes.
+    old: Option<Arc<Flow>>,
+    /// The flow that makes room for it in a full table.
+    victim: Option<Arc<Flow>>,
 }
 
 /// Puts a flow in its table, in the place of one with equal match and priority. A table that it
