@@ -20,3 +20,4 @@ mod provision;
 mod quiesce;
 pub mod run_dir;
 pub mod target;
+mod tls;

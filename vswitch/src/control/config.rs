@@ -31,6 +31,8 @@ pub struct Config {
     pub dpdk: Dpdk,
     /// Logging.
     pub log: Log,
+    /// Certificates of OpenFlow connections.
+    pub tls: Option<Tls>,
     /// Bridges in order of the file.
     pub bridges: Vec<Bridge>,
 }
@@ -55,6 +57,17 @@ pub struct Dpdk {
     pub pci: bool,
     /// Further EAL arguments.
     pub args: Vec<String>,
+}
+
+/// `[tls]`, with the names of OVS's `SSL` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    /// The switch's private key.
+    pub private_key: PathBuf,
+    /// The switch's certificate, those that lead to its authority after it.
+    pub certificate: PathBuf,
+    /// The authorities that signed the certificates of peers.
+    pub ca_cert: PathBuf,
 }
 
 /// `[log]`.
@@ -295,6 +308,7 @@ mod tests {
             workers = { cpus = [1, 3], idle_sleep_us_max = 0, cache_entries = 1024 }
             dpdk = { memory_mib = 256, args = ["--no-huge"] }
             log = { level = "debug", format = "json" }
+            tls = { private_key = "/k", certificate = "/c", ca_cert = "/a" }
             [[bridge]]
             name = "br1"
             fail_mode = "secure"
@@ -325,6 +339,7 @@ mod tests {
         let config = config.unwrap();
         assert_eq!(config.workers.cpus, [1, 3]);
         assert_eq!(config.log.format, LogFormat::Json);
+        assert_eq!(config.tls.unwrap().ca_cert, Path::new("/a"));
         let bridge = &config.bridges[0];
         assert_eq!((bridge.datapath_id, bridge.mac_ageing_s), (Some(255), 10));
         let limit = (bridge.flow_limit, bridge.overflow_policy);
@@ -390,6 +405,22 @@ mod tests {
             (
                 bridge("controllers = [\"x\"]"),
                 "controllers = \"x\": allowed are tcp:HOST",
+            ),
+            (
+                bridge("listeners = [\"pssl:1\"]"),
+                "f.toml:3: b: listener pssl:1:0.0.0.0 needs [tls] with private_key, certificate",
+            ),
+            (
+                bridge("controllers = [\"ssl:a\"]"),
+                "f.toml:3: b: controller ssl:a:6653 needs [tls] with private_key, certificate",
+            ),
+            (
+                "[tls]\nprivate_key = \"/k\"".to_owned(),
+                "f.toml:1: tls.certificate is missing: give an absolute path",
+            ),
+            (
+                "[tls]\nprivate_key = \"k\"".to_owned(),
+                "f.toml:2: tls.private_key = \"k\": allowed is an absolute path",
             ),
             (
                 bridge("controllers = [{}]"),

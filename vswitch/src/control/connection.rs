@@ -5,6 +5,7 @@
 //! answers (echo replies); a peer that does not read has its messages kept in its [`Outbox`],
 //! which is bounded. Either way nobody else waits.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use super::agent::{PeerId, PeerKind};
 use super::outbox::Outbox;
 use super::peer::{Connection, Incoming, Signal, Stage};
 use super::target::Target;
+use super::tls::Tls;
 use crate::action::BridgeId;
 
 /// What a connection is for.
@@ -37,6 +39,8 @@ pub struct Link {
     pub target: Option<Target>,
     /// Silence before an echo request, and again before giving up.
     pub inactivity_probe: Option<Duration>,
+    /// What it is secured with, if its target says so.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// How a connection ended.
@@ -60,6 +64,7 @@ pub async fn run<S: AsyncRead + AsyncWrite>(stream: S, link: Link) -> End {
         link,
         out: Vec::new(),
         written: 0,
+        is_flushed: true,
         held: None,
         control: None,
     };
@@ -81,6 +86,8 @@ struct Task {
     /// Bytes taken out of protocol and outbox, of which `written` are written.
     out: Vec<u8>,
     written: usize,
+    /// Whether what is written has left: TLS keeps what its socket did not take.
+    is_flushed: bool,
     /// A message for which the control task has no room yet.
     held: Option<Incoming>,
     control: Option<Control>,
@@ -124,8 +131,9 @@ impl Task {
                     self.establish().await?;
                 }
             }
-            written = writer.write(&self.out[self.written..]), if has_output => {
+            written = push(writer, &self.out[self.written..]), if has_output || !self.is_flushed => {
                 self.written += written.map_err(|error| error.to_string())?;
+                self.is_flushed = !has_output;
                 self.tell_progress();
             }
             permit = room(&self.control), if is_held => permit?,
@@ -276,6 +284,14 @@ fn next_incoming(protocol: &mut connection::Connection) -> Option<Incoming> {
         },
         Err(code) => Incoming::Malformed { xid, code, bytes },
     })
+}
+
+/// Writes some bytes, or flushes once there are none left.
+async fn push<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> io::Result<usize> {
+    match bytes {
+        [] => writer.flush().await.map(|()| 0),
+        bytes => writer.write(bytes).await,
+    }
 }
 
 /// Waits until the control task has room for a message.

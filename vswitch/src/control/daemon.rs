@@ -23,6 +23,7 @@ use super::logging::{self, LogLevel};
 use super::management::{self, Facts, Service};
 use super::provision::Provisioner;
 use super::run_dir::RunDir;
+use super::tls::Tls;
 use crate::datapath::{Datapath, WorkersConfig};
 use crate::pipeline::Switch;
 
@@ -51,6 +52,9 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     let cpus = Cpus::choose(file.config())?;
     if options.check {
+        if let Some(files) = &file.config().tls {
+            Tls::new(files.clone()).check()?;
+        }
         println!(
             "{} is right",
             file.path()
@@ -185,6 +189,15 @@ impl Base {
             .context("starting the control threads")
     }
 
+    /// What OpenFlow connections are secured with. Files that cannot be used now may be later.
+    fn tls(&self) -> Option<Arc<Tls>> {
+        let tls = Arc::new(Tls::new(self.file.config().tls.clone()?));
+        if let Err(error) = tls.check() {
+            error!(%error, "no TLS");
+        }
+        Some(tls)
+    }
+
     async fn serve(self) -> anyhow::Result<ExitCode> {
         let buffers_at_start = self.pools.in_use();
         let mut switch = Switch::new();
@@ -205,6 +218,7 @@ impl Base {
             Arc::clone(&datapath),
             self.pools.clone(),
             Arc::clone(&self.run_dir),
+            self.tls(),
         );
         let facts = Facts {
             started: self.started,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsStream;
 
 use super::connection::{self, End, Link};
 use super::target::Target;
@@ -15,8 +16,9 @@ use super::target::Target;
 pub async fn run(target: Target, backoff_max: Duration, link: Link) {
     let mut pause = BACKOFF_MIN;
     loop {
-        let end = match timeout(CONNECT_TIME_MAX, dial(&target)).await {
+        let end = match timeout(CONNECT_TIME_MAX, dial(&target, &link)).await {
             Ok(Ok(Stream::Tcp(stream))) => connection::run(stream, link.clone()).await,
+            Ok(Ok(Stream::Tls(stream))) => connection::run(stream, link.clone()).await,
             Ok(Ok(Stream::Unix(stream))) => connection::run(stream, link.clone()).await,
             Ok(Err(error)) => End {
                 established: false,
@@ -47,18 +49,27 @@ pub async fn run(target: Target, backoff_max: Duration, link: Link) {
 
 enum Stream {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
-async fn dial(target: &Target) -> io::Result<Stream> {
+async fn dial(target: &Target, link: &Link) -> io::Result<Stream> {
     match target {
-        Target::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
+        Target::Tcp { host, port } => dial_tcp(host, *port).await.map(Stream::Tcp),
+        Target::Tls { host, port } => {
+            let no_files = || io::Error::other("there is no [tls] in the configuration");
+            let tls = link.tls.as_ref().ok_or_else(no_files)?;
+            let stream = tls.connect(dial_tcp(host, *port).await?).await?;
+            Ok(Stream::Tls(Box::new(stream)))
         }
         Target::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
     }
+}
+
+async fn dial_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// From 0 to 1, so that a thousand switches do not dial in step.

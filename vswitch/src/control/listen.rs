@@ -2,12 +2,14 @@
 
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::connection::{self, Link};
@@ -19,6 +21,8 @@ use super::target::Listener;
 pub enum Socket {
     /// TCP.
     Tcp(TcpListener),
+    /// TLS over TCP.
+    Tls(TcpListener),
     /// Unix, with its file.
     Unix(
         UnixListener,
@@ -31,6 +35,7 @@ impl Socket {
     pub async fn bind(at: &Listener) -> io::Result<Socket> {
         match at {
             Listener::Tcp(address) => TcpListener::bind(address).await.map(Socket::Tcp),
+            Listener::Tls(address) => TcpListener::bind(address).await.map(Socket::Tls),
             Listener::Unix(path) => {
                 let (listener, file): (StdUnixListener, SocketFile) = SocketFile::bind(path)?;
                 Ok(Socket::Unix(UnixListener::from_std(listener)?, file))
@@ -51,10 +56,15 @@ impl Socket {
                 Socket::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
                     debug!(bridge = %link.bridge_name, %from, "connection accepted");
                     let _ = stream.set_nodelay(true);
-                    served.spawn(connection::run(stream, link.clone()));
+                    served.spawn(run(stream, link.clone()));
+                }),
+                Socket::Tls(listener) => listener.accept().await.map(|(stream, from)| {
+                    debug!(bridge = %link.bridge_name, %from, "connection accepted");
+                    let _ = stream.set_nodelay(true);
+                    served.spawn(secure(stream, from, link.clone()));
                 }),
                 Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
-                    served.spawn(connection::run(stream, link.clone()));
+                    served.spawn(run(stream, link.clone()));
                 }),
             };
             if let Err(error) = accepted {
@@ -63,6 +73,21 @@ impl Socket {
             }
         }
     }
+}
+
+async fn run<S: AsyncRead + AsyncWrite>(stream: S, link: Link) {
+    connection::run(stream, link).await;
+}
+
+/// Serves whoever shows a certificate.
+async fn secure(stream: TcpStream, from: SocketAddr, link: Link) {
+    let Some(tls) = link.tls.clone() else { return };
+    let error = match timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
+        Ok(Ok(stream)) => return run(stream, link).await,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no handshake in time".to_owned(),
+    };
+    warn!(bridge = %link.bridge_name, %from, %error, "connection not secured");
 }
 
 /// Tries again and again to listen, then serves.
@@ -79,6 +104,8 @@ pub async fn insist(at: Listener, link: Link) {
 /// Connections of one listener: more than controllers and tools together need, few enough that
 /// their buffers are no burden.
 const CONNECTIONS_MAX: usize = 64;
+/// How long a peer may take to show who it is.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// When file descriptors are short, some may be free again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long an address that is taken may stay so.

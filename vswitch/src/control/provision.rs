@@ -10,22 +10,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pmd::{Pools, PortControl};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::actor::{Actor, Gone, Handle};
 use super::agent::{Identity, PeerKind};
 use super::bridge::{FailedPort, Task};
 use super::config::{self, Change, PortKind, Vlan};
 use super::connection::Link;
+use super::dial;
 use super::identity::{Machine, mac_text};
-use super::listen::Socket;
 use super::ports::Port;
 use super::run_dir::RunDir;
 use super::target::Listener;
-use super::{dial, listen};
+use super::tls::Tls;
 use crate::action::{BridgeId, PortNo};
 use crate::datapath::{Datapath, Queues};
 
+mod listeners;
 mod steps;
 
 use steps::NewPort;
@@ -38,6 +39,7 @@ pub struct Provisioner {
     pools: Pools,
     run_dir: Arc<RunDir>,
     machine: Machine,
+    tls: Option<Arc<Tls>>,
 }
 
 /// What to do about what cannot be done.
@@ -67,6 +69,7 @@ impl Provisioner {
         datapath: Arc<Datapath>,
         pools: Pools,
         run_dir: Arc<RunDir>,
+        tls: Option<Arc<Tls>>,
     ) -> Provisioner {
         Provisioner {
             handle,
@@ -74,6 +77,7 @@ impl Provisioner {
             pools,
             run_dir,
             machine: Machine::this(),
+            tls,
         }
     }
 
@@ -153,20 +157,13 @@ impl Provisioner {
     ) -> Result<(), Failure> {
         let id = self.bridge(&settings.name).await?;
         let there = self.handle.with(move |actor| actor.task_names(id)).await?;
-        let mut tasks = BTreeMap::new();
         let service = Listener::Unix(self.run_dir.bridge_socket(&settings.name));
-        let listeners = settings.listeners.iter().map(|at| (at, PeerKind::Listener));
-        for (at, kind) in listeners.chain([(&service, PeerKind::Service)]) {
-            let name = at.to_string();
-            let task = match there.contains(&name) {
-                true => None,
-                false => {
-                    let link = self.link(id, &settings.name, kind);
-                    Some(listen_task(at, link, on_failure).await?)
-                }
-            };
-            tasks.insert(name, task);
-        }
+        let listeners = settings.listeners.iter().cloned();
+        let mut wanted: Vec<_> = listeners.map(|at| (at, PeerKind::Listener)).collect();
+        wanted.push((service, PeerKind::Service));
+        let mut tasks = self
+            .listen(id, &settings.name, &wanted, &there, on_failure)
+            .await?;
         for controller in &settings.controllers {
             let name = format!("{controller:?}");
             let task = (!there.contains(&name)).then(|| {
@@ -194,7 +191,8 @@ impl Provisioner {
             bridge_name: name.into(),
             kind,
             target: None,
-            inactivity_probe: None,
+            inactivity_probe: Some(PROBE_OF_GUESTS),
+            tls: self.tls.clone(),
         }
     }
 
@@ -363,17 +361,6 @@ impl Provisioner {
     }
 }
 
-async fn listen_task(at: &Listener, link: Link, on_failure: OnFailure) -> Result<Task, Failure> {
-    match Socket::bind(at).await {
-        Ok(socket) => Ok(Task::spawn(socket.serve(link))),
-        Err(error) if on_failure == OnFailure::Refuse => Err(Failure(format!("{at}: {error}"))),
-        Err(error) => {
-            warn!(bridge = %link.bridge_name, at = %at, %error, "cannot listen yet");
-            Ok(Task::spawn(listen::insist(at.clone(), link)))
-        }
-    }
-}
-
 /// Closes a port; a device may take its time.
 async fn close(queues: Option<Queues>, device: Option<PortControl>) {
     let close = move || {
@@ -411,6 +398,10 @@ fn device_kind(kind: PortKind) -> Option<pmd::PortKind> {
     kind.label().parse().ok()
 }
 
+/// Silence after which a controller or tool that dialled the switch is probed, and again after
+/// which it is given up: its socket may be half open, and there are so many places only. Open
+/// vSwitch's for its management sockets.
+const PROBE_OF_GUESTS: Duration = Duration::from_secs(60);
 /// What `pmd` leaves as it is.
 const MTU_OF_NETDEV: u16 = 0;
 /// Ethernet's.

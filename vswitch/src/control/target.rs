@@ -1,5 +1,6 @@
-//! Where OpenFlow connections go to and come from, in the words of OVS: `tcp:HOST[:PORT]` and
-//! `unix:PATH` are dialled, `ptcp:[PORT][:ADDRESS]` and `punix:PATH` are listened on.
+//! Where OpenFlow connections go to and come from, in the words of OVS: `tcp:HOST[:PORT]`,
+//! `ssl:HOST[:PORT]` and `unix:PATH` are dialled, `ptcp:[PORT][:ADDRESS]`,
+//! `pssl:[PORT][:ADDRESS]` and `punix:PATH` are listened on.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +17,13 @@ pub enum Target {
         /// Port.
         port: u16,
     },
+    /// `ssl:HOST[:PORT]`.
+    Tls {
+        /// Name or address, IPv6 without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
     /// `unix:PATH`.
     Unix(PathBuf),
 }
@@ -25,6 +33,8 @@ pub enum Target {
 pub enum Listener {
     /// `ptcp:[PORT][:ADDRESS]`.
     Tcp(SocketAddr),
+    /// `pssl:[PORT][:ADDRESS]`.
+    Tls(SocketAddr),
     /// `punix:PATH`.
     Unix(PathBuf),
 }
@@ -36,7 +46,7 @@ impl FromStr for Target {
         if let Some(path) = text.strip_prefix("unix:") {
             return path_of(path).map(Target::Unix).ok_or(TargetError::Target);
         }
-        let rest = text.strip_prefix("tcp:").ok_or(TargetError::Target)?;
+        let (kind, rest) = text.split_once(':').ok_or(TargetError::Target)?;
         let (host, port) = split_host(rest).ok_or(TargetError::Target)?;
         let known = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
         if host.is_empty() || !host.chars().all(known) {
@@ -46,10 +56,12 @@ impl FromStr for Target {
             Some(port) => port_of(port).ok_or(TargetError::Target)?,
             None => DEFAULT_PORT,
         };
-        Ok(Target::Tcp {
-            host: host.to_owned(),
-            port,
-        })
+        let host = host.to_owned();
+        match kind {
+            "tcp" => Ok(Target::Tcp { host, port }),
+            "ssl" => Ok(Target::Tls { host, port }),
+            _ => Err(TargetError::Target),
+        }
     }
 }
 
@@ -62,7 +74,7 @@ impl FromStr for Listener {
                 .map(Listener::Unix)
                 .ok_or(TargetError::Listener);
         }
-        let rest = text.strip_prefix("ptcp:").ok_or(TargetError::Listener)?;
+        let (kind, rest) = text.split_once(':').ok_or(TargetError::Listener)?;
         let (port, address) = match rest.split_once(':') {
             Some((port, address)) => (port, Some(address)),
             None => (rest, None),
@@ -82,26 +94,61 @@ impl FromStr for Listener {
                     .map_err(|_| TargetError::Listener)?
             }
         };
-        Ok(Listener::Tcp(SocketAddr::new(address, port)))
+        let at = SocketAddr::new(address, port);
+        match kind {
+            "ptcp" => Ok(Listener::Tcp(at)),
+            "pssl" => Ok(Listener::Tls(at)),
+            _ => Err(TargetError::Listener),
+        }
+    }
+}
+
+impl Target {
+    /// Whether it takes certificates.
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Target::Tls { .. })
+    }
+}
+
+impl Listener {
+    /// Whether it takes certificates.
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Listener::Tls(_))
+    }
+
+    /// The port, if it is one of IP.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Listener::Tcp(at) | Listener::Tls(at) => Some(at.port()),
+            Listener::Unix(_) => None,
+        }
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Target::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
-            Target::Unix(path) => write!(f, "unix:{}", path.display()),
+        let (kind, host, port) = match self {
+            Target::Tcp { host, port } => ("tcp", host, port),
+            Target::Tls { host, port } => ("ssl", host, port),
+            Target::Unix(path) => return write!(f, "unix:{}", path.display()),
+        };
+        match host.contains(':') {
+            true => write!(f, "{kind}:[{host}]:{port}"),
+            false => write!(f, "{kind}:{host}:{port}"),
         }
     }
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Listener::Tcp(SocketAddr::V4(at)) => write!(f, "ptcp:{}:{}", at.port(), at.ip()),
-            Listener::Tcp(SocketAddr::V6(at)) => write!(f, "ptcp:{}:[{}]", at.port(), at.ip()),
-            Listener::Unix(path) => write!(f, "punix:{}", path.display()),
+        let (kind, at) = match self {
+            Listener::Tcp(at) => ("ptcp", at),
+            Listener::Tls(at) => ("pssl", at),
+            Listener::Unix(path) => return write!(f, "punix:{}", path.display()),
+        };
+        match at.ip() {
+            IpAddr::V4(address) => write!(f, "{kind}:{}:{address}", at.port()),
+            IpAddr::V6(address) => write!(f, "{kind}:{}:[{address}]", at.port()),
         }
     }
 }
@@ -110,10 +157,10 @@ impl fmt::Display for Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Not a controller.
-    #[error("allowed are tcp:HOST[:PORT] and unix:PATH")]
+    #[error("allowed are tcp:HOST[:PORT], ssl:HOST[:PORT] and unix:PATH")]
     Target,
     /// Not a listener.
-    #[error("allowed are ptcp:[PORT][:ADDRESS] and punix:PATH")]
+    #[error("allowed are ptcp:[PORT][:ADDRESS], pssl:[PORT][:ADDRESS] and punix:PATH")]
     Listener,
 }
 
@@ -159,6 +206,8 @@ mod tests {
             ("tcp:ctl.example", "tcp:ctl.example:6653"),
             ("tcp:[::1]:1", "tcp:[::1]:1"),
             ("tcp:[fe80::1%eth0]", "tcp:[fe80::1%eth0]:6653"),
+            ("ssl:10.0.0.1", "ssl:10.0.0.1:6653"),
+            ("ssl:[::1]:7", "ssl:[::1]:7"),
             ("unix:/run/c.sock", "unix:/run/c.sock"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
@@ -174,7 +223,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>(), Err(TargetError::Target), "{text}");
         }
-        for text in ["unix:", "ssl:1.2.3.4", "ptcp:1", "tcp:[::1", "tcp:[::1]x"] {
+        for text in [
+            "unix:",
+            "tls:1.2.3.4",
+            "ptcp:1",
+            "ssl",
+            "tcp:[::1",
+            "tcp:[::1]x",
+        ] {
             assert_eq!(text.parse::<Target>(), Err(TargetError::Target), "{text}");
         }
     }
@@ -187,6 +243,8 @@ mod tests {
             ("ptcp:6654:127.0.0.1", "ptcp:6654:127.0.0.1"),
             ("ptcp:6654:[::1]", "ptcp:6654:[::1]"),
             ("ptcp:6654:::1", "ptcp:6654:[::1]"),
+            ("pssl:", "pssl:6653:0.0.0.0"),
+            ("pssl:1:[::1]", "pssl:1:[::1]"),
             ("punix:/run/l.sock", "punix:/run/l.sock"),
         ] {
             assert_eq!(text.parse::<Listener>().unwrap().to_string(), shown);

@@ -33,6 +33,9 @@ pub(super) fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigEr
             .filter_map(|p| Some((p.number?, p.name.as_str())));
         unique.check("number", "port number", numbers)?;
     }
+    if config.tls.is_none() {
+        no_certificates(config, source)?;
+    }
     let listeners = bridges.iter().flat_map(|bridge| {
         bridge
             .listeners
@@ -44,6 +47,24 @@ pub(super) fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigEr
     let vhost = ports.filter(|p| matches!(p.kind, PortKind::VhostUserClient | PortKind::VhostUser));
     let paths = vhost.filter_map(|p| Some((p.options.get(SOCKET_PATH)?, p.name.as_str())));
     unique.check("options", SOCKET_PATH, paths)
+}
+
+/// Refuses what takes certificates where there are none.
+fn no_certificates(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
+    for bridge in &config.bridges {
+        let mut targets = bridge.controllers.iter().map(|it| &it.target);
+        let controller = targets.find(|target| target.is_secure());
+        let listener = bridge.listeners.iter().find(|at| at.is_secure());
+        let (key, what) = match (controller, listener) {
+            (Some(target), _) => ("controllers", format!("controller {target}")),
+            (None, Some(at)) => ("listeners", format!("listener {at}")),
+            (None, None) => continue,
+        };
+        let name = &bridge.name;
+        let needs = "needs [tls] with private_key, certificate and ca_cert";
+        return Err(source.error_at(key, name, format!("{name}: {what} {needs}")));
+    }
+    Ok(())
 }
 
 /// Ports and bridges share one name space: a bridge's LOCAL port has its name.

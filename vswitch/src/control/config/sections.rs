@@ -10,7 +10,7 @@ use super::super::target::{Listener, SOCKET_PATH_BYTES_MAX, Target};
 use super::reader::{ConfigError, Section, Source};
 use super::{
     Bridge, Config, Controller, DEFAULT_RUN_DIR, Description, Dpdk, FailMode, Log, LogFormat,
-    PORT_NUMBER_MAX, Port, PortKind, Vlan, Workers,
+    PORT_NUMBER_MAX, Port, PortKind, Tls, Vlan, Workers,
 };
 use crate::datapath::limits::{self, IDLE_SLEEP_US_DEFAULT};
 use crate::pipeline::Overflow;
@@ -27,6 +27,7 @@ pub(super) fn config(
     let workers = workers(root.section("workers", "workers")?)?;
     let dpdk = dpdk(root.section("dpdk", "dpdk")?)?;
     let log = log(root.section("log", "log")?)?;
+    let tls = root.section("tls", "tls")?.map(tls).transpose()?;
     let bridge = |section| bridge(section, &run_dir);
     let bridges = root.sections("bridge", "bridge")?;
     let bridges = bridges.into_iter().map(bridge).collect::<Result<_, _>>()?;
@@ -36,6 +37,7 @@ pub(super) fn config(
         workers,
         dpdk,
         log,
+        tls,
         bridges,
     })
 }
@@ -109,6 +111,24 @@ fn log(section: Option<Section<'_>>) -> Result<Log, ConfigError> {
     log.format = section.parsed("format", format)?.unwrap_or(LogFormat::Text);
     section.finish("")?;
     Ok(log)
+}
+
+fn tls(mut section: Section<'_>) -> Result<Tls, ConfigError> {
+    let mut path = |key| {
+        let absolute = |text: &str| match text.starts_with('/') && !text.contains('\0') {
+            true => Ok(PathBuf::from(text)),
+            false => Err("allowed is an absolute path"),
+        };
+        let path = section.parsed(key, absolute)?;
+        path.ok_or_else(|| section.missing(key, "an absolute path"))
+    };
+    let tls = Tls {
+        private_key: path("private_key")?,
+        certificate: path("certificate")?,
+        ca_cert: path("ca_cert")?,
+    };
+    section.finish("")?;
+    Ok(tls)
 }
 
 fn bridge(mut section: Section<'_>, run_dir: &Path) -> Result<Bridge, ConfigError> {
@@ -272,7 +292,7 @@ fn controllers(section: &mut Section<'_>) -> Result<Vec<Controller>, ConfigError
 
 fn controller(mut section: Section<'_>) -> Result<Controller, ConfigError> {
     let Some(target) = section.parsed("target", str::parse::<Target>)? else {
-        return Err(section.missing("target", "tcp:HOST[:PORT] or unix:PATH"));
+        return Err(section.missing("target", "tcp:HOST[:PORT], ssl:HOST[:PORT] or unix:PATH"));
     };
     let mut controller = Controller::new(target);
     if let Some(seconds) = section.number("inactivity_probe_s", 0..86_401, "seconds")? {
