@@ -91,7 +91,8 @@ fn python(daemon: &Daemon, authority: &Authority, name: Option<&str>, version: &
         context.check_hostname = False\n\
         context.load_verify_locations(folder + '/ca.pem')\n\
         context.minimum_version = context.maximum_version = ssl.TLSVersion[version]\n\
-        if name: context.load_cert_chain(folder + '/%s.pem' % name, folder + '/%s-key.pem' % name)\n\
+        path = folder + '/' + name\n\
+        if name: context.load_cert_chain(path + '.pem', path + '-key.pem')\n\
         try:\n\
         \x20   raw = socket.create_connection(('127.0.0.1', 6655), timeout=20)\n\
         \x20   stream = context.wrap_socket(raw)\n\
@@ -204,7 +205,7 @@ const SERVER: &str = "import socket, ssl, sys\n\
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
     context.load_verify_locations(folder + '/ca.pem')\n\
     context.verify_mode = ssl.CERT_REQUIRED\n\
-    context.load_cert_chain(folder + '/%s.pem' % name, folder + '/%s-key.pem' % name)\n\
+    context.load_cert_chain(folder + '/' + name + '.pem', folder + '/' + name + '-key.pem')\n\
     listener = socket.create_server(('::1', 6653), family=socket.AF_INET6)\n\
     print('listening', flush=True)\n\
     while True:\n\
@@ -212,7 +213,8 @@ const SERVER: &str = "import socket, ssl, sys\n\
     \x20   raw.settimeout(20)\n\
     \x20   try:\n\
     \x20       stream = context.wrap_socket(raw, server_side=True)\n\
-    \x20       print('told', stream.recv(8)[1:2].hex(), stream.getpeercert()['serialNumber'] != '', flush=True)\n\
+    \x20       shown = stream.getpeercert()['serialNumber'] != ''\n\
+    \x20       print('told', stream.recv(8)[1:2].hex(), shown, flush=True)\n\
     \x20   except (ssl.SSLError, OSError) as error:\n\
     \x20       print('refused', error, flush=True)\n";
 

@@ -17,7 +17,7 @@ pub enum BridgeCommand {
         #[command(flatten)]
         settings: BridgeSettings,
 
-        /// Controller to connect to: tcp:HOST:PORT or unix:PATH; may be given again
+        /// Controller to connect to: tcp:HOST:PORT, ssl:HOST:PORT or unix:PATH; may be given again
         #[arg(long = "controller", value_name = "TARGET")]
         controllers: Vec<String>,
 
@@ -59,7 +59,7 @@ pub struct BridgeSettings {
     #[arg(long, value_name = "ID")]
     pub datapath_id: Option<String>,
 
-    /// Where to listen for controllers: ptcp:PORT[:ADDRESS] or punix:PATH; may be given again
+    /// Where to listen for controllers: ptcp:PORT[:ADDRESS], pssl:PORT[:ADDRESS] or punix:PATH; may be given again
     #[arg(long = "listener", value_name = "TARGET")]
     pub listeners: Vec<String>,
 }
@@ -172,7 +172,7 @@ pub enum ControllerCommand {
         /// Bridge
         bridge: String,
 
-        /// tcp:HOST:PORT or unix:PATH
+        /// tcp:HOST:PORT, ssl:HOST:PORT or unix:PATH
         #[arg(required = true, value_name = "TARGET")]
         targets: Vec<String>,
     },
