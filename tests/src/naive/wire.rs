@@ -468,11 +468,16 @@ pub fn push_pbb(bytes: &mut Vec<u8>, eth_type: u16) {
     insert(bytes, 0, &header);
 }
 
-/// Takes the backbone header away, if it is the first thing after the addresses.
+/// Takes the backbone header away: its addresses, and the service tag after the VLAN tags.
 pub fn pop_pbb(bytes: &mut Vec<u8>) {
-    if number(bytes, 12, 2) == 0x88e7 && bytes.len() >= 18 + 14 {
-        bytes.drain(..18);
+    let headers = walk(bytes);
+    let tag = headers.type_at;
+    if headers.eth_type != 0x88e7 || bytes.len() < tag + 6 + 14 {
+        return;
     }
+    let inner: Vec<u8> = bytes.drain(tag + 6..tag + 18).collect();
+    bytes.drain(tag..tag + 6);
+    bytes.splice(..12, inner);
 }
 
 fn insert(bytes: &mut Vec<u8>, at: usize, new: &[u8]) {

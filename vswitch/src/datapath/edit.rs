@@ -133,7 +133,7 @@ impl Parcel<'_> {
     }
 
     fn pop_pbb(&mut self) -> Fate {
-        if !tags::has_pbb(self.packet.data()) {
+        if tags::pop_pbb(self.packet.data_mut()).is_none() {
             return Continue(());
         }
         self.headers = None;

@@ -205,7 +205,7 @@ fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
     chosen.map_or(&[], |(_, ops)| ops)
 }
 
-/// Hash of addresses, those of Ethernet too, protocol and ports, symmetric in source and
+/// Hash of addresses (Ethernet, IP or ARP), protocol and ports, symmetric in source and
 /// destination. Fragments have no ports to tell: all of a datagram go one way.
 fn flow_hash(key: &FlowKey) -> u32 {
     let mix = |sum: u64, word: u64| {
@@ -213,23 +213,16 @@ fn flow_hash(key: &FlowKey) -> u32 {
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     };
-    let network = match key.eth_type {
-        flowtable::eth_type::IPV4 => [u64::from(key.ipv4_src ^ key.ipv4_dst), 0],
-        flowtable::eth_type::IPV6 => [
-            key.ipv6_src[0] ^ key.ipv6_dst[0],
-            key.ipv6_src[1] ^ key.ipv6_dst[1],
-        ],
-        _ => [0, 0],
-    };
     let link = (key.eth_src ^ key.eth_dst) | (Field::VlanVid.read(key) as u64) << 48;
+    let ipv4_or_arp = u64::from(key.ipv4_src ^ key.ipv4_dst);
+    let ipv6 = [0, 1].map(|word| key.ipv6_src[word] ^ key.ipv6_dst[word]);
     let ports = match key.ip_frag {
         0 => u64::from(key.tp_src ^ key.tp_dst),
         _ => 0,
     };
     let kind = u64::from(key.eth_type) << 24 | u64::from(key.ip_proto) << 16 | ports;
-    let hash = [link, network[0], network[1], kind]
-        .into_iter()
-        .fold(0, mix);
+    let words = [link, ipv4_or_arp, ipv6[0], ipv6[1], kind];
+    let hash = words.into_iter().fold(0, mix);
     (hash ^ hash >> 32) as u32
 }
 
@@ -294,15 +287,22 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_ethernet_alone_spread_packets_too() {
+    fn addresses_of_ethernet_and_of_arp_alone_spread_packets_too() {
         let select = select(&[1, 2]);
-        let mut counts = [0; 2];
+        let (mut ethernet, mut arp) = ([0; 2], [0; 2]);
         for host in 0..9000 {
             let mut key = tcp(0x0a00_0002, 1024);
-            key.eth_src = host * 0x0001_0203_0507;
-            counts[chosen(&select, &key) as usize] += 1;
+            key.eth_src = u64::from(host) * 0x0001_0203_0507;
+            ethernet[chosen(&select, &key) as usize] += 1;
+            let key = FlowKey {
+                eth_type: flowtable::eth_type::ARP,
+                ipv4_src: host,
+                ..FlowKey::default()
+            };
+            arp[chosen(&select, &key) as usize] += 1;
         }
-        assert!((2700..3300).contains(&counts[0]), "{counts:?}");
+        assert!((2700..3300).contains(&ethernet[0]), "{ethernet:?}");
+        assert!((2700..3300).contains(&arp[0]), "{arp:?}");
     }
 
     #[test]

@@ -100,9 +100,18 @@ pub fn push_pbb(frame: &mut [u8], eth_type: u16) -> Option<()> {
     put(frame, 14, &tag.to_be_bytes())
 }
 
-/// Whether the frame starts with a PBB header to take away, [`PBB_LEN`] bytes at the front.
-pub fn has_pbb(frame: &[u8]) -> bool {
-    u16_at(frame, 12) == Some(eth_type::PBB) && frame.len() >= PBB_LEN + 14
+/// Takes backbone addresses and service tag away, leaving [`PBB_LEN`] bytes to remove at the
+/// front. VLAN tags before the service tag (the backbone's, IEEE 802.1Q §9.5) stay before what it
+/// carried: they are popped by actions of their own.
+pub fn pop_pbb(frame: &mut [u8]) -> Option<()> {
+    let (type_at, found) = ether_type(frame)?;
+    let customer = type_at + PBB_LEN - 12;
+    if found != eth_type::PBB || frame.len() < customer + 14 {
+        return None;
+    }
+    let addresses = <[u8; 12]>::try_from(frame.get(customer..customer + 12)?).ok()?;
+    frame.copy_within(12..type_at, PBB_LEN + 12);
+    put(frame, PBB_LEN, &addresses)
 }
 
 /// Moves the first `len` bytes after `room` new ones to the very front.

@@ -114,7 +114,7 @@ proptest! {
         let _ = tags::push_vlan(&mut bytes, 0x8100);
         let _ = tags::push_mpls(&mut bytes, 0x8847, 64);
         let _ = tags::push_pbb(&mut bytes, 0x88e7);
-        let _ = tags::has_pbb(&bytes);
+        let _ = tags::pop_pbb(&mut bytes);
     }
 }
 
@@ -378,6 +378,24 @@ fn a_service_tag_is_pushed_before_the_addresses() {
     let change = |frame: &mut Frame| set_field(frame, Field::PbbIsid, 0x01ab_cdef, u128::MAX);
     assert_eq!(rewrite(&mut bytes, None, change), Continue(()));
     assert_eq!(bytes[14..18], [0x60, 0xab, 0xcd, 0xef]);
-    assert!(tags::has_pbb(&bytes));
-    assert!(!tags::has_pbb(&plain));
+    tags::pop_pbb(&mut bytes).unwrap();
+    assert_eq!(bytes[tags::PBB_LEN..], plain);
+    assert_eq!(tags::pop_pbb(&mut plain.clone()), None);
+}
+
+#[test]
+fn tags_of_the_backbone_stay_before_what_the_service_tag_carried() {
+    let customer = Spec::new(eth_type::IPV4, ip_proto::UDP).build().bytes;
+    for vlans in [
+        &[0x88, 0xa8, 0x00, 0x07][..],
+        &[0x88, 0xa8, 0, 7, 0x81, 0, 0x60, 9],
+    ] {
+        let service = [0x88, 0xe7, 0, 0, 0, 42];
+        let mut bytes = [&[0xb0; 12], vlans, &service, &customer].concat();
+        tags::pop_pbb(&mut bytes).unwrap();
+        let expected = [&customer[..12], vlans, &customer[12..]].concat();
+        assert_eq!(bytes[tags::PBB_LEN..], expected);
+        let mut short = [&[0xb0; 12], vlans, &service, &customer[..13]].concat();
+        assert_eq!(tags::pop_pbb(&mut short), None);
+    }
 }
