@@ -6,10 +6,10 @@ CARGO ?= cargo
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint bench demo fuzz clean
+.PHONY: help setup build run test lint conformance bench demo fuzz clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install Debian packages, the test guest and the controller; reserve hugepages
 	@scripts/setup.sh "$(TARGET_DIR)"
@@ -29,6 +29,10 @@ lint: setup ## Formatting, clippy and documentation without warnings, licences o
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) test --quiet -p tests --test tidy
+
+conformance: setup ## Run the 991 OpenFlow 1.3 patterns of os-ken's switch test tool beside Open vSwitch: OPTIONS=--alone
+	$(CARGO) build --release --bin vswitchd --bin vsctl --bin conformance
+	@"$(TARGET_DIR)/release/conformance" $(OPTIONS)
 
 bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|internal-tcp|path, or all
 	$(CARGO) build --release --workspace

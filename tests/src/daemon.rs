@@ -18,7 +18,7 @@ pub struct Daemon {
     process: Background,
     netns: Netns,
     folder: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Daemon {
@@ -45,9 +45,31 @@ impl Daemon {
     #[track_caller]
     pub fn start_with(netns: Netns, tables: &str, bridges: &str) -> Daemon {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Daemon::launch(
+            netns,
+            &format!("{tables}{}", memory(256)),
+            bridges,
+            Some(turn),
+        )
+    }
+
+    /// As [`Daemon::start_in`], beside others and with little memory; whoever starts several sees
+    /// to it that nothing else runs meanwhile that minds.
+    #[track_caller]
+    pub fn start_beside(netns: Netns, bridges: &str) -> Daemon {
+        let settings = format!("[workers]\ncpus = [1]\n{}", memory(128));
+        Daemon::launch(netns, &settings, bridges, None)
+    }
+
+    #[track_caller]
+    fn launch(
+        netns: Netns,
+        settings: &str,
+        bridges: &str,
+        turn: Option<MutexGuard<'static, ()>>,
+    ) -> Daemon {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let run_dir = folder.path().join("run");
-        let settings = format!("{tables}[dpdk]\nmemory_mib = 256\n");
         let text = format!("run_dir = \"{}\"\n{settings}{bridges}", run_dir.display());
         let text = text.replace("RUN_DIR", &run_dir.display().to_string());
         std::fs::write(folder.path().join("vswitch.toml"), text).expect("the folder is writable");
@@ -145,6 +167,10 @@ impl Daemon {
         let left = self.netns.ip("-o link show type tun");
         assert!(left.is_empty(), "left behind: {left}");
     }
+}
+
+fn memory(mib: u32) -> String {
+    format!("[dpdk]\nmemory_mib = {mib}\n")
 }
 
 fn spawn(netns: &Netns, folder: &Path) -> Background {

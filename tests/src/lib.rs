@@ -5,6 +5,7 @@
 //! guests, the switch itself) run one at a time in a process: [`Daemon::start`] takes the turn.
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 pub mod controller;
 pub mod crossing;
 pub mod daemon;

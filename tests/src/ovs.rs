@@ -1,4 +1,5 @@
-//! Open vSwitch with DPDK as a peer: the same devices and guests, for figures side by side.
+//! Open vSwitch as a peer: with DPDK the same devices and guests, for figures side by side; with
+//! its userspace datapath alone, the other switch of the conformance patterns.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use tempfile::TempDir;
 use crate::netns::Netns;
 use crate::process::{Background, eventually};
 
-/// A running `ovs-vswitchd` on DPDK with its database; both end when dropped.
+/// A running `ovs-vswitchd` with its database; both end when dropped.
 #[derive(Debug)]
 pub struct Ovs {
     _vswitchd: Background,
@@ -17,11 +18,9 @@ pub struct Ovs {
 }
 
 impl Ovs {
-    /// Starts OVS with its poll thread on CPU 1 and all else on CPU 0.
+    /// Starts OVS on DPDK, with its poll thread on CPU 1 and all else on CPU 0.
     #[track_caller]
     pub fn start(netns: Netns) -> Ovs {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let database = start_database(&netns, folder.path());
         let settings = [
             "other_config:dpdk-init=true",
             "other_config:pmd-cpu-mask=2",
@@ -29,9 +28,23 @@ impl Ovs {
             "other_config:dpdk-extra=--no-pci --in-memory",
             "other_config:dpdk-socket-mem=512",
         ];
-        let set = ["--no-wait", "set", "Open_vSwitch", "."];
-        vsctl(&netns, folder.path(), &[&set[..], &settings].concat());
         let program = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
+        Ovs::start_program(netns, program, &settings)
+    }
+
+    /// Starts OVS without DPDK: bridges of the type `netdev` work on the kernel's devices.
+    #[track_caller]
+    pub fn start_without_dpdk(netns: Netns) -> Ovs {
+        let program = "/usr/lib/openvswitch-switch/ovs-vswitchd";
+        Ovs::start_program(netns, program, &["other_config:dpdk-init=false"])
+    }
+
+    #[track_caller]
+    fn start_program(netns: Netns, program: &str, settings: &[&str]) -> Ovs {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = start_database(&netns, folder.path());
+        let set = ["--no-wait", "set", "Open_vSwitch", "."];
+        vsctl(&netns, folder.path(), &[&set[..], settings].concat());
         let words = [
             program,
             &format!("unix:{}/db.sock", folder.path().display()),

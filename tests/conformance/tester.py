@@ -1,0 +1,142 @@
+"""The switch test tool of os-ken as the conformance runner starts it: an application of osken-manager.
+
+What a pattern demands of the switch is the tool's own business and stays as it is. Around it:
+a line of JSON for each pattern, a pause of our choice before packets are sent, the tool's own failed
+assertions as failed patterns, rates that are met and measured exactly, and two defects made good.
+docs/conformance.md says why for each.
+
+The environment variable CONFORMANCE holds the options, see Options.
+"""
+
+import json
+import os
+import socket
+import time
+
+from os_ken.controller import handler, ofp_event
+from os_ken.lib import hub
+from os_ken.lib.packet import sctp
+from os_ken.tests.switch import tester
+
+# The tester switch, Open vSwitch, answers a barrier before its caches know of the change.
+TESTER_SETTLE_S = 0.3
+# Open vSwitch tells what its flows counted after half a second at the latest, on an idle machine.
+TESTER_COUNT_S = 1.5
+# How often packets are sent that are due, and how many at once: a packet socket of Open vSwitch holds about 90.
+SEND_INTERVAL_S = 0.001
+SEND_PACKETS_MAX = 48
+# A frame on a wire is no shorter, without its checksum.
+FRAME_BYTES_MIN = 60
+
+
+class Options:
+    """What the runner asks for."""
+
+    def __init__(self, text):
+        values = json.loads(text)
+        self.results = values["results"]        # file for a line for each pattern
+        self.settle_s = values["settle_s"]      # pause between a change and the packet that tests it
+        self.rate_s = values["rate_s"]          # how long a rate is measured, null for what the pattern says
+        self.device = values["device"]          # the tester switch's device towards the switch under test
+        self.mend = values["mend"]              # whether to make the tool's defects good
+
+
+def crc32c(_, data):
+    """The checksum of SCTP (RFC 9260 appendix A) in the order of its bytes on the wire."""
+    crc = 0xFFFFFFFF
+    for byte in bytes(data):
+        crc ^= byte
+        for _bit in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return int.from_bytes((crc ^ 0xFFFFFFFF).to_bytes(4, "little"), "big")
+
+
+class Conformance(tester.OfTester):
+    """The tool, with what the runner needs of it."""
+
+    def __init__(self):
+        self._options = Options(os.environ["CONFORMANCE"])
+        if self._options.mend:
+            sctp.sctp._checksum = crc32c
+        self._file = None           # description of the file, the name of a group of patterns
+        self._number = 0            # of the pattern in its file
+        self._reason = ""           # why the pattern failed
+        self._tester_ready = False  # the tester switch has nothing but its default flow
+        self._sent_s = 0.0          # how long packets have been sent at a rate
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._socket.bind((self._options.device, 0))
+        super().__init__()
+
+    def _test_file_execute(self, testfile):
+        self._file, self._number = testfile.description, 0
+        return super()._test_file_execute(testfile)
+
+    def _test_execute(self, test, description):
+        self._reason, self._sent_s = "", 0.0
+        try:
+            verdict = super()._test_execute(test, description)
+        except Exception as error:
+            verdict = "failed assertion"
+            self._reason = f"the tester tripped: {error!r}"
+            self.waiter = None
+        line = {"file": self._file, "number": self._number, "passed": verdict == tester.TEST_OK, "reason": self._reason}
+        with open(self._options.results, "a", encoding="utf-8") as results:
+            results.write(json.dumps(line) + "\n")
+        self._number += 1
+        return verdict
+
+    def _test(self, state, *args):
+        if state == tester.STATE_INIT_THROUGHPUT_FLOW and self._tester_ready:
+            return None
+        try:
+            result = super()._test(state, *args)
+        except tester.TestMessageBase as error:
+            self._reason = str(error)
+            raise
+        if state == tester.STATE_INIT_THROUGHPUT_FLOW:
+            self._tester_ready = True
+            hub.sleep(TESTER_SETTLE_S)
+        elif state == tester.STATE_THROUGHPUT_FLOW_EXIST_CHK:
+            self._tester_ready = False
+            hub.sleep(TESTER_SETTLE_S)
+        return result
+
+    def _one_time_packet_send(self, pkt):
+        hub.sleep(self._options.settle_s)
+        super()._one_time_packet_send(pkt)
+
+    def _continuous_packet_send(self, pkt):
+        hub.sleep(self._options.settle_s)
+        packets = pkt[tester.KEY_PACKETS]
+        duration_s = self._options.rate_s or packets[tester.KEY_DURATION_TIME]
+        rate = packets[tester.KEY_PKTPS]
+        sent, before = 0, time.monotonic()
+        while self._sent_s < duration_s:
+            now = time.monotonic()
+            # While the machine does something else nothing is sent, and nothing is made up for later.
+            self._sent_s += min(now - before, SEND_PACKETS_MAX / rate)
+            before = now
+            while sent < self._sent_s * rate:
+                self._socket.send(frame(packets))
+                sent += 1
+            hub.sleep(SEND_INTERVAL_S)
+        hub.sleep(TESTER_COUNT_S)
+
+    def _test_get_throughput(self):
+        _, counts = super()._test_get_throughput()
+        return self._sent_s, counts
+
+    @handler.set_ev_cls(ofp_event.EventOFPPacketIn, handler.MAIN_DISPATCHER)
+    def packet_in_handler(self, ev):
+        if self._options.mend and ev.msg.total_len == len(ev.msg.data):
+            ev.msg.data = ev.msg.data.ljust(FRAME_BYTES_MIN, b"\0")
+        return super().packet_in_handler(ev)
+
+
+def frame(packets):
+    """The next frame of a stream, new dice thrown for what is to be random."""
+    if not packets["randomize"]:
+        return packets["packet_binary"]
+    packet = eval("/".join(packets["packet_text"]), vars(tester))
+    packet.serialize()
+    return bytes(packet.data)
