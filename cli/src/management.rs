@@ -36,7 +36,7 @@ impl Management {
     /// Calls a method with one object of parameters; `Value::Null` for none.
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Failure> {
         let result = self.exchange(method, params)?;
-        result.map_err(|error| Failure::Refused(error.text()))
+        result.map_err(ErrorReply::failure)
     }
 
     /// The same; `None` if it is refused for the reason that is `excused`.
@@ -49,7 +49,7 @@ impl Management {
         match self.exchange(method, params)? {
             Ok(result) => Ok(Some(result)),
             Err(error) if excused == Some(error.kind.as_str()) => Ok(None),
-            Err(error) => Err(Failure::Refused(error.text())),
+            Err(error) => Err(error.failure()),
         }
     }
 
@@ -131,6 +131,14 @@ struct ErrorReply {
 }
 
 impl ErrorReply {
+    /// What was typed makes no sense, or it does and was refused.
+    fn failure(self) -> Failure {
+        match self.kind.as_str() {
+            "bad-params" => Failure::Usage(self.text()),
+            _ => Failure::Refused(self.text()),
+        }
+    }
+
     fn text(&self) -> String {
         match self.known.as_slice() {
             [] => self.message.clone(),

@@ -287,7 +287,7 @@ fn refusals_say_why_and_scripts_can_tell_them_apart() {
     refused(&says(&["port", "del", "br0", "n9"]), 1, "n1");
     refused(
         &says(&["port", "add", "br0", "n9", "--type", "nul"]),
-        1,
+        2,
         "null",
     );
     refused(

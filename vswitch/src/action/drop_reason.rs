@@ -18,8 +18,11 @@ pub enum DropReason {
     Fragment,
     /// The port's configuration forbids forwarding.
     NoForward,
-    /// The bridge learned of the destination on the port it came in by, or the VLAN is foreign.
+    /// NORMAL has no other port for it: its destination is behind the port it came in by, or is a
+    /// bridge's own.
     Normal,
+    /// NORMAL: the port it came in by, or every other one, does not carry its VLAN.
+    Vlan,
     /// A group has no live bucket.
     NoLiveBucket,
     /// A meter's band.
@@ -53,6 +56,7 @@ impl DropReason {
         DropReason::Fragment,
         DropReason::NoForward,
         DropReason::Normal,
+        DropReason::Vlan,
         DropReason::NoLiveBucket,
         DropReason::Meter,
         DropReason::NoPacketIn,
@@ -76,6 +80,7 @@ impl DropReason {
             DropReason::Fragment => "fragment",
             DropReason::NoForward => "no_forward",
             DropReason::Normal => "normal",
+            DropReason::Vlan => "vlan",
             DropReason::NoLiveBucket => "no_live_bucket",
             DropReason::Meter => "meter",
             DropReason::NoPacketIn => "no_packet_in",
@@ -86,6 +91,20 @@ impl DropReason {
             DropReason::PuntQueueFull => "punt_queue_full",
             DropReason::TransmitFull => "transmit_full",
             DropReason::TooLong => "too_long",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_can_look_every_reason_up() {
+        let manual = include_str!("../../../docs/vsctl.md");
+        for reason in DropReason::ALL {
+            let label = reason.label();
+            assert!(manual.contains(&format!("`{label}`")), "{label}");
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Arguments;
 
-use flowtable::{FlowKey, FlowMask};
+use flowtable::{Field, FlowKey, FlowMask};
 
 use super::{Context, Ingress, Points, State, translate};
-use crate::action::Program;
+use crate::action::{Op, Program};
 
 /// Hears what a translation decides. Levels nest; a text is only made for who listens.
 pub trait Trace {
@@ -111,10 +111,31 @@ pub fn trace(state: &State, ingress: Ingress, key: &FlowKey) -> Traced {
     let program = translate(&mut context, ingress, key, &mut recorder);
     Traced {
         steps: recorder.done,
-        final_key: recorder.end,
+        final_key: whole(key, &mask, &recorder.end, &program),
         mask,
         program,
     }
+}
+
+/// What the packet looks like in the end. The translator has seen no bits outside the mask: those
+/// are as they were, unless they were written.
+fn whole(before: &FlowKey, mask: &FlowMask, after: &FlowKey, program: &Program) -> FlowKey {
+    let seen = |field: &Field, key: &FlowKey| field.read(key) & field.read(&mask.0);
+    let mut end = *before;
+    for field in Field::ALL {
+        let value = field.read(after);
+        if value != seen(field, before) {
+            field.write(&mut end, value, field.ones());
+        }
+    }
+    for op in program.ops.iter() {
+        match *op {
+            Op::SetField { field, value, mask } => field.write(&mut end, value, mask),
+            Op::DecNwTtl(_) => end.ip_ttl = end.ip_ttl.saturating_sub(1),
+            _ => {}
+        }
+    }
+    end
 }
 
 #[cfg(test)]
@@ -139,5 +160,31 @@ mod tests {
         let children: Vec<_> = table.children.iter().map(text).collect();
         assert_eq!(children, ["rule", "group"]);
         assert_eq!(table.children[1].children[0].text, "output");
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_as_it_was() {
+        let mut world = super::super::testing::run(
+            "
+            port p1 1
+            port p2 2
+            flow priority=1,ip,actions=mod_nw_dst:0.0.0.0,dec_ttl,output:2
+        ",
+        );
+        let text = "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_dst=80";
+        let ports = openflow::text::Ports::default();
+        let key = openflow::text::flow::parse_match(text, &ports)
+            .unwrap()
+            .key();
+        let port = Ingress::Port(world.number("p1"));
+        let traced = trace(&world.switch.publish(), port, &key);
+        let after = FlowKey {
+            ip_ttl: 63,
+            in_phy_port: 1,
+            ..key
+        };
+        let mut expected = after;
+        Field::Ipv4Dst.write(&mut expected, 0, Field::Ipv4Dst.ones());
+        assert_eq!(traced.final_key, expected);
     }
 }

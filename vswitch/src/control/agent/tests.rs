@@ -104,6 +104,23 @@ impl Scene {
         sent.remove(0)
     }
 
+    /// Sends the first peer's request for what the workers count, and has it answered.
+    fn answer(&mut self, request: MultipartRequest) -> Result<Message, ErrorCode> {
+        let message = Message::MultipartRequest {
+            more: false,
+            request: request.clone(),
+        };
+        assert_eq!(self.send(0, message), Next::Count(request.clone()));
+        let mut turn = Turn {
+            switch: &mut self.switch,
+            ports: &mut self.ports,
+            now_ms: 0,
+            work: &mut self.work,
+        };
+        let answered = self.agent.answer(&mut turn, PeerId(0), Xid(1), &request);
+        answered.map(|_| self.sent(0).remove(0))
+    }
+
     fn error(&mut self, peer: u64, message: Message) -> ErrorCode {
         match self.ask(peer, message) {
             Message::Error(error) => {
@@ -587,20 +604,20 @@ fn queues_and_ports_are_told_by_number() {
         more: false,
         request,
     };
-    let all = multipart(MultipartRequest::PortStats(OfPort::ANY));
-    let Message::MultipartReply {
+    let all = scene.answer(MultipartRequest::PortStats(OfPort::ANY));
+    let Ok(Message::MultipartReply {
         reply: MultipartReply::PortStats(stats),
         ..
-    } = scene.ask(0, all)
+    }) = all
     else {
-        panic!();
+        panic!("{all:?}");
     };
     assert_eq!(
         stats.iter().map(|port| port.port.0).collect::<Vec<_>>(),
         [1, 2]
     );
-    let none = multipart(MultipartRequest::PortStats(OfPort(9)));
-    assert_eq!(scene.error(0, none), ErrorCode::BAD_REQUEST_BAD_PORT);
+    let none = scene.answer(MultipartRequest::PortStats(OfPort(9)));
+    assert_eq!(none, Err(ErrorCode::BAD_REQUEST_BAD_PORT));
     let queue = |port, queue| multipart(MultipartRequest::Queue { port, queue });
     let only = |reply| match reply {
         Message::MultipartReply {

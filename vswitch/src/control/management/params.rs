@@ -33,8 +33,14 @@ impl Params {
 
     /// Reads the members; an unknown one is an error.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, CallError> {
-        let read = serde_json::from_value(Value::Object(self.0));
-        read.map_err(|error| CallError::bad_params(error.to_string()))
+        let read = serde_path_to_error::deserialize(Value::Object(self.0));
+        read.map_err(|error| {
+            let (path, why) = (error.path().to_string(), error.inner());
+            CallError::bad_params(match path.as_str() {
+                "." => why.to_string(),
+                member => format!("{member}: {why}"),
+            })
+        })
     }
 }
 

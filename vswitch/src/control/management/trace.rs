@@ -86,7 +86,14 @@ impl Actor {
 fn key_of_flow(flow: &str, names: &Ports) -> Result<FlowKey, CallError> {
     let matching = text::flow::parse_match(flow, names);
     let wrong = |error| CallError::bad_params(format!("flow = \"{flow}\": {error}"));
-    Ok(matching.map_err(wrong)?.key())
+    let matching = matching.map_err(wrong)?;
+    let (_, mask) = matching.read(Field::InPort);
+    if mask == 0 {
+        let message =
+            format!("flow = \"{flow}\": no in_port, the port that the packet comes in by");
+        return Err(CallError::bad_params(message));
+    }
+    Ok(matching.key())
 }
 
 fn key_of_packet(packet: &str) -> Result<FlowKey, CallError> {

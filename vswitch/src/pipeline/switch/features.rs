@@ -176,7 +176,7 @@ fn everything(table: TableId) -> TableFeatures {
     let actions = ActionKind::ALL.to_vec();
     TableFeatures {
         table,
-        name: format!("table{table}"),
+        name: String::new(),
         metadata_match: u64::MAX,
         metadata_write: u64::MAX,
         config: 0,

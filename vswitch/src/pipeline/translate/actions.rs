@@ -32,7 +32,12 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn carry_out(&mut self, strand: &mut Strand<'a>, action: &Action) {
-        self.trace.note(format_args!("{}", Shown(action)));
+        self.trace.enter(format_args!("{}", Shown(action)));
+        self.decide(strand, action);
+        self.trace.leave();
+    }
+
+    fn decide(&mut self, strand: &mut Strand<'a>, action: &Action) {
         match *action {
             Action::Output { port, max_len } => self.output(strand, port, max_len),
             Action::Group(group) => self.group(strand, group),

@@ -1,5 +1,6 @@
 //! Groups (OpenFlow 1.3.5 §5.6): a bucket is an action set that a copy of the packet undergoes.
 
+use openflow::text::group::kind_name;
 use openflow::{GroupId, GroupKind, OfPort};
 
 use super::super::{Bridge, Group, GroupBucket, Trace, limits};
@@ -14,7 +15,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             return self.refuse(DropReason::NoLiveBucket);
         };
         self.trace
-            .enter(format_args!("group {id}, {:?}", group.kind));
+            .enter(format_args!("group {id}, {}", kind_name(group.kind)));
         self.count(strand, &group.counters);
         match group.kind {
             GroupKind::Select => self.select(strand, group),

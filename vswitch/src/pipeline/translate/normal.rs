@@ -4,7 +4,9 @@
 //! A packet belongs to the VLAN of its outer tag, or of the port where it has none; VLAN 0 is
 //! that of untagged packets on trunks. It leaves tagged or not as the port that sends it wants.
 
-use flowtable::{Field, VLAN_PRESENT};
+use std::fmt;
+
+use flowtable::{Field, FlowKey, VLAN_PRESENT};
 use openflow::Action;
 
 use super::super::{BridgePort, Trace};
@@ -27,15 +29,20 @@ const TPID: u16 = 0x8100;
 
 impl<'a, T: Trace> Machine<'a, T> {
     pub(super) fn normal(&mut self, strand: &mut Strand<'a>) {
-        self.trace.enter(format_args!("NORMAL"));
-        match admitted_vlan(strand) {
-            Some(vlan) if !RESERVED.contains(&strand.key.eth_dst) => {
-                self.learn(strand, vlan);
-                self.forward(strand, vlan);
-            }
-            _ => self.refuse(DropReason::Normal),
+        let Some(vlan) = admitted_vlan(strand) else {
+            let name = strand.port.map_or("", |port| &port.name);
+            let vid = vid(&strand.key);
+            self.trace
+                .note(format_args!("{name} does not carry VLAN {vid}"));
+            return self.refuse(DropReason::Vlan);
+        };
+        if RESERVED.contains(&strand.key.eth_dst) {
+            self.trace
+                .note(format_args!("the destination is a bridge's own"));
+            return self.refuse(DropReason::Normal);
         }
-        self.trace.leave();
+        self.learn(strand, vlan);
+        self.forward(strand, vlan);
     }
 
     /// Sees to it that the bridge knows where the sender is. Packets of the controller tell
@@ -51,7 +58,8 @@ impl<'a, T: Trace> Machine<'a, T> {
             Some(entry) if entry.port == port.number => self.heard.push(entry.heard.clone()),
             _ => {
                 self.trace.note(format_args!(
-                    "learn {mac:012x} vlan {vlan} on {}",
+                    "learn {} vlan {vlan} on {}",
+                    Mac(mac),
                     port.name
                 ));
                 let (bridge, port) = (strand.bridge.id, port.number);
@@ -70,7 +78,11 @@ impl<'a, T: Trace> Machine<'a, T> {
         let learned = bridge.macs.get(&(vlan, strand.key.eth_dst));
         let ingress = strand.port.map(|port| port.number);
         match learned.and_then(|entry| self.state.port(entry.port)) {
-            Some(port) if Some(port.number) == ingress => self.refuse(DropReason::Normal),
+            Some(port) if Some(port.number) == ingress => {
+                self.trace
+                    .note(format_args!("the destination is behind {}", port.name));
+                self.refuse(DropReason::Normal);
+            }
             Some(port) => self.send_tagged(strand, vlan, vec![port]),
             None => {
                 self.trace.note(format_args!("flood vlan {vlan}"));
@@ -86,7 +98,9 @@ impl<'a, T: Trace> Machine<'a, T> {
         let carrying = ports.into_iter().filter(|port| port.vlan.carries(vlan));
         let (tagged, untagged): (Vec<_>, Vec<_>) = carrying.partition(|port| port.vlan.tags(vlan));
         if tagged.is_empty() && untagged.is_empty() {
-            return self.refuse(DropReason::Normal);
+            self.trace
+                .note(format_args!("no other port carries VLAN {vlan}"));
+            return self.refuse(DropReason::Vlan);
         }
         let has_tag = strand.key.vlan_tci & VLAN_PRESENT != 0;
         let (alike, unlike) = match has_tag {
@@ -125,12 +139,27 @@ impl<'a, T: Trace> Machine<'a, T> {
 
 /// The VLAN of a packet; `None` if its port does not carry that VLAN.
 fn admitted_vlan(strand: &Strand<'_>) -> Option<u16> {
-    let vid = match strand.key.vlan_tci {
-        tci if tci & VLAN_PRESENT != 0 => tci & VID,
-        _ => 0,
-    };
+    let vid = vid(&strand.key);
     match strand.port {
         Some(port) => port.vlan.admit(vid),
         None => Some(vid),
+    }
+}
+
+/// The VLAN id of the outer tag, 0 for none.
+fn vid(key: &FlowKey) -> u16 {
+    match key.vlan_tci {
+        tci if tci & VLAN_PRESENT != 0 => tci & VID,
+        _ => 0,
+    }
+}
+
+/// An address as people write it.
+struct Mac(u64);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [_, _, a, b, c, d, e, g] = self.0.to_be_bytes();
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }

@@ -434,9 +434,9 @@ fn normal_keeps_vlans_apart() {
         packet t1 dl_vlan=10,arp
         > n2,pop_vlan,a1,a2,n1
         packet t2 dl_vlan=10,arp
-        > drop(normal)
+        > drop(vlan)
         packet a1 dl_vlan=10,arp
-        > drop(normal)
+        > drop(vlan)
         packet n1 arp
         > a1,a2,push_vlan(0x8100),set(vlan_vid=0xa/0xfff),t1,n2
         learn a2 vlan=10 02:00:00:00:00:02
