@@ -310,8 +310,8 @@ fn refusals_say_why_and_scripts_can_tell_them_apart() {
         2,
         "nw_dst",
     );
-    refused(&says(&["log", "set", "loud"]), 1, "debug");
-    refused(&says(&["trace", "br0", "in_port=n9,tcp"]), 1, "n1");
+    refused(&says(&["log", "set", "loud"]), 2, "debug");
+    refused(&says(&["trace", "br0", "in_port=n9,tcp"]), 2, "n1");
     refused(
         &says(&["group", "mod", "br0", "group_id=9,type=all"]),
         1,
