@@ -2,12 +2,13 @@
 //! os-ken's, before a switch with ports that lead nowhere.
 
 use openflow::{
-    Action, AsyncConfig, Band, Bucket, GroupId, GroupKind, GroupMod, GroupModCommand, Message,
-    MeterFlags, MeterId, MeterMod, MeterModCommand, MeterStats, MultipartReply, MultipartRequest,
-    OfPort, PacketIn, PacketInReason, PacketOut, TableId,
+    Action, AsyncConfig, Band, Bucket, ErrorCode, FlowModCommand, FlowRemovedReason, GroupId,
+    GroupKind, GroupMod, GroupModCommand, Message, MeterFlags, MeterId, MeterMod, MeterModCommand,
+    MeterStats, MultipartReply, MultipartRequest, OfPort, PacketIn, PacketInReason, PacketOut,
+    TableId,
 };
 use tests::peer::{Exchange, Peer};
-use tests::{Daemon, eventually, run, target_dir};
+use tests::{Daemon, Netns, eventually, run, target_dir};
 
 /// A switch with ports 1 and 2 and its controller.
 fn connected() -> (Daemon, Exchange, Peer) {
@@ -152,6 +153,185 @@ fn packet_ins_pass_the_meter_of_the_controller() {
     assert!(dropped > PACKETS / 2, "{stats:?}");
     let slow = meter_stats(&mut peer, MeterId::SLOWPATH);
     assert_eq!((slow.packets, slow.bands[0].packets), (PACKETS, 0));
+    drop(peer);
+    daemon.stop();
+}
+
+/// Two hosts that speak IPv4 alone, behind ports p1 and p2 of a switch.
+fn hosts() -> (Netns, [Netns; 2]) {
+    let switch = Netns::new("sw");
+    let hosts = [1, 2].map(|i| {
+        let host = Netns::new(&format!("h{i}"));
+        switch.veth(&format!("p{i}"), &host, "eth0");
+        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
+        host.run(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
+        host
+    });
+    (switch, hosts)
+}
+
+/// Stock `ovs-ofctl` configures ports, and hosts see what becomes of their packets.
+#[test]
+fn ports_and_fragments_are_treated_as_they_are_configured() {
+    let exchange = Exchange::new(1);
+    let (switch, hosts) = hosts();
+    let daemon = Daemon::start_in(switch, &exchange.bridge());
+    let mut peer = exchange.accept(0);
+    peer.flow("priority=1,actions=ALL");
+    peer.barrier();
+    let passes = || hosts[0].pings("10.0.0.2");
+    let stops = || {
+        let lost = hosts[0].run(&["ping", "-c", "1", "-W", "0.3", "10.0.0.2"]);
+        !lost.status.success()
+    };
+    assert!(passes());
+    for (off, on) in [
+        ("no-receive", "receive"),
+        ("no-forward", "forward"),
+        ("down", "up"),
+    ] {
+        let port = |word| {
+            daemon
+                .ofctl("mod-port", "br0", &["2", word])
+                .expect_success()
+        };
+        port(off);
+        assert!(stops(), "a packet passed a port that is {off}");
+        port(on);
+        eventually("the port is as it was", 10, || passes().then_some(()));
+    }
+
+    let long = || hosts[0].pings_with("10.0.0.2", &["-c", "1", "-s", "3000"]);
+    let fragments = |word| daemon.ofctl("set-frags", "br0", &[word]).expect_success();
+    assert!(long());
+    fragments("drop");
+    assert!(passes(), "what is whole passes");
+    let lost = ["ping", "-c", "1", "-W", "0.3", "-s", "3000", "10.0.0.2"];
+    let lost = hosts[0].run(&lost);
+    assert!(!lost.status.success(), "fragments passed");
+    let told = daemon.ofctl("get-frags", "br0", &[]).expect_success();
+    assert_eq!(told.trim(), "drop");
+    fragments("normal");
+    assert!(long());
+
+    // Of a table miss on a port without packet-ins nobody hears; of an action's packet they do.
+    let port = |word| {
+        daemon
+            .ofctl("mod-port", "br0", &["1", word])
+            .expect_success()
+    };
+    port("no-packet-in");
+    peer.send(tests::peer::flow("", FlowModCommand::Delete));
+    peer.flow("cookie=1,priority=0,actions=CONTROLLER:65535");
+    peer.flow("cookie=2,dl_type=0x88b5,actions=CONTROLLER:65535");
+    peer.barrier();
+    peer.send(through_the_tables(0x88b4, &[]));
+    peer.send(through_the_tables(0x88b5, &[]));
+    let from_port_1 = |packet: &PacketIn| packet.matching.read(flowtable::Field::InPort).0 == 1;
+    let first = peer.wait(|message| packet_in(message).filter(from_port_1));
+    assert_eq!(first.cookie, 2);
+    drop(peer);
+    daemon.stop();
+}
+
+/// Which bucket a frame took, by the last byte of the address that it set.
+fn bucket_taken(peer: &mut Peer) -> u8 {
+    peer.barrier();
+    peer.send(through_the_tables(0x88b5, &[]));
+    let ours = |packet: &PacketIn| packet.data[12..14] == [0x88, 0xb5];
+    peer.wait(|message| packet_in(message).filter(ours)).data[5]
+}
+
+#[test]
+fn fast_failover_follows_links_and_groups() {
+    let exchange = Exchange::new(1);
+    let (switch, _hosts) = hosts();
+    let daemon = Daemon::start_in(switch, &exchange.bridge());
+    let mut peer = exchange.accept(0);
+    let bucket = |number: u8, watch_port, watch_group| {
+        let port = OfPort::CONTROLLER;
+        let field = flowtable::Field::EthDst;
+        let set = Action::SetField {
+            field,
+            value: number.into(),
+            mask: field.ones(),
+        };
+        let output = Action::Output {
+            port,
+            max_len: 0xffff,
+        };
+        Bucket {
+            weight: 0,
+            watch_port,
+            watch_group,
+            actions: [set, output].into(),
+        }
+    };
+    let group = |group, buckets| {
+        Message::GroupMod(GroupMod {
+            command: GroupModCommand::Add,
+            kind: GroupKind::FastFailover,
+            group: GroupId(group),
+            buckets,
+        })
+    };
+    peer.send(group(1, vec![bucket(1, OfPort(2), GroupId::ANY)]));
+    let by_group = bucket(2, OfPort::ANY, GroupId(1));
+    peer.send(group(2, vec![by_group, bucket(3, OfPort(1), GroupId::ANY)]));
+    peer.flow("dl_type=0x88b5,actions=group:2");
+    assert_eq!(bucket_taken(&mut peer), 2);
+    daemon.netns().ip("link set p2 down");
+    eventually("the second bucket is taken", 10, || {
+        (bucket_taken(&mut peer) == 3).then_some(())
+    });
+    daemon.netns().ip("link set p2 up");
+    eventually("the first bucket is taken again", 10, || {
+        (bucket_taken(&mut peer) == 2).then_some(())
+    });
+    // A port that a controller takes down is as dead as one without a carrier.
+    daemon
+        .ofctl("mod-port", "br0", &["2", "down"])
+        .expect_success();
+    eventually("the second bucket is taken", 10, || {
+        (bucket_taken(&mut peer) == 3).then_some(())
+    });
+    drop(peer);
+    daemon.stop();
+}
+
+/// With room for two flows the third takes the place of one, and its controller hears of that.
+#[test]
+fn a_full_table_makes_room_and_says_so() {
+    let exchange = Exchange::new(1);
+    let controllers = exchange.path(0).display().to_string();
+    let daemon = Daemon::start(&format!(
+        "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\nflow_limit = 2\n\
+         overflow_policy = \"evict\"\ncontrollers = [\"unix:{controllers}\"]\n"
+    ));
+    let mut peer = exchange.accept(0);
+    peer.flow("send_flow_rem,cookie=1,priority=1,actions=drop");
+    peer.flow("send_flow_rem,cookie=2,priority=2,idle_timeout=100,actions=drop");
+    peer.flow("send_flow_rem,cookie=3,priority=3,hard_timeout=50,actions=drop");
+    peer.flow("send_flow_rem,cookie=4,priority=4,actions=drop");
+    peer.flow("send_flow_rem,cookie=5,priority=5,actions=drop");
+    let told: Vec<_> = peer
+        .barrier()
+        .into_iter()
+        .map(|(_, message)| message)
+        .collect();
+    let mut gone = Vec::new();
+    let mut refused = Vec::new();
+    for message in told {
+        match message {
+            Message::FlowRemoved(flow) => gone.push((flow.cookie, flow.reason)),
+            Message::Error(error) => refused.push(error.code),
+            other => panic!("{other:?}"),
+        }
+    }
+    let delete = FlowRemovedReason::Delete;
+    assert_eq!(gone, [(2, delete), (3, delete)]);
+    let full = [ErrorCode::FLOW_MOD_FAILED_TABLE_FULL];
+    assert_eq!(refused, full, "none of the flows there has a timeout");
     drop(peer);
     daemon.stop();
 }

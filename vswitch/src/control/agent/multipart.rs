@@ -109,6 +109,10 @@ impl Agent {
                 let stats = self.port_stats(turn, *port)?;
                 self.reply_part(peer, xid, MultipartReply::PortStats(stats));
             }
+            MultipartRequest::Queue { port, queue } => {
+                let stats = self.queue_stats(turn, *port, *queue)?;
+                self.reply_part(peer, xid, MultipartReply::Queue(stats));
+            }
             _ => return Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART),
         }
         Ok(None)
@@ -133,10 +137,6 @@ impl Agent {
             MultipartRequest::PortDesc => {
                 let ports = self.ports(turn).map(|port| port.describe()).collect();
                 self.reply_part(peer, xid, MultipartReply::PortDesc(ports));
-            }
-            MultipartRequest::Queue { port, queue } => {
-                let stats = self.queue_stats(turn, port, queue)?;
-                self.reply_part(peer, xid, MultipartReply::Queue(stats));
             }
             MultipartRequest::GroupDesc => {
                 let groups = turn.switch.group_desc(bridge);
@@ -231,5 +231,6 @@ fn counts(request: &MultipartRequest) -> bool {
             | MultipartRequest::Group(_)
             | MultipartRequest::Meter(_)
             | MultipartRequest::PortStats(_)
+            | MultipartRequest::Queue { .. }
     )
 }

@@ -96,29 +96,31 @@ impl Scene {
         messages
     }
 
-    /// Sends a message that is answered at once by one.
+    /// Sends a message that is answered by one, at once or when the workers have told what they
+    /// counted.
     fn ask(&mut self, peer: u64, message: Message) -> Message {
-        assert_eq!(self.send(peer, message), Next::Done);
+        match self.send(peer, message) {
+            Next::Done => {}
+            Next::Count(request) => self.answer(peer, &request),
+            other => panic!("{other:?}"),
+        }
         let mut sent = self.sent(peer as usize);
         assert_eq!(sent.len(), 1, "{sent:?}");
         sent.remove(0)
     }
 
-    /// Sends the first peer's request for what the workers count, and has it answered.
-    fn answer(&mut self, request: MultipartRequest) -> Result<Message, ErrorCode> {
-        let message = Message::MultipartRequest {
-            more: false,
-            request: request.clone(),
-        };
-        assert_eq!(self.send(0, message), Next::Count(request.clone()));
+    fn answer(&mut self, peer: u64, request: &MultipartRequest) {
         let mut turn = Turn {
             switch: &mut self.switch,
             ports: &mut self.ports,
-            now_ms: 0,
+            now_ms: self.now_ms,
             work: &mut self.work,
         };
-        let answered = self.agent.answer(&mut turn, PeerId(0), Xid(1), &request);
-        answered.map(|_| self.sent(0).remove(0))
+        let peer = PeerId(peer);
+        match self.agent.answer(&mut turn, peer, Xid(7), request) {
+            Ok(dump) => assert!(dump.is_none(), "{dump:?}"),
+            Err(code) => self.agent.refuse(peer, Xid(7), code, &[9; 100]),
+        }
     }
 
     fn error(&mut self, peer: u64, message: Message) -> ErrorCode {
@@ -604,11 +606,11 @@ fn queues_and_ports_are_told_by_number() {
         more: false,
         request,
     };
-    let all = scene.answer(MultipartRequest::PortStats(OfPort::ANY));
-    let Ok(Message::MultipartReply {
+    let all = scene.ask(0, multipart(MultipartRequest::PortStats(OfPort::ANY)));
+    let Message::MultipartReply {
         reply: MultipartReply::PortStats(stats),
         ..
-    }) = all
+    } = all
     else {
         panic!("{all:?}");
     };
@@ -616,8 +618,8 @@ fn queues_and_ports_are_told_by_number() {
         stats.iter().map(|port| port.port.0).collect::<Vec<_>>(),
         [1, 2]
     );
-    let none = scene.answer(MultipartRequest::PortStats(OfPort(9)));
-    assert_eq!(none, Err(ErrorCode::BAD_REQUEST_BAD_PORT));
+    let none = multipart(MultipartRequest::PortStats(OfPort(9)));
+    assert_eq!(scene.error(0, none), ErrorCode::BAD_REQUEST_BAD_PORT);
     let queue = |port, queue| multipart(MultipartRequest::Queue { port, queue });
     let only = |reply| match reply {
         Message::MultipartReply {

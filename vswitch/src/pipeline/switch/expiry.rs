@@ -4,6 +4,7 @@ use openflow::FlowRemovedReason;
 
 use super::super::RemovedFlow;
 use super::Switch;
+use super::features::Tables;
 use crate::action::BridgeId;
 
 impl Switch {
@@ -51,7 +52,8 @@ impl Switch {
         more
     }
 
-    /// Deletes every flow, group and meter of a bridge, without telling.
+    /// Deletes every flow, group and meter of a bridge, without telling; its tables are as they
+    /// were before anybody asked for others.
     pub fn clear(&mut self, id: BridgeId) {
         let Some((bridge, ledger)) = self.change(id) else {
             return;
@@ -63,6 +65,8 @@ impl Switch {
             ledger.strike_group(group);
         }
         bridge.meters.clear();
+        ledger.tables = Tables::default();
+        ledger.table_configs.clear();
         self.remove_flows(id, flows, FlowRemovedReason::Delete, 0);
     }
 }

@@ -393,6 +393,14 @@ mod tests {
     }
 
     #[test]
+    fn a_cleared_bridge_has_every_table_again() {
+        let (mut switch, bridge) = set(|table| table.name = "first".into()).unwrap();
+        switch.clear(bridge);
+        let (fresh, id) = self::switch();
+        assert_eq!(switch.table_features(bridge), fresh.table_features(id));
+    }
+
+    #[test]
     fn the_answer_is_in_the_order_of_the_request() {
         let (mut switch, bridge) = switch();
         let mut wanted = switch.table_features(bridge);

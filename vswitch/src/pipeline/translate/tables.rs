@@ -39,6 +39,9 @@ impl<'a, T: Trace> Machine<'a, T> {
             return self.exceed();
         }
         self.open_level(strand, id);
+        if strand.bridge.drops_fragments && strand.key.ip_frag != 0 {
+            return self.refuse(DropReason::Fragment);
+        }
         let Some(table) = strand.bridge.table(id) else {
             return self.refuse(DropReason::TableMiss);
         };

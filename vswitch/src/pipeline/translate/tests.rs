@@ -1,5 +1,7 @@
 //! What becomes of packets, in the language of [`super::super::testing`].
 
+use openflow::Fragments;
+
 use super::super::testing::run;
 
 #[test]
@@ -447,4 +449,26 @@ fn normal_keeps_vlans_apart() {
         packet b1 arp
         > push_vlan(0x8100),set(vlan_vid=0x14/0xfff),t1,t2,n1,n2
     ");
+}
+
+#[test]
+fn fragments_are_dropped_if_a_controller_says_so() {
+    let mut world = run("
+        port p1 1
+        port p2 2
+        flow ip,actions=output:2
+        packet p1 tcp,ip_frag=first
+        > p2
+    ");
+    assert!(world.switch.set_fragments(world.bridge, Fragments::Drop));
+    world.run(
+        "
+        packet p1 tcp,ip_frag=first
+        > drop(fragment)
+        packet p1 ip,ip_frag=later
+        > drop(fragment)
+        packet p1 tcp
+        > p2
+    ",
+    );
 }
