@@ -50,6 +50,16 @@ impl Netns {
         run(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    /// As [`Netns::new`], without IPv6 on devices to come, for which the host would send packets of
+    /// its own accord.
+    #[track_caller]
+    pub fn silent(role: &str) -> Netns {
+        let netns = Netns::new(role);
+        let setting = "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6";
+        netns.run(&["sh", "-c", setting]).expect_success();
+        netns
+    }
+
     /// Runs `ip` in it with the given words, which must succeed.
     #[track_caller]
     pub fn ip(&self, words: &str) -> String {

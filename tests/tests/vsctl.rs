@@ -1,7 +1,7 @@
 //! `vsctl` against the switch itself, stock `ovs-ofctl` reading beside it.
 
 use serde_json::Value;
-use tests::{Daemon, Output};
+use tests::{Daemon, Netns, Output};
 
 const BRIDGE: &str = r#"
 [[bridge]]
@@ -64,7 +64,8 @@ fn refused(output: &Output, code: i32, word: &str) {
 
 #[test]
 fn flows_groups_and_meters_are_dumped_as_ovs_ofctl_dumps_them() {
-    let daemon = Daemon::start(BRIDGE);
+    // Counters are to be the same in one dump and the next.
+    let daemon = Daemon::start_in(Netns::silent("sw"), BRIDGE);
     let group = "group_id=1,type=select,bucket=weight:3,watch_port:1,actions=output:n1,bucket=2";
     let meter = "meter=1,kbps,burst,stats,bands=type=drop,rate=100,burst_size=10";
     daemon
