@@ -1,154 +1,179 @@
 //! Finds the rule of highest priority that matches a packet: one classifier is the content of one
 //! OpenFlow table.
 //!
-//! What. A set of rules, each with a match and a priority; [`Classifier::find`] is asked by the
-//! workers on a cache miss, all else by control on behalf of flow_mods and statistics requests
-//! (OpenFlow 1.3.5 §5.3, §6.4).
+//! What. A set of rules, each with a match and a priority, and some words that the caller keeps
+//! with it. [`Rules::find`] is asked by the workers on a cache miss, all else by control on behalf
+//! of flow_mods and statistics requests (OpenFlow 1.3.5 §5.3, §6.4).
 //!
 //! How. Rules whose matches have the same mask form a tuple: a hash table keyed by the masked
 //! words of the key alone. Finding probes one tuple after the other, the one with the highest
 //! priority among its rules first, and ends as soon as no tuple left can hold a better rule. The
 //! cost is thus bounded by the number of distinct masks among the rules, which packets cannot
-//! change. A match in a tuple may be there with several priorities; only the best can be found.
-//! Of overlapping rules with equal priority the specification lets any win; here it is the
+//! change. Of overlapping rules with equal priority the specification lets any win; here it is the
 //! same one whatever the order in which the rules came.
 //!
-//! Tuples are persistent maps that share structure. A clone copies three pointers. The first
-//! change after a clone copies the list of tuples (pointers, not rules), and then each change the
-//! path to the rule in its tuple's tree: with r rules in t tuples O(t + log r) once, O(log r) on.
+//! Readers and the writer share the cells of a tuple. What keeps them apart is the epoch: a rule
+//! has one in which it came and one in which it went, and who reads at an epoch sees the rules
+//! between. The writer makes the next epoch while readers are at those before; publishing it is to
+//! tell its number, so any number of changes takes effect at once, and nothing is ever copied: a
+//! change costs the same in a table of ten rules and of a million. Only when a mask comes or goes,
+//! a tuple's highest priority changes or its hash table has grown, readers need another list of
+//! tuples ([`Rules`]): pointers, copied once for each publication.
 //!
-//! Why not simpler. A list sorted by priority is slower by the number of rules; a plain hash
-//! map per tuple would be copied whole, a million rules, to publish one flow_mod to workers that
-//! still read the old one. Structures for special tables (one mask, prefixes) are faster where
-//! they apply; nothing in the interface shows tuples, so that they can take over table by table.
+//! A rule that went stays in its list until nobody reads at an epoch in which it was there. Then
+//! it is taken out; and once nobody reads who could have been at it just then, its cell is used
+//! again. The caller knows who reads and says so ([`Classifier::maintain`]). A hash table that has
+//! become too small is rebuilt beside the old one, a few cells at a time, with a second set of links.
 //!
-//! Threads. Control owns the classifier that it changes; each published state holds a clone that
-//! never changes again and may be read by any number of workers.
+//! Why not simpler. A plain hash map per tuple would be copied whole to publish one change.
+//! Persistent trees, which copy only the path to a change, took five times the memory and ten times
+//! the time of a change, for each path holds dozens of pointers that are to be counted; and finding
+//! took as many cache misses as the tree is deep, instead of two.
+//!
+//! Threads. One writer owns the classifier. [`Rules`] may be read by any number of threads. Every
+//! shared word is atomic: a reader that kept an epoch longer than it said would find wrong rules,
+//! but nothing worse.
 
 use core::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::hash::Keyed;
-use crate::{FlowKey, FlowMask, Match};
+use crate::{FlowMask, Match};
 
+mod cells;
+mod mask;
+mod rules;
 mod tuple;
 
-use tuple::{Tuple, TupleMask};
+use cells::{Cells, Index};
+use mask::TupleMask;
+use rules::Face;
+pub use rules::{Rule, RuleId, Rules, Walk};
+use tuple::Tuple;
 
-/// Rules by match and priority. `R` is what the caller keeps with a rule.
-pub struct Classifier<R> {
-    /// By descending highest priority, then by mask.
-    tuples: Arc<Vec<Arc<Tuple<R>>>>,
-    /// The highest priority in the tuple of each mask, hence its place in `tuples`.
-    priorities: imbl::OrdMap<Arc<TupleMask>, u16>,
-    /// Every bit that some rule matches.
-    mask: Arc<FlowMask>,
+/// Rules by match and priority, as their owner has them.
+#[derive(Debug)]
+pub struct Classifier {
+    /// What readers of the next epoch get.
+    rules: Rules,
+    tuples: Vec<Option<Tuple>>,
+    vacant: Vec<u32>,
+    by_mask: HashMap<Arc<TupleMask>, u32>,
+    /// The tuple of the last insertion: most often that of the next.
+    recent: u32,
+    /// Tuples that [`Classifier::maintain`] has something to do for.
+    untidy: Vec<u32>,
+    payload_words: usize,
     len: usize,
-    hasher: Keyed,
 }
 
-/// One rule of a classifier.
-pub struct Entry<'a, R> {
-    mask: &'a TupleMask,
-    words: &'a [u64],
-    /// Its priority.
-    pub priority: u16,
-    /// What the caller keeps with it.
-    pub rule: &'a Arc<R>,
-}
-
-impl<R> Entry<'_, R> {
-    /// Its match.
-    pub fn matching(&self) -> Match {
-        self.mask.matching(self.words)
-    }
-}
-
-impl<R> Classifier<R> {
-    /// An empty classifier. Whoever does not know the secret cannot make rules that collide.
-    pub fn new(secret: u64) -> Classifier<R> {
+impl Classifier {
+    /// An empty classifier that keeps so many words with each rule. Whoever does not know the
+    /// secret cannot make rules that collide.
+    pub fn new(secret: u64, payload_words: usize) -> Classifier {
         Classifier {
-            tuples: Arc::default(),
-            priorities: imbl::OrdMap::new(),
-            mask: Arc::default(),
+            rules: Rules::new(Keyed::new(secret)),
+            tuples: Vec::new(),
+            vacant: Vec::new(),
+            by_mask: HashMap::new(),
+            recent: 0,
+            untidy: Vec::new(),
+            payload_words,
             len: 0,
-            hasher: Keyed::new(secret),
         }
     }
 
-    /// Adds a rule; returns the one that had the same match and priority.
-    pub fn insert(&mut self, matching: &Match, priority: u16, rule: Arc<R>) -> Option<Arc<R>> {
-        let mask = TupleMask::of(matching);
-        let place = match self.place(&mask) {
-            Some(place) => place,
-            None => self.add_tuple(mask, priority),
-        };
-        let tuple = self.tuple_mut(place);
-        let replaced = tuple.insert(matching, priority, rule);
-        self.len += usize::from(replaced.is_none());
-        self.reorder(place);
-        replaced
+    /// What readers of the next epoch are to be given.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
-    /// Removes the rule with this match and priority, and returns it.
-    pub fn remove(&mut self, matching: &Match, priority: u16) -> Option<Arc<R>> {
-        self.get(matching, priority)?;
-        let place = self.place(&TupleMask::of(matching))?;
-        let removed = self.tuple_mut(place).remove(matching, priority);
-        self.len -= usize::from(removed.is_some());
-        self.reorder(place);
-        removed
-    }
-
-    /// The rule of highest priority that a packet with `key` matches.
-    pub fn find(&self, key: &FlowKey) -> Option<&Arc<R>> {
-        let mut masked = [0; FlowKey::WORDS];
-        let mut best: Option<(u16, &Arc<R>)> = None;
-        for tuple in self.tuples.iter() {
-            if best.is_some_and(|(priority, _)| priority >= tuple.priority_max()) {
-                break;
-            }
-            if let Some(found) = tuple.find(key, &mut masked)
-                && best.is_none_or(|(priority, _)| priority < found.0)
-            {
-                best = Some(found);
-            }
-        }
-        best.map(|(_, rule)| rule)
-    }
-
-    /// The rule with exactly this match and priority.
-    pub fn get(&self, matching: &Match, priority: u16) -> Option<&Arc<R>> {
-        let place = self.place(&TupleMask::of(matching))?;
-        self.tuples[place].get(matching, priority)
-    }
-
-    /// Every rule, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = Entry<'_, R>> {
-        self.tuples.iter().flat_map(|tuple| tuple.iter())
-    }
-
-    /// The rules of this priority that some packet may match together with `matching`.
-    pub fn overlapping<'a>(
-        &'a self,
-        matching: &'a Match,
+    /// Adds a rule from `epoch` on. One with the same match and priority must not be there.
+    /// `None` if there is no room: as many rules that went are still read as there can be.
+    pub fn insert(
+        &mut self,
+        matching: &Match,
         priority: u16,
-    ) -> impl Iterator<Item = Entry<'a, R>> {
-        let candidates = self.tuples.iter().filter(move |tuple| tuple.has(priority));
-        let entries = candidates.flat_map(move |tuple| tuple.overlapping(matching));
-        entries.filter(move |entry| entry.priority == priority)
+        payload: &[u64],
+        epoch: u64,
+    ) -> Option<RuleId> {
+        let number = match self.tuple_of(matching) {
+            Some(number) => number,
+            None => self.add_tuple(TupleMask::of(matching), priority)?,
+        };
+        self.recent = number;
+        let tuple = self.tuples[number as usize].as_mut()?;
+        let was_untidy = tuple.is_untidy();
+        let cell = tuple.insert(matching, (priority, epoch), payload);
+        if !was_untidy && tuple.is_untidy() {
+            self.untidy.push(number);
+        }
+        self.len += usize::from(cell.is_some());
+        self.reorder(number);
+        Some(RuleId {
+            tuple: number,
+            cell: cell?,
+        })
     }
 
-    /// The rules at least as specific as `matching`: those that the loose forms of modify, delete
-    /// and statistics requests select.
-    pub fn included_in<'a>(&'a self, matching: &'a Match) -> impl Iterator<Item = Entry<'a, R>> {
-        let tuples = self.tuples.iter();
-        tuples.flat_map(move |tuple| tuple.included_in(matching))
+    /// Removes a rule that is there, from `epoch` on.
+    pub fn remove(&mut self, id: RuleId, epoch: u64) {
+        let Some(tuple) = self.tuple_mut(id) else {
+            return;
+        };
+        let was_untidy = tuple.is_untidy();
+        tuple.remove(id.cell, epoch);
+        if !was_untidy {
+            self.untidy.push(id.tuple);
+        }
+        self.len -= 1;
+        self.reorder(id.tuple);
     }
 
-    /// Every bit that some rule matches.
-    pub fn mask(&self) -> &FlowMask {
-        &self.mask
+    /// The rule with exactly this match and priority, if it is there.
+    pub fn get(&self, matching: &Match, priority: u16) -> Option<RuleId> {
+        let tuple = self.tuple_of(matching)?;
+        let cell = self.tuples[tuple as usize]
+            .as_ref()?
+            .find(matching, priority)?;
+        Some(RuleId { tuple, cell })
+    }
+
+    /// A rule by where it is.
+    pub fn rule(&self, id: RuleId) -> Option<Rule<'_>> {
+        let tuple = self.tuples.get(id.tuple as usize)?.as_ref()?;
+        Rule::at(&tuple.face, id.cell)
+    }
+
+    /// Changes a word of what is kept with a rule, for readers of every epoch at once.
+    pub fn set_word(&self, id: RuleId, index: usize, value: u64) {
+        if let Some(rule) = self.rule(id) {
+            rule.set_word(index, value);
+        }
+    }
+
+    /// Tidies up, in at most `steps` steps: every reader is at `oldest` or a later epoch, and what
+    /// changes is for `epoch`. Whether there is something left that can be done at once.
+    pub fn maintain(&mut self, oldest: u64, epoch: u64, steps: usize) -> bool {
+        let mut left = steps;
+        let mut untidy = std::mem::take(&mut self.untidy);
+        untidy.retain(|number| {
+            let Some(tuple) = self.tuples[*number as usize].as_mut() else {
+                return false;
+            };
+            if left > 0
+                && tuple.maintain((oldest, epoch), &mut left)
+                && let Some(index) = tuple.take_grown(epoch)
+            {
+                let priority_max = tuple.face.priority_max;
+                self.replace_face(*number, priority_max, index);
+            }
+            let tuple = self.tuples[*number as usize].as_ref();
+            tuple.is_some_and(Tuple::is_untidy)
+        });
+        self.untidy = untidy;
+        left == 0
     }
 
     /// Number of rules.
@@ -161,87 +186,115 @@ impl<R> Classifier<R> {
         self.len == 0
     }
 
-    /// Most hash tables that finding one rule may have to probe.
-    pub fn probes_max(&self) -> usize {
-        self.tuples.len()
-    }
-
-    /// Bytes of memory, estimated, without what `R` points to.
+    /// Bytes of memory, estimated.
     pub fn memory_bytes(&self) -> usize {
-        let tuples = self.tuples.iter().map(|tuple| tuple.memory_bytes());
+        let tuples = self.tuples.iter().flatten().map(Tuple::memory_bytes);
         size_of::<Self>() + tuples.sum::<usize>()
     }
 
-    /// Where the tuple of a mask is.
-    fn place(&self, mask: &TupleMask) -> Option<usize> {
-        let priority = *self.priorities.get(mask)?;
-        self.search(priority, mask).ok()
+    fn tuple_mut(&mut self, id: RuleId) -> Option<&mut Tuple> {
+        self.tuples.get_mut(id.tuple as usize)?.as_mut()
     }
 
-    /// Where a tuple is, or else belongs.
-    fn search(&self, priority: u16, mask: &TupleMask) -> Result<usize, usize> {
-        self.tuples.binary_search_by(|tuple| {
-            let order = Reverse(tuple.priority_max()).cmp(&Reverse(priority));
-            order.then_with(|| tuple.mask().as_ref().cmp(mask))
+    /// The number of the tuple of a match.
+    fn tuple_of(&self, matching: &Match) -> Option<u32> {
+        let recent = self.tuples.get(self.recent as usize);
+        if let Some(Some(tuple)) = recent
+            && tuple.mask().is_of(matching)
+        {
+            return Some(self.recent);
+        }
+        self.by_mask.get(&TupleMask::of(matching)).copied()
+    }
+
+    fn add_tuple(&mut self, mask: TupleMask, priority_max: u16) -> Option<u32> {
+        mask.unite_into(Arc::make_mut(&mut self.rules.mask));
+        let number = self.vacant.pop().unwrap_or(self.tuples.len() as u32);
+        let cells = Arc::new(Cells::new(self.payload_words, mask.words().len()));
+        let mask = Arc::new(mask);
+        let face = Arc::new(Face {
+            mask: Arc::clone(&mask),
+            priority_max,
+            tuple: number,
+            cells,
+            index: Arc::new(Index::new(HEADS_FIRST, 0)?),
+        });
+        let place = self.search(&face).unwrap_or_else(|place| place);
+        Arc::make_mut(&mut self.rules.faces).insert(place, Arc::clone(&face));
+        let tuple = Some(Tuple::new(face, self.rules.hasher));
+        match self.tuples.get_mut(number as usize) {
+            Some(vacant) => *vacant = tuple,
+            None => self.tuples.push(tuple),
+        }
+        self.by_mask.insert(mask, number);
+        Some(number)
+    }
+
+    /// Where a tuple is among those that readers see, or else belongs.
+    fn search(&self, face: &Face) -> Result<usize, usize> {
+        self.rules.faces.binary_search_by(|other| {
+            let order = Reverse(other.priority_max).cmp(&Reverse(face.priority_max));
+            order.then_with(|| other.mask.cmp(&face.mask))
         })
     }
 
-    fn tuple_mut(&mut self, place: usize) -> &mut Tuple<R> {
-        Arc::make_mut(&mut Arc::make_mut(&mut self.tuples)[place])
-    }
-
-    fn add_tuple(&mut self, mask: TupleMask, priority: u16) -> usize {
-        mask.unite_into(Arc::make_mut(&mut self.mask));
-        let mask = Arc::new(mask);
-        let place = self.search(priority, &mask).unwrap_or_else(|place| place);
-        let tuple = Tuple::new(mask.clone(), priority, self.hasher);
-        Arc::make_mut(&mut self.tuples).insert(place, Arc::new(tuple));
-        self.priorities.insert(mask, priority);
-        place
-    }
-
     /// Moves a tuple whose rules have changed to where it belongs now; drops it if it is empty.
-    fn reorder(&mut self, place: usize) {
-        let mask = self.tuples[place].mask().clone();
-        let Some(priority) = self.tuples[place].highest() else {
-            Arc::make_mut(&mut self.tuples).remove(place);
-            self.priorities.remove(&mask);
-            self.mask = Arc::new(self.united());
+    fn reorder(&mut self, number: u32) {
+        let Some(tuple) = &self.tuples[number as usize] else {
             return;
         };
-        if priority == self.tuples[place].priority_max() {
+        match tuple.highest() {
+            Some(priority) if priority == tuple.face.priority_max => {}
+            Some(priority) => {
+                let index = Arc::clone(&tuple.face.index);
+                self.replace_face(number, priority, index);
+            }
+            None => self.drop_tuple(number),
+        }
+    }
+
+    /// Readers who see it still have what they need of it.
+    fn drop_tuple(&mut self, number: u32) {
+        let Some(tuple) = self.tuples[number as usize].take() else {
             return;
+        };
+        if let Ok(place) = self.search(&tuple.face) {
+            Arc::make_mut(&mut self.rules.faces).remove(place);
         }
-        let mut tuple = Arc::make_mut(&mut self.tuples).remove(place);
-        let place = self.search(priority, &mask).unwrap_or_else(|place| place);
-        Arc::make_mut(&mut tuple).set_priority_max(priority);
-        Arc::make_mut(&mut self.tuples).insert(place, tuple);
-        self.priorities.insert(mask, priority);
-    }
-
-    fn united(&self) -> FlowMask {
+        self.by_mask.remove(tuple.mask());
+        self.vacant.push(number);
+        self.untidy.retain(|other| *other != number);
         let mut united = FlowMask::default();
-        for tuple in self.tuples.iter() {
-            tuple.mask().unite_into(&mut united);
+        for face in self.rules.faces.iter() {
+            face.mask.unite_into(&mut united);
         }
-        united
+        self.rules.mask = Arc::new(united);
+    }
+
+    fn replace_face(&mut self, number: u32, priority_max: u16, index: Arc<Index>) {
+        let Some(old) = self.tuples[number as usize].as_ref() else {
+            return;
+        };
+        let old = Arc::clone(&old.face);
+        let new = Arc::new(Face {
+            mask: Arc::clone(&old.mask),
+            priority_max,
+            tuple: number,
+            cells: Arc::clone(&old.cells),
+            index,
+        });
+        let before = self.search(&old);
+        let faces = Arc::make_mut(&mut self.rules.faces);
+        if let Ok(place) = before {
+            faces.remove(place);
+        }
+        let place = self.search(&new).unwrap_or_else(|place| place);
+        Arc::make_mut(&mut self.rules.faces).insert(place, Arc::clone(&new));
+        if let Some(tuple) = &mut self.tuples[number as usize] {
+            tuple.face = new;
+        }
     }
 }
 
-impl<R> Clone for Classifier<R> {
-    fn clone(&self) -> Self {
-        Classifier {
-            tuples: self.tuples.clone(),
-            priorities: self.priorities.clone(),
-            mask: self.mask.clone(),
-            ..*self
-        }
-    }
-}
-
-impl<R> Default for Classifier<R> {
-    /// An empty classifier whose secret is 0, where nobody is to be kept from anything.
-    fn default() -> Self {
-        Classifier::new(0)
-    }
-}
+/// Lists in the first index of a tuple.
+const HEADS_FIRST: usize = 8;

@@ -11,11 +11,13 @@ mod key;
 mod matching;
 mod parse;
 mod protocol;
+mod rows;
 
 pub use cache::{Counts, ENTRIES_MAX, EntryMask, FlowCache, Lookup, PROTECTED_MS, Slot};
-pub use classifier::{Classifier, Entry};
+pub use classifier::{Classifier, Rule, RuleId, Rules, Walk};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};
 pub use matching::{Match, satisfied};
 pub use parse::{FRAME_LEN_MAX, Layout, parse};
 pub use protocol::{ETH_TYPE_LLC, eth_type, exthdr, icmpv6_type, ip_proto};
+pub use rows::Rows;

@@ -47,6 +47,15 @@ impl Match {
         }
     }
 
+    /// A match by the words that count, each with its mask, in the order of the bits of `present`.
+    pub(crate) fn of_words(present: u64, words: impl Iterator<Item = (u64, u64)>) -> Match {
+        let words = words.map(|(value, mask)| Word { value, mask });
+        Match {
+            present,
+            words: words.collect(),
+        }
+    }
+
     /// Requires `field` to equal `value` in the bits of `mask`, besides what is required of it
     /// already. To require many fields at once, write them to a key and a mask and use
     /// [`Match::new`].

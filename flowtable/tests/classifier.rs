@@ -1,9 +1,10 @@
 //! The classifier answers like a list of rules that is searched from end to end, whatever the
-//! changes, and a clone keeps the answers of its time.
+//! changes, and who reads at an epoch gets the answers of that time.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use flowtable::{Classifier, Field, FlowKey, FlowMask, Match};
+use flowtable::{Classifier, Field, FlowKey, FlowMask, Match, Rule as Found, Rules, Walk};
 use proptest::prelude::*;
 
 /// A rule of the model: its number is what the classifier keeps with it.
@@ -20,8 +21,10 @@ enum Change {
     Remove(Match, u16),
     /// Removes the n-th rule, modulo their number.
     RemoveNth(usize),
-    /// Forgets the older clone and clones anew.
+    /// Readers go on to the newest epoch.
     Publish,
+    /// Tidies up in so many steps.
+    Maintain(usize),
 }
 
 /// Fields, values and masks so few that rules collide, overlap and include one another.
@@ -52,7 +55,8 @@ fn change() -> impl Strategy<Value = Change> {
         4 => (matching(), 0u16..5).prop_map(|(m, priority)| Change::Insert(m, priority)),
         1 => (matching(), 0u16..5).prop_map(|(m, priority)| Change::Remove(m, priority)),
         2 => any::<usize>().prop_map(Change::RemoveNth),
-        1 => Just(Change::Publish),
+        2 => Just(Change::Publish),
+        2 => (0usize..20).prop_map(Change::Maintain),
     ]
 }
 
@@ -80,13 +84,20 @@ fn select(rules: &[Rule], wanted: impl Fn(&Rule) -> bool) -> Vec<u32> {
     sorted(wanted.map(|rule| rule.number).collect())
 }
 
-fn check(classifier: &Classifier<u32>, rules: &[Rule]) {
-    assert_eq!(classifier.len(), rules.len());
-    assert_eq!(classifier.is_empty(), rules.is_empty());
+/// What readers have: rules, their epoch, and the model of that time.
+type Snapshot = (Rules, u64, Vec<Rule>);
+
+fn number(rule: &Found<'_>) -> u32 {
+    rule.word(0) as u32
+}
+
+fn check((classifier, epoch, rules): &Snapshot) {
     for key in packets(rules) {
         let matching = rules.iter().filter(|rule| rule.matching.matches(&key));
         let best = matching.clone().map(|rule| rule.priority).max();
-        let found = classifier.find(&key).map(|number| **number);
+        let found = classifier.find(&key, *epoch);
+        assert_eq!(found.map(|found| found.priority()), best);
+        let found = found.map(|found| number(&found));
         let found = matching
             .clone()
             .find(|rule| Some(rule.number) == found)
@@ -94,8 +105,8 @@ fn check(classifier: &Classifier<u32>, rules: &[Rule]) {
         assert_eq!(found, best);
     }
     let mut listed: Vec<_> = classifier
-        .iter()
-        .map(|entry| (**entry.rule, entry.priority, entry.matching()))
+        .iter(*epoch)
+        .map(|rule| (number(&rule), rule.priority(), rule.matching()))
         .collect();
     listed.sort_by_key(|(number, ..)| *number);
     let mut expected: Vec<_> = rules
@@ -111,22 +122,17 @@ fn check(classifier: &Classifier<u32>, rules: &[Rule]) {
     assert_eq!(*classifier.mask(), mask);
 }
 
-fn check_selection(classifier: &Classifier<u32>, rules: &[Rule], probe: &Match) {
-    for priority in 0..5 {
-        let found = classifier.overlapping(probe, priority);
-        assert_eq!(
-            sorted(found.map(|entry| **entry.rule).collect()),
-            select(rules, |rule| rule.priority == priority
-                && overlap(&rule.matching, probe))
-        );
-    }
+fn check_selection((classifier, epoch, rules): &Snapshot, probe: &Match) {
+    let numbers = |walk| {
+        let found = classifier.walk(walk, *epoch);
+        sorted(found.map(|rule| number(&rule)).collect())
+    };
     assert_eq!(
-        sorted(
-            classifier
-                .included_in(probe)
-                .map(|entry| **entry.rule)
-                .collect()
-        ),
+        numbers(Walk::overlapping(probe)),
+        select(rules, |rule| overlap(&rule.matching, probe))
+    );
+    assert_eq!(
+        numbers(Walk::included_in(probe)),
         select(rules, |rule| included(&rule.matching, probe))
     );
 }
@@ -150,73 +156,116 @@ fn intersection(a: &FlowMask, b: &FlowMask) -> FlowKey {
     both
 }
 
-fn apply(change: Change, number: u32, classifier: &mut Classifier<u32>, rules: &mut Vec<Rule>) {
-    match change {
-        Change::Insert(matching, priority) => {
-            let old = classifier.insert(&matching, priority, Arc::new(number));
-            let same = |rule: &Rule| rule.matching == matching && rule.priority == priority;
-            let model = rules.iter().position(same).map(|at| rules.remove(at));
-            assert_eq!(old.map(|old| *old), model.map(|rule| rule.number));
-            rules.push(Rule {
-                matching,
-                priority,
-                number,
-            });
-        }
-        Change::Remove(matching, priority) => remove(classifier, rules, &matching, priority),
-        Change::RemoveNth(n) => {
-            if let Some(rule) = rules.get(n % rules.len().max(1)).cloned() {
-                remove(classifier, rules, &rule.matching, rule.priority);
-            }
-        }
-        Change::Publish => (),
-    }
+/// A classifier under change, the model, and the epoch that is being made.
+struct World {
+    classifier: Classifier,
+    rules: Vec<Rule>,
+    epoch: u64,
+    published: Snapshot,
 }
 
-fn remove(
-    classifier: &mut Classifier<u32>,
-    rules: &mut Vec<Rule>,
-    matching: &Match,
-    priority: u16,
-) {
-    let same = |rule: &Rule| rule.matching == *matching && rule.priority == priority;
-    let model = rules
-        .iter()
-        .position(same)
-        .map(|at| rules.remove(at).number);
-    let held = classifier.get(matching, priority).map(|number| **number);
-    assert_eq!(held, model);
-    let old = classifier.remove(matching, priority).map(|old| *old);
-    assert_eq!(old, model);
+impl World {
+    fn new(secret: u64) -> World {
+        let classifier = Classifier::new(secret, 2);
+        let published = (classifier.rules().clone(), 0, Vec::new());
+        World {
+            classifier,
+            rules: Vec::new(),
+            epoch: 1,
+            published,
+        }
+    }
+
+    fn now(&self) -> Snapshot {
+        let rules = self.classifier.rules().clone();
+        (rules, self.epoch, self.rules.clone())
+    }
+
+    fn publish(&mut self) {
+        self.published = self.now();
+        self.epoch += 1;
+    }
+
+    fn insert(&mut self, matching: &Match, priority: u16, number: u32) {
+        let old = self.classifier.get(matching, priority);
+        let payload = [number.into(), 0];
+        let classifier = &mut self.classifier;
+        let id = classifier
+            .insert(matching, priority, &payload, self.epoch)
+            .expect("room");
+        let rule = classifier.rule(id).expect("it is there");
+        assert_eq!((rule.id(), rule.word(0)), (id, number.into()));
+        if let Some(old) = old {
+            classifier.remove(old, self.epoch);
+        }
+        let same = |rule: &Rule| rule.matching == *matching && rule.priority == priority;
+        let model = self.rules.iter().position(same);
+        assert_eq!(old.is_some(), model.is_some());
+        model.map(|at| self.rules.remove(at));
+        self.rules.push(Rule {
+            matching: matching.clone(),
+            priority,
+            number,
+        });
+    }
+
+    fn remove(&mut self, matching: &Match, priority: u16) {
+        let same = |rule: &Rule| rule.matching == *matching && rule.priority == priority;
+        let model = self.rules.iter().position(same);
+        let model = model.map(|at| self.rules.remove(at).number);
+        let held = self.classifier.get(matching, priority);
+        let number = held.and_then(|id| Some(number(&self.classifier.rule(id)?)));
+        assert_eq!(number, model);
+        if let Some(id) = held {
+            self.classifier.remove(id, self.epoch);
+        }
+    }
+
+    fn apply(&mut self, change: Change, number: u32) {
+        match change {
+            Change::Insert(matching, priority) => self.insert(&matching, priority, number),
+            Change::Remove(matching, priority) => self.remove(&matching, priority),
+            Change::RemoveNth(n) => {
+                if let Some(rule) = self.rules.get(n % self.rules.len().max(1)).cloned() {
+                    self.remove(&rule.matching, rule.priority);
+                }
+            }
+            Change::Publish => {
+                check(&self.published);
+                self.publish();
+            }
+            Change::Maintain(steps) => {
+                let (_, oldest, _) = self.published;
+                self.classifier.maintain(oldest, self.epoch, steps);
+            }
+        }
+        assert_eq!(self.classifier.len(), self.rules.len());
+        assert_eq!(self.classifier.is_empty(), self.rules.is_empty());
+        check(&self.now());
+        check(&self.published);
+    }
 }
 
 proptest! {
     #[test]
     fn answers_like_a_list(
-        changes in prop::collection::vec(change(), 1..60),
+        changes in prop::collection::vec(change(), 1..80),
         probes in prop::collection::vec(matching(), 3),
         secret in any::<u64>(),
     ) {
-        let mut classifier = Classifier::new(secret);
-        let mut rules = Vec::new();
-        let mut published = (classifier.clone(), rules.clone());
+        let mut world = World::new(secret);
         for (number, change) in (0..).zip(changes) {
-            if matches!(change, Change::Publish) {
-                check(&published.0, &published.1);
-                published = (classifier.clone(), rules.clone());
-            }
-            apply(change, number, &mut classifier, &mut rules);
-            check(&classifier, &rules);
+            world.apply(change, number);
         }
-        check(&published.0, &published.1);
         for probe in &probes {
-            check_selection(&classifier, &rules, probe);
+            check_selection(&world.now(), probe);
+            check_selection(&world.published, probe);
         }
-        for rule in rules.clone() {
-            remove(&mut classifier, &mut rules, &rule.matching, rule.priority);
+        for rule in world.rules.clone() {
+            world.remove(&rule.matching, rule.priority);
         }
-        check(&classifier, &[]);
-        prop_assert_eq!(classifier.probes_max(), 0);
+        check(&world.now());
+        prop_assert_eq!(world.classifier.rules().probes_max(), 0);
     }
 
     #[test]
@@ -231,9 +280,9 @@ proptest! {
             }
         }
         let fill = |rules: &[(Match, u16)]| {
-            let mut classifier = Classifier::new(1);
+            let mut classifier = Classifier::new(1, 0);
             for (matching, priority) in rules {
-                classifier.insert(matching, *priority, Arc::new((matching.clone(), *priority)));
+                classifier.insert(matching, *priority, &[], 1).expect("room");
             }
             classifier
         };
@@ -241,38 +290,141 @@ proptest! {
         let middle = rotation.index(unique.len());
         unique.rotate_left(middle);
         let second = fill(&unique);
+        let answer = |classifier: &Classifier, key: &FlowKey| {
+            let found = classifier.rules().find(key, 1)?;
+            Some((found.matching(), found.priority()))
+        };
         for (matching, _) in &unique {
             let key = matching.key();
-            prop_assert_eq!(first.find(&key), second.find(&key));
+            prop_assert_eq!(answer(&first, &key), answer(&second, &key));
         }
     }
 }
 
+fn address(n: u32) -> Match {
+    let mut matching = Match::default();
+    matching.set(Field::Ipv4Dst, n.into(), u128::MAX);
+    matching
+}
+
 #[test]
-fn a_clone_keeps_its_rules_while_a_large_table_changes() {
-    let matching = |n: u32| {
-        let mut matching = Match::default();
-        matching.set(Field::Ipv4Dst, n.into(), u128::MAX);
-        matching
-    };
-    let mut classifier = Classifier::new(7);
-    for n in 0..10_000 {
-        classifier.insert(&matching(n), 1, Arc::new(n));
+fn an_epoch_keeps_its_rules_while_a_large_table_changes() {
+    const COUNT: u32 = 10_000;
+    let mut world = World::new(7);
+    for n in 0..COUNT {
+        world
+            .classifier
+            .insert(&address(n), 1, &[n.into(), 0], world.epoch)
+            .expect("room");
+        world.classifier.maintain(0, world.epoch, 4);
     }
-    let published = classifier.clone();
-    for n in 0..10_000 {
-        if n % 2 == 0 {
-            classifier.remove(&matching(n), 1);
-        } else {
-            classifier.insert(&matching(n), 1, Arc::new(n + 1_000_000));
+    world.publish();
+    for n in 0..COUNT {
+        let old = world.classifier.get(&address(n), 1).expect("it is there");
+        if n % 2 == 1 {
+            let payload = [u64::from(n) + 1_000_000, 0];
+            world
+                .classifier
+                .insert(&address(n), 1, &payload, world.epoch)
+                .expect("room");
         }
+        world.classifier.remove(old, world.epoch);
+        world.classifier.maintain(world.epoch - 1, world.epoch, 4);
     }
-    assert_eq!((published.len(), classifier.len()), (10_000, 5_000));
-    for n in 0..10_000 {
-        let key = matching(n).key();
-        assert_eq!(published.find(&key).map(|found| **found), Some(n));
-        let changed = classifier.find(&key).map(|found| **found);
-        assert_eq!(changed, (n % 2 == 1).then_some(n + 1_000_000));
+    assert_eq!(world.classifier.len(), COUNT as usize / 2);
+    let at = |epoch: u64, n: u32| {
+        let found = world.classifier.rules().find(&address(n).key(), epoch);
+        found.map(|found| found.word(0))
+    };
+    for n in 0..COUNT {
+        assert_eq!(at(world.epoch - 1, n), Some(n.into()));
+        let changed = u64::from(n) + 1_000_000;
+        assert_eq!(at(world.epoch, n), (n % 2 == 1).then_some(changed));
     }
-    assert_eq!(published.probes_max(), 1);
+    assert_eq!(world.classifier.rules().probes_max(), 1);
+}
+
+#[test]
+fn cells_of_rules_that_went_are_used_again() {
+    let mut world = World::new(7);
+    let mut most = 0;
+    for round in 0..200_u32 {
+        for n in 0..100 {
+            let new = address(round * 100 + n);
+            world
+                .classifier
+                .insert(&new, 1, &[0, 0], world.epoch)
+                .expect("room");
+            if round > 0 {
+                let old = address((round - 1) * 100 + n);
+                let old = world.classifier.get(&old, 1).expect("it is there");
+                world.classifier.remove(old, world.epoch);
+            }
+        }
+        world.publish();
+        world
+            .classifier
+            .maintain(world.epoch - 1, world.epoch, usize::MAX);
+        most = most.max(world.classifier.memory_bytes());
+    }
+    assert!(most < 100 * 1000, "{most} bytes for 100 rules");
+}
+
+/// What a reading thread is at.
+type Seat = Mutex<Arc<(Rules, u64)>>;
+
+/// Each epoch has the same addresses, all with the number of the epoch, and half of them move to
+/// other cells each time: whoever reads finds every address with one and the same number.
+#[test]
+fn readers_see_all_changes_of_an_epoch_or_none() {
+    const RULES: u32 = 64;
+    const EPOCHS: u64 = 500;
+    let mut classifier = Classifier::new(3, 1);
+    let newest: Seat = Mutex::new(Arc::new((classifier.rules().clone(), 0)));
+    let (ended, looked) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let state = Arc::clone(&newest.lock().expect("no panic"));
+                    let (rules, epoch) = &*state;
+                    for n in (0..RULES).filter(|_| *epoch > 0) {
+                        let found = rules
+                            .find(&address(n).key(), *epoch)
+                            .expect("every epoch has it");
+                        assert_eq!(found.word(0), *epoch);
+                    }
+                    looked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut published = Vec::new();
+        for epoch in 1..=EPOCHS {
+            for n in 0..RULES {
+                let old = classifier.get(&address(n), 1);
+                classifier
+                    .insert(&address(n), 1, &[epoch], epoch)
+                    .expect("room");
+                old.into_iter()
+                    .for_each(|old| classifier.remove(old, epoch));
+                // Rules of a moment make the cells move.
+                let passing = address(RULES + n * 7 + epoch as u32 % 5);
+                let id = classifier.insert(&passing, 1, &[0], epoch).expect("room");
+                classifier.remove(id, epoch);
+            }
+            let state = Arc::new((classifier.rules().clone(), epoch));
+            published.push((epoch, Arc::downgrade(&state)));
+            *newest.lock().expect("no panic") = state;
+            published.retain(|(_, state)| state.strong_count() > 0);
+            let oldest = published.first().map_or(epoch, |(epoch, _)| *epoch);
+            classifier.maintain(oldest, epoch + 1, 1000);
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    assert!(looked.load(Ordering::Relaxed) > 0);
+    assert!(
+        classifier.memory_bytes() < 1 << 20,
+        "{}",
+        classifier.memory_bytes()
+    );
 }

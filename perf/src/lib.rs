@@ -1,1 +1,3 @@
 //! Bench programs: instruction counts, and packet rates side by side with OVS-DPDK and testpmd.
+
+pub mod openflow;

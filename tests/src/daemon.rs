@@ -112,6 +112,11 @@ impl Daemon {
         self.folder.path()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Its configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.folder.path().join("vswitch.toml")

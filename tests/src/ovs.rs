@@ -11,7 +11,7 @@ use crate::process::{Background, eventually};
 /// A running `ovs-vswitchd` with its database; both end when dropped.
 #[derive(Debug)]
 pub struct Ovs {
-    _vswitchd: Background,
+    vswitchd: Background,
     _database: Background,
     netns: Netns,
     folder: TempDir,
@@ -51,7 +51,7 @@ impl Ovs {
         ];
         let vswitchd = start_in(&netns, folder.path(), &words, "vswitchd.log");
         Ovs {
-            _vswitchd: vswitchd,
+            vswitchd,
             _database: database,
             netns,
             folder,
@@ -66,6 +66,11 @@ impl Ovs {
     /// Its run folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.vswitchd.pid()
     }
 
     /// Runs `ovs-vsctl` with the given words, which must succeed and waits for the daemon.

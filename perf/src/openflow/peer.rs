@@ -1,0 +1,143 @@
+//! The two switches that are compared, with the same two ports: one that replays a capture
+//! without end, and one that drops what it is sent.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tests::{Daemon, Netns, Ovs};
+
+use super::client::Client;
+
+/// A running switch.
+#[derive(Debug)]
+pub enum Peer {
+    /// Ours.
+    Ours(Daemon),
+    /// Open vSwitch.
+    Ovs(Ovs),
+}
+
+impl Peer {
+    /// Starts one with the ports 1 and 2, the packets of `captures` coming in by 1.
+    pub fn start(kind: Kind, captures: &Captures) -> Peer {
+        let source = format!("net_pcap0,rx_pcap={},infinite_rx=1", captures.path("in").display());
+        let sink = format!("net_pcap1,rx_pcap={}", captures.path("empty").display());
+        match kind {
+            Kind::Ours => Peer::Ours(Daemon::start(&config(&source, &sink))),
+            Kind::Ovs => Peer::Ovs(start_ovs(&source, &sink)),
+        }
+    }
+
+    /// A connection to its bridge.
+    pub fn connect(&self) -> Result<Client> {
+        Client::connect(&self.socket())
+    }
+
+    /// Where its bridge listens.
+    pub fn socket(&self) -> PathBuf {
+        match self {
+            Peer::Ours(daemon) => daemon.run_dir().join("br0.mgmt"),
+            Peer::Ovs(ovs) => ovs.folder().join("br0.mgmt"),
+        }
+    }
+
+    /// Bytes of memory that it has.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let pid = match self {
+            Peer::Ours(daemon) => daemon.pid(),
+            Peer::Ovs(ovs) => ovs.pid(),
+        };
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let words = line.context("no VmRSS")?.split_whitespace().next();
+        Ok(words.context("no number")?.parse::<u64>()? << 10)
+    }
+}
+
+/// Which switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours.
+    Ours,
+    /// Open vSwitch.
+    Ovs,
+}
+
+fn config(source: &str, sink: &str) -> String {
+    let port = |number, device| {
+        format!(
+            "[[bridge.port]]\nname = \"p{number}\"\nnumber = {number}\ntype = \"dpdk\"\n\
+             options = {{ dpdk-devargs = \"{device}\" }}\n"
+        )
+    };
+    let bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n";
+    [bridge, &port(1, source), &port(2, sink)].concat()
+}
+
+fn start_ovs(source: &str, sink: &str) -> Ovs {
+    let ovs = Ovs::start(Netns::new("ovs"));
+    let bridge = ["add-br", "br0", "--", "set", "bridge", "br0"];
+    let settings = ["datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow13"];
+    ovs.vsctl(&[&bridge[..], &settings].concat());
+    for (number, device) in [(1, source), (2, sink)] {
+        let (name, devargs) = (
+            format!("p{number}"),
+            format!("options:dpdk-devargs=\"{device}\""),
+        );
+        let request = format!("ofport_request={number}");
+        let add = ["add-port", "br0", &name, "--", "set", "interface", &name];
+        ovs.vsctl(&[&add[..], &["type=dpdk", &devargs, &request]].concat());
+    }
+    ovs
+}
+
+/// Captures in a folder of their own.
+#[derive(Debug)]
+pub struct Captures {
+    folder: TempDir,
+}
+
+impl Captures {
+    /// One with a frame of each of `flows` flows, and an empty one.
+    pub fn create(flows: u32) -> Result<Captures> {
+        let captures = Captures {
+            folder: tempfile::tempdir()?,
+        };
+        write(&captures.path("in"), flows)?;
+        write(&captures.path("empty"), 0)?;
+        Ok(captures)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn write(path: &Path, frames: u32) -> Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(&PCAP_HEADER.map(u32::to_le_bytes).concat())?;
+    for flow in 0..frames {
+        let frame = frame(flow);
+        let length = frame.len() as u32;
+        file.write_all(&[0, 0, length, length].map(u32::to_le_bytes).concat())?;
+        file.write_all(&frame)?;
+    }
+    Ok(file.flush()?)
+}
+
+/// UDP in IPv4, 64 bytes on the wire with the check sequence; flows differ in source address.
+pub fn frame(flow: u32) -> [u8; 60] {
+    let mut frame = [0; 60];
+    frame[..14].copy_from_slice(&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00]);
+    frame[14..24].copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17]);
+    frame[26..30].copy_from_slice(&(0x0a00_0000 + flow).to_be_bytes());
+    frame[30..34].copy_from_slice(&[192, 168, 0, 1]);
+    frame[34..40].copy_from_slice(&[0x10, 0, 0x20, 0, 0, 26]);
+    frame
+}
+
+/// Magic number, version 2.4, no time zone, no accuracy, longest frame, Ethernet.
+const PCAP_HEADER: [u32; 6] = [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, 1];
