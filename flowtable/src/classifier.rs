@@ -146,13 +146,6 @@ impl Classifier {
         Rule::at(&tuple.face, id.cell)
     }
 
-    /// Changes a word of what is kept with a rule, for readers of every epoch at once.
-    pub fn set_word(&self, id: RuleId, index: usize, value: u64) {
-        if let Some(rule) = self.rule(id) {
-            rule.set_word(index, value);
-        }
-    }
-
     /// Tidies up, in at most `steps` steps: every reader is at `oldest` or a later epoch, and what
     /// changes is for `epoch`. Whether there is something left that can be done at once.
     pub fn maintain(&mut self, oldest: u64, epoch: u64, steps: usize) -> bool {

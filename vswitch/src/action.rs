@@ -4,14 +4,16 @@
 //! An operation never looks anything up by number: what it needs is in it or behind an `Arc`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use flowtable::{Field, FlowKey};
 use openflow::TableId;
 
+mod counters;
 mod drop_reason;
 pub mod text;
 
+pub use counters::{Counted, Counters, FlowCounters};
 pub use drop_reason::DropReason;
 
 /// Number of a port in the datapath, unique over all bridges.
@@ -22,35 +24,9 @@ pub struct PortNo(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BridgeId(pub u32);
 
-/// Packets and bytes, and when the last packet was counted. Written by workers, read by control.
-#[derive(Debug, Default)]
-pub struct Counters {
-    packets: AtomicU64,
-    bytes: AtomicU64,
-    used_ms: AtomicU64,
-}
-
 impl Punt {
     /// `max_len` for all of the packet (`OFPCML_NO_BUFFER`).
     pub const WHOLE: u16 = 0xffff;
-}
-
-impl Counters {
-    /// Adds packets and bytes, the last of them at `now_ms`.
-    pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
-        self.packets.fetch_add(packets, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // Most often it was used in this millisecond already, and a look is cheaper.
-        if self.used_ms.load(Ordering::Relaxed) < now_ms {
-            self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
-        }
-    }
-
-    /// Packets, bytes, and the time of the last in milliseconds.
-    pub fn read(&self) -> (u64, u64, u64) {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (load(&self.packets), load(&self.bytes), load(&self.used_ms))
-    }
 }
 
 /// When a learned address was last heard, in seconds. Written by workers, read by control.
@@ -76,7 +52,7 @@ pub struct Program {
     /// The operations in order.
     pub ops: Box<[Op]>,
     /// Every rule, table and group that the packet is counted for.
-    pub counters: Box<[Arc<Counters>]>,
+    pub counters: Box<[Counted]>,
     /// Learned addresses that the packet keeps alive.
     pub heard: Box<[Arc<Heard>]>,
     /// Why the packet goes nowhere, where it does.
@@ -128,7 +104,7 @@ pub enum Op {
     /// Run one of these on a copy, chosen by the hash of the packet's addresses and ports.
     Select(Arc<Select>),
     /// Count the packet.
-    Count(Arc<Counters>),
+    Count(Counted),
     /// Tell control of an address that the bridge does not know.
     Learn(Learn),
     /// Parse again and go on at this recirculation point.

@@ -54,12 +54,6 @@ impl<'a> Rule<'a> {
         Some(Rule { face, cell, number })
     }
 
-    pub(super) fn set_word(&self, index: usize, value: u64) {
-        if let Some(word) = self.face.cells.payload(self.cell).get(index) {
-            word.store(value, Ordering::Relaxed);
-        }
-    }
-
     /// Where it is.
     pub fn id(&self) -> RuleId {
         RuleId {
@@ -84,6 +78,12 @@ impl<'a> Rule<'a> {
         let key = self.face.cells.key(self.cell).iter();
         let values = key.map(|word| word.load(Ordering::Relaxed));
         self.face.mask.matching(values)
+    }
+
+    /// Whether a walk is for it.
+    pub fn is_of(&self, walk: &Walk) -> bool {
+        let covered = !walk.included || self.face.mask.covers(&walk.matching);
+        covered && walk.wants(self.face, self.cell)
     }
 
     /// A word of what the caller keeps with it; 0 beyond the last.
@@ -138,6 +138,11 @@ impl Walk {
             included: false,
             ..Walk::included_in(matching)
         }
+    }
+
+    /// Begins anew.
+    pub fn restart(&mut self) {
+        (self.face, self.at) = (0, At::Start);
     }
 
     /// Where to begin in a tuple. If its mask has no bit beyond that of the match, one list has all
@@ -236,6 +241,17 @@ impl Rules {
     /// Every rule, in no particular order.
     pub fn iter(&self, epoch: u64) -> impl Iterator<Item = Rule<'_>> {
         self.walk(Walk::included_in(&Match::default()), epoch)
+    }
+
+    /// Whether a walk has to look at rules that it is not for.
+    pub fn must_scan(&self, walk: &Walk) -> bool {
+        let scans = |face: &Arc<Face>| matches!(walk.enter(face, self.hasher), At::Scan(_));
+        self.faces.iter().any(scans)
+    }
+
+    /// Whether these are the same rules in all but the epoch at which they are read.
+    pub fn is_same(&self, other: &Rules) -> bool {
+        Arc::ptr_eq(&self.faces, &other.faces) && Arc::ptr_eq(&self.mask, &other.mask)
     }
 
     /// Every bit that some rule matches.

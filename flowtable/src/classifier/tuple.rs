@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::cells::{Cells, Index};
+use super::cells::Index;
 use super::mask::{self, TupleMask};
 use super::rules::Face;
 use crate::hash::Keyed;

@@ -23,7 +23,10 @@ pub enum Peer {
 impl Peer {
     /// Starts one with the ports 1 and 2, the packets of `captures` coming in by 1.
     pub fn start(kind: Kind, captures: &Captures) -> Peer {
-        let source = format!("net_pcap0,rx_pcap={},infinite_rx=1", captures.path("in").display());
+        let source = format!(
+            "net_pcap0,rx_pcap={},infinite_rx=1",
+            captures.path("in").display()
+        );
         let sink = format!("net_pcap1,rx_pcap={}", captures.path("empty").display());
         match kind {
             Kind::Ours => Peer::Ours(Daemon::start(&config(&source, &sink))),
@@ -80,7 +83,11 @@ fn config(source: &str, sink: &str) -> String {
 fn start_ovs(source: &str, sink: &str) -> Ovs {
     let ovs = Ovs::start(Netns::new("ovs"));
     let bridge = ["add-br", "br0", "--", "set", "bridge", "br0"];
-    let settings = ["datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow13"];
+    let settings = [
+        "datapath_type=netdev",
+        "fail_mode=secure",
+        "protocols=OpenFlow13",
+    ];
     ovs.vsctl(&[&bridge[..], &settings].concat());
     for (number, device) in [(1, source), (2, sink)] {
         let (name, devargs) = (

@@ -67,7 +67,7 @@ pub enum Stage {
     /// The workers.
     Waiting,
     /// The rest of a list to be sent.
-    Dumping(Dump),
+    Dumping(Box<Dump>),
 }
 
 /// A peer's raised hand: it stands in the queue of those who want to be served, once.
@@ -119,6 +119,7 @@ impl Connection {
             match &mut self.stage {
                 Stage::Waiting => return true,
                 Stage::Dumping(dump) => {
+                    dump.keep_up(turn.switch);
                     if dump.step(&self.outbox) {
                         self.stage = Stage::Idle;
                     }
@@ -149,7 +150,7 @@ impl Connection {
 
     /// What it waited for is a list.
     pub fn send(&mut self, dump: Dump) {
-        self.stage = Stage::Dumping(dump);
+        self.stage = Stage::Dumping(Box::new(dump));
         self.signal.raise();
     }
 }

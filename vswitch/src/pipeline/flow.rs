@@ -1,20 +1,171 @@
-//! A flow as tables hold it: immutable, shared by writer, published states and programs.
+//! A flow: as tables hold it ([`FlowRef`]) and as everybody else wants it ([`Flow`]).
+//!
+//! In a table a flow is a rule of the classifier with a few words, [`Payload`]. Its counters and
+//! what only the writer needs are in a row ([`FlowCounters`]) that a modification leaves as it is;
+//! what it does is a number, since a million flows have few different instructions among them.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowtable::Match;
+use flowtable::{Match, Rule};
 use openflow::text::Ports;
 use openflow::{FlowFlags, FlowRemoved, FlowRemovedReason, FlowStats, Instructions, TableId};
 
-use crate::action::{BridgeId, Counters};
+use super::{Bridge, State};
+use crate::action::{BridgeId, FlowCounters};
 
-/// A flow. A modification makes a new one with the same counters.
+/// What a table keeps with a flow's match and priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Payload {
+    /// The row of its counters.
+    pub row: u32,
+    /// The number of its instructions.
+    pub instructions: u32,
+    pub cookie: u64,
+    pub created_ms: u64,
+    pub idle_timeout_s: u16,
+    pub hard_timeout_s: u16,
+    pub flags: FlowFlags,
+}
+
+impl Payload {
+    pub const WORDS: usize = 4;
+
+    pub fn words(&self) -> [u64; Payload::WORDS] {
+        let flags = self.flags;
+        let bits = u64::from(flags.send_flow_removed)
+            | u64::from(flags.check_overlap) << 1
+            | u64::from(flags.reset_counts) << 2
+            | u64::from(flags.no_packet_counts) << 3
+            | u64::from(flags.no_byte_counts) << 4;
+        let timeouts = u64::from(self.idle_timeout_s) << 16 | u64::from(self.hard_timeout_s);
+        [
+            u64::from(self.row) << 32 | u64::from(self.instructions),
+            self.cookie,
+            self.created_ms,
+            bits << 32 | timeouts,
+        ]
+    }
+
+    pub fn of(rule: &Rule<'_>) -> Payload {
+        let (numbers, rest) = (rule.word(0), rule.word(3));
+        let flag = |bit: u32| rest >> (32 + bit) & 1 == 1;
+        Payload {
+            row: (numbers >> 32) as u32,
+            instructions: numbers as u32,
+            cookie: rule.word(1),
+            created_ms: rule.word(2),
+            idle_timeout_s: (rest >> 16) as u16,
+            hard_timeout_s: rest as u16,
+            flags: FlowFlags {
+                send_flow_removed: flag(0),
+                check_overlap: flag(1),
+                reset_counts: flag(2),
+                no_packet_counts: flag(3),
+                no_byte_counts: flag(4),
+            },
+        }
+    }
+
+    /// The earliest time that it can end, given when it was used last; `None` if it never does.
+    pub fn deadline_ms(&self, used_ms: u64) -> Option<u64> {
+        let after = |start: u64, timeout_s: u16| match timeout_s {
+            0 => None,
+            timeout_s => Some(start + u64::from(timeout_s) * 1000),
+        };
+        let idle = after(used_ms.max(self.created_ms), self.idle_timeout_s);
+        let hard = after(self.created_ms, self.hard_timeout_s);
+        idle.into_iter().chain(hard).min()
+    }
+
+    /// Why it ends at `now_ms`; `None` if it does not.
+    pub fn ended(&self, used_ms: u64, now_ms: u64) -> Option<FlowRemovedReason> {
+        let hard_ms = u64::from(self.hard_timeout_s) * 1000;
+        if self.hard_timeout_s > 0 && self.created_ms + hard_ms <= now_ms {
+            return Some(FlowRemovedReason::HardTimeout);
+        }
+        let deadline_ms = self.deadline_ms(used_ms);
+        let ended = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
+        ended.then_some(FlowRemovedReason::IdleTimeout)
+    }
+}
+
+/// A flow in its table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowRef<'a> {
+    bridge: &'a Bridge,
+    table: TableId,
+    rule: Rule<'a>,
+}
+
+impl<'a> FlowRef<'a> {
+    pub fn new(bridge: &'a Bridge, table: TableId, rule: Rule<'a>) -> FlowRef<'a> {
+        FlowRef {
+            bridge,
+            table,
+            rule,
+        }
+    }
+
+    pub fn table(&self) -> TableId {
+        self.table
+    }
+
+    /// The row of its counters.
+    pub fn row(&self) -> u32 {
+        (self.rule.word(0) >> 32) as u32
+    }
+
+    pub fn cookie(&self) -> u64 {
+        self.rule.word(1)
+    }
+
+    /// Whether it is what the specification calls the table-miss flow (OpenFlow 1.3.5 §5.4).
+    pub fn is_table_miss(&self) -> bool {
+        self.rule.priority() == 0 && self.rule.matches_all()
+    }
+
+    pub fn matching(&self) -> Match {
+        self.rule.matching()
+    }
+
+    pub fn instructions(&self) -> Option<&'a Arc<Instructions>> {
+        let number = self.rule.word(0) as u32;
+        self.bridge.instructions.get(number as usize)
+    }
+
+    pub fn counters(&self) -> Option<FlowCounters> {
+        FlowCounters::of_row(&self.bridge.flow_rows, self.row())
+    }
+
+    /// All of it, if it is whole.
+    pub fn read(&self) -> Option<Flow> {
+        let payload = Payload::of(&self.rule);
+        Some(Flow {
+            table: self.table,
+            priority: self.rule.priority(),
+            cookie: payload.cookie,
+            matching: self.rule.matching(),
+            instructions: Arc::clone(self.instructions()?),
+            flags: payload.flags,
+            idle_timeout_s: payload.idle_timeout_s,
+            hard_timeout_s: payload.hard_timeout_s,
+            created_ms: payload.created_ms,
+            counters: self.counters()?,
+        })
+    }
+}
+
+impl fmt::Display for FlowRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().map_or(Ok(()), |flow| flow.fmt(f))
+    }
+}
+
+/// A flow as it was when it was read.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// Tells it from every other flow of the switch; a modification keeps it.
-    pub(super) serial: u64,
     /// Its table.
     pub table: TableId,
     /// Highest wins.
@@ -24,7 +175,7 @@ pub struct Flow {
     /// What packets it is for.
     pub matching: Match,
     /// What is done with them.
-    pub instructions: Instructions,
+    pub instructions: Arc<Instructions>,
     /// Flags it was added with.
     pub flags: FlowFlags,
     /// Seconds without a packet after which it goes, 0 for never.
@@ -34,15 +185,10 @@ pub struct Flow {
     /// When it was added.
     pub created_ms: u64,
     /// Packets and bytes it matched.
-    pub counters: Arc<Counters>,
+    pub counters: FlowCounters,
 }
 
 impl Flow {
-    /// Whether it is what the specification calls the table-miss flow (OpenFlow 1.3.5 §5.4).
-    pub fn is_table_miss(&self) -> bool {
-        self.priority == 0 && self.matching.is_empty()
-    }
-
     /// The flow with its statistics.
     pub fn stats(&self, now_ms: u64) -> FlowStats {
         let (packets, bytes, _) = self.counters.read();
@@ -57,32 +203,8 @@ impl Flow {
             packets,
             bytes,
             matching: self.matching.clone(),
-            instructions: self.instructions.clone(),
+            instructions: Instructions::clone(&self.instructions),
         }
-    }
-
-    /// The earliest time that it can end, given when it was used last; `None` if it never does.
-    pub(super) fn deadline_ms(&self) -> Option<u64> {
-        let (_, _, used_ms) = self.counters.read();
-        let after = |start: u64, timeout_s: u16| match timeout_s {
-            0 => None,
-            timeout_s => Some(start + u64::from(timeout_s) * 1000),
-        };
-        let idle = after(used_ms.max(self.created_ms), self.idle_timeout_s);
-        let hard = after(self.created_ms, self.hard_timeout_s);
-        idle.into_iter().chain(hard).min()
-    }
-
-    /// Why it ends at `now_ms`; `None` if it does not.
-    pub(super) fn ended(&self, now_ms: u64) -> Option<FlowRemovedReason> {
-        let hard_ms = u64::from(self.hard_timeout_s) * 1000;
-        if self.hard_timeout_s > 0 && self.created_ms + hard_ms <= now_ms {
-            return Some(FlowRemovedReason::HardTimeout);
-        }
-        let ended = self
-            .deadline_ms()
-            .is_some_and(|deadline| deadline <= now_ms);
-        ended.then_some(FlowRemovedReason::IdleTimeout)
     }
 
     fn duration(&self, now_ms: u64) -> Duration {
@@ -100,7 +222,7 @@ impl fmt::Display for Flow {
     }
 }
 
-/// A flow that went.
+/// A flow that went and whose controllers want to hear of it.
 #[derive(Clone, Debug)]
 pub struct RemovedFlow {
     /// Its bridge.
@@ -111,6 +233,8 @@ pub struct RemovedFlow {
     pub reason: FlowRemovedReason,
     /// When it went.
     pub removed_ms: u64,
+    /// While it is here the flow's counters are nobody else's.
+    pub(super) _published: Arc<State>,
 }
 
 impl RemovedFlow {
@@ -130,5 +254,33 @@ impl RemovedFlow {
             bytes,
             matching: flow.matching.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_reads_back() {
+        let payload = Payload {
+            row: 0x8000_0001,
+            instructions: 0x9000_0002,
+            cookie: u64::MAX - 1,
+            created_ms: 77,
+            idle_timeout_s: 0xfffe,
+            hard_timeout_s: 0x8001,
+            flags: FlowFlags {
+                send_flow_removed: true,
+                check_overlap: false,
+                reset_counts: true,
+                no_packet_counts: false,
+                no_byte_counts: true,
+            },
+        };
+        let mut classifier = flowtable::Classifier::new(0, Payload::WORDS);
+        let id = classifier.insert(&Match::default(), 1, &payload.words(), 1);
+        let rule = classifier.rule(id.expect("room")).expect("it is there");
+        assert_eq!(Payload::of(&rule), payload);
     }
 }

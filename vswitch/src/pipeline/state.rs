@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use flowtable::FlowMask;
-use imbl::{HashMap, OrdMap};
-use openflow::{GroupId, MeterId, OfPort, TableId};
+use flowtable::{FlowMask, Rows};
+use imbl::{HashMap, OrdMap, Vector};
+use openflow::{GroupId, Instructions, MeterId, OfPort, TableId};
 
 use super::{BridgePort, Group, MacEntry, Meter, Table};
 use crate::action::{BridgeId, PortNo};
@@ -63,6 +63,10 @@ pub struct Bridge {
     /// Whether IP fragments are dropped as they come in.
     pub drops_fragments: bool,
     pub(super) tables: OrdMap<TableId, Arc<Table>>,
+    /// What flows do, by the number that a flow has of it.
+    pub(super) instructions: Vector<Arc<Instructions>>,
+    /// Counters of flows.
+    pub(super) flow_rows: Arc<Rows>,
     pub(super) groups: HashMap<GroupId, Arc<Group>>,
     pub(super) meters: HashMap<MeterId, Arc<Meter>>,
     pub(super) ports: OrdMap<OfPort, Arc<BridgePort>>,

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use flowtable::Classifier;
+use flowtable::Rules;
 use openflow::TableId;
 
-use super::Flow;
 use crate::action::Counters;
 
 /// A flow table.
@@ -13,8 +12,8 @@ use crate::action::Counters;
 pub struct Table {
     /// Which.
     pub id: TableId,
-    /// Its flows.
-    pub rules: Classifier<Flow>,
+    /// Its flows, to be read at the epoch of the state.
+    pub rules: Rules,
     /// Packets that matched a flow.
     pub matched: Arc<Counters>,
     /// Packets that did not.
@@ -22,11 +21,11 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty table. `secret` keeps whoever does not know it from making flows that collide.
-    pub fn new(id: TableId, secret: u64) -> Table {
+    /// A table that has counted nothing.
+    pub fn new(id: TableId, rules: Rules) -> Table {
         Table {
             id,
-            rules: Classifier::new(secret),
+            rules,
             matched: Arc::default(),
             missed: Arc::default(),
         }
@@ -35,6 +34,6 @@ impl Table {
 
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "table {} of {} flows", self.id, self.rules.len())
+        write!(f, "table {}: {:?}", self.id, self.rules)
     }
 }

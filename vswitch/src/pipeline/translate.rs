@@ -26,7 +26,7 @@ use flowtable::FlowKey;
 use openflow::{Action, OfPort};
 
 use super::{Points, State, Trace, limits};
-use crate::action::{BridgeId, Counters, DropReason, Heard, Op, PortNo, Program};
+use crate::action::{BridgeId, Counted, DropReason, Heard, Op, PortNo, Program};
 
 mod actions;
 mod groups;
@@ -99,7 +99,7 @@ struct Machine<'a, T> {
     trace: &'a mut T,
     /// Operations of the innermost copy.
     ops: Vec<Op>,
-    counters: Vec<Arc<Counters>>,
+    counters: Vec<Counted>,
     heard: Vec<Arc<Heard>>,
     /// The first reason not to send a copy somewhere.
     drop: Option<DropReason>,
@@ -271,11 +271,12 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     /// Counts the packet: with the program if it gets here whenever the program runs.
-    fn count(&mut self, strand: &Strand<'_>, counters: &Arc<Counters>) {
+    fn count(&mut self, strand: &Strand<'_>, counters: impl Into<Counted>) {
+        let counters = counters.into();
         if strand.certain {
-            self.counters.push(counters.clone());
+            self.counters.push(counters);
         } else {
-            self.emit(Op::Count(counters.clone()));
+            self.emit(Op::Count(counters));
         }
     }
 

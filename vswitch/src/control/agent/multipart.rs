@@ -1,14 +1,12 @@
 //! Multipart requests (OpenFlow 1.3.5 §7.3.5): what is asked, and replies in as many messages as
 //! they need.
 
-use std::sync::Arc;
-
 use openflow::v13::ReplyStream;
 use openflow::{Description, ErrorCode, Message, MultipartReply, MultipartRequest, OfPort, Xid};
 use tracing::warn;
 
 use super::{Agent, Identity, Next, Outbox, PeerId, Turn};
-use crate::pipeline::Flow;
+use crate::pipeline::{FlowList, Switch};
 
 /// A long list of flows on its way to a peer, a message at a time.
 #[derive(Debug)]
@@ -19,7 +17,7 @@ pub struct Dump {
 /// Flows, each with its statistics when its turn comes.
 #[derive(Debug)]
 struct Pieces {
-    flows: std::vec::IntoIter<Arc<Flow>>,
+    flows: FlowList,
     now_ms: u64,
 }
 
@@ -33,6 +31,13 @@ impl Iterator for Pieces {
 }
 
 impl Dump {
+    /// Lets go of flows that went since the list was begun, if they have become too many.
+    pub fn keep_up(&mut self, switch: &mut Switch) {
+        if switch.flows_waiting() > FLOWS_WAITING_MAX {
+            self.stream.source().flows.renew(switch.publish());
+        }
+    }
+
     /// Sends the next message; whether it was the last.
     pub fn step(&mut self, outbox: &Outbox) -> bool {
         loop {
@@ -81,11 +86,8 @@ impl Agent {
         let (switch, bridge, now_ms) = (&*turn.switch, self.bridge, turn.now_ms);
         match request {
             MultipartRequest::Flow(request) => {
-                let flows: Vec<_> = switch.flows(bridge, request).cloned().collect();
-                let pieces = Pieces {
-                    flows: flows.into_iter(),
-                    now_ms,
-                };
+                let flows = turn.switch.list(bridge, request);
+                let pieces = Pieces { flows, now_ms };
                 let stream = ReplyStream::new(xid, MultipartReply::Flow(Vec::new()), pieces);
                 return Ok(Some(Dump { stream }));
             }
@@ -220,6 +222,11 @@ impl Identity {
         }
     }
 }
+
+/// Flows that went and are kept, some 150 bytes each, for lists that are still on their way: as
+/// many as a table of ours is measured with. A peer that reads slower than that gets a list of
+/// several moments.
+const FLOWS_WAITING_MAX: usize = 1_000_000;
 
 /// Whether the answer holds counters that workers keep.
 fn counts(request: &MultipartRequest) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openflow::{Fragments, TableId};
 
-use super::super::{Bridge, FailMode, State, Table};
+use super::super::{Bridge, FailMode, State};
 use super::{BridgeSpec, Ledger, Overflow, PortError, Switch, limits};
 use crate::action::{BridgeId, Learn, PortNo};
 
@@ -17,15 +17,17 @@ impl Switch {
             return Err(PortError::NameTaken(spec.name.clone()));
         }
         let id = free_id(&self.state).ok_or(PortError::TooMany(limits::PORTS_MAX))?;
-        let first = Table::new(TableId(0), self.secret);
-        let bridge = Bridge {
+        let mut ledger = Ledger::new(spec, self.secret);
+        let mut bridge = Bridge {
             id,
             name: spec.name.clone(),
             fail_mode: spec.fail_mode,
             standalone: false,
             wants_invalid_ttl: false,
             drops_fragments: false,
-            tables: [(TableId(0), Arc::new(first))].into_iter().collect(),
+            tables: Default::default(),
+            instructions: Default::default(),
+            flow_rows: Arc::clone(ledger.rows.shared()),
             groups: Default::default(),
             meters: Default::default(),
             ports: Default::default(),
@@ -33,8 +35,9 @@ impl Switch {
             entry_mask: Arc::default(),
             point_mask: Arc::default(),
         };
+        ledger.make_table(&mut bridge, TableId(0));
         self.state.bridges.insert(id, Arc::new(bridge));
-        self.ledgers.insert(id, Ledger::new(spec));
+        self.ledgers.insert(id, ledger);
         self.changed = true;
         self.ties_changed = true;
         Ok(id)

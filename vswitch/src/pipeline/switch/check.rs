@@ -32,6 +32,9 @@ pub fn instructions(
 
 /// Whether packets that match have the fields that instructions set.
 pub fn prerequisites(matching: &Match, instructions: &Instructions) -> Result<(), ErrorCode> {
+    if !sets_fields(instructions) {
+        return Ok(());
+    }
     if let Some(list) = &instructions.apply {
         consistent(matching, list)?;
     }
@@ -41,6 +44,12 @@ pub fn prerequisites(matching: &Match, instructions: &Instructions) -> Result<()
         consistent(matching, &set.ordered())?;
     }
     Ok(())
+}
+
+/// Whether instructions set fields, so that it matters which fields packets have.
+pub fn sets_fields(instructions: &Instructions) -> bool {
+    let mut actions = super::footprint::lists(instructions).flatten();
+    actions.any(|action| matches!(action, Action::SetField { .. }))
 }
 
 /// Whether a flow or bucket may have these actions: [`OfPort::TABLE`] is for packet-out alone.

@@ -1,8 +1,9 @@
 //! The end of flows and addresses, in bounded steps.
 
-use openflow::FlowRemovedReason;
+use openflow::{FlowRemovedReason, TableId};
 
 use super::super::RemovedFlow;
+use super::super::flow::Payload;
 use super::Switch;
 use super::features::Tables;
 use crate::action::BridgeId;
@@ -27,14 +28,18 @@ impl Switch {
             let Some(ledger) = self.ledgers.get_mut(&id) else {
                 return false;
             };
-            let Some((serial, flow)) = ledger.timeouts.pop_due(now_ms) else {
+            let Some(row) = ledger.timeouts.pop_due(&ledger.rows, now_ms) else {
                 return false;
             };
-            match flow.ended(now_ms) {
-                Some(reason) => removed.extend(self.remove_flows(id, vec![flow], reason, now_ms)),
+            let Some(flow) = ledger.flow(row).map(|(_, rule)| Payload::of(&rule)) else {
+                continue;
+            };
+            let used_ms = ledger.rows.used_ms(row);
+            match flow.ended(used_ms, now_ms) {
+                Some(reason) => removed.extend(self.remove_flows(id, vec![row], reason, now_ms)),
                 None => {
-                    let deadline = flow.deadline_ms().unwrap_or(u64::MAX);
-                    ledger.timeouts.set(serial, flow, deadline);
+                    let deadline_ms = flow.deadline_ms(used_ms).unwrap_or(0);
+                    ledger.timeouts.set(&ledger.rows, row, deadline_ms);
                 }
             }
         }
@@ -55,19 +60,20 @@ impl Switch {
     /// Deletes every flow, group and meter of a bridge, without telling; its tables are as they
     /// were before anybody asked for others.
     pub fn clear(&mut self, id: BridgeId) {
+        let epoch = self.state.epoch;
         let Some((bridge, ledger)) = self.change(id) else {
             return;
         };
-        let tables = bridge.tables.values();
-        let flows = tables.flat_map(|table| table.rules.iter());
-        let flows: Vec<_> = flows.map(|entry| entry.rule.clone()).collect();
+        let tables = ledger.used(TableId::ALL);
+        let rules = tables.flat_map(|(_, table)| table.rules().iter(epoch));
+        let rows: Vec<_> = rules.map(|rule| Payload::of(&rule).row).collect();
         for group in std::mem::take(&mut bridge.groups).values() {
             ledger.strike_group(group);
         }
         bridge.meters.clear();
         ledger.tables = Tables::default();
         ledger.table_configs.clear();
-        self.remove_flows(id, flows, FlowRemovedReason::Delete, 0);
+        self.remove_flows(id, rows, FlowRemovedReason::Delete, 0);
     }
 }
 

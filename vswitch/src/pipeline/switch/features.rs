@@ -5,6 +5,7 @@
 //! that no longer fit go without a word. The most flows of a table are the switch's to say.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flowtable::Field;
 use openflow::{
@@ -12,7 +13,7 @@ use openflow::{
     TableFeatures, TableId, TableProperty,
 };
 
-use super::super::{Flow, offer::Offer};
+use super::super::{flow::FlowRef, offer::Offer};
 use super::{Switch, flows};
 use crate::action::BridgeId;
 
@@ -39,6 +40,11 @@ impl Tables {
         }
     }
 
+    /// Whether somebody said what tables are to do.
+    pub fn are_cut(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Tables that are there.
     pub fn ids(&self) -> impl Iterator<Item = TableId> {
         let all = (0..=TableId::LAST.0).map(TableId);
@@ -58,26 +64,29 @@ impl Tables {
     }
 
     /// Whether a flow may do this instead of what it does.
-    pub fn check_instructions(&self, flow: &Flow, change: &FlowMod) -> Result<(), ErrorCode> {
-        let asked = self.asked.as_ref().and_then(|asked| asked.get(&flow.table));
+    pub fn check_instructions(
+        &self,
+        flow: &FlowRef<'_>,
+        change: &FlowMod,
+    ) -> Result<(), ErrorCode> {
+        let asked = self.asked.as_ref().and_then(|asked| asked.get(&flow.table()));
         match asked.and_then(|asked| asked.offer.as_ref()) {
-            Some(offer) => offer.check(&flow.matching, flow.is_table_miss(), &change.instructions),
+            Some(offer) => offer.check(&flow.matching(), flow.is_table_miss(), &change.instructions),
             None => Ok(()),
         }
     }
 
-    fn fits(&self, flow: &Flow) -> bool {
+    fn fits(&self, flow: &FlowRef<'_>) -> bool {
         let Some(asked) = &self.asked else {
             return true;
         };
-        let Some(asked) = asked.get(&flow.table) else {
+        let Some(asked) = asked.get(&flow.table()) else {
             return false;
         };
         asked.offer.as_ref().is_none_or(|offer| {
             let is_miss = flow.is_table_miss();
-            offer
-                .check(&flow.matching, is_miss, &flow.instructions)
-                .is_ok()
+            let fits = |does: &Arc<_>| offer.check(&flow.matching(), is_miss, does).is_ok();
+            flow.instructions().is_none_or(fits)
         })
     }
 
@@ -157,9 +166,9 @@ impl Switch {
             return;
         };
         let every = openflow::FlowStatsRequest::default();
-        let misfits = flows::flows(bridge, &every);
+        let misfits = flows::flows(bridge, ledger, &every, self.state.epoch);
         let misfits = misfits.filter(|flow| !ledger.tables.fits(flow));
-        let misfits = misfits.cloned().collect();
+        let misfits = misfits.map(|flow| flow.row()).collect();
         self.remove_flows(id, misfits, FlowRemovedReason::Delete, 0);
     }
 }

@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
+use flowtable::Walk;
 use openflow::{
     Action, ErrorCode, FlowMod, FlowModCommand, FlowRemovedReason, FlowStatsRequest, GroupId,
     OfPort, TableId, TableMod,
 };
 
-use super::super::{Bridge, Flow, RemovedFlow, Table};
+use super::super::flow::{FlowRef, Payload};
+use super::super::{Bridge, RemovedFlow};
 use super::footprint::lists;
+use super::ledger::NewFlow;
 use super::{Ledger, Switch, check};
 use crate::action::BridgeId;
 
 /// OpenFlow's modifications. An error changes nothing.
 impl Switch {
-    /// Adds, modifies or deletes flows; the flows that went (whatever their flags; controllers
-    /// hear of those with `send_flow_removed`). A flow that another takes the place of is not
-    /// among them.
+    /// Adds, modifies or deletes flows; of the flows that went, those with `send_flow_removed`. A
+    /// flow that another takes the place of is not among them.
     pub fn flow_mod(
         &mut self,
         bridge: BridgeId,
@@ -76,42 +78,35 @@ impl Switch {
         change: &FlowMod,
         now_ms: u64,
     ) -> Result<Vec<RemovedFlow>, ErrorCode> {
-        let (secret, serial) = (self.secret, self.serial + 1);
         let Place { old, victim } = self.find_place(bridge, change)?;
         let evicted = victim.into_iter().collect();
         let evicted = self.remove_flows(bridge, evicted, FlowRemovedReason::Delete, now_ms);
+        let epoch = self.state.epoch;
         let Some((bridge, ledger)) = self.change(bridge) else {
             return Ok(evicted);
         };
-        if let Some(old) = &old {
-            ledger.strike(old);
-        }
-        let counters = match old {
-            Some(old) if !change.flags.reset_counts => old.counters.clone(),
-            _ => Arc::default(),
-        };
-        let flow = Flow {
-            serial,
+        let flow = NewFlow {
             table: change.table,
             priority: change.priority,
-            cookie: change.cookie,
-            matching: change.matching.clone(),
-            instructions: change.instructions.clone(),
-            flags: change.flags,
-            idle_timeout_s: change.idle_timeout_s,
-            hard_timeout_s: change.hard_timeout_s,
-            created_ms: now_ms,
-            counters,
+            matching: &change.matching,
+            instructions: &change.instructions,
+            payload: Payload {
+                row: 0,
+                instructions: 0,
+                cookie: change.cookie,
+                created_ms: now_ms,
+                idle_timeout_s: change.idle_timeout_s,
+                hard_timeout_s: change.hard_timeout_s,
+                flags: change.flags,
+            },
         };
-        put(bridge, ledger, flow, secret);
-        self.serial = serial;
+        ledger.put(bridge, &flow, (old, !change.flags.reset_counts), epoch)?;
         Ok(evicted)
     }
 
     /// Where the new flow goes; an error if it cannot be added.
-    fn find_place(&self, bridge: BridgeId, change: &FlowMod) -> Result<Place, ErrorCode> {
-        let (Some(bridge), Some(ledger)) = (self.state.bridge(bridge), self.ledgers.get(&bridge))
-        else {
+    fn find_place(&self, id: BridgeId, change: &FlowMod) -> Result<Place, ErrorCode> {
+        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
             return Ok(Place::default());
         };
         if change.table > TableId::LAST {
@@ -120,24 +115,25 @@ impl Switch {
         ledger.tables.check(change)?;
         check::instructions(bridge, change.table, &change.instructions)?;
         check::prerequisites(&change.matching, &change.instructions)?;
-        let Some(table) = bridge.table(change.table) else {
+        let Some(table) = ledger.flows_of(change.table) else {
             return Ok(Place::default());
         };
         let (matching, priority) = (&change.matching, change.priority);
-        let mut overlapping = table.rules.overlapping(matching, priority);
-        if change.flags.check_overlap && overlapping.next().is_some() {
-            return Err(ErrorCode::FLOW_MOD_FAILED_OVERLAP);
+        if change.flags.check_overlap {
+            let walk = Walk::overlapping(matching);
+            let mut overlapping = table.rules().walk(walk, self.state.epoch);
+            if overlapping.any(|rule| rule.priority() == priority) {
+                return Err(ErrorCode::FLOW_MOD_FAILED_OVERLAP);
+            }
         }
-        let old = table.rules.get(matching, priority).cloned();
-        if old.is_some() || table.rules.len() < ledger.flows_max {
+        let old = table.get(matching, priority).and_then(|old| table.rule(old));
+        let old = old.map(|rule| Payload::of(&rule).row);
+        if old.is_some() || table.len() < ledger.flows_max {
             return Ok(Place { old, victim: None });
         }
-        match ledger.victim(change.table).cloned() {
-            Some(victim) => Ok(Place {
-                old: None,
-                victim: Some(victim),
-            }),
+        match ledger.victim(change.table) {
             None => Err(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL),
+            victim => Ok(Place { old: None, victim }),
         }
     }
 
@@ -150,27 +146,32 @@ impl Switch {
             return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
         }
         check::instructions(bridge, change.table, &change.instructions)?;
-        let selected = select(bridge, change);
-        for flow in &selected {
-            check::prerequisites(&flow.matching, &change.instructions)?;
-            ledger.tables.check_instructions(flow, change)?;
-        }
-        let secret = self.secret;
-        if let Some((bridge, ledger)) = self.change(id).filter(|_| !selected.is_empty()) {
-            for old in selected {
-                ledger.strike(&old);
-                let counters = match change.flags.reset_counts {
-                    true => Arc::default(),
-                    false => old.counters.clone(),
-                };
-                let instructions = change.instructions.clone();
-                let new = Flow {
-                    instructions,
-                    counters,
-                    ..Flow::clone(&old)
-                };
-                put(bridge, ledger, new, secret);
+        let epoch = self.state.epoch;
+        let selected = select(bridge, ledger, change, epoch);
+        if check::sets_fields(&change.instructions) || ledger.tables.are_cut() {
+            for (table, rule) in selected.iter().filter_map(|row| ledger.flow(*row)) {
+                let flow = FlowRef::new(bridge, table, rule);
+                check::prerequisites(&rule.matching(), &change.instructions)?;
+                ledger.tables.check_instructions(&flow, change)?;
             }
+        }
+        let reset = change.flags.reset_counts;
+        let Some((bridge, ledger)) = self.change(id).filter(|_| !selected.is_empty()) else {
+            return Ok(());
+        };
+        for row in selected {
+            let Some((table, rule)) = ledger.flow(row) else {
+                continue;
+            };
+            let matching = rule.matching();
+            let flow = NewFlow {
+                table,
+                priority: rule.priority(),
+                matching: &matching,
+                instructions: &change.instructions,
+                payload: Payload::of(&rule),
+            };
+            ledger.put(bridge, &flow, (Some(row), !reset), epoch)?;
         }
         Ok(())
     }
@@ -184,73 +185,61 @@ impl Switch {
         if self.ledgers.contains_key(&id) && !self.has_table(id, change.table) {
             return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
         }
-        let selected = match self.state.bridge(id) {
-            Some(bridge) => select(bridge, change),
-            None => Vec::new(),
+        let selected = match (self.state.bridge(id), self.ledgers.get(&id)) {
+            (Some(bridge), Some(ledger)) => select(bridge, ledger, change, self.state.epoch),
+            _ => Vec::new(),
         };
         Ok(self.remove_flows(id, selected, FlowRemovedReason::Delete, now_ms))
     }
 
-    /// Takes flows out of their tables.
+    /// Takes flows, named by their rows, out of their tables; those whose controllers want to hear
+    /// of it.
     pub(super) fn remove_flows(
         &mut self,
         id: BridgeId,
-        flows: Vec<Arc<Flow>>,
+        rows: Vec<u32>,
         reason: FlowRemovedReason,
         removed_ms: u64,
     ) -> Vec<RemovedFlow> {
-        if flows.is_empty() {
+        if rows.is_empty() {
             return Vec::new();
         }
+        let (epoch, published) = (self.state.epoch, Arc::clone(&self.published));
         let Some((bridge, ledger)) = self.change(id) else {
             return Vec::new();
         };
-        for flow in &flows {
-            ledger.strike(flow);
-            if let Some(table) = bridge.tables.get_mut(&flow.table) {
-                let table = Arc::make_mut(table);
-                table.rules.remove(&flow.matching, flow.priority);
+        let mut removed = Vec::new();
+        for row in rows {
+            if let Some((table, rule)) = ledger.flow(row)
+                && Payload::of(&rule).flags.send_flow_removed
+                && let Some(flow) = FlowRef::new(bridge, table, rule).read()
+            {
+                removed.push(RemovedFlow {
+                    bridge: id,
+                    flow: Arc::new(flow),
+                    reason,
+                    removed_ms,
+                    _published: Arc::clone(&published),
+                });
             }
+            ledger.remove(bridge, row, epoch);
         }
-        let removed = flows.into_iter().map(|flow| RemovedFlow {
-            bridge: id,
-            flow,
-            reason,
-            removed_ms,
-        });
-        removed.collect()
+        ledger.show_all(bridge);
+        removed
     }
 }
 
-/// Where a new flow goes.
+/// Where a new flow goes; flows are named by their rows.
 #[derive(Default)]
 struct Place {
     /// The flow whose place it takes.
-    old: Option<Arc<Flow>>,
+    old: Option<u32>,
     /// The flow that makes room for it in a full table.
-    victim: Option<Arc<Flow>>,
+    victim: Option<u32>,
 }
 
-/// Puts a flow in its table, in the place of one with equal match and priority. A table that it
-/// leads to is made, too, so that lookups there are counted.
-fn put(bridge: &mut Bridge, ledger: &mut Ledger, flow: Flow, secret: u64) {
-    let flow = Arc::new(flow);
-    for id in [Some(flow.table), flow.instructions.goto]
-        .into_iter()
-        .flatten()
-    {
-        let new = || Arc::new(Table::new(id, secret));
-        bridge.tables.entry(id).or_insert_with(new);
-    }
-    if let Some(table) = bridge.tables.get_mut(&flow.table) {
-        let rules = &mut Arc::make_mut(table).rules;
-        rules.insert(&flow.matching, flow.priority, flow.clone());
-    }
-    ledger.enter(&flow);
-}
-
-/// The flows that a modification or deletion is about.
-fn select(bridge: &Bridge, change: &FlowMod) -> Vec<Arc<Flow>> {
+/// The rows of the flows that a modification or deletion is about.
+fn select(bridge: &Bridge, ledger: &Ledger, change: &FlowMod, epoch: u64) -> Vec<u32> {
     let deletes = matches!(
         change.command,
         FlowModCommand::Delete | FlowModCommand::DeleteStrict
@@ -268,45 +257,81 @@ fn select(bridge: &Bridge, change: &FlowMod) -> Vec<Arc<Flow>> {
         matching: change.matching.clone(),
     };
     if let FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict = change.command {
-        let tables = tables(bridge, change.table);
-        let flows = tables.filter_map(|table| table.rules.get(&change.matching, change.priority));
+        let flows = ledger.used(change.table).filter_map(|(id, table)| {
+            let rule = table.rule(table.get(&change.matching, change.priority)?)?;
+            Some(FlowRef::new(bridge, id, rule))
+        });
         return flows
             .filter(|flow| wanted(flow, &request))
-            .cloned()
+            .map(|flow| flow.row())
             .collect();
     }
-    flows(bridge, &request).cloned().collect()
+    if let Some(rows) = by_cookie(bridge, ledger, &request) {
+        return rows;
+    }
+    let flows = flows(bridge, ledger, &request, epoch);
+    flows.map(|flow| flow.row()).collect()
+}
+
+/// The rows of the flows that a request asks for, found by their cookies; `None` if that is not
+/// the way to find them: the match alone leads to a few, or they may have any cookie.
+fn by_cookie(bridge: &Bridge, ledger: &Ledger, request: &FlowStatsRequest) -> Option<Vec<u32>> {
+    let walk = Walk::included_in(&request.matching);
+    let mut tables = ledger.used(request.table);
+    if request.cookie_mask == 0 || !tables.any(|(_, table)| table.rules().must_scan(&walk)) {
+        return None;
+    }
+    let rows = ledger.rows.with_cookie(request.cookie, request.cookie_mask);
+    let wanted = |row: &u32| {
+        let Some((table, rule)) = ledger.flow(*row) else {
+            return false;
+        };
+        (request.table == TableId::ALL || request.table == table)
+            && rule.is_of(&walk)
+            && wanted(&FlowRef::new(bridge, table, rule), request)
+    };
+    Some(rows.filter(wanted).collect())
 }
 
 /// The flows that a request asks for, one table after the other.
 pub fn flows<'a>(
     bridge: &'a Bridge,
+    ledger: &'a Ledger,
     request: &'a FlowStatsRequest,
-) -> impl Iterator<Item = &'a Arc<Flow>> {
-    let tables = tables(bridge, request.table);
-    let entries = tables.flat_map(|table| table.rules.included_in(&request.matching));
-    let flows = entries.map(|entry| entry.rule);
+    epoch: u64,
+) -> impl Iterator<Item = FlowRef<'a>> {
+    let walk = Walk::included_in(&request.matching);
+    let tables = ledger.used(request.table);
+    let flows = tables.flat_map(move |(id, table)| {
+        let rules = table.rules().walk(walk.clone(), epoch);
+        rules.map(move |rule| FlowRef::new(bridge, id, rule))
+    });
     flows.filter(|flow| wanted(flow, request))
 }
 
-/// A table, or all that were ever used.
-fn tables(bridge: &Bridge, id: TableId) -> impl Iterator<Item = &Arc<Table>> {
-    let tables = bridge.tables.values();
-    tables.filter(move |table| id == TableId::ALL || table.id == id)
-}
-
 /// Whether a flow passes the filters other than its match.
-fn wanted(flow: &Flow, request: &FlowStatsRequest) -> bool {
-    let sends = |wanted: &dyn Fn(&Action) -> bool| lists(&flow.instructions).flatten().any(wanted);
+pub fn wanted(flow: &FlowRef<'_>, request: &FlowStatsRequest) -> bool {
+    if (flow.cookie() ^ request.cookie) & request.cookie_mask != 0 {
+        return false;
+    }
+    if request.out_port == OfPort::ANY && request.out_group == GroupId::ANY {
+        return true;
+    }
+    let sends = |wanted: &dyn Fn(&Action) -> bool| {
+        let instructions = flow.instructions().into_iter();
+        instructions
+            .flat_map(|all| lists(all))
+            .flatten()
+            .any(wanted)
+    };
     let out_port = request.out_port;
     let to_port =
         |action: &Action| matches!(action, Action::Output { port, .. } if *port == out_port);
     let to_group =
         |action: &Action| matches!(action, Action::Group(id) if *id == request.out_group);
-    (flow.cookie ^ request.cookie) & request.cookie_mask == 0
-        && (request.out_port == OfPort::ANY || sends(&to_port))
+    (request.out_port == OfPort::ANY || sends(&to_port))
         && (request.out_group == GroupId::ANY || sends(&to_group))
 }
 
 /// `OFPTC_DEPRECATED_MASK`.
-pub(super) const CONFIG_DEPRECATED: u32 = 3;
+const CONFIG_DEPRECATED: u32 = 3;

@@ -82,10 +82,7 @@ impl Switch {
         for group in groups {
             self.take_group(id, group);
             let users = self.ledgers.get(&id).into_iter();
-            let users = users
-                .flat_map(|ledger| ledger.group_users(group))
-                .cloned()
-                .collect();
+            let users = users.flat_map(|ledger| ledger.group_users(group)).collect();
             removed.extend(self.remove_flows(id, users, FlowRemovedReason::GroupDelete, now_ms));
         }
         Ok(removed)

@@ -1,18 +1,22 @@
-//! What the writer keeps of a bridge beside the published part: who uses what, and when flows
-//! and addresses end.
+//! What the writer keeps of a bridge beside the published part: where flows are, who uses what,
+//! and when flows and addresses end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flowtable::FlowMask;
-use openflow::{Action, GroupId, MeterId, TableId};
+use flowtable::{Classifier, FlowMask, Match, Rule, RuleId};
+use openflow::{Action, ErrorCode, GroupId, Instructions, MeterId, TableId};
 
+use super::super::flow::Payload;
+use super::super::{Bridge, Table};
 use super::addresses::Addresses;
-use super::deadlines::Deadlines;
 use super::features::Tables;
 use super::footprint::{Footprint, lists};
-use super::transaction::Entry;
-use super::{BridgeSpec, Flow, Group, Overflow};
+use super::interner::Interner;
+use super::rows::FlowRows;
+use super::timeouts::Timeouts;
+use super::transaction::{Entry, GoneFlow};
+use super::{BridgeSpec, Group, Overflow};
 
 /// The writer's book on one bridge.
 #[derive(Debug)]
@@ -25,18 +29,23 @@ pub struct Ledger {
     pub groups_max: usize,
     /// Meters at most.
     pub meters_max: usize,
+    /// The flows of each table that was ever used.
+    flows: BTreeMap<TableId, Classifier>,
+    /// A row for each flow.
+    pub rows: FlowRows,
+    instructions: Interner,
     /// What the flows of each table read.
     pub footprints: BTreeMap<TableId, Footprint>,
     /// What the buckets of all groups read.
     pub group_footprint: Footprint,
     /// Groups with each group that sends to them.
     parents: BTreeSet<(GroupId, GroupId)>,
-    /// Flows by group they send to and serial number.
-    group_users: BTreeMap<(GroupId, u64), Arc<Flow>>,
-    /// Flows by meter and serial number.
-    meter_users: BTreeMap<(MeterId, u64), Arc<Flow>>,
-    /// Flows with a timeout, by serial number; times in milliseconds.
-    pub timeouts: Deadlines<u64, Arc<Flow>>,
+    /// Flows, by their rows, and the groups they send to.
+    group_users: BTreeSet<(GroupId, u32)>,
+    /// Flows, by their rows, and the meters they use.
+    meter_users: BTreeSet<(MeterId, u32)>,
+    /// Flows with a timeout, by their rows.
+    pub timeouts: Timeouts,
     /// Learned addresses.
     pub addresses: Addresses,
     /// What the bridge's own flows and groups match and read.
@@ -47,74 +56,288 @@ pub struct Ledger {
     pub tables: Tables,
     /// Configuration of tables that have one.
     pub table_configs: BTreeMap<TableId, u32>,
+    /// Keeps whoever does not know it from making flows that collide.
+    secret: u64,
     /// What a transaction did so far, while one runs.
     pub(super) journal: Option<Vec<Entry>>,
 }
 
+/// A flow to be put in its table.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFlow<'a> {
+    /// Its table.
+    pub table: TableId,
+    /// Its priority.
+    pub priority: u16,
+    /// Its match.
+    pub matching: &'a Match,
+    /// What it does.
+    pub instructions: &'a Instructions,
+    /// All else; row and number of instructions are still to be filled in.
+    pub payload: Payload,
+}
+
 impl Ledger {
     /// The book on a bridge without flows.
-    pub fn new(spec: &BridgeSpec) -> Ledger {
+    pub fn new(spec: &BridgeSpec, secret: u64) -> Ledger {
         Ledger {
             flows_max: spec.flows_max,
             overflow: spec.overflow,
             groups_max: spec.groups_max,
             meters_max: spec.meters_max,
+            flows: BTreeMap::new(),
+            rows: FlowRows::new(),
+            instructions: Interner::default(),
             footprints: BTreeMap::new(),
             group_footprint: Footprint::default(),
             parents: BTreeSet::new(),
-            group_users: BTreeMap::new(),
-            meter_users: BTreeMap::new(),
-            timeouts: Deadlines::default(),
+            group_users: BTreeSet::new(),
+            meter_users: BTreeSet::new(),
+            timeouts: Timeouts::default(),
             addresses: Addresses::new(spec.macs_max, spec.mac_age_s),
             own_mask: FlowMask::default(),
             mask_stale: true,
             tables: Tables::default(),
             table_configs: BTreeMap::new(),
+            secret,
             journal: None,
         }
     }
 
-    /// Enters a flow.
-    pub fn enter(&mut self, flow: &Arc<Flow>) {
-        self.note(|| Entry::Flow(flow.clone()));
-        self.mask_stale = true;
-        let footprint = self.footprints.entry(flow.table).or_default();
-        footprint.add(&flow.instructions);
-        for group in groups(flow) {
-            self.group_users.insert((group, flow.serial), flow.clone());
-        }
-        if let Some(meter) = flow.instructions.meter {
-            self.meter_users.insert((meter, flow.serial), flow.clone());
-        }
-        if let Some(deadline) = flow.deadline_ms() {
-            self.timeouts.set(flow.serial, flow.clone(), deadline);
-        }
+    /// The flows of a table, if it was ever used.
+    pub fn flows_of(&self, id: TableId) -> Option<&Classifier> {
+        self.flows.get(&id)
     }
 
-    /// Strikes a flow out.
-    pub fn strike(&mut self, flow: &Arc<Flow>) {
-        self.note(|| Entry::NoFlow(flow.clone()));
-        self.mask_stale = true;
-        if let Some(footprint) = self.footprints.get_mut(&flow.table) {
-            footprint.remove(&flow.instructions);
-        }
-        for group in groups(flow) {
-            self.group_users.remove(&(group, flow.serial));
-        }
-        if let Some(meter) = flow.instructions.meter {
-            self.meter_users.remove(&(meter, flow.serial));
-        }
-        self.timeouts.remove(flow.serial);
+    /// Tables that were ever used, one or all, with their flows.
+    pub fn used(&self, wanted: TableId) -> impl Iterator<Item = (TableId, &Classifier)> {
+        let tables = self.flows.iter().map(|(id, table)| (*id, table));
+        tables.filter(move |(id, _)| wanted == TableId::ALL || wanted == *id)
     }
 
-    /// The flow that makes room for another in a full table, if the bridge lets one: that which
-    /// may end first.
-    pub fn victim(&self, table: TableId) -> Option<&Arc<Flow>> {
+    /// The flow of a row, in its table.
+    pub fn flow(&self, row: u32) -> Option<(TableId, Rule<'_>)> {
+        let (table, id) = self.rows.home(row);
+        let rule = self.flows.get(&table)?.rule(id)?;
+        Some((table, rule))
+    }
+
+    /// The row of the flow that makes room for another in a full table, if the bridge lets one: that
+    /// which may end first.
+    pub fn victim(&self, table: TableId) -> Option<u32> {
         let mut candidates = match self.overflow {
             Overflow::Refuse => return None,
             Overflow::Evict => self.timeouts.iter(),
         };
-        candidates.find(|flow| flow.table == table)
+        candidates.find(|row| self.rows.home(*row).0 == table)
+    }
+
+    /// Puts a flow in its table, from `epoch` on, in the place of that in the row `old`; whether it
+    /// goes on with that row is said by `keeps`. An error changes nothing.
+    pub fn put(
+        &mut self,
+        bridge: &mut Bridge,
+        flow: &NewFlow<'_>,
+        (old, keeps): (Option<u32>, bool),
+        epoch: u64,
+    ) -> Result<(), ErrorCode> {
+        self.make_table(bridge, flow.table);
+        if let Some(next) = flow.instructions.goto {
+            self.make_table(bridge, next);
+        }
+        let before =
+            old.and_then(|row| Some((row, self.rows.home(row), self.flow(row)?.1.word(1))));
+        let kept = old.filter(|_| keeps);
+        let cookie = flow.payload.cookie;
+        let row = kept.or_else(|| self.rows.add(cookie));
+        let row = row.ok_or(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL)?;
+        let list = &mut bridge.instructions;
+        let instructions = self.instructions.take(flow.instructions, list);
+        let payload = Payload {
+            row,
+            instructions,
+            ..flow.payload
+        };
+        let table = self.flows.get_mut(&flow.table);
+        let placed = table.and_then(|table| {
+            table.insert(flow.matching, flow.priority, &payload.words(), epoch)
+        });
+        let Some(placed) = placed else {
+            self.instructions.release(instructions, list);
+            if kept.is_none() {
+                self.rows.leave(row, cookie);
+                self.rows.retire(row, epoch);
+            }
+            return Err(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL);
+        };
+        if let Some((old, home, old_cookie)) = before {
+            self.strike(bridge, old, home, epoch);
+            match keeps {
+                true => self.rows.change_cookie(row, old_cookie, cookie),
+                false => self.forget(old, old_cookie, epoch),
+            }
+        }
+        self.rows.set_home(row, flow.table, placed);
+        self.enter(row, flow, &payload);
+        let is_new = kept.is_none();
+        self.note(|| Entry::Flow { row, is_new });
+        self.show(bridge, flow.table);
+        Ok(())
+    }
+
+    /// Takes a flow out of its table, from `epoch` on. Readers are shown with [`Ledger::show`].
+    pub fn remove(&mut self, bridge: &mut Bridge, row: u32, epoch: u64) {
+        if let Some(cookie) = self.flow(row).map(|(_, rule)| rule.word(1)) {
+            let home = self.rows.home(row);
+            self.strike(bridge, row, home, epoch);
+            self.forget(row, cookie, epoch);
+        }
+    }
+
+    /// Gives readers of the next epoch the list of rules of a table, if it is another one.
+    pub fn show(&self, bridge: &mut Bridge, table: TableId) {
+        let (Some(shown), Some(ours)) = (bridge.tables.get(&table), self.flows.get(&table)) else {
+            return;
+        };
+        if !shown.rules.is_same(ours.rules())
+            && let Some(shown) = bridge.tables.get_mut(&table)
+        {
+            Arc::make_mut(shown).rules = ours.rules().clone();
+        }
+    }
+
+    /// The same for all tables.
+    pub fn show_all(&self, bridge: &mut Bridge) {
+        let tables: Vec<_> = self.flows.keys().copied().collect();
+        tables.into_iter().for_each(|table| self.show(bridge, table));
+    }
+
+    /// Makes a table that is not there, so that lookups in it are counted.
+    pub fn make_table(&mut self, bridge: &mut Bridge, id: TableId) {
+        if bridge.tables.contains_key(&id) {
+            return;
+        }
+        let new = || Classifier::new(self.secret, Payload::WORDS);
+        let flows = self.flows.entry(id).or_insert_with(new);
+        let table = Table::new(id, flows.rules().clone());
+        bridge.tables.insert(id, Arc::new(table));
+    }
+
+    /// Frees what nobody reads any more: readers are at `oldest` or later, changes are made for
+    /// `epoch`. Whether readers are to be given other lists; whether there is more to do.
+    pub fn maintain(
+        &mut self,
+        bridge: &mut Arc<Bridge>,
+        (oldest, epoch): (u64, u64),
+        steps: usize,
+    ) -> (bool, bool) {
+        self.rows.maintain(oldest, epoch, steps);
+        let (mut changed, mut more) = (false, false);
+        let mut changed_tables = Vec::new();
+        for (id, table) in &mut self.flows {
+            more |= table.maintain(oldest, epoch, steps);
+            let shown = bridge.tables.get(id);
+            if shown.is_some_and(|shown| !shown.rules.is_same(table.rules())) {
+                changed_tables.push(*id);
+            }
+        }
+        for id in changed_tables {
+            self.show(Arc::make_mut(bridge), id);
+            changed = true;
+        }
+        (changed, more)
+    }
+
+    /// Books what a flow uses.
+    fn enter(&mut self, row: u32, flow: &NewFlow<'_>, payload: &Payload) {
+        self.mask_stale = true;
+        let footprint = self.footprints.entry(flow.table).or_default();
+        footprint.add(flow.instructions);
+        for group in groups(flow.instructions) {
+            self.group_users.insert((group, row));
+        }
+        if let Some(meter) = flow.instructions.meter {
+            self.meter_users.insert((meter, row));
+        }
+        if payload.idle_timeout_s | payload.hard_timeout_s != 0 || self.rows.deadline_ms(row) != 0 {
+            let deadline_ms = payload.deadline_ms(self.rows.used_ms(row));
+            let deadline_ms = deadline_ms.unwrap_or(0);
+            self.timeouts.set(&self.rows, row, deadline_ms);
+        }
+    }
+
+    /// Takes back [`Ledger::enter`] and takes the flow out of its table; its row stays.
+    fn strike(&mut self, bridge: &Bridge, row: u32, home: (TableId, RuleId), epoch: u64) {
+        self.mask_stale = true;
+        let (table, id) = home;
+        let Some(flows) = self.flows.get_mut(&table) else {
+            return;
+        };
+        let Some(rule) = flows.rule(id) else {
+            return;
+        };
+        let number = Payload::of(&rule).instructions;
+        if let Some(journal) = &mut self.journal
+            && let Some(instructions) = bridge.instructions.get(number as usize)
+        {
+            journal.push(Entry::NoFlow(GoneFlow::new(table, &rule, instructions)));
+        }
+        flows.remove(id, epoch);
+        if let Some(instructions) = bridge.instructions.get(number as usize) {
+            if let Some(footprint) = self.footprints.get_mut(&table) {
+                footprint.remove(instructions);
+            }
+            for group in groups(instructions) {
+                self.group_users.remove(&(group, row));
+            }
+            if let Some(meter) = instructions.meter {
+                self.meter_users.remove(&(meter, row));
+            }
+        }
+        self.instructions.release(number, &bridge.instructions);
+    }
+
+    /// Gives up the row of a flow that goes. A transaction may want it back.
+    fn forget(&mut self, row: u32, cookie: u64, epoch: u64) {
+        self.timeouts.set(&self.rows, row, 0);
+        self.rows.leave(row, cookie);
+        match &mut self.journal {
+            Some(journal) => journal.push(Entry::Row(row)),
+            None => self.rows.retire(row, epoch),
+        }
+    }
+
+    /// Takes back [`Ledger::put`] of a flow in an unpublished state; `is_new` says whether the row
+    /// is given up, too.
+    pub(super) fn take_back(&mut self, bridge: &mut Bridge, row: u32, is_new: bool, epoch: u64) {
+        let Some(cookie) = self.flow(row).map(|(_, rule)| rule.word(1)) else {
+            return;
+        };
+        self.strike(bridge, row, self.rows.home(row), epoch);
+        self.rows.leave(row, cookie);
+        if is_new {
+            self.timeouts.set(&self.rows, row, 0);
+            self.rows.retire(row, epoch);
+        }
+    }
+
+    /// Puts a flow that was struck out back in its table, with its row.
+    pub(super) fn put_back(&mut self, bridge: &mut Bridge, flow: &GoneFlow, epoch: u64) {
+        let new = flow.as_new();
+        let list = &mut bridge.instructions;
+        let payload = Payload {
+            instructions: self.instructions.take(new.instructions, list),
+            ..new.payload
+        };
+        let table = self.flows.get_mut(&new.table);
+        let placed = table
+            .and_then(|table| table.insert(new.matching, new.priority, &payload.words(), epoch));
+        // Not without room: as many cells as the transaction filled have become free.
+        if let Some(placed) = placed {
+            self.rows.join(payload.row, payload.cookie);
+            self.rows.set_home(payload.row, new.table, placed);
+            self.enter(payload.row, &new, &payload);
+        }
     }
 
     /// Enters a group.
@@ -146,21 +369,21 @@ impl Ledger {
         self.parents.range(range).map(|(_, parent)| *parent)
     }
 
-    /// Flows that send to a group.
-    pub fn group_users(&self, group: GroupId) -> impl Iterator<Item = &Arc<Flow>> {
-        let range = (group, 0)..=(group, u64::MAX);
-        self.group_users.range(range).map(|(_, flow)| flow)
+    /// Flows that send to a group, by their rows.
+    pub fn group_users(&self, group: GroupId) -> impl Iterator<Item = u32> {
+        let range = (group, 0)..=(group, u32::MAX);
+        self.group_users.range(range).map(|(_, row)| *row)
     }
 
-    /// Flows that use a meter.
-    pub fn meter_users(&self, meter: MeterId) -> impl Iterator<Item = &Arc<Flow>> {
-        let range = (meter, 0)..=(meter, u64::MAX);
-        self.meter_users.range(range).map(|(_, flow)| flow)
+    /// Flows that use a meter, by their rows.
+    pub fn meter_users(&self, meter: MeterId) -> impl Iterator<Item = u32> {
+        let range = (meter, 0)..=(meter, u32::MAX);
+        self.meter_users.range(range).map(|(_, row)| *row)
     }
 }
 
-fn groups(flow: &Flow) -> impl Iterator<Item = GroupId> {
-    lists(&flow.instructions)
+fn groups(instructions: &Instructions) -> impl Iterator<Item = GroupId> {
+    lists(instructions)
         .flatten()
         .filter_map(|action| match action {
             Action::Group(group) => Some(*group),

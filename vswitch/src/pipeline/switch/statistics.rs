@@ -9,7 +9,9 @@ use openflow::{
     MeterId, MeterStats, TableId, TableStats,
 };
 
+use super::super::flow::FlowRef;
 use super::super::{Bridge, Flow, Group, Meter};
+use super::list::FlowList;
 use super::{Ledger, Switch, flows, limits};
 use crate::action::{BridgeId, Counters};
 
@@ -20,21 +22,35 @@ impl Switch {
         &'a self,
         bridge: BridgeId,
         request: &'a FlowStatsRequest,
-    ) -> impl Iterator<Item = &'a Arc<Flow>> {
-        let bridge = self.state.bridge(bridge).into_iter();
-        bridge.flat_map(|bridge| flows::flows(bridge, request))
+    ) -> impl Iterator<Item = Flow> {
+        let flows = self.flow_refs(bridge, request);
+        flows.filter_map(|flow| flow.read())
+    }
+
+    /// The same flows as they are now, to be read as slowly as one likes.
+    pub fn list(&mut self, bridge: BridgeId, request: &FlowStatsRequest) -> FlowList {
+        FlowList::new(self.publish(), bridge, request)
     }
 
     /// Sums over the flows that the request asks for.
     pub fn aggregate(&self, bridge: BridgeId, request: &FlowStatsRequest) -> AggregateStats {
         let mut sums = AggregateStats::default();
-        for flow in self.flows(bridge, request) {
-            let (packets, bytes, _) = flow.counters.read();
+        for flow in self.flow_refs(bridge, request) {
+            let (packets, bytes, _) = flow.counters().map_or((0, 0, 0), |it| it.read());
             sums.packets += packets;
             sums.bytes += bytes;
             sums.flows += 1;
         }
         sums
+    }
+
+    fn flow_refs<'a>(
+        &'a self,
+        bridge: BridgeId,
+        request: &'a FlowStatsRequest,
+    ) -> impl Iterator<Item = FlowRef<'a>> {
+        let known = self.read(bridge).into_iter();
+        known.flat_map(|(bridge, ledger)| flows::flows(bridge, ledger, request, self.state.epoch))
     }
 
     /// Statistics of the tables that are there.
@@ -43,7 +59,7 @@ impl Switch {
             return Vec::new();
         };
         let tables = ledger.tables.ids();
-        tables.map(|id| table_stats(bridge, id)).collect()
+        tables.map(|id| table_stats(bridge, ledger, id)).collect()
     }
 
     /// Statistics of a group, or of all ([`GroupId::ALL`]). A group that is not there has none.
@@ -149,14 +165,14 @@ impl Switch {
     }
 }
 
-fn table_stats(bridge: &Bridge, id: TableId) -> TableStats {
+fn table_stats(bridge: &Bridge, ledger: &Ledger, id: TableId) -> TableStats {
     let table = bridge.table(id);
     let packets = |counters: &Counters| counters.read().0;
     let matched = table.map_or(0, |table| packets(&table.matched));
     let missed = table.map_or(0, |table| packets(&table.missed));
     TableStats {
         table: id,
-        active: table.map_or(0, |table| table.rules.len() as u32),
+        active: ledger.flows_of(id).map_or(0, |flows| flows.len() as u32),
         lookups: matched + missed,
         matched,
     }

@@ -50,13 +50,9 @@ fn dump(world: &Script) -> Vec<String> {
     list.into_iter().map(|(_, text)| text).collect()
 }
 
-fn only(world: &Script) -> Arc<Flow> {
+fn only(world: &Script) -> Flow {
     let request = FlowStatsRequest::default();
-    let flows: Vec<_> = world
-        .switch
-        .flows(world.bridge, &request)
-        .cloned()
-        .collect();
+    let flows: Vec<_> = world.switch.flows(world.bridge, &request).collect();
     let [flow] = &flows[..] else {
         panic!("{flows:?}");
     };
@@ -262,10 +258,10 @@ fn a_loose_modification_must_suit_each_flow() {
 fn deletes_select_by_match_cookie_port_and_group() {
     let setup = "
         group group_id=1,type=all,bucket=output:1
-        flow cookie=1,priority=1,tcp,actions=output:1
-        flow cookie=1,priority=1,udp,actions=output:2
-        flow cookie=2,priority=2,tcp,tp_dst=80,actions=write_actions(group:1)
-        flow cookie=3,table=7,priority=1,ip,actions=write_actions(output:2)
+        flow send_flow_rem,cookie=1,priority=1,tcp,actions=output:1
+        flow send_flow_rem,cookie=1,priority=1,udp,actions=output:2
+        flow send_flow_rem,cookie=2,priority=2,tcp,tp_dst=80,actions=write_actions(group:1)
+        flow send_flow_rem,cookie=3,table=7,priority=1,ip,actions=write_actions(output:2)
     ";
     for (command, line, left) in [
         (FlowModCommand::Delete, "", 0),
@@ -297,8 +293,8 @@ fn deletes_select_by_match_cookie_port_and_group() {
 #[test]
 fn flows_end_when_idle_or_old() {
     let mut world = run("
-        flow priority=1,idle_timeout=10,actions=drop
-        flow priority=2,hard_timeout=25,idle_timeout=10,actions=drop
+        flow send_flow_rem,priority=1,idle_timeout=10,actions=drop
+        flow send_flow_rem,priority=2,hard_timeout=25,idle_timeout=10,actions=drop
         flow priority=3,actions=drop
     ");
     let request = FlowStatsRequest::default();
@@ -350,9 +346,9 @@ fn groups_take_their_flows_with_them() {
     let mut world = run("
         group group_id=1,type=all,bucket=output:1
         group group_id=2,type=all,bucket=group:1
-        flow priority=1,actions=group:1
-        flow priority=2,actions=write_actions(group:2)
-        flow priority=3,actions=output:1
+        flow send_flow_rem,priority=1,actions=group:1
+        flow send_flow_rem,priority=2,actions=write_actions(group:2)
+        flow send_flow_rem,priority=3,actions=output:1
     ");
     let stats = world.switch.group_stats(world.bridge, GroupId::ALL, 0);
     let references: Vec<_> = stats.iter().map(|stats| stats.references).collect();
@@ -363,12 +359,12 @@ fn groups_take_their_flows_with_them() {
     assert_eq!(group(&mut world, delete, "group_id=9"), Ok(0));
     assert_eq!(group(&mut world, delete, "group_id=2"), Ok(1));
     assert_eq!(group(&mut world, delete, "group_id=1"), Ok(1));
-    assert_eq!(dump(&world), ["priority=3 actions=output:1"]);
+    assert_eq!(dump(&world), ["send_flow_rem priority=3 actions=output:1"]);
     world.run(
         "
         group group_id=1,type=all,bucket=output:1
         group group_id=2,type=all,bucket=group:1
-        flow priority=1,actions=group:1
+        flow send_flow_rem,priority=1,actions=group:1
     ",
     );
     assert_eq!(group(&mut world, delete, ""), Ok(1));
@@ -430,8 +426,8 @@ fn groups_that_cannot_be_are_refused() {
 fn meters_take_their_flows_with_them() {
     let mut world = run("
         meter meter=1,pktps,bands=type=drop,rate=1
-        flow priority=1,actions=meter:1,output:1
-        flow priority=2,actions=output:1
+        flow send_flow_rem,priority=1,actions=meter:1,output:1
+        flow send_flow_rem,priority=2,actions=output:1
     ");
     let (add, modify) = (MeterModCommand::Add, MeterModCommand::Modify);
     let line = "meter=1,pktps,bands=type=drop,rate=2";
@@ -454,7 +450,7 @@ fn meters_take_their_flows_with_them() {
         [openflow::Band::Drop { rate: 2, burst: 0 }]
     );
     assert_eq!(meter(&mut world, MeterModCommand::Delete, "meter=1"), Ok(1));
-    assert_eq!(dump(&world), ["priority=2 actions=output:1"]);
+    assert_eq!(dump(&world), ["send_flow_rem priority=2 actions=output:1"]);
     let unknown = world.switch.meter_stats(world.bridge, MeterId(1), 0);
     assert_eq!(
         unknown.unwrap_err(),

@@ -1,26 +1,77 @@
 //! Several changes as one: all of them, or none (bundles).
 //!
 //! The working copy shares its parts with the copies before, so going back to how it was is to
-//! take an old copy. The ledger is not persistent; it notes what is entered and struck out while
-//! a transaction runs, and undoes that in reverse order. So a transaction that succeeds costs a
-//! clone and a note per flow, and one that fails what it had done until then.
+//! take an old copy. Not so flows and the ledger: it notes what is entered and struck out while a
+//! transaction runs, and undoes that in reverse order. A flow that was struck out is put back as a
+//! new one with the old one's row, so that it has its counters and readers of older states notice
+//! nothing. So a transaction that succeeds costs a clone and a note per flow, and one that fails
+//! what it had done until then.
 
 use std::sync::Arc;
 
-use super::{Flow, Group, Ledger, Switch};
+use flowtable::{Match, Rule};
+use openflow::{Instructions, TableId};
+
+use super::super::Bridge;
+use super::super::flow::Payload;
+use super::ledger::NewFlow;
+use super::{Group, Ledger, Switch};
 use crate::action::BridgeId;
 
 /// What happened to a ledger.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// A flow was entered.
-    Flow(Arc<Flow>),
+    Flow {
+        /// Its row.
+        row: u32,
+        /// Whether the row was nobody's before.
+        is_new: bool,
+    },
     /// A flow was struck out.
-    NoFlow(Arc<Flow>),
+    NoFlow(GoneFlow),
+    /// A row is given up.
+    Row(u32),
     /// A group was entered.
     Group(Arc<Group>),
     /// A group was struck out.
     NoGroup(Arc<Group>),
+}
+
+/// All of a flow but its counters, which are in its row.
+#[derive(Debug)]
+pub(super) struct GoneFlow {
+    table: TableId,
+    priority: u16,
+    matching: Match,
+    instructions: Arc<Instructions>,
+    payload: Payload,
+}
+
+impl GoneFlow {
+    pub(super) fn new(
+        table: TableId,
+        rule: &Rule<'_>,
+        instructions: &Arc<Instructions>,
+    ) -> GoneFlow {
+        GoneFlow {
+            table,
+            priority: rule.priority(),
+            matching: rule.matching(),
+            instructions: Arc::clone(instructions),
+            payload: Payload::of(rule),
+        }
+    }
+
+    pub(super) fn as_new(&self) -> NewFlow<'_> {
+        NewFlow {
+            table: self.table,
+            priority: self.priority,
+            matching: &self.matching,
+            instructions: &self.instructions,
+            payload: self.payload,
+        }
+    }
 }
 
 impl Switch {
@@ -36,25 +87,48 @@ impl Switch {
             ledger.journal = Some(Vec::new());
         }
         let result = change(self);
-        let ledger = self.ledgers.get_mut(&id);
-        let journal = ledger.and_then(|ledger| Some((ledger.journal.take()?, ledger)));
-        if result.is_err() {
-            self.state = state;
-            self.changed = was_changed;
-            if let Some((journal, ledger)) = journal {
-                ledger.undo(journal);
-            }
+        let Some(ledger) = self.ledgers.get_mut(&id) else {
+            return result;
+        };
+        let (journal, epoch) = (ledger.journal.take().unwrap_or_default(), self.state.epoch);
+        if result.is_ok() {
+            ledger.keep(&journal, epoch);
+            return result;
+        }
+        let current = self.state.bridges.get_mut(&id).map(Arc::make_mut);
+        let instructions = current.map(|current| {
+            ledger.undo(current, journal, epoch);
+            std::mem::take(&mut current.instructions)
+        });
+        self.state = state;
+        self.changed = was_changed;
+        if let Some(bridge) = self.state.bridges.get_mut(&id)
+            && let Some(instructions) = instructions
+        {
+            let bridge = Arc::make_mut(bridge);
+            bridge.instructions = instructions;
+            ledger.show_all(bridge);
         }
         result
     }
 }
 
 impl Ledger {
-    fn undo(&mut self, journal: Vec<Entry>) {
+    /// A transaction has come to a good end.
+    fn keep(&mut self, journal: &[Entry], epoch: u64) {
+        for entry in journal {
+            if let Entry::Row(row) = entry {
+                self.rows.retire(*row, epoch);
+            }
+        }
+    }
+
+    fn undo(&mut self, bridge: &mut Bridge, journal: Vec<Entry>, epoch: u64) {
         for entry in journal.into_iter().rev() {
             match entry {
-                Entry::Flow(flow) => self.strike(&flow),
-                Entry::NoFlow(flow) => self.enter(&flow),
+                Entry::Flow { row, is_new } => self.take_back(bridge, row, is_new, epoch),
+                Entry::NoFlow(flow) => self.put_back(bridge, &flow, epoch),
+                Entry::Row(_) => {}
                 Entry::Group(group) => self.strike_group(&group),
                 Entry::NoGroup(group) => self.enter_group(&group),
             }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use flowtable::{Field, FlowKey};
 use openflow::{Action, Band, MeterId, OfPort, TableId};
 
-use super::super::{BridgePort, Flow, Trace, limits};
+use super::super::flow::FlowRef;
+use super::super::{BridgePort, Trace, limits};
 use super::strand::{Origin, Strand};
 use super::{Machine, Step};
 use crate::action::{DropReason, Op};
@@ -45,10 +46,13 @@ impl<'a, T: Trace> Machine<'a, T> {
         let Some(table) = strand.bridge.table(id) else {
             return self.refuse(DropReason::TableMiss);
         };
-        match table.rules.find(&strand.key) {
-            Some(flow) => {
+        match table.rules.find(&strand.key, self.state.epoch()) {
+            Some(rule) => {
+                let flow = FlowRef::new(strand.bridge, id, rule);
                 self.count(strand, &table.matched);
-                self.count(strand, &flow.counters);
+                if let Some(counters) = flow.counters() {
+                    self.count(strand, counters);
+                }
                 self.follow(strand, flow);
             }
             None => {
@@ -73,14 +77,16 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     /// Puts the instructions of a flow on the stack, the first on top.
-    fn follow(&mut self, strand: &mut Strand<'a>, flow: &Flow) {
+    fn follow(&mut self, strand: &mut Strand<'a>, flow: FlowRef<'a>) {
         self.trace.note(format_args!("{flow}"));
         strand.origin = Origin {
-            table: flow.table,
-            cookie: flow.cookie,
+            table: flow.table(),
+            cookie: flow.cookie(),
             miss: flow.is_table_miss(),
         };
-        let instructions = &flow.instructions;
+        let Some(instructions) = flow.instructions() else {
+            return;
+        };
         strand.todo.push(match instructions.goto {
             Some(table) => Step::Table(table),
             None => Step::ActionSet,

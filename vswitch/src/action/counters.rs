@@ -1,0 +1,157 @@
+//! What packets are counted in: written by workers, read by control.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flowtable::Rows;
+
+/// Packets and bytes, and when the last packet was counted. Written by workers, read by control.
+#[derive(Debug, Default)]
+pub struct Counters {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    used_ms: AtomicU64,
+}
+
+impl Counters {
+    /// Adds packets and bytes, the last of them at `now_ms`.
+    pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
+        add(
+            [&self.packets, &self.bytes, &self.used_ms],
+            packets,
+            bytes,
+            now_ms,
+        );
+    }
+
+    /// Packets, bytes, and the time of the last in milliseconds.
+    pub fn read(&self) -> (u64, u64, u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (load(&self.packets), load(&self.bytes), load(&self.used_ms))
+    }
+}
+
+/// The counters of a flow: a row that is given to another flow some time after the flow has gone.
+/// The serial number tells, so that what is counted late never goes to that other flow.
+#[derive(Clone, Debug)]
+pub struct FlowCounters {
+    rows: Arc<Rows>,
+    row: u32,
+    serial: u64,
+}
+
+impl FlowCounters {
+    /// Words of a row that the counters of a flow take; what follows is the owner's.
+    pub const WORDS: usize = 4;
+
+    /// The counters of the flow that has a row now.
+    pub fn of_row(rows: &Arc<Rows>, row: u32) -> Option<FlowCounters> {
+        let serial = rows.get(row)?[SERIAL].load(Ordering::Acquire);
+        Some(FlowCounters {
+            rows: Arc::clone(rows),
+            row,
+            serial,
+        })
+    }
+
+    /// Gives a row to another flow; with serial number 0 to none.
+    pub fn give(row: &[AtomicU64], serial: u64) {
+        row[..SERIAL]
+            .iter()
+            .for_each(|word| word.store(0, Ordering::Relaxed));
+        row[SERIAL].store(serial, Ordering::Release);
+    }
+
+    /// Number of the row.
+    pub fn row(&self) -> u32 {
+        self.row
+    }
+
+    /// Tells the flow from every other of its bridge.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Adds packets and bytes, the last of them at `now_ms`.
+    pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
+        if let Some([a, b, c, ..]) = self.words() {
+            add([a, b, c], packets, bytes, now_ms);
+        }
+    }
+
+    /// Packets, bytes, and the time of the last in milliseconds; zero for a flow that has gone and
+    /// been forgotten.
+    pub fn read(&self) -> (u64, u64, u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        match self.words() {
+            Some([a, b, c, ..]) => (load(a), load(b), load(c)),
+            _ => (0, 0, 0),
+        }
+    }
+
+    fn words(&self) -> Option<&[AtomicU64]> {
+        let words = self.rows.get(self.row)?;
+        (words[SERIAL].load(Ordering::Acquire) == self.serial).then_some(words)
+    }
+}
+
+/// What a program counts a packet in.
+#[derive(Clone, Debug)]
+pub enum Counted {
+    /// Counters of their own: those of tables and groups.
+    Shared(Arc<Counters>),
+    /// Those of a flow.
+    Flow(FlowCounters),
+}
+
+impl Counted {
+    /// Adds packets and bytes, the last of them at `now_ms`.
+    pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
+        match self {
+            Counted::Shared(counters) => counters.add(packets, bytes, now_ms),
+            Counted::Flow(counters) => counters.add(packets, bytes, now_ms),
+        }
+    }
+}
+
+impl From<&Arc<Counters>> for Counted {
+    fn from(counters: &Arc<Counters>) -> Counted {
+        Counted::Shared(Arc::clone(counters))
+    }
+}
+
+impl From<FlowCounters> for Counted {
+    fn from(counters: FlowCounters) -> Counted {
+        Counted::Flow(counters)
+    }
+}
+
+fn add([a, b, used]: [&AtomicU64; 3], packets: u64, bytes: u64, now_ms: u64) {
+    a.fetch_add(packets, Ordering::Relaxed);
+    b.fetch_add(bytes, Ordering::Relaxed);
+    // Most often it was used in this millisecond already, and a look is cheaper.
+    if used.load(Ordering::Relaxed) < now_ms {
+        used.fetch_max(now_ms, Ordering::Relaxed);
+    }
+}
+
+const SERIAL: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_late_does_not_go_to_the_next_flow() {
+        let rows = Arc::new(Rows::new(FlowCounters::WORDS));
+        let row = rows.grow(5).expect("room");
+        FlowCounters::give(row, 1);
+        let first = FlowCounters::of_row(&rows, 5).expect("made");
+        first.add(1, 60, 10);
+        assert_eq!(first.read(), (1, 60, 10));
+        FlowCounters::give(row, 2);
+        first.add(1, 60, 20);
+        let second = FlowCounters::of_row(&rows, 5).expect("made");
+        assert_eq!((first.read(), second.read()), ((0, 0, 0), (0, 0, 0)));
+    }
+}

@@ -1,0 +1,91 @@
+//! Numbers for what flows do: flows with equal instructions share them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+use imbl::Vector;
+use openflow::Instructions;
+
+/// The writer's side of [`super::super::Bridge::instructions`].
+///
+/// A number is free as soon as its last flow goes: whoever still sees that flow has the list of
+/// that time.
+#[derive(Debug, Default)]
+pub struct Interner {
+    numbers: HashMap<Arc<Instructions>, u32, RandomState>,
+    /// Flows by number.
+    users: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Interner {
+    /// The number of these instructions, with one more flow.
+    pub fn take(
+        &mut self,
+        instructions: &Instructions,
+        list: &mut Vector<Arc<Instructions>>,
+    ) -> u32 {
+        if let Some(number) = self.numbers.get(instructions) {
+            self.users[*number as usize] += 1;
+            return *number;
+        }
+        let instructions = Arc::new(instructions.clone());
+        let number = match self.free.pop() {
+            Some(number) => {
+                list.set(number as usize, Arc::clone(&instructions));
+                self.users[number as usize] = 1;
+                number
+            }
+            None => {
+                list.push_back(Arc::clone(&instructions));
+                self.users.push(1);
+                self.users.len() as u32 - 1
+            }
+        };
+        self.numbers.insert(instructions, number);
+        number
+    }
+
+    /// One flow less with these.
+    pub fn release(&mut self, number: u32, list: &Vector<Arc<Instructions>>) {
+        let Some(users) = self.users.get_mut(number as usize) else {
+            return;
+        };
+        *users -= 1;
+        if *users == 0
+            && let Some(instructions) = list.get(number as usize)
+        {
+            self.numbers.remove(instructions);
+            self.free.push(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openflow::{MeterId, TableId};
+
+    use super::*;
+
+    #[test]
+    fn equal_instructions_share_a_number_until_their_last_flow_goes() {
+        let (mut interner, mut list) = (Interner::default(), Vector::new());
+        let goto = Instructions {
+            goto: Some(TableId(1)),
+            ..Instructions::default()
+        };
+        let meter = Instructions {
+            meter: Some(MeterId(1)),
+            ..Instructions::default()
+        };
+        let first = interner.take(&goto, &mut list);
+        assert_eq!(interner.take(&goto, &mut list), first);
+        interner.release(first, &list);
+        assert_ne!(interner.take(&meter, &mut list), first);
+        interner.release(first, &list);
+        assert_eq!(interner.take(&Instructions::default(), &mut list), first);
+        assert_eq!(*list[first as usize], Instructions::default());
+        assert_eq!(list.len(), 2);
+    }
+}

@@ -1,0 +1,70 @@
+//! A long list of flows, read bit by bit from the state of one moment.
+
+use std::sync::Arc;
+
+use flowtable::Walk;
+use openflow::{FlowStatsRequest, TableId};
+
+use super::super::flow::FlowRef;
+use super::super::{Flow, State};
+use super::flows;
+use crate::action::BridgeId;
+
+/// The flows that a request asks for, as they were when it came. It takes the same memory whatever
+/// their number; while it is held, flows that went since take theirs.
+#[derive(Debug)]
+pub struct FlowList {
+    state: Arc<State>,
+    bridge: BridgeId,
+    request: FlowStatsRequest,
+    /// The table that is being read, and how far.
+    table: TableId,
+    walk: Walk,
+}
+
+impl FlowList {
+    pub(super) fn new(state: Arc<State>, bridge: BridgeId, request: &FlowStatsRequest) -> FlowList {
+        FlowList {
+            state,
+            bridge,
+            request: request.clone(),
+            table: match request.table {
+                TableId::ALL => TableId(0),
+                table => table,
+            },
+            walk: Walk::included_in(&request.matching),
+        }
+    }
+
+    /// Goes on with a newer state, so that what went before that can be freed. Flows that are
+    /// changed while the list is read may then be missing or come twice.
+    pub fn renew(&mut self, state: Arc<State>) {
+        self.state = state;
+    }
+}
+
+impl Iterator for FlowList {
+    type Item = Flow;
+
+    fn next(&mut self) -> Option<Flow> {
+        let bridge = self.state.bridge(self.bridge)?;
+        loop {
+            if let Some(table) = bridge.table(self.table) {
+                while let Some(rule) = table.rules.next(&mut self.walk, self.state.epoch()) {
+                    let flow = FlowRef::new(bridge, self.table, rule);
+                    if flows::wanted(&flow, &self.request)
+                        && let Some(flow) = flow.read()
+                    {
+                        return Some(flow);
+                    }
+                }
+            }
+            let more = self.request.table == TableId::ALL && self.table < TableId::LAST;
+            if !more {
+                return None;
+            }
+            self.table.0 += 1;
+            self.walk.restart();
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The rows of flows: one for each flow, with its counters, where it is, and what flow has the
+//! same cookie. A modification leaves the row as it is, so its number names the flow.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flowtable::{Rows, RuleId};
+use openflow::TableId;
+
+use crate::action::FlowCounters;
+
+/// The rows of a bridge's flows.
+#[derive(Debug)]
+pub struct FlowRows {
+    rows: Arc<Rows>,
+    /// Rows that were ever used.
+    count: u32,
+    free: Vec<u32>,
+    /// Rows of flows that went, with the epoch from which on nobody sees the flow.
+    retired: VecDeque<(u64, u32)>,
+    /// Rows that belong to nobody, with the epoch from which on nobody counts in them.
+    limbo: VecDeque<(u64, u32)>,
+    /// Serial number of the last flow.
+    serial: u64,
+    /// The newest flow of each cookie.
+    cookies: BTreeMap<u64, u32>,
+}
+
+impl FlowRows {
+    /// No flows.
+    pub fn new() -> FlowRows {
+        FlowRows {
+            rows: Arc::new(Rows::new(WORDS)),
+            count: 0,
+            free: Vec::new(),
+            retired: VecDeque::new(),
+            limbo: VecDeque::new(),
+            serial: 0,
+            cookies: BTreeMap::new(),
+        }
+    }
+
+    /// What workers count in.
+    pub fn shared(&self) -> &Arc<Rows> {
+        &self.rows
+    }
+
+    /// A row for a new flow; `None` if there is no room.
+    pub fn add(&mut self, cookie: u64) -> Option<u32> {
+        let row = match self.free.pop() {
+            Some(row) => row,
+            None => {
+                self.rows.grow(self.count)?;
+                self.count += 1;
+                self.count - 1
+            }
+        };
+        self.serial += 1;
+        FlowCounters::give(self.rows.get(row)?, self.serial);
+        self.set(row, DEADLINE, 0);
+        self.join(row, cookie);
+        Some(row)
+    }
+
+    /// Gives up the row of a flow that is there until `epoch` and has left its cookie.
+    pub fn retire(&mut self, row: u32, epoch: u64) {
+        self.retired.push_back((epoch, row));
+    }
+
+    /// A flow that goes on has another cookie.
+    pub fn change_cookie(&mut self, row: u32, old: u64, new: u64) {
+        if old != new {
+            self.leave(row, old);
+            self.join(row, new);
+        }
+    }
+
+    /// Notes where a flow is.
+    pub fn set_home(&self, row: u32, table: TableId, rule: RuleId) {
+        let place = u64::from(rule.tuple) << 32 | u64::from(rule.cell);
+        self.set(row, HOME, u64::from(table.0) << 56 | place);
+    }
+
+    /// Where a flow is.
+    pub fn home(&self, row: u32) -> (TableId, RuleId) {
+        let home = self.load(row, HOME);
+        let rule = RuleId {
+            tuple: (home >> 32) as u32 & TUPLE_MAX,
+            cell: home as u32,
+        };
+        (TableId((home >> 56) as u8), rule)
+    }
+
+    /// When to look whether the flow has ended, 0 for never.
+    pub fn deadline_ms(&self, row: u32) -> u64 {
+        self.load(row, DEADLINE)
+    }
+
+    /// Sets that.
+    pub fn set_deadline_ms(&self, row: u32, deadline_ms: u64) {
+        self.set(row, DEADLINE, deadline_ms);
+    }
+
+    /// When the flow was used last.
+    pub fn used_ms(&self, row: u32) -> u64 {
+        let counters = FlowCounters::of_row(&self.rows, row);
+        counters.map_or(0, |counters| counters.read().2)
+    }
+
+    /// Flows whose cookies are like this in the bits of `mask`. Looks at these alone if the bits
+    /// are the upper ones, else at every cookie that is in use.
+    pub fn with_cookie(&self, cookie: u64, mask: u64) -> impl Iterator<Item = u32> {
+        let upper = match mask.leading_ones() {
+            0 => 0,
+            bits => u64::MAX << (64 - bits),
+        };
+        let range = cookie & upper..=cookie & upper | !upper;
+        let cookies = self.cookies.range(range);
+        let wanted = cookies.filter(move |(other, _)| (*other ^ cookie) & mask == 0);
+        wanted.flat_map(|(_, newest)| {
+            std::iter::successors(Some(*newest), |row| match self.load(*row, LINKS) as u32 {
+                NONE => None,
+                older => Some(older),
+            })
+        })
+    }
+
+    /// Makes rows free that nobody uses any more; readers are at `oldest` or later, changes are
+    /// made for `epoch`. At most `steps` at a time.
+    pub fn maintain(&mut self, oldest: u64, epoch: u64, steps: usize) {
+        for _ in 0..steps {
+            let Some((_, row)) = self.retired.pop_front_if(|retired| retired.0 <= oldest) else {
+                break;
+            };
+            if let Some(words) = self.rows.get(row) {
+                FlowCounters::give(words, 0);
+            }
+            self.limbo.push_back((epoch, row));
+        }
+        while let Some((_, row)) = self.limbo.pop_front_if(|unused| unused.0 <= oldest) {
+            self.free.push(row);
+        }
+    }
+
+    /// Rows that wait for their last readers.
+    pub fn waiting(&self) -> usize {
+        self.retired.len() + self.limbo.len()
+    }
+
+    /// A flow has this cookie now, and had none.
+    pub fn join(&mut self, row: u32, cookie: u64) {
+        let older = self.cookies.insert(cookie, row).unwrap_or(NONE);
+        self.set_links(row, NONE, older);
+        if older != NONE {
+            let next = self.load(older, LINKS) as u32;
+            self.set_links(older, row, next);
+        }
+    }
+
+    /// A flow does not have this cookie any more.
+    pub fn leave(&mut self, row: u32, cookie: u64) {
+        let links = self.load(row, LINKS);
+        let (newer, older) = ((links >> 32) as u32, links as u32);
+        match (newer, older) {
+            (NONE, NONE) => drop(self.cookies.remove(&cookie)),
+            (NONE, older) => drop(self.cookies.insert(cookie, older)),
+            (newer, older) => {
+                let before = (self.load(newer, LINKS) >> 32) as u32;
+                self.set_links(newer, before, older);
+            }
+        }
+        if older != NONE {
+            let next = self.load(older, LINKS) as u32;
+            self.set_links(older, newer, next);
+        }
+    }
+
+    fn set_links(&self, row: u32, newer: u32, older: u32) {
+        self.set(row, LINKS, u64::from(newer) << 32 | u64::from(older));
+    }
+
+    fn word(&self, row: u32, word: usize) -> Option<&AtomicU64> {
+        self.rows.get(row)?.get(word)
+    }
+
+    fn load(&self, row: u32, word: usize) -> u64 {
+        self.word(row, word)
+            .map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, row: u32, word: usize, value: u64) {
+        if let Some(word) = self.word(row, word) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where the flow is: table, tuple, cell.
+const HOME: usize = FlowCounters::WORDS;
+/// The next newer and older flow of the same cookie.
+const LINKS: usize = HOME + 1;
+/// When to look whether it has ended.
+const DEADLINE: usize = HOME + 2;
+const WORDS: usize = HOME + 3;
+/// No row has this number.
+const NONE: u32 = u32::MAX;
+/// Numbers of tuples have 24 bits: a table has fewer flows than that.
+const TUPLE_MAX: u32 = 0xff_ffff;
+const _: () = assert!(super::limits::FLOWS_MAX < TUPLE_MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(rows: &FlowRows, cookie: u64, mask: u64) -> Vec<u32> {
+        let mut list: Vec<_> = rows.with_cookie(cookie, mask).collect();
+        list.sort_unstable();
+        list
+    }
+
+    #[test]
+    fn flows_are_found_by_any_bits_of_their_cookies() {
+        let mut rows = FlowRows::new();
+        let cookies = [0x1_0000, 0x1_0001, 0x2_0000, 0x2_0001, 0x1_0000, 0];
+        let numbers = cookies.map(|cookie| rows.add(cookie).expect("room"));
+        assert_eq!(found(&rows, 0x1_0000, !0), [numbers[0], numbers[4]]);
+        assert_eq!(found(&rows, 0x1_0000, !0xffff), [0, 1, 4]);
+        assert_eq!(found(&rows, 1, 0xffff), [1, 3]);
+        assert_eq!(found(&rows, 7, 0), [0, 1, 2, 3, 4, 5]);
+        rows.leave(4, 0x1_0000);
+        rows.change_cookie(3, 0x2_0001, 0x1_0000);
+        assert_eq!(found(&rows, 0x1_0000, !0), [0, 3]);
+        rows.leave(0, 0x1_0000);
+        assert_eq!(found(&rows, 0x1_0000, !0), [3]);
+        rows.leave(3, 0x1_0000);
+        assert!(found(&rows, 0x1_0000, !0).is_empty());
+    }
+
+    #[test]
+    fn a_row_is_used_again_once_nobody_can_count_in_it() {
+        let mut rows = FlowRows::new();
+        let row = rows.add(0).expect("room");
+        let counters = FlowCounters::of_row(rows.shared(), row).expect("made");
+        rows.leave(row, 0);
+        rows.retire(row, 5);
+        rows.maintain(4, 6, 10);
+        counters.add(1, 1, 1);
+        assert_eq!(counters.read(), (1, 1, 1));
+        rows.maintain(5, 7, 10);
+        assert_eq!(counters.read(), (0, 0, 0));
+        assert_ne!(rows.add(0), Some(row));
+        rows.maintain(7, 8, 10);
+        assert_eq!((rows.add(0), rows.waiting()), (Some(row), 0));
+    }
+}
