@@ -1,5 +1,6 @@
 //! What packets are counted in: written by workers, read by control.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +34,7 @@ impl Counters {
 
 /// The counters of a flow: a row that is given to another flow some time after the flow has gone.
 /// The serial number tells, so that what is counted late never goes to that other flow.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FlowCounters {
     rows: Arc<Rows>,
     row: u32,
@@ -92,6 +93,17 @@ impl FlowCounters {
     fn words(&self) -> Option<&[AtomicU64]> {
         let words = self.rows.get(self.row)?;
         (words[SERIAL].load(Ordering::Acquire) == self.serial).then_some(words)
+    }
+}
+
+impl fmt::Debug for FlowCounters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (packets, bytes, used_ms) = self.read();
+        let serial = self.serial;
+        write!(
+            f,
+            "flow {serial}: {packets} packets, {bytes} bytes, used at {used_ms} ms"
+        )
     }
 }
 

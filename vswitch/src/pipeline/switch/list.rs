@@ -23,7 +23,8 @@ pub struct FlowList {
 }
 
 impl FlowList {
-    pub(super) fn new(state: Arc<State>, bridge: BridgeId, request: &FlowStatsRequest) -> FlowList {
+    /// The flows of a state that a request asks for.
+    pub fn new(state: Arc<State>, bridge: BridgeId, request: &FlowStatsRequest) -> FlowList {
         FlowList {
             state,
             bridge,

@@ -1,10 +1,12 @@
 //! Bundles: all of a commit or nothing, and every refusal.
 
+use std::sync::Arc;
+
 use openflow::*;
 
 use super::super::{Next, PeerId};
 use super::{MAC, PeerKind, Scene, flow_mod, output};
-use crate::pipeline::State;
+use crate::pipeline::{FlowList, State};
 
 const ATOMIC: BundleFlags = BundleFlags::ATOMIC;
 
@@ -85,11 +87,10 @@ fn port_down(mac: [u8; 6], mask_no_forward: bool) -> Message {
 }
 
 /// All that can be seen of flows, groups and meters.
-fn seen(state: &State) -> String {
+fn seen(state: &Arc<State>) -> String {
     let bridge = state.bridges().next().unwrap();
-    let flows = (0..=TableId::LAST.0).filter_map(|table| bridge.table(TableId(table)));
-    let flows = flows.flat_map(|table| table.rules.iter());
-    let mut flows: Vec<_> = flows.map(|entry| format!("{:?}", entry.rule)).collect();
+    let list = FlowList::new(Arc::clone(state), bridge.id, &FlowStatsRequest::default());
+    let mut flows: Vec<_> = list.map(|flow| format!("{flow:?}")).collect();
     flows.sort();
     let groups = [1, 2].map(|group| format!("{:?}", bridge.group(GroupId(group))));
     let ports: Vec<_> = bridge.ports().map(|port| port.config).collect();
