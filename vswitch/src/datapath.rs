@@ -286,7 +286,8 @@ impl Datapath {
         leftovers
     }
 
-    fn free_retired(&self) {
+    /// Frees states that workers have put down.
+    pub fn free_retired(&self) {
         for mailbox in &self.mailboxes {
             mailbox.free_retired();
         }

@@ -65,7 +65,7 @@ impl Cells {
         pairs.all(|(ours, theirs)| ours.load(Ordering::Relaxed) == *theirs)
     }
 
-    /// Writes a rule that nobody can find yet.
+    /// Writes a rule that nobody can find yet; the next thing is to put it in the index.
     pub(super) fn fill(
         &self,
         cell: Cell<'_>,
@@ -73,7 +73,7 @@ impl Cells {
         payload: &[u64],
         key: &[u64],
     ) {
-        cell.0[PRIORITY].store(priority.into(), Ordering::Relaxed);
+        cell.0[PRIORITY].store(u64::from(priority) | LINKED, Ordering::Relaxed);
         let pairs = self.payload(cell).iter().zip(payload);
         pairs.for_each(|(word, value)| word.store(*value, Ordering::Relaxed));
         let pairs = self.key(cell).iter().zip(key);
@@ -97,6 +97,16 @@ impl Cell<'_> {
     #[inline(always)]
     pub(super) fn is_visible(&self, epoch: u64) -> bool {
         self.load(BORN) <= epoch && epoch < self.load(DIED)
+    }
+
+    /// Whether it is in the index.
+    pub(super) fn is_linked(&self) -> bool {
+        self.load(PRIORITY) & LINKED != 0
+    }
+
+    /// Notes that it is not in the index any more.
+    pub(super) fn set_unlinked(&self) {
+        self.0[PRIORITY].store(self.load(PRIORITY) & !LINKED, Ordering::Relaxed);
     }
 
     pub(super) fn is_living(&self) -> bool {
@@ -203,24 +213,23 @@ impl Index {
 
     /// Takes a cell out of its list, if it is there. It keeps its own link: who is at it just now
     /// must find on.
-    pub(super) fn unlink(&self, cells: &Cells, hash: u64, number: u32) -> bool {
+    pub(super) fn unlink(&self, cells: &Cells, hash: u64, number: u32) {
         let Some(next) = cells.get(number).map(|cell| cell.link(self.side)) else {
-            return false;
+            return;
         };
         let mut at = self.first(hash);
         if at == number {
             self.head(hash).store(next, Ordering::Release);
-            return true;
+            return;
         }
         while let Some(cell) = cells.get(at).filter(|_| at != 0) {
             let following = cell.link(self.side);
             if following == number {
                 cell.set_link(self.side, next);
-                return true;
+                return;
             }
             at = following;
         }
-        false
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -233,5 +242,7 @@ const BORN: usize = 1;
 const DIED: usize = 2;
 const PRIORITY: usize = 3;
 const PAYLOAD: usize = 4;
+/// Bit of the word of the priority: the cell is in the index.
+const LINKED: u64 = 1 << 16;
 /// When a rule dies that lives.
 const LIVING: u64 = u64::MAX;

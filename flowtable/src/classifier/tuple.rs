@@ -129,8 +129,10 @@ impl Tuple {
         let key = cells.key(cell).iter();
         let words = key.map(|word| word.load(core::sync::atomic::Ordering::Relaxed));
         let hash = mask::hash(self.hasher, words);
-        self.linked -= usize::from(self.face.index.unlink(cells, hash, number));
-        if let Some(growing) = &self.growing {
+        self.face.index.unlink(cells, hash, number);
+        self.linked -= 1;
+        cell.set_unlinked();
+        if let Some(growing) = self.growing.as_ref().filter(|it| number < it.next) {
             growing.index.unlink(cells, hash, number);
         }
         self.limbo.push_back((epoch, number));
@@ -179,7 +181,7 @@ impl Tuple {
             *steps -= 1;
             let number = growing.next;
             growing.next += 1;
-            let Some(cell) = cells.get(number) else {
+            let Some(cell) = cells.get(number).filter(|cell| cell.is_linked()) else {
                 continue;
             };
             let words = cells.key(cell);
@@ -188,9 +190,7 @@ impl Tuple {
             }
             let key = &room[..words.len()];
             let hash = mask::hash(self.hasher, key.iter().copied());
-            if is_linked(&self.face, hash, number) {
-                growing.index.link(cells, hash, number, key);
-            }
+            growing.index.link(cells, hash, number, key);
         }
         true
     }
@@ -214,16 +214,6 @@ impl Tuple {
         let face = self.face.cells.memory_bytes() + self.face.index.memory_bytes();
         size_of::<Self>() + face + growing + queues + self.free.len() * size_of::<u32>()
     }
-}
-
-/// Whether a cell is in the index: a free one is not.
-fn is_linked(face: &Face, hash: u64, number: u32) -> bool {
-    let mut at = face.index.first(hash);
-    while at != 0 && at != number {
-        let cell = face.cells.get(at);
-        at = cell.map_or(0, |cell| cell.link(face.index.side()));
-    }
-    at == number
 }
 
 /// The words of a match that count, as a tuple's key.

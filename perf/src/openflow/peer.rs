@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -34,6 +35,28 @@ impl Peer {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Peer::Ours(_) => "ours",
+            Peer::Ovs(_) => "OVS",
+        }
+    }
+
+    fn netns(&self) -> &Netns {
+        match self {
+            Peer::Ours(daemon) => daemon.netns(),
+            Peer::Ovs(ovs) => ovs.netns(),
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        match self {
+            Peer::Ours(daemon) => daemon.pid(),
+            Peer::Ovs(ovs) => ovs.pid(),
+        }
+    }
+
     /// A connection to its bridge.
     pub fn connect(&self) -> Result<Client> {
         Client::connect(&self.socket())
@@ -49,14 +72,64 @@ impl Peer {
 
     /// Bytes of memory that it has.
     pub fn resident_bytes(&self) -> Result<u64> {
-        let pid = match self {
-            Peer::Ours(daemon) => daemon.pid(),
-            Peer::Ovs(ovs) => ovs.pid(),
-        };
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let words = line.context("no VmRSS")?.split_whitespace().next();
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it had since [`Peer::reset_peak`].
+    pub fn peak_bytes(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Forgets how much memory it had at most (proc(5), `clear_refs`).
+    pub fn reset_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        fs::write(&path, "5").with_context(|| path)
+    }
+
+    fn memory(&self, name: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.context("no such line")?.split_whitespace().next();
         Ok(words.context("no number")?.parse::<u64>()? << 10)
+    }
+}
+
+/// Two hosts at ports 3 and 4 of a switch.
+#[derive(Debug)]
+pub struct Hosts {
+    hosts: [Netns; 2],
+}
+
+impl Hosts {
+    /// Takes the switch's devices i3 and i4 and gives them addresses. They know each other's
+    /// Ethernet addresses, so that no packet runs but those of the measurement.
+    pub fn at(peer: &Peer) -> Hosts {
+        let hosts = [3, 4].map(|i| {
+            let host = Netns::new(&format!("h{i}"));
+            host.run(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
+            peer.netns().give(&format!("i{i}"), &host);
+            host.ip(&format!("addr add 10.1.0.{i}/24 dev i{i}"));
+            host
+        });
+        for (here, there, i, j) in [(0, 1, 3, 4), (1, 0, 4, 3)] {
+            let path = format!("/sys/class/net/i{j}/address");
+            let address = hosts[there].run(&["cat", &path]).expect_success();
+            let address = address.trim();
+            hosts[here].ip(&format!("neigh add 10.1.0.{j} lladdr {address} dev i{i}"));
+        }
+        Hosts { hosts }
+    }
+
+    /// A socket of the host at port 4.
+    pub fn receiver(&self) -> UdpSocket {
+        let bind = || UdpSocket::bind("10.1.0.4:7000").expect("the address is there");
+        self.hosts[1].enter(bind)
+    }
+
+    /// Sockets of the host at port 3, each with a port of its own.
+    pub fn senders(&self, count: usize) -> Vec<UdpSocket> {
+        let bind = |_| UdpSocket::bind("10.1.0.3:0").expect("the address is there");
+        self.hosts[0].enter(|| (0..count).map(bind).collect())
     }
 }
 
@@ -76,8 +149,11 @@ fn config(source: &str, sink: &str) -> String {
              options = {{ dpdk-devargs = \"{device}\" }}\n"
         )
     };
+    let host = |number| {
+        format!("[[bridge.port]]\nname = \"i{number}\"\nnumber = {number}\ntype = \"internal\"\n")
+    };
     let bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n";
-    [bridge, &port(1, source), &port(2, sink)].concat()
+    [bridge, &port(1, source), &port(2, sink), &host(3), &host(4)].concat()
 }
 
 fn start_ovs(source: &str, sink: &str) -> Ovs {
@@ -97,6 +173,11 @@ fn start_ovs(source: &str, sink: &str) -> Ovs {
         let request = format!("ofport_request={number}");
         let add = ["add-port", "br0", &name, "--", "set", "interface", &name];
         ovs.vsctl(&[&add[..], &["type=dpdk", &devargs, &request]].concat());
+    }
+    for number in [3, 4] {
+        let (name, request) = (format!("i{number}"), format!("ofport_request={number}"));
+        let add = ["add-port", "br0", &name, "--", "set", "interface", &name];
+        ovs.vsctl(&[&add[..], &["type=internal", &request]].concat());
     }
     ovs
 }

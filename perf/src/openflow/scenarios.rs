@@ -1,46 +1,355 @@
-//! What is measured of one switch, each by itself.
+//! What is measured of one switch: a figure for each question, all on one run of it.
 
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use openflow::{FlowModCommand, Message, MultipartReply, MultipartRequest, OfPort, v13};
+use openflow::{
+    BundleAdd, BundleControl, BundleFlags, BundleId, BundleStep, FlowModCommand, Fragments,
+    Message, MultipartReply, MultipartRequest, OfPort, SwitchConfig, Xid, v13,
+};
 
-use super::client::Client;
-use super::peer::Peer;
+use super::client::{Client, PACKET_IN};
+use super::peer::{Hosts, Peer};
 use super::rules;
 
-/// Adds from a streaming client.
-#[derive(Clone, Copy, Debug)]
-pub struct Adds {
-    /// Flows added each second, the last of them in force.
-    pub per_second: f64,
-    /// Packets forwarded each second meanwhile, over those forwarded before.
-    pub forwarding: f64,
+/// A figure.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// What of.
+    pub name: &'static str,
+    /// How much.
+    pub value: f64,
 }
 
-/// Adds `count` flows from the `first` on, while packets run.
-pub fn adds(peer: &Peer, first: u32, count: u32) -> Result<Adds> {
-    let bytes = rules::adds(first, count)?;
-    let (mut client, mut watcher) = (peer.connect()?, peer.connect()?);
-    let before = rate(&mut watcher, Duration::from_secs(1))?;
-    let (sent, start) = (sent_packets(&mut watcher)?, Instant::now());
+/// Measures a switch with a table of so many flows.
+pub fn measure(peer: &Peer, hosts: &Hosts, flows: u32) -> Result<Vec<Figure>> {
+    let mut run = Run {
+        peer,
+        figures: Vec::new(),
+    };
+    run.packet_in_times(hosts)?;
+    run.packet_in_rate()?;
+    run.forward()?;
+    run.bundle()?;
+    run.first_flow(flows)?;
+    run.adds(
+        "adds a second at 10,000 flows",
+        "forwarding at 10,000 flows",
+        0,
+        SMALL,
+    )?;
+    let before = peer.resident_bytes()?;
+    run.adds(
+        "adds a second up to all flows",
+        "forwarding up to all flows",
+        SMALL,
+        flows - SMALL,
+    )?;
+    let bytes = peer.resident_bytes()?.saturating_sub(before);
+    run.note("bytes a flow", bytes as f64 / f64::from(flows - SMALL));
+    run.adds(
+        "adds a second at all flows",
+        "forwarding at all flows",
+        flows,
+        MORE,
+    )?;
+    run.dump(flows + MORE)?;
+    run.changes(flows)?;
+    Ok(run.figures)
+}
+
+struct Run<'a> {
+    peer: &'a Peer,
+    figures: Vec<Figure>,
+}
+
+impl Run<'_> {
+    fn note(&mut self, name: &'static str, value: f64) {
+        eprintln!("{:5} {name}: {value:.3}", self.peer.name());
+        self.figures.push(Figure { name, value });
+    }
+
+    /// Lets packets from port 1 out by port 2, below all other rules.
+    fn forward(&self) -> Result<()> {
+        let rule = "priority=1,in_port=1,actions=output:2";
+        self.carry_out(&rules::encoded(rule, FlowModCommand::Add)?)
+            .map(drop)
+    }
+
+    /// How long it takes to do this.
+    fn carry_out(&self, bytes: &[u8]) -> Result<Duration> {
+        let mut client = self.peer.connect()?;
+        let start = Instant::now();
+        client.write(bytes)?;
+        client.barrier()?;
+        ensure!(
+            client.errors == 0,
+            "{} requests were refused",
+            client.errors
+        );
+        Ok(start.elapsed())
+    }
+
+    /// Adds flows in a stream while packets run.
+    fn adds(
+        &mut self,
+        rate_name: &'static str,
+        forwarding_name: &'static str,
+        first: u32,
+        count: u32,
+    ) -> Result<()> {
+        let bytes = rules::adds(first, count)?;
+        let (took, forwarding) = self.beside_packets(&bytes)?;
+        self.note(rate_name, f64::from(count) / took.as_secs_f64());
+        self.note(forwarding_name, forwarding);
+        Ok(())
+    }
+
+    /// How long it takes to do this, and the packets forwarded meanwhile over those before.
+    fn beside_packets(&self, bytes: &[u8]) -> Result<(Duration, f64)> {
+        let (mut client, mut watcher) = (self.peer.connect()?, self.peer.connect()?);
+        let before = rate(&mut watcher, Duration::from_secs(1))?;
+        let (sent, start) = (sent_packets(&mut watcher)?, Instant::now());
+        client.write(bytes)?;
+        client.barrier()?;
+        let took = start.elapsed();
+        let during = (sent_packets(&mut watcher)? - sent) as f64 / start.elapsed().as_secs_f64();
+        ensure!(
+            client.errors == 0,
+            "{} requests were refused",
+            client.errors
+        );
+        Ok((took, during / before))
+    }
+
+    /// Commits a bundle of adds, and takes them back.
+    fn bundle(&mut self) -> Result<()> {
+        let adds = rules::adds(0, BUNDLED)?;
+        let mut bytes = control(BundleStep::OpenRequest)?;
+        for message in adds.chunks(adds.len() / BUNDLED as usize) {
+            let add = Message::BundleAdd(BundleAdd {
+                bundle: BundleId(1),
+                flags: BundleFlags::ATOMIC,
+                message: message.to_vec(),
+            });
+            v13::encode(Xid(7), &add, &mut bytes).context("a bundled flow_mod fits")?;
+        }
+        bytes.extend(control(BundleStep::CloseRequest)?);
+        let mut client = self.peer.connect()?;
+        client.write(&bytes)?;
+        client.receive_kind(EXPERIMENTER)?;
+        client.receive_kind(EXPERIMENTER)?;
+        let start = Instant::now();
+        client.write(&control(BundleStep::CommitRequest)?)?;
+        client.receive_kind(EXPERIMENTER)?;
+        let took = start.elapsed();
+        ensure!(client.errors == 0, "the bundle was refused");
+        self.note("seconds to commit 100,000 adds", took.as_secs_f64());
+        self.clear()
+    }
+
+    /// Deletes the rules that [`rules::adds`] made.
+    fn clear(&self) -> Result<()> {
+        let all = rules::encoded("ip", FlowModCommand::Delete)?;
+        self.carry_out(&all).map(drop)
+    }
+
+    /// From hello to the first flow in force with all others behind it, and to the last.
+    fn first_flow(&mut self, flows: u32) -> Result<()> {
+        let first = rules::adds(0, 1)?;
+        let rest = rules::adds(1, flows - 1)?;
+        let start = Instant::now();
+        let mut client = self.peer.connect()?;
+        client.write(&first)?;
+        client.barrier()?;
+        self.note("milliseconds from hello to the first flow", millis(start));
+        client.write(&rest)?;
+        client.barrier()?;
+        self.note(
+            "seconds from hello to the last flow",
+            millis(start) / 1000.0,
+        );
+        self.clear()
+    }
+
+    fn dump(&mut self, wanted: u32) -> Result<()> {
+        let mut client = self.peer.connect()?;
+        let before = self.peer.resident_bytes()?;
+        self.peer.reset_peak()?;
+        let start = Instant::now();
+        let request = MultipartRequest::Flow(Box::default());
+        client.send(&Message::MultipartRequest {
+            more: false,
+            request,
+        })?;
+        let mut flows = 0;
+        client.drain_multipart(|message| flows += count_entries(message))?;
+        let took = start.elapsed();
+        ensure!(flows > wanted, "{flows} flows listed instead of {wanted}");
+        let grown = self.peer.peak_bytes()?.saturating_sub(before);
+        self.note(
+            "flows listed a second",
+            f64::from(flows) / took.as_secs_f64(),
+        );
+        self.note("MiB more while listing", grown as f64 / f64::from(1 << 20));
+        Ok(())
+    }
+
+    /// Modifies and deletes parts of the table, by cookie and by match.
+    fn changes(&mut self, flows: u32) -> Result<()> {
+        let owned = |owner: u32| format!("cookie={:#x}/0xffffffff00000000", u64::from(owner) << 32);
+        let each = f64::from(flows / rules::OWNERS);
+        let modify = format!("{},actions=output:9", owned(3));
+        let modify = rules::encoded(&modify, FlowModCommand::Modify)?;
+        let (took, forwarding) = self.beside_packets(&modify)?;
+        self.note(
+            "flows modified a second, by cookie",
+            each / took.as_secs_f64(),
+        );
+        self.note("forwarding while they are", forwarding);
+        let delete = rules::encoded(&owned(5), FlowModCommand::Delete)?;
+        let (took, forwarding) = self.beside_packets(&delete)?;
+        self.note(
+            "flows deleted a second, by cookie",
+            each / took.as_secs_f64(),
+        );
+        self.note("forwarding while those are", forwarding);
+        let one = (rules::OWNERS..).step_by(rules::OWNERS as usize).skip(1);
+        let mut bytes = Vec::new();
+        for rule in one.take(SINGLE).map(|owned| owned + 7) {
+            let cookie = u64::from(7_u32) << 32 | u64::from(rule);
+            let delete = format!("cookie={cookie:#x}/-1");
+            bytes.extend(rules::encoded(&delete, FlowModCommand::Delete)?);
+        }
+        let took = self.carry_out(&bytes)?;
+        let micros = took.as_secs_f64() * 1e6 / SINGLE as f64;
+        self.note("microseconds to delete one by its cookie", micros);
+        let net = rules::encoded("ip,nw_src=11.0.1.0/24", FlowModCommand::Delete)?;
+        let took = self.carry_out(&net)?;
+        self.note("milliseconds to delete a network", took.as_secs_f64() * 1e3);
+        let start = Instant::now();
+        let (_, forwarding) =
+            self.beside_packets(&rules::encoded("ip", FlowModCommand::Delete)?)?;
+        self.note("seconds to delete all", start.elapsed().as_secs_f64() - 1.0);
+        self.note("forwarding while all go", forwarding);
+        Ok(())
+    }
+
+    /// One packet of an unknown flow at a time: in, to the controller, its flow and packet, out.
+    fn packet_in_times(&mut self, hosts: &Hosts) -> Result<()> {
+        let mut client = self.punting("priority=0,actions=controller:65535")?;
+        let inside = hosts.receiver();
+        inside.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut times = Vec::new();
+        for socket in hosts.senders(ROUNDS) {
+            let start = Instant::now();
+            socket.send_to(b"0123456789abcdef", inside.local_addr()?)?;
+            loop {
+                let message = client.receive_kind(PACKET_IN)?;
+                if answer(&mut client, &message, &socket)? {
+                    break;
+                }
+            }
+            inside.recv(&mut [0; 64])?;
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        times.sort_by(f64::total_cmp);
+        self.note(
+            "microseconds of a packet-in, median",
+            times[times.len() / 2],
+        );
+        self.note(
+            "microseconds of a packet-in, 99 %",
+            times[times.len() * 99 / 100],
+        );
+        let all = rules::encoded("", FlowModCommand::Delete)?;
+        self.carry_out(&all).map(drop)
+    }
+
+    /// Packets to the controller as fast as they come.
+    fn packet_in_rate(&mut self) -> Result<()> {
+        let mut client = self.punting("priority=1,in_port=1,actions=controller:128")?;
+        let (mut count, end) = (0, Instant::now() + Duration::from_secs(3));
+        let mut start = None;
+        while Instant::now() < end {
+            client.receive_kind(PACKET_IN)?;
+            start.get_or_insert_with(Instant::now);
+            count += 1;
+        }
+        let took = start.context("no packet-in")?.elapsed();
+        self.note("packet-ins a second", f64::from(count) / took.as_secs_f64());
+        drop(client);
+        let all = rules::encoded("", FlowModCommand::Delete)?;
+        self.carry_out(&all).map(drop)
+    }
+
+    /// A connection that hears of packets, and a rule that sends it some.
+    fn punting(&self, rule: &str) -> Result<Client> {
+        let mut client = self.peer.connect()?;
+        client.send(&Message::SetConfig(SwitchConfig {
+            fragments: Fragments::Normal,
+            miss_send_len: 128,
+        }))?;
+        client.write(&rules::encoded(rule, FlowModCommand::Add)?)?;
+        client.barrier()?;
+        Ok(client)
+    }
+}
+
+/// Answers a packet-in of this sender's with a flow for it and the packet itself; false if it was
+/// of somebody else's.
+fn answer(client: &mut Client, message: &[u8], socket: &UdpSocket) -> Result<bool> {
+    let Ok((_, Message::PacketIn(packet))) = v13::decode(message) else {
+        return Ok(false);
+    };
+    let port = socket.local_addr()?.port();
+    let is_ours = packet.data.get(34..36) == Some(&port.to_be_bytes()[..]);
+    if !is_ours {
+        return Ok(false);
+    }
+    let rule = format!("priority=10,udp,udp_src={port},actions=output:4");
+    let mut bytes = rules::encoded(&rule, FlowModCommand::Add)?;
+    let out = openflow::PacketOut {
+        buffer_id: packet.buffer_id,
+        in_port: OfPort(3),
+        actions: [openflow::Action::Output {
+            port: OfPort(4),
+            max_len: 0,
+        }]
+        .into(),
+        data: match packet.buffer_id {
+            Some(_) => Vec::new(),
+            None => packet.data.clone(),
+        },
+    };
+    let out = Message::PacketOut(out);
+    v13::encode(Xid(9), &out, &mut bytes).context("a packet-out fits")?;
     client.write(&bytes)?;
-    client.barrier()?;
-    let took = start.elapsed();
-    let during = (sent_packets(&mut watcher)? - sent) as f64 / start.elapsed().as_secs_f64();
-    ensure!(client.errors == 0, "{} adds were refused", client.errors);
-    Ok(Adds {
-        per_second: f64::from(count) / took.as_secs_f64(),
-        forwarding: during / before,
-    })
+    Ok(true)
 }
 
-/// Lets packets from port 1 out by port 2, below all other rules.
-pub fn forward(peer: &Peer) -> Result<()> {
-    let mut client = peer.connect()?;
-    let rule = rules::encoded("priority=1,in_port=1,actions=output:2", FlowModCommand::Add)?;
-    client.write(&rule)?;
-    client.barrier()
+fn control(step: BundleStep) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let message = Message::Bundle(BundleControl {
+        bundle: BundleId(1),
+        step,
+        flags: BundleFlags::ATOMIC,
+    });
+    v13::encode(Xid(8), &message, &mut bytes).context("a bundle's control fits")?;
+    Ok(bytes)
+}
+
+/// Flows in a part of a list: each begins with its length.
+fn count_entries(message: &[u8]) -> u32 {
+    let mut rest = message.get(MULTIPART_HEADER..).unwrap_or_default();
+    let mut count = 0;
+    while let Some((length, _)) = rest.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes(*length)).max(2);
+        rest = rest.get(length..).unwrap_or_default();
+        count += 1;
+    }
+    count
 }
 
 /// Packets a second that leave by port 2.
@@ -67,3 +376,22 @@ fn sent_packets(client: &mut Client) -> Result<u64> {
     })?;
     sent.context("no statistics of port 2")
 }
+
+fn millis(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// Flows in a small table.
+const SMALL: u32 = 10_000;
+/// Flows added to a full one.
+const MORE: u32 = 100_000;
+/// Flows of a bundle.
+const BUNDLED: u32 = 100_000;
+/// Deletions of one flow each.
+const SINGLE: usize = 1000;
+/// Packet-ins answered one after the other: each has a socket of its own.
+const ROUNDS: usize = 500;
+/// `OFPT_EXPERIMENTER`.
+const EXPERIMENTER: u8 = 4;
+/// Before the first entry of a multipart reply.
+const MULTIPART_HEADER: usize = 16;

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openflow::PortReason;
+use openflow::{Action, OfPort, PortReason};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::debug;
 
 use super::agent::{PeerId, Turn, Work};
@@ -25,7 +25,7 @@ use super::peer::{Connection, Signal};
 use super::ports::Ports;
 use super::quiesce::{self, Then};
 use crate::action::{BridgeId, PortNo};
-use crate::datapath::{Datapath, Event, Events};
+use crate::datapath::{Datapath, Event, Events, PacketOut};
 use crate::pipeline::{State, Switch};
 
 /// The state of control.
@@ -43,6 +43,9 @@ pub struct Actor {
     pub ports: Ports,
     connections: HashMap<PeerId, Connection>,
     published: Arc<State>,
+    published_at: Instant,
+    /// When to publish what has changed, if something has and it was put off.
+    publish_at: Option<Instant>,
     work: Work,
     waits: Vec<Then>,
     quiesce: mpsc::UnboundedSender<Then>,
@@ -113,6 +116,8 @@ pub fn start(
         ports: Ports::new(),
         connections: HashMap::new(),
         published,
+        published_at: Instant::now(),
+        publish_at: None,
         work: Work::default(),
         waits: Vec::new(),
         quiesce: waits,
@@ -136,11 +141,15 @@ async fn run(mut actor: Actor, mut inlets: Inlets) {
     loop {
         tokio::select! {
             command = inlets.commands.recv() => match command {
-                Some(command) => command(&mut actor),
+                Some(command) => {
+                    command(&mut actor);
+                    actor.publish_at = Some(Instant::now());
+                }
                 None => return,
             },
             Some(peer) = inlets.ready.recv() => actor.serve(peer),
             Some(then) = inlets.done.recv() => actor.finish(then),
+            () = until(actor.publish_at) => {}
             event = inlets.events.receive() => {
                 actor.take(event);
                 let more = std::iter::from_fn(|| inlets.events.try_receive());
@@ -279,6 +288,8 @@ impl Actor {
     /// What happens every second or so.
     fn sweep(&mut self) {
         self.waits.push(Then::Expire);
+        self.datapath.free_retired();
+        self.switch.maintain();
         let now_ms = self.clock.now_ms();
         for bridge in self.bridges.values_mut() {
             bridge.check_controllers(&mut self.switch, now_ms);
@@ -288,11 +299,7 @@ impl Actor {
 
     /// The end of a turn: publishes what changed, then does what was to be done after that.
     fn settle(&mut self) {
-        let state = self.switch.publish();
-        if !Arc::ptr_eq(&state, &self.published) {
-            self.published = Arc::clone(&state);
-            self.datapath.publish(state);
-        }
+        self.publish();
         for injection in self.work.injections.drain(..) {
             if let Err(error) = self.datapath.inject(injection) {
                 self.injections_dropped += 1;
@@ -309,6 +316,27 @@ impl Actor {
         }
         for then in self.waits.drain(..) {
             let _ = self.quiesce.send(then);
+        }
+    }
+
+    /// Publishes what changed, at once if somebody waits for it. Every publication makes workers
+    /// translate anew, so what nobody waits for is put off if there was one just now.
+    fn publish(&mut self) {
+        let now = Instant::now();
+        let is_awaited = !self.waits.is_empty() || self.work.injections.iter().any(uses_tables);
+        if !is_awaited && self.switch.is_changed() {
+            let due = self.publish_at.unwrap_or(self.published_at + PUBLISH_GAP);
+            if due > now {
+                self.publish_at = Some(due);
+                return;
+            }
+        }
+        self.publish_at = None;
+        let state = self.switch.publish();
+        if !Arc::ptr_eq(&state, &self.published) {
+            self.published = Arc::clone(&state);
+            self.datapath.publish(state);
+            self.published_at = now;
         }
     }
 
@@ -337,12 +365,34 @@ impl Actor {
     }
 }
 
+/// Waits until then; for ever if never.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a packet-out goes through the tables, which are then to be as its controller left them.
+fn uses_tables(out: &PacketOut) -> bool {
+    let to_tables = |action: &Action| {
+        let Action::Output { port, .. } = action else {
+            return false;
+        };
+        *port == OfPort::TABLE
+    };
+    out.actions.iter().any(to_tables)
+}
+
 fn every(period: Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
 
+/// Between two publications that nobody waits for. Long enough that workers spend little on
+/// translating anew, and short beside what a controller notices.
+const PUBLISH_GAP: Duration = Duration::from_millis(5);
 /// Commands that wait: each is a person's or a connection's, and whoever sends one waits for it.
 const COMMANDS_MAX: usize = 64;
 /// Events of workers between two publications.

@@ -163,6 +163,11 @@ impl Switch {
         &self.state
     }
 
+    /// Whether there is something to be published.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
     /// Makes what changed since the last publication one new state; the last one if nothing did.
     pub fn publish(&mut self) -> Arc<State> {
         if self.changed {
