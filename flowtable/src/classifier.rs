@@ -23,7 +23,8 @@
 //! A rule that went stays in its list until nobody reads at an epoch in which it was there. Then
 //! it is taken out; and once nobody reads who could have been at it just then, its cell is used
 //! again. The caller knows who reads and says so ([`Classifier::maintain`]). A hash table that has
-//! become too small is rebuilt beside the old one, a few cells at a time, with a second set of links.
+//! become too small is rebuilt beside the old one, a few cells at a time, with a second set of
+//! links.
 //!
 //! Why not simpler. A plain hash map per tuple would be copied whole to publish one change.
 //! Persistent trees, which copy only the path to a change, took five times the memory and ten times

@@ -209,6 +209,11 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
         }
     }
 
+    /// Where what follows comes from.
+    pub fn source(&mut self) -> &mut I {
+        &mut self.rest
+    }
+
     /// Appends the next message to `out`, as full as can be. Says whether another one follows.
     ///
     /// An entry that no message can hold is left out, with an error instead of a message; what

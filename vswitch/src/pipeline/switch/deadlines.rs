@@ -37,11 +37,6 @@ impl<K: Copy + Eq + Hash + Ord, T> Deadlines<K, T> {
         self.queue.remove(&(deadline, key))
     }
 
-    /// Things, the earliest deadline first.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.queue.values()
-    }
-
     /// Takes out the thing with the earliest deadline if that is not after `now`.
     pub fn pop_due(&mut self, now: u64) -> Option<(K, T)> {
         let (deadline, _) = *self.queue.first_key_value()?.0;

@@ -69,9 +69,14 @@ impl Tables {
         flow: &FlowRef<'_>,
         change: &FlowMod,
     ) -> Result<(), ErrorCode> {
-        let asked = self.asked.as_ref().and_then(|asked| asked.get(&flow.table()));
+        let asked = self
+            .asked
+            .as_ref()
+            .and_then(|asked| asked.get(&flow.table()));
         match asked.and_then(|asked| asked.offer.as_ref()) {
-            Some(offer) => offer.check(&flow.matching(), flow.is_table_miss(), &change.instructions),
+            Some(offer) => {
+                offer.check(&flow.matching(), flow.is_table_miss(), &change.instructions)
+            }
             None => Ok(()),
         }
     }

@@ -126,7 +126,9 @@ impl Switch {
                 return Err(ErrorCode::FLOW_MOD_FAILED_OVERLAP);
             }
         }
-        let old = table.get(matching, priority).and_then(|old| table.rule(old));
+        let old = table
+            .get(matching, priority)
+            .and_then(|old| table.rule(old));
         let old = old.map(|rule| Payload::of(&rule).row);
         if old.is_some() || table.len() < ledger.flows_max {
             return Ok(Place { old, victim: None });
@@ -334,4 +336,4 @@ pub fn wanted(flow: &FlowRef<'_>, request: &FlowStatsRequest) -> bool {
 }
 
 /// `OFPTC_DEPRECATED_MASK`.
-const CONFIG_DEPRECATED: u32 = 3;
+pub const CONFIG_DEPRECATED: u32 = 3;

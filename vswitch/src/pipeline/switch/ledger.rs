@@ -159,9 +159,8 @@ impl Ledger {
             ..flow.payload
         };
         let table = self.flows.get_mut(&flow.table);
-        let placed = table.and_then(|table| {
-            table.insert(flow.matching, flow.priority, &payload.words(), epoch)
-        });
+        let placed = table
+            .and_then(|table| table.insert(flow.matching, flow.priority, &payload.words(), epoch));
         let Some(placed) = placed else {
             self.instructions.release(instructions, list);
             if kept.is_none() {
@@ -209,7 +208,9 @@ impl Ledger {
     /// The same for all tables.
     pub fn show_all(&self, bridge: &mut Bridge) {
         let tables: Vec<_> = self.flows.keys().copied().collect();
-        tables.into_iter().for_each(|table| self.show(bridge, table));
+        tables
+            .into_iter()
+            .for_each(|table| self.show(bridge, table));
     }
 
     /// Makes a table that is not there, so that lookups in it are counted.

@@ -650,7 +650,7 @@ fn a_full_table_evicts_what_would_end_first() {
     flow(
         &mut world,
         add,
-        "cookie=2,udp,idle_timeout=9,actions=drop",
+        "cookie=2,udp,idle_timeout=9,send_flow_rem,actions=drop",
         0,
     )
     .unwrap();
