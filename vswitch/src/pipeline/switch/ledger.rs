@@ -122,8 +122,8 @@ impl Ledger {
         Some((table, rule))
     }
 
-    /// The row of the flow that makes room for another in a full table, if the bridge lets one: that
-    /// which may end first.
+    /// The row of the flow that makes room for another in a full table, if the bridge lets one:
+    /// that which may end first.
     pub fn victim(&self, table: TableId) -> Option<u32> {
         let mut candidates = match self.overflow {
             Overflow::Refuse => return None,
