@@ -152,6 +152,16 @@ impl RxQueue {
         }
     }
 
+    /// Whether nothing will ever come again, and the descriptor of [`RxQueue::poll_fd`] is in
+    /// error for good.
+    #[inline]
+    pub fn is_gone(&self) -> bool {
+        match &self.kind {
+            RxKind::Tap(rx) => rx.is_gone(),
+            RxKind::Ethdev(_) | RxKind::Vhost(_) | RxKind::Socket(_) | RxKind::Null => false,
+        }
+    }
+
     /// A descriptor that becomes readable when packets arrive, for a worker that sleeps; `None`
     /// where only polling tells.
     pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -233,14 +243,38 @@ impl PortControl {
         }
     }
 
-    /// Takes the port up or down administratively; it opens up.
-    pub fn set_admin_up(&mut self, up: bool) {
+    /// Takes the port up or down administratively, a kernel port's netdev with it; it opens up.
+    /// Where the netdev cannot be changed the port is as asked all the same.
+    pub fn set_admin_up(&mut self, up: bool) -> Result<(), PortError> {
         match &mut self.kind {
             ControlKind::Ethdev(control) => control.set_admin_up(up),
             ControlKind::Vhost(control) => control.set_admin_up(up),
-            ControlKind::Tap(control) => control.set_admin_up(up),
-            ControlKind::Socket(control) => control.set_admin_up(up),
+            ControlKind::Tap(control) => return control.set_admin_up(up),
+            ControlKind::Socket(control) => return control.set_admin_up(up),
             ControlKind::Null(control) => control.set_admin_up(up),
+        }
+        Ok(())
+    }
+
+    /// Changes the MTU while packets pass. False where the port has to be opened anew for that:
+    /// a DPDK device, whose rings and buffers are made for one MTU.
+    pub fn set_mtu(&mut self, mtu: u16) -> Result<bool, PortError> {
+        match &mut self.kind {
+            ControlKind::Ethdev(control) => return Ok(control.mtu() == mtu),
+            ControlKind::Vhost(control) => control.set_mtu(mtu),
+            ControlKind::Tap(control) => control.set_mtu(mtu)?,
+            ControlKind::Socket(control) => control.set_mtu(mtu)?,
+            ControlKind::Null(control) => control.set_mtu(mtu),
+        }
+        Ok(true)
+    }
+
+    /// What has become of the device since it was opened, if it is no more.
+    pub fn fault(&self) -> Option<Fault> {
+        match &self.kind {
+            ControlKind::Tap(control) => control.fault(),
+            ControlKind::Socket(control) => control.fault(),
+            ControlKind::Ethdev(_) | ControlKind::Vhost(_) | ControlKind::Null(_) => None,
         }
     }
 
@@ -295,6 +329,17 @@ impl PortControl {
             ControlKind::Null(_) => BTreeMap::new(),
         }
     }
+}
+
+/// What has become of a device that was open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Somebody removed the TAP: only another one can take its place.
+    #[error("the netdev was removed by somebody else")]
+    Removed,
+    /// The netdev is gone: the port uses it again once it is back.
+    #[error("the netdev is gone from this network namespace")]
+    Absent,
 }
 
 /// State of a link.

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use pmd::port::{self, LostReason};
+use pmd::port::{self, Fault, LostReason};
 use pmd::{
     Batch, Gso, GsoKind, Offload, Packet, PartialChecksum, Pools, Port, PortConfig, PortKind,
     TxQueue,
@@ -489,7 +489,7 @@ fn what_does_not_fit_is_lost_by_reason() {
     );
     assert_eq!(receive(&mut near, 2).len(), 2);
     assert_eq!(far.control.counters().tx.drops.of(LostReason::TooLong), 3);
-    far.control.set_admin_up(false);
+    far.control.set_admin_up(false).expect("a netdev goes down");
     assert!(!far.control.link().up);
     eventually("the other end loses its carrier", 10, || {
         (!near.control.link().up).then_some(())
@@ -498,7 +498,7 @@ fn what_does_not_fit_is_lost_by_reason() {
     send(&mut near, [plain(60)]);
     assert_eq!(far.control.counters().tx.drops.of(LostReason::Down), 1);
     assert_eq!(near.control.counters().tx.drops.total(), 1);
-    far.control.set_admin_up(true);
+    far.control.set_admin_up(true).expect("a netdev goes up");
     eventually("both are up", 10, || {
         (far.control.link().up && near.control.link().up).then_some(())
     });
@@ -529,11 +529,15 @@ fn a_netdev_that_goes_and_returns_is_used_again() {
         );
     }
     assert!(!near.control.link().up);
+    assert_eq!(near.control.fault(), Some(Fault::Absent));
     assert_eq!(near.control.counters().tx.drops.of(LostReason::Down), 3);
     drop(far);
     hosts.switch.veth("va", &hosts.a, "eth0");
+    hosts.switch.ip("link set va address 02:00:5e:10:20:32");
     let mut far = open_in(&hosts.a, &config(PortKind::System, "eth0", 0, &[]), &pools);
     eventually("a link", 10, || near.control.link().up.then_some(()));
+    assert_eq!(near.control.fault(), None);
+    assert_eq!(near.control.mac(), [2, 0, 0x5e, 0x10, 0x20, 0x32]);
     send(
         &mut far,
         [Packet::from_bytes(&pools, &[5; 77]).expect("a buffer")],
@@ -563,18 +567,31 @@ fn a_tap_is_what_it_was_asked_to_be() {
     assert!(shown.contains(",UP"), "{shown}");
     assert_eq!(tap.control.mac(), [2, 0, 0x5e, 0x10, 0x20, 0x30]);
     assert!(tap.control.link().up);
-    tap.control.set_admin_up(false);
+    tap.control.set_admin_up(false).expect("a TAP goes down");
     assert!(!tap.control.link().up);
     assert!(!hosts.a.ip("link show br0").contains(",UP"));
-    tap.control.set_admin_up(true);
+    tap.control.set_admin_up(true).expect("a TAP goes up");
     assert!(tap.control.link().up);
     hosts.a.give("br0", &hosts.b);
     assert!(
         tap.control.link().up,
         "the link is up in another namespace too"
     );
-    hosts.b.ip("link set br0 down");
+    hosts.b.ip("link set br0 down name host0");
     assert!(!tap.control.link().up);
+    tap.control.set_admin_up(true).expect("it is found");
+    assert!(tap.control.set_mtu(1300).expect("an MTU"));
+    let shown = hosts.b.ip("link show host0");
+    assert!(
+        shown.contains(",UP") && shown.contains("mtu 1300"),
+        "under another name in another namespace: {shown}"
+    );
+    hosts.b.ip("link set host0 down");
+    hosts
+        .b
+        .ip("link set host0 name br0 address 02:00:5e:10:20:31");
+    assert_eq!(tap.control.mac(), [2, 0, 0x5e, 0x10, 0x20, 0x31]);
+    assert_eq!(tap.control.fault(), None);
     hosts.b.ip("link set br0 up");
     hosts.b.ip("link del br0");
     let mut batch = Batch::new();
@@ -586,6 +603,9 @@ fn a_tap_is_what_it_was_asked_to_be() {
         );
     }
     assert!(!tap.control.link().up);
+    assert!(tap.rx[0].is_gone());
+    assert_eq!(tap.control.fault(), Some(Fault::Removed));
+    assert!(tap.control.set_admin_up(true).is_err());
     assert_eq!(tap.control.counters().tx.drops.of(LostReason::Down), 3);
     drop(tap);
     assert_eq!(pools.in_use(), 0);

@@ -578,11 +578,11 @@ fn a_port_that_is_down_passes_nothing() {
     let mut port = place.client(&pools);
     let guest = place.guest("", &[]);
     wait_for_forwarding(&mut port, &pools);
-    port.control.set_admin_up(false);
+    port.control.set_admin_up(false).expect("a guest goes down");
     assert!(!port.control.link().up);
     send(&mut port, 0, &pools, &[frame(0, 60)]);
     assert_eq!(port.control.counters().tx.drops.of(LostReason::Down), 1);
-    port.control.set_admin_up(true);
+    port.control.set_admin_up(true).expect("a guest goes up");
     assert!(port.control.link().up);
     echo(&mut port, 0, &pools, &[60; 8]);
     drop((port, guest));

@@ -259,11 +259,11 @@ mod tests {
             [1522, 60]
         );
         assert_eq!(port.control.counters().tx.drops.of(LostReason::TooLong), 1);
-        port.control.set_admin_up(false);
+        port.control.set_admin_up(false).unwrap();
         assert!(!port.control.link().up);
         port.tx[0].send(&mut batch(&pools, &frames));
         assert_eq!(port.control.counters().tx.drops.of(LostReason::Down), 3);
-        port.control.set_admin_up(true);
+        port.control.set_admin_up(true).unwrap();
         assert!(port.control.link().up);
         drop(received);
         assert_eq!(pools.in_use(), 0);

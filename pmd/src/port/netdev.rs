@@ -18,11 +18,23 @@ impl Netdev {
     /// Names a netdev of the calling thread's namespace. It need not exist.
     pub(super) fn new(name: &str) -> io::Result<Netdev> {
         let name = name_of(name)?;
-        // SAFETY: takes integers only; a descriptor it returns is new and ours.
-        let socket = unsafe {
-            let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-            OwnedFd::from_raw_fd(checked(socket)?)
-        };
+        Ok(Netdev {
+            socket: socket()?,
+            name,
+        })
+    }
+
+    /// Names a netdev of another namespace.
+    pub(super) fn new_in(namespace: OwnedFd, name: [c_char; libc::IFNAMSIZ]) -> io::Result<Netdev> {
+        // A thread's namespace is its own: one that ends at once leaves no other thread in it.
+        let enter = std::thread::Builder::new().name("netns".into());
+        let entered = enter.spawn(move || {
+            // SAFETY: takes integers only.
+            checked(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) })?;
+            socket()
+        });
+        let socket = entered?.join();
+        let socket = socket.unwrap_or_else(|_| Err(io::Error::other("no thread")))?;
         Ok(Netdev { socket, name })
     }
 
@@ -69,11 +81,7 @@ impl Netdev {
 
     /// The kind of its hardware, `ARPHRD_*`, and its Ethernet address.
     pub(super) fn hardware(&self) -> io::Result<(u16, [u8; 6])> {
-        let request = self.ask(libc::SIOCGIFHWADDR)?;
-        // SAFETY: the request fills this member.
-        let address = unsafe { request.ifr_ifru.ifru_hwaddr };
-        let mac = std::array::from_fn(|index| address.sa_data[index] as u8);
-        Ok((address.sa_family, mac))
+        Ok(hardware_in(&self.ask(libc::SIOCGIFHWADDR)?))
     }
 
     /// Changes its Ethernet address.
@@ -140,6 +148,33 @@ impl Netdev {
         // it has one, a structure of ethtool's that the caller keeps alive.
         checked(unsafe { libc::ioctl(self.socket.as_raw_fd(), what, request) }).map(drop)
     }
+}
+
+/// A socket of the calling thread's namespace.
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: takes integers only; a descriptor it returns is new and ours.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        Ok(OwnedFd::from_raw_fd(checked(socket)?))
+    }
+}
+
+/// What [`Netdev::hardware`] tells, of the netdev that an open TAP is, wherever it is.
+pub(super) fn hardware_of(tap: &impl AsRawFd) -> io::Result<(u16, [u8; 6])> {
+    // SAFETY: any bytes make an ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let (fd, what) = (tap.as_raw_fd(), libc::SIOCGIFHWADDR);
+    // SAFETY: writes an ifreq.
+    checked(unsafe { libc::ioctl(fd, what, &mut request) })?;
+    Ok(hardware_in(&request))
+}
+
+/// The kind and address that SIOCGIFHWADDR filled in.
+fn hardware_in(request: &libc::ifreq) -> (u16, [u8; 6]) {
+    // SAFETY: the request filled this member.
+    let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+    let mac = std::array::from_fn(|index| address.sa_data[index] as u8);
+    (address.sa_family, mac)
 }
 
 /// A name as the kernel takes it.

@@ -61,6 +61,10 @@ impl Control {
         self.up = up;
     }
 
+    pub(super) fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu;
+    }
+
     pub(super) fn mtu(&self) -> u16 {
         self.mtu
     }

@@ -35,7 +35,7 @@ use super::kernel::{self, Pace, Parts, RETRIES_MAX, Slot};
 use super::netdev::{Netdev, checked};
 use super::staging::{self, Terms};
 use super::{
-    ControlKind, FRAME_OVERHEAD, Link, LiveCounters, LostReason, Options, Port, PortConfig,
+    ControlKind, FRAME_OVERHEAD, Fault, Link, LiveCounters, LostReason, Options, Port, PortConfig,
     PortControl, PortCounters, PortError, RxKind, RxQueue, TxKind, TxQueue,
 };
 use crate::offload::packet::Can;
@@ -85,7 +85,8 @@ struct Socket {
     fd: OwnedFd,
     netdev: Netdev,
     name: String,
-    mac: [u8; 6],
+    /// As it was last seen.
+    mac: AtomicU64,
     driver: String,
     /// Index of the netdev that the socket is bound to.
     index: AtomicI32,
@@ -125,7 +126,7 @@ impl Socket {
             driver: netdev.driver(),
             netdev,
             name: config.name.clone(),
-            mac,
+            mac: AtomicU64::new(number(mac)),
             index: AtomicI32::new(index),
             admin_up: AtomicBool::new(true),
             gone: AtomicBool::new(false),
@@ -172,9 +173,30 @@ impl Socket {
         self.is_present() && self.netdev.flags().is_ok_and(|flags| flags & all == all)
     }
 
+    /// Its Ethernet address, or the one it had.
+    fn mac(&self) -> [u8; 6] {
+        if let Ok((_, mac)) = self.netdev.hardware() {
+            self.mac.store(number(mac), Ordering::Relaxed);
+        }
+        let [_, _, mac @ ..] = self.mac.load(Ordering::Relaxed).to_be_bytes();
+        mac
+    }
+
+    fn failed(&self, error: io::Error) -> PortError {
+        PortError::Device {
+            port: self.name.clone(),
+            device: format!("netdev {}", self.name),
+            reason: reason(&error),
+        }
+    }
+
     fn frame_max(&self) -> usize {
         self.mtu.load(Ordering::Relaxed) as usize + FRAME_OVERHEAD
     }
+}
+
+fn number(mac: [u8; 6]) -> u64 {
+    mac.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))
 }
 
 /// Options that hold wherever the socket is bound.
@@ -248,7 +270,7 @@ impl Rx {
     }
 
     pub(super) fn receive(&mut self, batch: &mut Batch) {
-        if !self.socket.is_usable() || !self.pace.is_due() {
+        if self.socket.gone.load(Ordering::Relaxed) || !self.pace.is_due() {
             return;
         }
         let wanted = batch.room();
@@ -282,6 +304,10 @@ impl Rx {
     /// Moves the first `received` frames to the batch.
     fn take(&mut self, received: usize, batch: &mut Batch) {
         let counters = &self.socket.rx_counters[0];
+        if !self.socket.admin_up.load(Ordering::Relaxed) {
+            counters.lost(LostReason::Down, received as u64);
+            return self.rearm(received);
+        }
         let (mut packets, mut bytes) = (0, 0);
         for index in 0..received {
             let (length, tag) = self.messages.received(index);
@@ -539,16 +565,26 @@ impl Control {
         }
     }
 
-    pub(super) fn set_admin_up(&mut self, up: bool) {
+    pub(super) fn set_admin_up(&mut self, up: bool) -> Result<(), PortError> {
         self.socket.admin_up.store(up, Ordering::Relaxed);
-        if let Err(error) = self.socket.netdev.set_up(up) {
-            // Gone or not ours to change: nothing passes by this port all the same.
-            tracing::debug!(port = self.socket.name, %error, "netdev stays as it is");
-        }
+        let set = self.socket.netdev.set_up(up);
+        set.map_err(|error| self.socket.failed(error))
+    }
+
+    pub(super) fn set_mtu(&mut self, mtu: u16) -> Result<(), PortError> {
+        let set = self.socket.netdev.set_mtu(mtu);
+        set.map_err(|error| self.socket.failed(error))?;
+        self.socket.mtu.store(i32::from(mtu), Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn fault(&self) -> Option<Fault> {
+        let gone = self.socket.gone.load(Ordering::Relaxed);
+        gone.then_some(Fault::Absent)
     }
 
     pub(super) fn mac(&self) -> [u8; 6] {
-        self.socket.mac
+        self.socket.mac()
     }
 
     pub(super) fn mtu(&self) -> u16 {

@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 use std::ffi::{c_int, c_uint};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use super::kernel::{self, Pace, RETRIES_MAX, Slot};
 use super::netdev::{self, Netdev};
 use super::staging::{self, Terms};
 use super::{
-    ControlKind, FRAME_OVERHEAD, Link, LiveCounters, LostReason, Options, Port, PortConfig,
+    ControlKind, FRAME_OVERHEAD, Fault, Link, LiveCounters, LostReason, Options, Port, PortConfig,
     PortControl, PortCounters, PortError, RxKind, RxQueue, TxKind, TxQueue,
 };
 use crate::offload::packet::Can;
@@ -75,6 +75,7 @@ fn parse_mac(options: &Options<'_>, text: &str) -> Result<[u8; 6], PortError> {
 fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EBUSY) => "a netdev of this name exists already".into(),
+        Some(libc::EBADFD | libc::ENODEV) => "the netdev was removed by somebody else".into(),
         Some(libc::EPERM | libc::EACCES) => "needs the right to administer the network".into(),
         _ => error.to_string(),
     }
@@ -84,10 +85,8 @@ fn reason(error: &io::Error) -> String {
 #[derive(Debug)]
 struct Tap {
     file: File,
-    netdev: Netdev,
     name: String,
-    mtu: u16,
-    mac: [u8; 6],
+    mtu: AtomicU16,
     admin_up: AtomicBool,
     /// Somebody removed the netdev.
     gone: AtomicBool,
@@ -109,13 +108,10 @@ impl Tap {
         }
         netdev.set_mtu(config.mtu)?;
         netdev.set_up(true)?;
-        let (_, mac) = netdev.hardware()?;
         Ok(Tap {
             file,
-            netdev,
             name: config.name.clone(),
-            mtu: config.mtu,
-            mac,
+            mtu: AtomicU16::new(config.mtu),
             admin_up: AtomicBool::new(true),
             gone: AtomicBool::new(false),
             rx_counters: LiveCounters::several(1),
@@ -175,6 +171,35 @@ impl Tap {
         kernel::refusal(error)
     }
 
+    /// Its netdev by the name and in the namespace that it has now.
+    fn netdev_now(&self) -> io::Result<Netdev> {
+        // SAFETY: any bytes make an ifreq.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        let fd = self.file.as_raw_fd();
+        // SAFETY: writes an ifreq.
+        netdev::checked(unsafe { libc::ioctl(fd, TUNGETIFF, &mut request) })?;
+        // SAFETY: takes no argument; a descriptor it returns is new and ours.
+        let namespace = unsafe {
+            let namespace = libc::ioctl(fd, TUNGETDEVNETNS, 0);
+            OwnedFd::from_raw_fd(netdev::checked(namespace)?)
+        };
+        Netdev::new_in(namespace, request.ifr_name)
+    }
+
+    fn mac(&self) -> [u8; 6] {
+        netdev::hardware_of(&self.file)
+            .map(|(_, mac)| mac)
+            .unwrap_or_default()
+    }
+
+    fn failed(&self, error: io::Error) -> PortError {
+        PortError::Device {
+            port: self.name.clone(),
+            device: format!("TAP {}", self.name),
+            reason: reason(&error),
+        }
+    }
+
     /// Whether its netdev is up, in whatever namespace it is: a TAP can be written to just then.
     fn is_writable(&self) -> bool {
         let fd = self.file.as_raw_fd();
@@ -185,6 +210,9 @@ impl Tap {
         };
         // SAFETY: one pollfd, which outlives the call.
         let ready = unsafe { libc::poll(&mut poll, 1, 0) };
+        if ready == 1 && poll.revents & libc::POLLERR != 0 {
+            self.gone.store(true, Ordering::Relaxed);
+        }
         ready == 1 && poll.revents & libc::POLLOUT != 0
     }
 }
@@ -220,9 +248,10 @@ pub(crate) struct Rx {
 
 impl Rx {
     pub(super) fn receive(&mut self, batch: &mut Batch) {
-        if !self.tap.is_usable() || !self.pace.is_due() {
+        if self.is_gone() || !self.pace.is_due() {
             return;
         }
+        let admin_up = self.tap.admin_up.load(Ordering::Relaxed);
         let (mut packets, mut bytes) = (0, 0);
         for _ in 0..batch.room() {
             let packet = match self.read() {
@@ -233,6 +262,10 @@ impl Rx {
                     continue;
                 }
             };
+            if !admin_up {
+                self.tap.rx_counters[0].lost(LostReason::Down, 1);
+                continue;
+            }
             packets += 1;
             bytes += packet.len() as u64;
             drop(batch.push(packet));
@@ -270,6 +303,11 @@ impl Rx {
         }
     }
 
+    #[inline]
+    pub(super) fn is_gone(&self) -> bool {
+        self.tap.gone.load(Ordering::Relaxed)
+    }
+
     pub(super) fn poll_fd(&self) -> BorrowedFd<'_> {
         self.tap.file.as_fd()
     }
@@ -300,7 +338,7 @@ impl Tx {
         }
         let terms = Terms {
             can: Can::ALL,
-            longest: usize::from(tap.mtu) + FRAME_OVERHEAD,
+            longest: usize::from(tap.mtu.load(Ordering::Relaxed)) + FRAME_OVERHEAD,
         };
         let lost = |reason| counters.lost(reason, 1);
         staging::send_ready(batch, ready, terms, pools, lost, |batch| {
@@ -325,20 +363,30 @@ impl Control {
         }
     }
 
-    pub(super) fn set_admin_up(&mut self, up: bool) {
+    pub(super) fn set_admin_up(&mut self, up: bool) -> Result<(), PortError> {
         self.tap.admin_up.store(up, Ordering::Relaxed);
-        if let Err(error) = self.tap.netdev.set_up(up) {
-            // Moved to another namespace or removed: nothing passes all the same.
-            tracing::debug!(port = self.tap.name, %error, "netdev stays as it is");
-        }
+        let set = self.tap.netdev_now().and_then(|netdev| netdev.set_up(up));
+        set.map_err(|error| self.tap.failed(error))
+    }
+
+    pub(super) fn set_mtu(&mut self, mtu: u16) -> Result<(), PortError> {
+        let set = self.tap.netdev_now().and_then(|netdev| netdev.set_mtu(mtu));
+        set.map_err(|error| self.tap.failed(error))?;
+        self.tap.mtu.store(mtu, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn fault(&self) -> Option<Fault> {
+        let gone = self.tap.gone.load(Ordering::Relaxed);
+        gone.then_some(Fault::Removed)
     }
 
     pub(super) fn mac(&self) -> [u8; 6] {
-        self.tap.mac
+        self.tap.mac()
     }
 
     pub(super) fn mtu(&self) -> u16 {
-        self.tap.mtu
+        self.tap.mtu.load(Ordering::Relaxed)
     }
 
     pub(super) fn counters(&self) -> PortCounters {
@@ -361,6 +409,8 @@ const MAC: &str = "mac";
 /// Fail rather than take a TAP that another process left behind.
 const IFF_TUN_EXCL: c_int = 0x8000;
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
+const TUNGETIFF: libc::Ioctl = 0x8004_54d2;
+const TUNGETDEVNETNS: libc::Ioctl = 0x54e3;
 const TUNSETOFFLOAD: libc::Ioctl = 0x4004_54d0;
 /// TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 and TUN_F_TSO_ECN.
 const OFFLOADS: c_uint = 0x0f;

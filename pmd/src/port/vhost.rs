@@ -123,6 +123,10 @@ impl Control {
         self.guest().set_admin_up(up);
     }
 
+    pub(super) fn set_mtu(&mut self, mtu: u16) {
+        self.guest().set_longest(usize::from(mtu) + FRAME_OVERHEAD);
+    }
+
     pub(super) fn mtu(&self) -> u16 {
         (self.guest().longest() - FRAME_OVERHEAD) as u16
     }

@@ -259,11 +259,11 @@ impl Actor {
         }
     }
 
-    /// Looks at every link, and at which patch ports have found their peers.
+    /// Looks at every port's device.
     fn poll_links(&mut self) {
         let mut changed = Vec::new();
         for (number, port) in &mut self.ports {
-            if port.poll_link() {
+            if port.poll() {
                 changed.push(*number);
             }
         }
@@ -272,7 +272,7 @@ impl Actor {
             .for_each(|number| self.tell_link(number));
     }
 
-    /// Tells pipeline and controllers of a link that changed.
+    /// Tells pipeline and controllers of a link, an address or a configuration that changed.
     pub fn tell_link(&mut self, number: PortNo) {
         let Some(port) = self.ports.get(&number) else {
             return;

@@ -55,8 +55,8 @@ impl Task {
 pub struct FailedPort {
     /// As it is configured.
     pub settings: config::Port,
-    /// Whether it is the bridge's own.
-    pub is_local: bool,
+    /// The number that it is to have, kept for it.
+    pub number: Option<OfPort>,
     /// Why it does not work.
     pub error: String,
 }

@@ -109,7 +109,9 @@ pub struct Bridge {
     pub controllers: Vec<Controller>,
     /// Addresses to listen on, besides `<run_dir>/<bridge>.mgmt`.
     pub listeners: Vec<Listener>,
-    /// Ports in order of the file, without LOCAL.
+    /// Its LOCAL port.
+    pub local: Port,
+    /// The other ports in order of the file.
     pub ports: Vec<Port>,
 }
 
@@ -212,6 +214,28 @@ impl Config {
     pub fn built_in(run_dir: &Path) -> String {
         let run_dir = toml_edit::Value::from(run_dir.to_string_lossy().as_ref());
         format!("run_dir = {run_dir}\n{BUILT_IN}")
+    }
+}
+
+impl Bridge {
+    /// The LOCAL port and the others.
+    pub fn all_ports(&self) -> impl Iterator<Item = &Port> {
+        [&self.local].into_iter().chain(&self.ports)
+    }
+}
+
+impl Port {
+    /// The LOCAL port of a bridge that says nothing of it.
+    pub fn local(bridge: &str) -> Port {
+        Port {
+            name: bridge.to_owned(),
+            number: None,
+            kind: PortKind::Internal,
+            options: BTreeMap::new(),
+            vlan: Vlan::All,
+            mtu: None,
+            admin_up: true,
+        }
     }
 }
 
@@ -488,8 +512,12 @@ mod tests {
                 "f.toml:5: name \"a\" is there twice",
             ),
             (
+                bridge("a", "") + &bridge("b", "") + &port("a", ""),
+                "f.toml:8: name \"a\" is there twice, as a bridge and as a port of bridge \"b\"",
+            ),
+            (
                 bridge("a", "") + &port("a", ""),
-                "name \"a\" is there twice",
+                "port \"a\": type = \"null\": a port of its bridge's name is the bridge's own",
             ),
             (
                 bridge("a", "") + &port("p", "") + &port("p", ""),

@@ -1,6 +1,6 @@
 //! Changes the configuration of a running switch: file and switch change together or not at all.
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::config::{Change, Config, ConfigError, ConfigFile, difference};
 use super::provision::{Failure, OnFailure, Provisioner};
@@ -71,11 +71,17 @@ impl Configurator {
     ) -> Result<(), ChangeError> {
         let wanted = edit(&self.file)?;
         if let Err(failure) = self.carry_out(&wanted).await {
+            warn!(error = %failure, "change not made");
             self.undo(wanted.config()).await;
             return Err(failure.into());
         }
         self.file = wanted;
         Ok(())
+    }
+
+    /// Takes a port's device up or down, even if it is configured so already.
+    pub async fn set_admin(&self, port: &str, up: bool) -> Result<(), Failure> {
+        self.provisioner.set_admin(port, up).await
     }
 
     async fn carry_out(&self, wanted: &ConfigFile) -> Result<(), Failure> {

@@ -26,11 +26,18 @@ impl Machine {
         }
     }
 
-    /// The Ethernet address of a port: locally administered, unicast.
+    /// The Ethernet address of a bridge's LOCAL port, and of a port without a device: locally
+    /// administered, unicast.
     pub fn mac(&self, port: &str) -> [u8; 6] {
-        let hash = fnv1a(self.id.bytes().chain([0]).chain(port.bytes()));
-        let [.., a, b, c, d, e, f] = hash.to_be_bytes();
-        [a & !0x01 | 0x02, b, c, d, e, f]
+        address(fnv1a(self.id.bytes().chain([0]).chain(port.bytes())))
+    }
+
+    /// The Ethernet address of an `internal` port of the bridge that has this datapath id.
+    pub fn internal_mac(&self, datapath_id: u64, port: &str) -> [u8; 6] {
+        let id = self.id.bytes().chain([0]);
+        address(fnv1a(
+            id.chain(datapath_id.to_be_bytes()).chain(port.bytes()),
+        ))
     }
 
     /// The datapath id of a bridge: the address of its LOCAL port (OpenFlow 1.3.5 §7.3.1).
@@ -39,6 +46,11 @@ impl Machine {
             .iter()
             .fold(0, |id, byte| id << 8 | u64::from(*byte))
     }
+}
+
+fn address(hash: u64) -> [u8; 6] {
+    let [.., a, b, c, d, e, f] = hash.to_be_bytes();
+    [a & !0x01 | 0x02, b, c, d, e, f]
 }
 
 /// FNV-1a, 64 bits: small, and the same in every version of the switch.
@@ -65,6 +77,12 @@ mod tests {
         assert_ne!(mac, machine("b").mac("br0"));
         assert_ne!(mac, machine("a").mac("br1"));
         assert_eq!(mac[0] & 0x03, 0x02);
+        let internal = machine("a").internal_mac(1, "p");
+        assert_eq!(internal, machine("a").internal_mac(1, "p"));
+        assert_eq!(internal[0] & 0x03, 0x02);
+        for other in [(2, "p"), (1, "q")] {
+            assert_ne!(internal, machine("a").internal_mac(other.0, other.1));
+        }
         assert_eq!(machine("a").datapath_id("br0") >> 40, u64::from(mac[0]));
         assert_eq!(mac_text([0x52, 0x54, 0, 0, 0, 0xff]), "52:54:00:00:00:ff");
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use openflow::{OfPort, PortConfig, PortDesc, PortFeatures, PortState, PortStats};
-use pmd::port::{Drops, Link, LostReason, PortCounters};
+use pmd::port::{Drops, Fault, Link, LostReason, PortCounters};
+use tracing::{error, warn};
 
 use super::config;
 use crate::action::{BridgeId, PortNo};
@@ -31,6 +32,8 @@ pub struct Port {
     pub crossed: Crossed,
     /// The link as it was last seen.
     pub link: Link,
+    /// What has become of the device, as it was last seen.
+    pub fault: Option<Fault>,
     /// Ethernet address.
     pub mac: [u8; 6],
     /// When it was added.
@@ -101,16 +104,25 @@ impl Port {
 
     /// Takes what a controller configured, down to the device.
     pub fn set_config(&mut self, config: PortConfig) {
-        if config.port_down != self.config.port_down
-            && let Some(device) = &mut self.device
-        {
-            device.set_admin_up(!config.port_down);
-        }
+        let is_other = config.port_down != self.config.port_down;
         self.config = config;
+        if is_other {
+            self.enforce_admin();
+        }
     }
 
-    /// Looks at the link; whether there is a change to be told.
-    pub fn poll_link(&mut self) -> bool {
+    /// Takes the device up or down as it is configured, whatever it is now.
+    pub fn enforce_admin(&mut self) {
+        let Some(device) = &mut self.device else {
+            return;
+        };
+        if let Err(error) = device.set_admin_up(!self.config.port_down) {
+            warn!(port = self.settings.name, %error, "netdev not taken up or down");
+        }
+    }
+
+    /// Looks at link, address and health of the device; whether there is a change to be told.
+    pub fn poll(&mut self) -> bool {
         if !self.is_announced {
             return false;
         }
@@ -118,7 +130,16 @@ impl Port {
             return false;
         };
         let link = device.link();
-        std::mem::replace(&mut self.link, link) != link
+        let fault = device.fault();
+        if let Some(fault) = fault.filter(|fault| self.fault != Some(*fault)) {
+            error!(port = self.settings.name, error = %fault, "port does not work");
+        }
+        self.fault = fault;
+        let mac = Some(device.mac()).filter(|mac| *mac != [0; 6] && fault.is_none());
+        let mac = mac.unwrap_or(self.mac);
+        let before = (self.link, self.mac);
+        (self.link, self.mac) = (link, mac);
+        before != (link, mac)
     }
 }
 

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openflow::OfPort;
 use pmd::{Pools, PortControl};
 use tracing::{debug, error, info};
 
 use super::actor::{Actor, Gone, Handle};
 use super::agent::{Identity, PeerKind};
 use super::bridge::{FailedPort, Task};
-use super::config::{self, Change, PortKind, Vlan};
+use super::config::{self, Change, PortKind};
 use super::connection::Link;
 use super::dial;
 use super::identity::{Machine, mac_text};
@@ -89,10 +90,17 @@ impl Provisioner {
             Change::RemoveBridge(name) => self.remove_bridge(&name).await,
             Change::AddPort { bridge, port } => {
                 let id = self.bridge(&bridge).await?;
-                self.add_port(id, *port, false, on_failure).await
+                let number = (port.name == bridge).then_some(OfPort::LOCAL);
+                self.add_port(id, *port, number, on_failure).await
             }
-            Change::RemovePort { bridge, port } => self.remove_port(&bridge, &port).await,
-            Change::SetVlan { bridge, port, vlan } => self.set_vlan(&bridge, &port, vlan).await,
+            Change::RemovePort { bridge, port } => {
+                let id = self.bridge(&bridge).await?;
+                self.remove_port(id, &port).await
+            }
+            Change::SetPort { bridge, port } => {
+                let id = self.bridge(&bridge).await?;
+                self.set_port(id, *port, on_failure).await
+            }
         }
     }
 
@@ -113,7 +121,7 @@ impl Provisioner {
             datapath_id: self.datapath_id(&settings),
             description: settings.description.clone(),
         };
-        let local = local_port(&settings.name, &self.machine);
+        let local = settings.local.clone();
         let (name, mut ports) = (settings.name.clone(), settings.ports.clone());
         // Those with a number first: the others take what is left.
         ports.sort_by_key(|port| port.number.is_none());
@@ -127,15 +135,18 @@ impl Provisioner {
         };
         let add = move |actor: &mut Actor| actor.add_bridge(first, identity);
         let id = self.handle.with(add).await??;
-        if let Err(failure) = self.add_port(id, local, true, on_failure).await {
-            self.remove_bridge(&name).await?;
+        if let Err(failure) = self
+            .add_port(id, local, Some(OfPort::LOCAL), on_failure)
+            .await
+        {
+            self.take_down(id).await?;
             return Err(failure);
         }
         for port in ports {
-            self.add_port(id, port, false, OnFailure::Keep).await?;
+            self.add_port(id, port, None, OnFailure::Keep).await?;
         }
         if let Err(failure) = self.set_bridge(bare, on_failure).await {
-            self.remove_bridge(&name).await?;
+            self.take_down(id).await?;
             return Err(failure);
         }
         info!(bridge = name, "bridge added");
@@ -196,8 +207,16 @@ impl Provisioner {
         }
     }
 
+    /// Removes a bridge, if it is there.
     async fn remove_bridge(&self, name: &str) -> Result<(), Failure> {
-        let id = self.bridge(name).await?;
+        if let Ok(id) = self.bridge(name).await {
+            self.take_down(id).await?;
+            info!(bridge = name, "bridge removed");
+        }
+        Ok(())
+    }
+
+    async fn take_down(&self, id: BridgeId) -> Result<(), Failure> {
         let tasks = self.handle.with(move |actor| actor.take_tasks(id)).await?;
         for task in tasks {
             task.end().await;
@@ -210,7 +229,6 @@ impl Provisioner {
             self.let_go(number, port).await;
         }
         self.handle.with(Actor::check_patches).await?;
-        info!(bridge = name, "bridge removed");
         Ok(())
     }
 
@@ -218,11 +236,11 @@ impl Provisioner {
         &self,
         bridge: BridgeId,
         settings: config::Port,
-        is_local: bool,
+        number: Option<OfPort>,
         on_failure: OnFailure,
     ) -> Result<(), Failure> {
         let name = settings.name.clone();
-        let Err(failure) = self.try_port(bridge, settings.clone(), is_local).await else {
+        let Err(failure) = self.try_port(bridge, settings.clone(), number).await else {
             return Ok(());
         };
         if on_failure == OnFailure::Refuse {
@@ -230,7 +248,7 @@ impl Provisioner {
         }
         let failed = FailedPort {
             settings,
-            is_local,
+            number,
             error: failure.0.clone(),
         };
         let is_news = self
@@ -248,10 +266,10 @@ impl Provisioner {
         &self,
         bridge: BridgeId,
         settings: config::Port,
-        is_local: bool,
+        number: Option<OfPort>,
     ) -> Result<(), Failure> {
         let name = settings.name.clone();
-        let (queues, device) = match self.open(&settings).await? {
+        let (queues, device) = match self.open(bridge, &settings).await? {
             Some(pmd::Port { rx, tx, control }) => (Some(Queues { rx, tx }), Some(control)),
             None => (None, None),
         };
@@ -259,7 +277,7 @@ impl Provisioner {
         let new = NewPort {
             bridge,
             settings,
-            is_local,
+            number,
             device,
             mac,
         };
@@ -290,14 +308,23 @@ impl Provisioner {
     }
 
     /// Opens the device of a port; a patch port has none.
-    async fn open(&self, settings: &config::Port) -> Result<Option<pmd::Port>, Failure> {
-        let Some(kind) = device_kind(settings.kind) else {
+    async fn open(
+        &self,
+        bridge: BridgeId,
+        settings: &config::Port,
+    ) -> Result<Option<pmd::Port>, Failure> {
+        let Some(kind) = settings.kind.of_device() else {
             return Ok(None);
         };
+        let mut options = settings.options.clone();
+        if settings.kind == PortKind::Internal && !options.contains_key(MAC) {
+            let mac = self.internal_mac(bridge, &settings.name).await?;
+            options.insert(MAC.to_owned(), mac_text(mac));
+        }
         let wanted = pmd::PortConfig {
             name: settings.name.clone(),
             kind,
-            options: settings.options.clone(),
+            options,
             mtu: mtu_of(settings),
             tx_queues: self.datapath.workers(),
         };
@@ -305,7 +332,7 @@ impl Provisioner {
         let open = move || {
             let mut port = pmd::port::open(&wanted, &pools)?;
             if !up {
-                port.control.set_admin_up(false);
+                port.control.set_admin_up(false)?;
             }
             Ok::<_, pmd::PortError>(port)
         };
@@ -319,8 +346,28 @@ impl Provisioner {
         mac.unwrap_or_else(|| self.machine.mac(&settings.name))
     }
 
-    async fn remove_port(&self, bridge: &str, port: &str) -> Result<(), Failure> {
-        let id = self.bridge(bridge).await?;
+    /// The address of an `internal` port for which none is configured: it stays over restarts.
+    async fn internal_mac(&self, bridge: BridgeId, name: &str) -> Result<[u8; 6], Failure> {
+        let identity = move |actor: &mut Actor| {
+            let bridge = actor.bridges.get(&bridge)?;
+            let datapath_id = bridge.agent.identity.datapath_id;
+            Some((bridge.settings.name.clone(), datapath_id))
+        };
+        Ok(match self.handle.with(identity).await? {
+            Some((bridge, datapath_id)) if bridge != name => {
+                self.machine.internal_mac(datapath_id, name)
+            }
+            _ => self.machine.mac(name),
+        })
+    }
+
+    /// Removes a port, if it is there.
+    async fn remove_port(&self, id: BridgeId, port: &str) -> Result<(), Failure> {
+        let name = port.to_owned();
+        let has_failed = move |actor: &mut Actor| actor.forget_failed(id, &name);
+        if self.handle.with(has_failed).await? {
+            info!(port, "port removed");
+        }
         let name = port.to_owned();
         let removed = self
             .handle
@@ -329,8 +376,8 @@ impl Provisioner {
         if let Some((number, removed)) = removed {
             self.let_go(number, removed).await;
             self.handle.with(Actor::check_patches).await?;
+            info!(port, "port removed");
         }
-        info!(port, "port removed");
         Ok(())
     }
 
@@ -340,20 +387,40 @@ impl Provisioner {
         close(queues, port.device).await;
     }
 
-    async fn set_vlan(&self, bridge: &str, port: &str, vlan: Vlan) -> Result<(), Failure> {
-        let id = self.bridge(bridge).await?;
-        let name = port.to_owned();
-        self.handle
-            .with(move |actor| actor.set_vlan(id, &name, vlan))
-            .await?;
+    async fn set_port(
+        &self,
+        id: BridgeId,
+        settings: config::Port,
+        on_failure: OnFailure,
+    ) -> Result<(), Failure> {
+        let (name, wanted) = (settings.name.clone(), settings.clone());
+        let set = move |actor: &mut Actor| actor.set_port(id, wanted);
+        if let Some(number) = self.handle.with(set).await?? {
+            self.remove_port(id, &name).await?;
+            return self.add_port(id, settings, Some(number), on_failure).await;
+        }
+        info!(port = name, "port changed");
         Ok(())
     }
 
-    /// Tries ports again that could not be opened: what they need may have come.
+    /// Takes a port's device up or down, even if it is configured so already.
+    pub async fn set_admin(&self, port: &str, up: bool) -> Result<(), Failure> {
+        let name = port.to_owned();
+        let set = move |actor: &mut Actor| actor.set_admin(&name, up);
+        self.handle.with(set).await?
+    }
+
+    /// Tries ports again that could not be opened, and opens those anew whose device is gone: what
+    /// they need may have come.
     pub async fn retry(&self) -> Result<(), Failure> {
+        for (bridge, settings, number) in self.handle.with(|actor| actor.lost_ports()).await? {
+            self.remove_port(bridge, &settings.name).await?;
+            self.add_port(bridge, settings, Some(number), OnFailure::Keep)
+                .await?;
+        }
         for (bridge, failed) in self.handle.with(|actor| actor.failed_ports()).await? {
             let name = failed.settings.name.clone();
-            self.add_port(bridge, failed.settings, failed.is_local, OnFailure::Keep)
+            self.add_port(bridge, failed.settings, failed.number, OnFailure::Keep)
                 .await?;
             debug!(port = name, "tried again");
         }
@@ -372,20 +439,6 @@ async fn close(queues: Option<Queues>, device: Option<PortControl>) {
     }
 }
 
-/// A bridge's own port. Its address stays over restarts.
-fn local_port(bridge: &str, machine: &Machine) -> config::Port {
-    let mac = mac_text(machine.mac(bridge));
-    config::Port {
-        name: bridge.to_owned(),
-        number: None,
-        kind: PortKind::Internal,
-        options: BTreeMap::from([("mac".to_owned(), mac)]),
-        vlan: Vlan::All,
-        mtu: None,
-        admin_up: true,
-    }
-}
-
 fn mtu_of(settings: &config::Port) -> u16 {
     match (settings.mtu, settings.kind) {
         (Some(mtu), _) => mtu,
@@ -394,14 +447,19 @@ fn mtu_of(settings: &config::Port) -> u16 {
     }
 }
 
-fn device_kind(kind: PortKind) -> Option<pmd::PortKind> {
-    kind.label().parse().ok()
+impl PortKind {
+    /// What opens its device; a patch port has none.
+    pub fn of_device(self) -> Option<pmd::PortKind> {
+        self.label().parse().ok()
+    }
 }
 
 /// Silence after which a controller or tool that dialled the switch is probed, and again after
 /// which it is given up: its socket may be half open, and there are so many places only. Open
 /// vSwitch's for its management sockets.
 const PROBE_OF_GUESTS: Duration = Duration::from_secs(60);
+/// The option that gives an `internal` port its address.
+const MAC: &str = "mac";
 /// What `pmd` leaves as it is.
 const MTU_OF_NETDEV: u16 = 0;
 /// Ethernet's.

@@ -146,6 +146,10 @@ impl Loop {
             let count = self.batch.len() as u64;
             if count == 0 {
                 queue.ready = !queue.kernel;
+                if queue.kernel && queue.polled.queue.is_gone() {
+                    // Else it would be told of for ever.
+                    unwatch(&self.worker.readiness, &queue.polled);
+                }
                 continue;
             }
             packets += count;
@@ -230,10 +234,8 @@ impl Loop {
 
     fn take_queue(&mut self, index: usize) -> Polled {
         let queue = self.queues.remove(index);
-        if let Some(fd) = queue.polled.queue.poll_fd()
-            && queue.kernel
-        {
-            self.worker.readiness.remove(fd);
+        if queue.kernel {
+            unwatch(&self.worker.readiness, &queue.polled);
         }
         queue.polled
     }
@@ -340,6 +342,12 @@ impl Loop {
                 .map(|(number, slot)| (number, slot.outlet))
                 .collect(),
         }
+    }
+}
+
+fn unwatch(readiness: &Readiness, polled: &Polled) {
+    if let Some(descriptor) = polled.queue.poll_fd() {
+        readiness.remove(descriptor);
     }
 }
 

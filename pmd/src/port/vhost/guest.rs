@@ -24,7 +24,7 @@
 //! ring's own lock, on which a worker inside a gate may spin.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(super) struct Guest {
     enabled: Mutex<Enabled>,
     /// Packets that were waiting for a ring when the device went.
     abandoned: AtomicU64,
-    longest: usize,
+    longest: AtomicUsize,
     pub retries_max: u32,
     pub rx_counters: Box<[LiveCounters]>,
     /// Those of the transmit queues, then one for what each receive queue sends in passing.
@@ -86,7 +86,7 @@ impl Guest {
             control: Gate::default(),
             enabled: Mutex::default(),
             abandoned: AtomicU64::new(0),
-            longest: settings.longest,
+            longest: AtomicUsize::new(settings.longest),
             retries_max: settings.retries_max,
             rx_counters: LiveCounters::several(settings.rx_queues),
             tx_counters: LiveCounters::several(tx_counters),
@@ -117,10 +117,14 @@ impl Guest {
         self.admin_up.store(up, Ordering::Relaxed);
     }
 
+    pub(super) fn set_longest(&self, longest: usize) {
+        self.longest.store(longest, Ordering::Relaxed);
+    }
+
     /// Longest frame to send.
     #[inline]
     pub(super) fn longest(&self) -> usize {
-        self.longest
+        self.longest.load(Ordering::Relaxed)
     }
 
     /// What the guest does for a packet.

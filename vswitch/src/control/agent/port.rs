@@ -18,7 +18,15 @@ impl Agent {
         let pending = BTreeMap::new();
         let (number, config) = configured(self.bridge, turn.switch, turn.ports, &pending, change)?;
         turn.switch.set_port_config(number, config);
+        let before = turn.ports.get(&number).map(|port| port.config);
         self.take_port_config(turn.ports, number, config);
+        if change.mask.port_down
+            && before == Some(config)
+            && let Some(port) = turn.ports.get_mut(&number)
+        {
+            // Somebody else may have taken the netdev down or up.
+            port.enforce_admin();
+        }
         Ok(())
     }
 

@@ -185,6 +185,7 @@ fn port(name: &str, bridge: BridgeId, of_port: OfPort) -> Port {
         config: PortConfig::default(),
         device: None,
         crossed: Default::default(),
+        fault: None,
         link: Default::default(),
         mac: MAC,
         created_ms: 0,

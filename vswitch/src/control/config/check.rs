@@ -71,15 +71,15 @@ fn no_certificates(config: &Config, source: &Source<'_>) -> Result<(), ConfigErr
 fn names(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
     let mut seen = HashMap::new();
     for bridge in &config.bridges {
-        let ports = bridge.ports.iter().map(|port| port.name.as_str());
-        for name in ports.chain([bridge.name.as_str()]) {
-            let Some(other) = seen.insert(name, &bridge.name) else {
+        let as_port = format!("a port of bridge \"{}\"", bridge.name);
+        let ports = bridge.ports.iter().map(|port| (&port.name, &*as_port));
+        for (name, what) in ports.chain([(&bridge.name, "a bridge")]) {
+            let Some(other) = seen.insert(name.clone(), what.to_owned()) else {
                 continue;
             };
             let message = format!(
-                "name \"{name}\" is there twice, in bridge \"{other}\" and bridge \"{}\": ports \
-                 and bridges may not share a name",
-                bridge.name
+                "name \"{name}\" is there twice, as {other} and as {what}: ports and bridges may \
+                 not share a name"
             );
             return Err(source.error_at("name", name, message));
         }

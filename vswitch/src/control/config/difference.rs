@@ -1,6 +1,6 @@
 //! What to do to a switch that runs on one configuration so that it runs on another.
 
-use super::{Bridge, Config, Port, Vlan};
+use super::{Bridge, Config, Port};
 
 /// One step. Steps are carried out in order; what goes is before what comes.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,14 +25,12 @@ pub enum Change {
         /// The port.
         port: Box<Port>,
     },
-    /// Give a port other VLANs.
-    SetVlan {
+    /// Give a port that stays other VLANs, another MTU or administrative state.
+    SetPort {
         /// Its bridge.
         bridge: String,
-        /// Its name.
-        port: String,
-        /// Its VLANs.
-        vlan: Vlan,
+        /// The port as it is to be.
+        port: Box<Port>,
     },
 }
 
@@ -68,28 +66,34 @@ fn ports(old: &Bridge, new: &Bridge, removals: &mut Vec<Change>, additions: &mut
         bridge: old.name.clone(),
         port: port.name.clone(),
     };
-    for port in &old.ports {
-        let Some(now) = new.ports.iter().find(|now| now.name == port.name) else {
+    for port in old.all_ports() {
+        let Some(now) = new.all_ports().find(|now| now.name == port.name) else {
             removals.push(remove(port));
             continue;
         };
-        let same_vlan = Port {
-            vlan: port.vlan.clone(),
-            ..now.clone()
-        };
-        if same_vlan != *port {
+        if same_device(port, now) && now != port {
+            additions.push(Change::SetPort {
+                bridge: new.name.clone(),
+                port: Box::new(now.clone()),
+            });
+        } else if now != port {
             removals.push(remove(port));
             additions.push(add(now));
-        } else if now.vlan != port.vlan {
-            additions.push(Change::SetVlan {
-                bridge: new.name.clone(),
-                port: port.name.clone(),
-                vlan: now.vlan.clone(),
-            });
         }
     }
     let is_new = |port: &&Port| !old.ports.iter().any(|before| before.name == port.name);
     additions.extend(new.ports.iter().filter(is_new).map(add));
+}
+
+/// Whether they differ in nothing that takes another device or number.
+fn same_device(old: &Port, new: &Port) -> bool {
+    let changed = Port {
+        vlan: new.vlan.clone(),
+        mtu: new.mtu,
+        admin_up: new.admin_up,
+        ..old.clone()
+    };
+    changed == *new
 }
 
 fn find<'a>(config: &'a Config, name: &str) -> Option<&'a Bridge> {
@@ -98,6 +102,7 @@ fn find<'a>(config: &'a Config, name: &str) -> Option<&'a Bridge> {
 
 fn without_ports(bridge: &Bridge) -> Bridge {
     Bridge {
+        local: Port::local(&bridge.name),
         ports: Vec::new(),
         ..bridge.clone()
     }
@@ -120,7 +125,7 @@ mod tests {
             Change::AddBridge(bridge) => format!("+bridge {}", bridge.name),
             Change::SetBridge(bridge) => format!("bridge {}", bridge.name),
             Change::AddPort { port, .. } => format!("+port {}", port.name),
-            Change::SetVlan { port, .. } => format!("vlan {port}"),
+            Change::SetPort { port, .. } => format!("port {}", port.name),
         };
         changes.iter().map(label).collect()
     }
@@ -129,12 +134,14 @@ mod tests {
     fn only_what_differs_changes() {
         let old = config(
             "[[bridge]]\nname='a'\nport=[{name='p',type='null'},{name='q',type='null'},\
-             {name='r',type='null'}]\n[[bridge]]\nname='b'\n[[bridge]]\nname='e'\n",
+             {name='r',type='null'},{name='t',type='null',mtu=1400},{name='u',type='null'}]\n\
+             [[bridge]]\nname='b'\n[[bridge]]\nname='e'\n",
         );
         let new = config(
             "[[bridge]]\nname='a'\nport=[{name='q',type='null',tag=3},\
-             {name='r',type='null',number=9},{name='s',type='null'}]\n[[bridge]]\nname='c'\n\
-             [[bridge]]\nname='e'\nfail_mode='secure'\n",
+             {name='r',type='null',number=9},{name='s',type='null'},{name='t',type='null'},\
+             {name='u',type='null',admin_up=false}]\n[[bridge]]\nname='c'\n\
+             [[bridge]]\nname='e'\nfail_mode='secure'\nport=[{name='e',type='internal',tag=4}]\n",
         );
         assert_eq!(difference(&old, &old), []);
         assert_eq!(
@@ -143,9 +150,12 @@ mod tests {
                 "-port p",
                 "-port r",
                 "-bridge b",
-                "vlan q",
+                "port q",
                 "+port r",
+                "port t",
+                "port u",
                 "+port s",
+                "port e",
                 "+bridge c",
                 "bridge e"
             ]

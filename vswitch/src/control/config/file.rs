@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::{Config, ConfigError, Controller};
+use super::{Config, ConfigError, Controller, PortKind};
 
 /// Keys to set, or with `None` to remove.
 pub type Keys = Vec<(&'static str, Option<Value>)>;
@@ -130,7 +130,16 @@ impl ConfigFile {
         port: &str,
         keys: Keys,
     ) -> Result<ConfigFile, ConfigError> {
-        self.edit_ports(bridge, |mut ports| ports.set(port, keys))
+        self.edit_ports(bridge, |mut ports| {
+            if port == bridge && ports.find(port).is_none() {
+                // The bridge's own port, of which nothing was said so far.
+                ports.push(vec![
+                    ("name", Some(port.into())),
+                    ("type", Some(PortKind::Internal.label().into())),
+                ]);
+            }
+            ports.set(port, keys);
+        })
     }
 
     fn edit_ports(
@@ -314,6 +323,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
+    use super::super::Vlan;
     use super::*;
 
     const TEXT: &str = "\
@@ -368,6 +378,22 @@ port = [{ name = \"in\", type = \"null\" }] # short
         let edited = file.remove_port("br0", "up").unwrap();
         assert!(edited.config().bridges[0].ports.is_empty());
         assert!(edited.text().contains("# on purpose"));
+    }
+
+    #[test]
+    fn a_bridges_own_port_comes_to_be_when_it_is_set() {
+        let (_folder, _, file) = file();
+        let set = |file: &ConfigFile, tag: i64| {
+            let keys = vec![("tag", Some(tag.into()))];
+            file.set_port("br0", "br0", keys).unwrap()
+        };
+        let edited = set(&set(&file, 7), 8);
+        let block = "[[bridge.port]]\nname = \"br0\"\ntype = \"internal\"\ntag = 8\n";
+        assert_eq!(edited.text().matches("tag = ").count(), 1);
+        assert!(edited.text().contains(block), "{}", edited.text());
+        let bridge = &edited.config().bridges[0];
+        assert_eq!(bridge.local.vlan, Vlan::Access(8));
+        assert_eq!(bridge.ports.len(), 1);
     }
 
     #[test]

@@ -135,6 +135,7 @@ fn bridge(mut section: Section<'_>, run_dir: &Path) -> Result<Bridge, ConfigErro
     let name = device_name(&mut section)?;
     section.rename(format!("bridge \"{name}\""));
     let fail_mode = section.parsed("fail_mode", FailMode::parse)?;
+    let (local, ports) = ports(&mut section, &name, run_dir)?;
     let ageing = section.number("mac_ageing_s", 1..1_000_001, "seconds")?;
     let limit = section.number("flow_limit", 1..FLOWS_MAX as i64 + 1, "flows")?;
     let policy = section.parsed("overflow_policy", overflow)?;
@@ -147,7 +148,8 @@ fn bridge(mut section: Section<'_>, run_dir: &Path) -> Result<Bridge, ConfigErro
         description: description(section.section("description", "bridge.description")?)?,
         controllers: controllers(&mut section)?,
         listeners: listeners(&mut section)?,
-        ports: ports(&mut section, &name, run_dir)?,
+        local,
+        ports,
         name,
     };
     section.finish(&bridge.name)?;
@@ -327,16 +329,18 @@ fn listeners(section: &mut Section<'_>) -> Result<Vec<Listener>, ConfigError> {
     values.into_iter().map(listener).collect()
 }
 
+/// The bridge's own port, which need not be there, and the others.
 fn ports(
     section: &mut Section<'_>,
     bridge: &str,
     run_dir: &Path,
-) -> Result<Vec<Port>, ConfigError> {
+) -> Result<(Port, Vec<Port>), ConfigError> {
     let ports = section.sections("port", &format!("bridge \"{bridge}\" port"))?;
-    ports
-        .into_iter()
-        .map(|section| port(section, bridge, run_dir))
-        .collect()
+    let port = |section| port(section, bridge, run_dir);
+    let mut ports: Vec<_> = ports.into_iter().map(port).collect::<Result<_, _>>()?;
+    let own = ports.iter().position(|port| port.name == bridge);
+    let local = own.map(|index| ports.remove(index));
+    Ok((local.unwrap_or_else(|| Port::local(bridge)), ports))
 }
 
 fn port(mut section: Section<'_>, bridge: &str, run_dir: &Path) -> Result<Port, ConfigError> {
@@ -346,6 +350,9 @@ fn port(mut section: Section<'_>, bridge: &str, run_dir: &Path) -> Result<Port, 
     let Some(kind) = section.parsed("type", PortKind::parse)? else {
         return Err(section.missing("type", &format!("one of {}", PortKind::labels())));
     };
+    if name == bridge {
+        check_local(&section, kind, number)?;
+    }
     let mut options = options(&mut section)?;
     socket_path(&mut options, kind, run_dir, &name);
     if kind == PortKind::Patch && !(options.len() == 1 && options.contains_key("peer")) {
@@ -365,6 +372,25 @@ fn port(mut section: Section<'_>, bridge: &str, run_dir: &Path) -> Result<Port, 
         mtu: mtu.map(|mtu| mtu as u16),
         admin_up,
     })
+}
+
+/// A bridge's own port is what the host uses of it, and has a number of its own.
+fn check_local(
+    section: &Section<'_>,
+    kind: PortKind,
+    number: Option<i64>,
+) -> Result<(), ConfigError> {
+    if kind != PortKind::Internal {
+        let why = "a port of its bridge's name is the bridge's own: allowed is \"internal\"";
+        return Err(section.wrong("type", &format!("\"{}\"", kind.label()), why));
+    }
+    match number {
+        None => Ok(()),
+        Some(number) => {
+            let why = "the bridge's own port is always LOCAL: leave the number out";
+            Err(section.wrong("number", &number.to_string(), why))
+        }
+    }
 }
 
 /// Options are strings; numbers and booleans are taken for theirs.

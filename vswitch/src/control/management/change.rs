@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use toml_edit::{Array, InlineTable};
 
-use super::super::config::{Config, Keys};
+use super::super::config::{Bridge, Config, Keys};
 use super::super::configurator::ChangeError;
 use super::params::{self, Params};
 use super::{CallError, Service};
@@ -76,6 +76,10 @@ impl Service {
             &params.name,
             params.bridge.as_deref(),
         )?;
+        if bridge == params.name {
+            let message = format!("\"{bridge}\" is a bridge's own port: it goes with it");
+            return Err(CallError::bad_params(message));
+        }
         configurator
             .change(|file| file.remove_port(&bridge, &params.name))
             .await?;
@@ -90,11 +94,14 @@ impl Service {
             &params.name,
             params.bridge.as_deref(),
         )?;
-        let name = params.name.clone();
+        let (name, admin_up) = (params.name.clone(), params.admin_up);
         let keys = changed_port_keys(params);
         configurator
             .change(|file| file.set_port(&bridge, &name, keys))
             .await?;
+        if let Some(up) = admin_up {
+            configurator.set_admin(&name, up).await?;
+        }
         self.port_json(&name).await
     }
 
@@ -170,8 +177,14 @@ impl Service {
         let holder = self.handle.with(move |actor| {
             let id = actor.bridge_id(&bridge)?;
             let mut ports = actor.ports.values();
-            let port = ports.find(|port| port.bridge == id && port.of_port.0 == number)?;
-            Some(port.settings.name.clone())
+            let port = ports.find(|port| port.bridge == id && port.of_port.0 == number);
+            let failed = || {
+                let mut failed = actor.bridges.get(&id)?.failed.iter();
+                let kept = failed.find(|it| it.number.is_some_and(|kept| kept.0 == number))?;
+                Some(&kept.settings)
+            };
+            let settings = port.map(|port| &port.settings).or_else(failed)?;
+            Some(settings.name.clone())
         });
         match holder.await? {
             Some(name) => Err(CallError::exists(format!(
@@ -228,14 +241,10 @@ fn find_port(config: &Config, name: &str, bridge: Option<&str>) -> Result<String
             .iter()
             .filter(|it| bridge.is_none_or(|name| it.name == name))
     };
-    if config.bridges.iter().any(|bridge| bridge.name == name) {
-        let message = format!("\"{name}\" is a bridge's own port: it goes and changes with it");
-        return Err(CallError::bad_params(message));
-    }
-    let mut found = bridges().filter(|bridge| bridge.ports.iter().any(|port| port.name == name));
+    let mut found = bridges().filter(|bridge| bridge.all_ports().any(|port| port.name == name));
     let known = || {
         bridges()
-            .flat_map(|it| &it.ports)
+            .flat_map(Bridge::all_ports)
             .map(|port| port.name.clone())
             .collect()
     };

@@ -219,12 +219,14 @@ fn port_json(bridge: &str, port: &Port) -> Value {
     shown["admin_up"] = json!(!port.config.port_down);
     shown["link_up"] = json!(port.link.up);
     shown["speed_mbps"] = json!((port.link.speed_mbps > 0).then_some(port.link.speed_mbps));
+    shown["error"] = json!(port.fault.map(|fault| fault.to_string()));
     shown["status"] = json!(device.map(pmd::PortControl::status).unwrap_or_default());
     shown
 }
 
 fn failed_json(bridge: &str, port: &FailedPort) -> Value {
     let mut shown = settings_json(bridge, &port.settings);
+    shown["number"] = json!(port.number.map(|number| number.0));
     shown["error"] = json!(port.error);
     shown
 }

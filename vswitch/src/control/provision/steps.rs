@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use openflow::{OfPort, PortConfig, PortReason};
 use pmd::PortControl;
+use pmd::port::Fault;
 
-use super::Failure;
+use super::{Failure, mtu_of};
 use crate::action::{BridgeId, PortNo};
 use crate::control::actor::Actor;
 use crate::control::agent::{Agent, Identity};
@@ -19,7 +20,8 @@ use crate::pipeline::{self, BridgeSpec, PortSpec, VlanMode};
 pub(super) struct NewPort {
     pub(super) bridge: BridgeId,
     pub(super) settings: config::Port,
-    pub(super) is_local: bool,
+    /// The number that is kept for it, if any.
+    pub(super) number: Option<OfPort>,
     pub(super) device: Option<PortControl>,
     pub(super) mac: [u8; 6],
 }
@@ -131,14 +133,20 @@ impl Actor {
     fn free_number(&self, bridge: BridgeId) -> Option<OfPort> {
         let at = self.bridges.get(&bridge)?;
         let state = self.switch.state().bridge(bridge)?;
-        let wanted = |number| {
-            at.failed
-                .iter()
-                .any(|failed| failed.settings.number == Some(number))
-        };
-        let mut numbers = 1..=config::PORT_NUMBER_MAX;
-        let free = |number: &u32| state.port(OfPort(*number)).is_none() && !wanted(*number);
-        numbers.find(free).map(OfPort)
+        let kept = |number| at.failed.iter().any(|failed| failed.number == Some(number));
+        let mut numbers = (1..=config::PORT_NUMBER_MAX).map(OfPort);
+        numbers.find(|number| state.port(*number).is_none() && !kept(*number))
+    }
+
+    /// The number that is kept for a port, or is configured, or is free.
+    fn number_for(
+        &self,
+        bridge: BridgeId,
+        settings: &config::Port,
+        kept: Option<OfPort>,
+    ) -> Option<OfPort> {
+        kept.or(settings.number.map(OfPort))
+            .or_else(|| self.free_number(bridge))
     }
 
     pub(super) fn add_port(
@@ -148,17 +156,11 @@ impl Actor {
         let NewPort {
             bridge,
             settings,
-            is_local,
+            number,
             device,
             mac,
         } = new;
-        let of_port = match is_local {
-            true => Some(OfPort::LOCAL),
-            false => settings
-                .number
-                .map(OfPort)
-                .or_else(|| self.free_number(bridge)),
-        };
+        let of_port = self.number_for(bridge, &settings, number);
         let Some(at) = self.bridges.get_mut(&bridge) else {
             return Err((Failure("the bridge is gone".to_owned()), device));
         };
@@ -196,6 +198,7 @@ impl Actor {
             device,
             crossed,
             link: Default::default(),
+            fault: None,
             mac,
             created_ms: self.clock.now_ms(),
             is_announced: false,
@@ -210,7 +213,7 @@ impl Actor {
             return;
         };
         port.is_announced = true;
-        port.poll_link();
+        port.poll();
         let (bridge, link, description) = (port.bridge, port.link, port.describe());
         self.switch.set_link(number, link.up);
         if let Some(bridge) = self.bridges.get_mut(&bridge) {
@@ -225,36 +228,87 @@ impl Actor {
         self.ports.remove(&number)
     }
 
+    /// Forgets a port that does not work; whether there was one.
+    pub(super) fn forget_failed(&mut self, bridge: BridgeId, name: &str) -> bool {
+        let Some(bridge) = self.bridges.get_mut(&bridge) else {
+            return false;
+        };
+        let before = bridge.failed.len();
+        bridge.failed.retain(|failed| failed.settings.name != name);
+        bridge.failed.len() < before
+    }
+
     pub(super) fn remove_port(&mut self, bridge: BridgeId, name: &str) -> Option<(PortNo, Port)> {
-        let at = self.bridges.get_mut(&bridge)?;
-        at.failed.retain(|failed| failed.settings.name != name);
-        let found = self
-            .ports
-            .iter()
-            .find(|(_, port)| port.settings.name == name);
-        let number = *found?.0;
+        let (number, _) = self.port_mut(name)?;
         let port = self.drop_port(number)?;
         let at = self.bridges.get_mut(&bridge)?;
         at.agent.port_status(PortReason::Delete, port.describe());
         Some((number, port))
     }
 
-    pub(super) fn set_vlan(&mut self, bridge: BridgeId, name: &str, vlan: Vlan) {
+    /// Gives a port other VLANs, another MTU or administrative state, while packets pass. The
+    /// number to open it anew with, where that takes a new device.
+    pub(super) fn set_port(
+        &mut self,
+        bridge: BridgeId,
+        settings: config::Port,
+    ) -> Result<Option<OfPort>, Failure> {
         if let Some(bridge) = self.bridges.get_mut(&bridge) {
-            let failed = bridge
-                .failed
-                .iter_mut()
-                .filter(|failed| failed.settings.name == name);
-            failed.for_each(|failed| failed.settings.vlan = vlan.clone());
+            let mut failed = bridge.failed.iter_mut();
+            if let Some(failed) = failed.find(|it| it.settings.name == settings.name) {
+                failed.settings = settings;
+                return Ok(None);
+            }
         }
-        let found = self
-            .ports
-            .iter_mut()
-            .find(|(_, port)| port.settings.name == name);
-        if let Some((number, port)) = found {
-            self.switch.set_vlan_mode(*number, vlan_mode(&vlan));
-            port.settings.vlan = vlan;
+        let Some((number, port)) = self.port_mut(&settings.name) else {
+            return Ok(None);
+        };
+        let mtu = (settings.mtu != port.settings.mtu).then(|| mtu_of(&settings));
+        if let (Some(device), Some(mtu)) = (&mut port.device, mtu.filter(|mtu| *mtu > 0))
+            && port.fault.is_none()
+        {
+            let set = device.set_mtu(mtu);
+            if !set.map_err(|error| Failure(error.to_string()))? {
+                return Ok(Some(port.of_port));
+            }
         }
+        let up = settings.admin_up;
+        let is_other = up != port.settings.admin_up;
+        let vlan = vlan_mode(&settings.vlan);
+        let name = settings.name.clone();
+        port.settings = settings;
+        self.switch.set_vlan_mode(number, vlan);
+        match is_other {
+            true => self.set_admin(&name, up).map(|()| None),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes a port up or down, its netdev with it, whatever it is now.
+    pub(super) fn set_admin(&mut self, name: &str, up: bool) -> Result<(), Failure> {
+        let Some((number, port)) = self.port_mut(name) else {
+            return Ok(());
+        };
+        if let Some(device) = &mut port.device
+            && let Err(error) = device.set_admin_up(up)
+            && port.fault.is_none()
+        {
+            return Err(Failure(error.to_string()));
+        }
+        let before = port.config;
+        port.config.port_down = !up;
+        let config = port.config;
+        self.switch.set_port_config(number, config);
+        if before != config {
+            self.tell_link(number);
+        }
+        Ok(())
+    }
+
+    fn port_mut(&mut self, name: &str) -> Option<(PortNo, &mut Port)> {
+        let mut ports = self.ports.iter_mut();
+        let found = ports.find(|(_, port)| port.settings.name == name)?;
+        Some((*found.0, found.1))
     }
 
     /// A patch port's link is up while its peer is there and names it.
@@ -274,7 +328,8 @@ impl Actor {
     }
 
     /// Notes a port that does not work; whether that or the reason is news.
-    pub(super) fn note_failed(&mut self, bridge: BridgeId, failed: FailedPort) -> bool {
+    pub(super) fn note_failed(&mut self, bridge: BridgeId, mut failed: FailedPort) -> bool {
+        failed.number = self.number_for(bridge, &failed.settings, failed.number);
         let Some(bridge) = self.bridges.get_mut(&bridge) else {
             return false;
         };
@@ -288,6 +343,14 @@ impl Actor {
                 true
             }
         }
+    }
+
+    /// Ports whose device is gone for good.
+    pub(super) fn lost_ports(&self) -> Vec<(BridgeId, config::Port, OfPort)> {
+        let ports = self.ports.values();
+        let lost = ports.filter(|port| port.fault == Some(Fault::Removed));
+        let what = |port: &Port| (port.bridge, port.settings.clone(), port.of_port);
+        lost.map(what).collect()
     }
 
     pub(super) fn failed_ports(&self) -> Vec<(BridgeId, FailedPort)> {
