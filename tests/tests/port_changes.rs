@@ -38,7 +38,7 @@ fn is_up(netns: &Netns, device: &str) -> bool {
     netns.ip(&format!("link show {device}")).contains(",UP")
 }
 
-/// Sets a port twice by `vsctl port set`; what controllers hear of it.
+/// Sets ports by `vsctl port set`, twice or more; what controllers hear of it.
 #[track_caller]
 fn heard_while(daemon: &Daemon, sets: &[[&str; 3]]) -> String {
     let socket = format!("unix:{}/br0.mgmt", daemon.run_dir().display());

@@ -5,7 +5,6 @@
 //! Such things are waited for here, on a task of whoever asks; the control task only notes what
 //! has become of them. One step at a time: the numbers of a port are never in use twice.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
