@@ -59,7 +59,8 @@ pub struct BridgeSettings {
     #[arg(long, value_name = "ID")]
     pub datapath_id: Option<String>,
 
-    /// Where to listen for controllers: ptcp:PORT[:ADDRESS], pssl:PORT[:ADDRESS] or punix:PATH; may be given again
+    /// Where to listen for controllers: ptcp:PORT[:ADDRESS], pssl:PORT[:ADDRESS] or punix:PATH; may
+    /// be given again
     #[arg(long = "listener", value_name = "TARGET")]
     pub listeners: Vec<String>,
 }
