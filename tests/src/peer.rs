@@ -104,6 +104,19 @@ impl<S: Read + Write> Peer<S> {
         }
     }
 
+    /// A message that has come, if there is one.
+    pub fn poll(&mut self) -> Option<(Xid, Message)> {
+        self.connection.next_message()
+    }
+
+    /// Whether the switch has closed the connection.
+    pub fn is_closed(&mut self) -> bool {
+        match self.stream.read(&mut [0; 65_536]) {
+            Ok(count) => count == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    }
+
     /// Sends a message; its number.
     pub fn send(&mut self, message: Message) -> Xid {
         self.send_numbered(|_| message)

@@ -14,6 +14,7 @@ mod listen;
 pub mod logging;
 mod management;
 mod outbox;
+pub mod pace;
 mod peer;
 mod ports;
 mod provision;

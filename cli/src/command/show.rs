@@ -86,11 +86,19 @@ fn print_bridge(out: &mut dyn Write, bridge: &Bridge) -> io::Result<()> {
 pub fn state(controller: &Controller) -> String {
     let Controller { role, error, .. } = controller;
     let since = duration(controller.since_s);
-    match (controller.connected, error) {
+    let state = match (controller.connected, error) {
         (true, _) => format!("connected for {since}, role {role}"),
         (false, Some(error)) => format!("not connected for {since}: {error}"),
         (false, None) => format!("not connected for {since}"),
-    }
+    };
+    let dropped = [
+        (controller.packet_ins_dropped, "packet-ins"),
+        (controller.notices_dropped, "other notices"),
+    ];
+    let dropped = dropped.into_iter().filter(|(count, _)| *count > 0);
+    dropped.fold(state, |state, (count, what)| {
+        format!("{state}, {count} {what} dropped")
+    })
 }
 
 /// Seconds for people, in the two largest units that are not 0.

@@ -40,6 +40,10 @@ pub struct Controller {
     pub role: String,
     pub since_s: u64,
     pub error: Option<String>,
+    #[serde(default)]
+    pub notices_dropped: u64,
+    #[serde(default)]
+    pub packet_ins_dropped: u64,
 }
 
 #[derive(Deserialize)]

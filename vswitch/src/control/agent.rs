@@ -15,7 +15,8 @@ use openflow::{
 use tracing::debug;
 
 use super::config::Description;
-use super::outbox::Outbox;
+use super::outbox::{Dropped, Outbox};
+use super::pace::Limit;
 use super::ports::Ports;
 use crate::action::{BridgeId, PortNo};
 use crate::datapath::PacketOut;
@@ -23,6 +24,7 @@ use crate::pipeline::{RemovedFlow, Switch};
 
 mod buffers;
 mod bundle;
+mod limits;
 mod multipart;
 mod notices;
 mod packet;
@@ -34,6 +36,7 @@ pub use multipart::Dump;
 
 use buffers::Buffers;
 use bundle::Bundles;
+use limits::PortLimits;
 
 /// Number of a connection, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,7 +53,8 @@ pub struct Agent {
     buffers: Buffers,
     generation_id: Option<u64>,
     /// Of peers that are gone.
-    notices_dropped: u64,
+    dropped: Dropped,
+    limits: PortLimits,
 }
 
 /// What a bridge says of itself.
@@ -71,6 +75,14 @@ pub enum PeerKind {
     Controller,
     /// A controller dialled the switch.
     Listener,
+    /// The switch dialled a controller that it has a connection to already: for packet-ins, and
+    /// whatever the controller asks there (OpenFlow 1.3.5 §6.3.6).
+    Auxiliary {
+        /// The connection that it belongs to.
+        main: PeerId,
+        /// From 1.
+        id: u8,
+    },
     /// A tool connected to `<run_dir>/<bridge>.mgmt`: it hears of nothing that it did not ask for
     /// until it sets a `miss_send_len`, as OVS has it.
     Service,
@@ -130,14 +142,17 @@ impl Agent {
             peers: BTreeMap::new(),
             buffers: Buffers::default(),
             generation_id: None,
-            notices_dropped: 0,
+            dropped: Dropped::default(),
+            limits: PortLimits::default(),
         }
     }
 
     /// Takes a connection whose handshake is done.
     pub fn connect(&mut self, peer: PeerId, kind: PeerKind, outbox: Arc<Outbox>) {
         let miss_send_len = match kind {
-            PeerKind::Controller | PeerKind::Listener => MISS_SEND_LEN_DEFAULT,
+            PeerKind::Controller | PeerKind::Listener | PeerKind::Auxiliary { .. } => {
+                MISS_SEND_LEN_DEFAULT
+            }
             PeerKind::Service => 0,
         };
         let peer_state = Peer {
@@ -153,15 +168,37 @@ impl Agent {
 
     /// Forgets a connection.
     pub fn disconnect(&mut self, peer: PeerId, switch: &mut Switch) {
-        let gone = self.peers.remove(&peer);
-        self.notices_dropped += gone.map_or(0, |peer| peer.outbox.dropped());
+        if let Some(gone) = self.peers.remove(&peer) {
+            self.dropped += gone.outbox.dropped();
+        }
         self.note_invalid_ttl(switch);
     }
 
-    /// Asynchronous messages dropped because peers did not read.
+    /// Asynchronous messages dropped because peers did not read or may not get so many.
     pub fn notices_dropped(&self) -> u64 {
         let there = self.peers.values().map(|peer| peer.outbox.dropped());
-        self.notices_dropped + there.sum::<u64>()
+        self.dropped.total() + there.map(Dropped::total).sum::<u64>()
+    }
+
+    /// The same of one controller, its auxiliary connections included.
+    pub fn dropped(&self, main: PeerId) -> Dropped {
+        let mut dropped = Dropped::default();
+        for (id, peer) in &self.peers {
+            if *id == main || peer.is_auxiliary_of(main) {
+                dropped += peer.outbox.dropped();
+            }
+        }
+        dropped
+    }
+
+    /// Packet-ins that ports had too many of.
+    pub fn packet_ins_limited(&self) -> u64 {
+        self.limits.dropped()
+    }
+
+    /// Sets how many packet-ins one port may have.
+    pub fn limit_ports(&mut self, limit: Option<Limit>) {
+        self.limits.set(limit);
     }
 
     /// Whether a controller that the switch dialled is there.
@@ -208,7 +245,9 @@ impl Agent {
         xid: Xid,
         message: Message,
     ) -> Result<Next, ErrorCode> {
-        self.check_role(peer, &message)?;
+        // What is said of a controller is said of its main connection, wherever it is said.
+        let main = self.main(peer)?;
+        self.check_role(main, &message)?;
         match message {
             Message::FlowMod(change) => self.flow_mod(turn, &change)?,
             Message::GroupMod(change) => {
@@ -222,8 +261,8 @@ impl Agent {
             Message::TableMod(change) => turn.switch.table_mod(self.bridge, &change)?,
             Message::PortMod(change) => self.port_mod(turn, &change)?,
             Message::PacketOut(out) => self.packet_out(turn, out)?,
-            Message::SetConfig(config) => self.set_config(turn, peer, config)?,
-            Message::SetAsync(wants) => self.set_async(turn, peer, wants),
+            Message::SetConfig(config) => self.set_config(turn, main, config)?,
+            Message::SetAsync(wants) => self.set_async(turn, main, wants),
             Message::MultipartRequest { request, .. } => {
                 return self.multipart(turn, peer, xid, request);
             }
@@ -234,7 +273,10 @@ impl Agent {
                 debug!(bridge = self.identity.name, peer = peer.0, code = %error.code, "error");
             }
             question => {
-                let reply = self.question(turn, peer, question)?;
+                let reply = match question {
+                    Message::FeaturesRequest => Message::FeaturesReply(self.features(peer)),
+                    question => self.question(turn, main, question)?,
+                };
                 self.reply(peer, xid, &reply);
             }
         }
@@ -249,7 +291,6 @@ impl Agent {
         message: Message,
     ) -> Result<Message, ErrorCode> {
         match message {
-            Message::FeaturesRequest => Ok(Message::FeaturesReply(self.features())),
             Message::ConfigRequest => {
                 let peer = self.peers.get(&peer).ok_or(ErrorCode::BAD_REQUEST_EPERM)?;
                 Ok(Message::ConfigReply(SwitchConfig {
@@ -273,12 +314,26 @@ impl Agent {
         }
     }
 
-    fn features(&self) -> Features {
+    /// The connection that a controller's role and choices are of.
+    fn main(&self, peer: PeerId) -> Result<PeerId, ErrorCode> {
+        let main = match self.peers.get(&peer).map(|it| it.kind) {
+            Some(PeerKind::Auxiliary { main, .. }) => main,
+            _ => peer,
+        };
+        let is_there = self.peers.contains_key(&main);
+        is_there.then_some(main).ok_or(ErrorCode::BAD_REQUEST_EPERM)
+    }
+
+    fn features(&self, peer: PeerId) -> Features {
+        let auxiliary_id = match self.peers.get(&peer).map(|it| it.kind) {
+            Some(PeerKind::Auxiliary { id, .. }) => id,
+            _ => 0,
+        };
         Features {
             datapath_id: self.identity.datapath_id,
             buffers: Buffers::COUNT as u32,
             tables: TABLES,
-            auxiliary_id: 0,
+            auxiliary_id,
             capabilities: Capabilities {
                 flow_stats: true,
                 table_stats: true,

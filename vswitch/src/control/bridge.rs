@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::agent::{Agent, PeerId};
 use super::config::{self, FailMode};
+use super::outbox::Dropped;
 use super::peer::Connection;
 use super::target::Target;
 use crate::pipeline::Switch;
@@ -72,6 +73,8 @@ pub struct Controller {
     pub since_ms: u64,
     /// Why the last connection ended or failed.
     pub error: Option<String>,
+    /// Asynchronous messages that earlier connections dropped.
+    pub dropped: Dropped,
 }
 
 /// Whose the flows are.
@@ -112,8 +115,10 @@ impl Bridge {
 
     /// Forgets a connection.
     pub fn disconnect(&mut self, id: PeerId, switch: &mut Switch, now_ms: u64) {
+        let dropped = self.agent.dropped(id);
         self.agent.disconnect(id, switch);
         if let Some(controller) = self.controller_of(id) {
+            controller.dropped += dropped;
             let (target, error) = (controller.target.to_string(), controller.error.clone());
             controller.peer = None;
             controller.since_ms = now_ms;
@@ -151,6 +156,15 @@ impl Bridge {
             .unwrap_or_default()
     }
 
+    /// Asynchronous messages for a controller that were dropped.
+    pub fn dropped(&self, controller: &Controller) -> Dropped {
+        let mut dropped = controller.dropped;
+        if let Some(peer) = controller.peer {
+            dropped += self.agent.dropped(peer);
+        }
+        dropped
+    }
+
     fn controller_of(&mut self, id: PeerId) -> Option<&mut Controller> {
         self.controllers
             .values_mut()
@@ -162,6 +176,7 @@ impl Bridge {
     /// flow that sends everything to NORMAL.
     pub fn configure(&mut self, settings: config::Bridge, switch: &mut Switch, now_ms: u64) {
         self.settings = settings;
+        self.agent.limit_ports(self.settings.packet_ins_of_port);
         let owner = match (
             self.settings.controllers.is_empty(),
             self.settings.fail_mode,

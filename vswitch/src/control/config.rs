@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::pace::Limit;
 use super::target::{Listener, Target};
 use crate::pipeline::Overflow;
 
@@ -103,6 +104,8 @@ pub struct Bridge {
     pub flow_limit: u32,
     /// What becomes of a flow for which there is no room.
     pub overflow_policy: Overflow,
+    /// Packet-ins of one port, for all controllers together.
+    pub packet_ins_of_port: Option<Limit>,
     /// What `OFPMP_DESC` says.
     pub description: Description,
     /// Controllers to dial.
@@ -148,6 +151,10 @@ pub struct Controller {
     pub inactivity_probe_s: u32,
     /// Longest pause between attempts.
     pub max_backoff_s: u32,
+    /// Packet-ins that it gets, over all ports.
+    pub packet_ins: Option<Limit>,
+    /// Connections beside the main one.
+    pub auxiliary_connections: u8,
 }
 
 /// `[[bridge.port]]`.
@@ -343,7 +350,10 @@ mod tests {
             description = { manufacturer = "m", hardware = "h", software = "s",
                             serial_number = "n", datapath = "d" }
             controllers = ["tcp:10.0.0.1", { target = "unix:/c", inactivity_probe_s = 0,
-                                             max_backoff_s = 2 }]
+                                             max_backoff_s = 2, controller_rate_limit = 200,
+                                             auxiliary_connections = 3 }]
+            port_rate_limit = 50
+            port_burst_limit = 70
             listeners = ["ptcp:6654:127.0.0.1", "punix:/l"]
             [[bridge.port]]
             name = "p"
@@ -370,6 +380,11 @@ mod tests {
         assert_eq!(limit, (1000, Overflow::Evict));
         assert_eq!(bridge.description.serial_number, "n");
         assert_eq!(bridge.controllers[1].max_backoff_s, 2);
+        assert_eq!(bridge.controllers[1].auxiliary_connections, 3);
+        let limit = |rate, burst| Some(Limit { rate, burst });
+        assert_eq!(bridge.controllers[1].packet_ins, limit(200, 50));
+        assert_eq!(bridge.controllers[0].packet_ins, None);
+        assert_eq!(bridge.packet_ins_of_port, limit(50, 70));
         assert_eq!(bridge.listeners.len(), 2);
         let port = &bridge.ports[0];
         assert_eq!(

@@ -13,12 +13,15 @@ use std::time::{Duration, Instant};
 use openflow::connection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::debug;
 
 use super::actor::Handle;
 use super::agent::{PeerId, PeerKind};
+use super::dial;
 use super::outbox::Outbox;
+use super::pace::Limit;
 use super::peer::{Connection, Incoming, Signal, Stage};
 use super::target::Target;
 use super::tls::Tls;
@@ -41,6 +44,30 @@ pub struct Link {
     pub inactivity_probe: Option<Duration>,
     /// What it is secured with, if its target says so.
     pub tls: Option<Arc<Tls>>,
+    /// How many packet-ins it gets.
+    pub packet_ins: Option<Limit>,
+    /// How many more connections the switch dials once this one is there.
+    pub auxiliaries: u8,
+}
+
+impl Link {
+    /// Dials what belongs to a main connection (OpenFlow 1.3.5 §6.3.6).
+    fn dial_auxiliaries(&self, main: PeerId) -> JoinSet<()> {
+        let mut set = JoinSet::new();
+        let Some(target) = &self.target else {
+            return set;
+        };
+        for id in 1..=self.auxiliaries {
+            let link = Link {
+                kind: PeerKind::Auxiliary { main, id },
+                target: None,
+                auxiliaries: 0,
+                ..self.clone()
+            };
+            set.spawn(dial::auxiliary(target.clone(), link));
+        }
+        set
+    }
 }
 
 /// How a connection ended.
@@ -98,6 +125,8 @@ struct Control {
     inbox: mpsc::Sender<Incoming>,
     outbox: Arc<Outbox>,
     signal: Arc<Signal>,
+    /// Auxiliary connections: they end with this one.
+    _auxiliaries: JoinSet<()>,
 }
 
 impl Task {
@@ -113,7 +142,7 @@ impl Task {
         W: AsyncWrite + Unpin,
     {
         self.hand_over();
-        self.gather();
+        self.gather(now_ms());
         let deadline = self.deadline(now_ms())?;
         let mut input = [0; READ_BYTES];
         let is_held = self.held.is_some();
@@ -163,7 +192,7 @@ impl Task {
     }
 
     /// Collects what is to be written next.
-    fn gather(&mut self) {
+    fn gather(&mut self, now_ms: u64) {
         if self.written < self.out.len() {
             return;
         }
@@ -173,20 +202,24 @@ impl Task {
         self.out.extend_from_slice(self.protocol.outgoing());
         self.protocol.sent(own);
         if let Some(control) = &self.control {
-            control.outbox.take(&mut self.out);
+            control.outbox.take(&mut self.out, now_ms);
         }
     }
 
-    /// When there is something to do although nothing comes. A peer that is not read cannot be
-    /// known to be silent.
+    /// When there is something to do although nothing comes: a probe is due, or a packet-in may go
+    /// out. A peer that is not read cannot be known to be silent.
     fn deadline(&mut self, now_ms: u64) -> Result<Option<Duration>, String> {
-        if self.held.is_some() {
-            return Ok(None);
-        }
-        let due_ms = self
-            .protocol
-            .poll(now_ms)
-            .map_err(|reason| reason.to_string())?;
+        let probe_ms = match self.held {
+            Some(_) => None,
+            None => self
+                .protocol
+                .poll(now_ms)
+                .map_err(|reason| reason.to_string())?,
+        };
+        let control = self.control.as_ref();
+        let control = control.filter(|_| self.written == self.out.len());
+        let packet_ms = control.and_then(|control| control.outbox.due_ms());
+        let due_ms = probe_ms.into_iter().chain(packet_ms).min();
         Ok(due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms))))
     }
 
@@ -203,7 +236,7 @@ impl Task {
     async fn establish(&mut self) -> Result<(), String> {
         let id = PeerId(NEXT_PEER.fetch_add(1, Ordering::Relaxed));
         let (inbox, inbox_out) = mpsc::channel(INBOX_MESSAGES);
-        let outbox = Arc::new(Outbox::default());
+        let outbox = Arc::new(Outbox::new(self.link.packet_ins));
         let (bridge, kind) = (self.link.bridge, self.link.kind);
         let (target, outbox_out) = (self.link.target.clone(), Arc::clone(&outbox));
         let connect = move |actor: &mut super::actor::Actor| {
@@ -230,6 +263,7 @@ impl Task {
             inbox,
             outbox,
             signal,
+            _auxiliaries: self.link.dial_auxiliaries(id),
         });
         Ok(())
     }

@@ -1,13 +1,21 @@
 //! What waits to be written to one OpenFlow connection.
 //!
 //! The control task puts messages in, the connection's task takes them out. A controller that
-//! does not read makes neither grow: while replies wait, its further requests do, and of
-//! asynchronous messages the oldest is dropped for the newest.
+//! does not read makes nothing grow: while replies wait, its further requests do, and of
+//! asynchronous messages the oldest is dropped for the newest. Packet-ins wait by port, beside
+//! the other messages and in turn with them: neither a long list nor a port that floods keeps
+//! another port's packets.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+use super::pace::Limit;
+
+mod packets;
+
+use packets::Packets;
 
 /// Messages for one connection.
 #[derive(Debug, Default)]
@@ -19,9 +27,11 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     messages: VecDeque<(Kind, Vec<u8>)>,
+    packets: Packets,
     reply_bytes: usize,
     notice_bytes: usize,
     dropped: u64,
+    is_turn_of_packets: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +40,42 @@ enum Kind {
     Notice,
 }
 
+/// Asynchronous messages that were dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Port status and flow removed.
+    pub notices: u64,
+    /// Packet-ins.
+    pub packet_ins: u64,
+}
+
+impl Dropped {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.notices + self.packet_ins
+    }
+}
+
+impl std::ops::AddAssign for Dropped {
+    fn add_assign(&mut self, more: Dropped) {
+        self.notices += more.notices;
+        self.packet_ins += more.packet_ins;
+    }
+}
+
 impl Outbox {
+    /// With a limit to packet-ins.
+    pub fn new(limit: Option<Limit>) -> Outbox {
+        let queue = Queue {
+            packets: Packets::new(limit),
+            ..Queue::default()
+        };
+        Outbox {
+            queue: Mutex::new(queue),
+            filled: Notify::new(),
+        }
+    }
+
     /// Adds the answer to a request. Never refused: [`Outbox::is_congested`] says when to stop
     /// taking requests.
     pub fn reply(&self, message: Vec<u8>) {
@@ -40,7 +85,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Adds an asynchronous message, for which the oldest may have to go.
+    /// Adds an asynchronous message that is no packet-in, for which the oldest may have to go.
     pub fn notice(&self, message: Vec<u8>) {
         let mut queue = self.lock();
         queue.notice_bytes += message.len();
@@ -51,36 +96,57 @@ impl Outbox {
         self.filled.notify_one();
     }
 
+    /// Adds a packet-in about a packet of a port, for which the oldest may have to go.
+    pub fn packet_in(&self, port: u32, message: Vec<u8>) {
+        self.lock().packets.push(port, message);
+        self.filled.notify_one();
+    }
+
+    /// Whether packet-ins are limited.
+    pub fn is_paced(&self) -> bool {
+        self.lock().packets.is_paced()
+    }
+
     /// Whether the peer is to read before it gets further replies.
     pub fn is_congested(&self) -> bool {
         self.lock().reply_bytes > REPLY_BYTES_MAX
     }
 
-    /// Asynchronous messages dropped because the peer did not read.
-    pub fn dropped(&self) -> u64 {
-        self.lock().dropped
+    /// Asynchronous messages dropped because the peer did not read, or may not get so many.
+    pub fn dropped(&self) -> Dropped {
+        let queue = self.lock();
+        Dropped {
+            notices: queue.dropped,
+            packet_ins: queue.packets.dropped(),
+        }
     }
 
     /// Appends waiting messages to `bytes`, up to what one write should hold; whether there were
     /// any.
-    pub fn take(&self, bytes: &mut Vec<u8>) -> bool {
+    pub fn take(&self, bytes: &mut Vec<u8>, now_ms: u64) -> bool {
         let mut queue = self.lock();
         let before = bytes.len();
         while bytes.len() < WRITE_BYTES {
-            let Some((kind, message)) = queue.messages.pop_front() else {
+            let Some(message) = queue.pop(now_ms) else {
                 break;
             };
-            queue.account(kind, message.len());
             bytes.extend_from_slice(&message);
         }
         bytes.len() > before
     }
 
-    /// Waits until there is something to take.
-    pub async fn filled(&self) {
-        while self.lock().messages.is_empty() {
-            self.filled.notified().await;
+    /// When there is something to take; `None` if there is nothing.
+    pub fn due_ms(&self) -> Option<u64> {
+        let queue = self.lock();
+        match queue.messages.is_empty() {
+            true => queue.packets.due_ms(),
+            false => Some(0),
         }
+    }
+
+    /// Waits until something is put in, or was since this was called last.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -89,6 +155,21 @@ impl Outbox {
 }
 
 impl Queue {
+    /// A packet-in and another message in turn.
+    fn pop(&mut self, now_ms: u64) -> Option<Vec<u8>> {
+        self.is_turn_of_packets = !self.is_turn_of_packets;
+        if self.is_turn_of_packets
+            && let Some(packet_in) = self.packets.pop(now_ms)
+        {
+            return Some(packet_in);
+        }
+        let Some((kind, message)) = self.messages.pop_front() else {
+            return self.packets.pop(now_ms);
+        };
+        self.account(kind, message.len());
+        Some(message)
+    }
+
     fn drop_oldest_notice(&mut self) {
         let oldest = self
             .messages
@@ -112,7 +193,7 @@ impl Queue {
 /// A few of the largest messages (64 KiB each): enough to keep the peer busy, little enough for
 /// hundreds of peers that do not read.
 const REPLY_BYTES_MAX: usize = 256 << 10;
-/// Some thousand packet-ins of small packets, or a few hundred whole ones.
+/// Some ten thousand flows that went.
 const NOTICE_BYTES_MAX: usize = 1 << 20;
 /// What a socket takes at once by default.
 const WRITE_BYTES: usize = 128 << 10;
@@ -128,9 +209,9 @@ mod tests {
         outbox.notice(vec![3]);
         outbox.reply(vec![4]);
         let mut bytes = Vec::new();
-        assert!(outbox.take(&mut bytes));
+        assert!(outbox.take(&mut bytes, 0));
         assert_eq!(bytes, [1, 2, 3, 4]);
-        assert!(!outbox.take(&mut bytes));
+        assert!(!outbox.take(&mut bytes, 0));
     }
 
     #[test]
@@ -139,15 +220,27 @@ mod tests {
         outbox.reply(vec![0xff]);
         let size = NOTICE_BYTES_MAX / 4;
         (0..6u8).for_each(|number| outbox.notice(vec![number; size]));
-        assert_eq!(outbox.dropped(), 2);
+        assert_eq!(outbox.dropped().notices, 2);
         let mut numbers = Vec::new();
         let mut bytes = Vec::new();
-        while outbox.take(&mut bytes) {
+        while outbox.take(&mut bytes, 0) {
             numbers.extend(bytes.iter().copied());
             bytes.clear();
         }
         numbers.dedup();
         assert_eq!(numbers, [0xff, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn packets_and_replies_take_turns() {
+        let outbox = Outbox::default();
+        (0..3).for_each(|number| outbox.reply(vec![number]));
+        (10..12).for_each(|number| outbox.packet_in(1, vec![number]));
+        assert_eq!(outbox.due_ms(), Some(0));
+        let mut bytes = Vec::new();
+        outbox.take(&mut bytes, 0);
+        assert_eq!(bytes, [10, 0, 11, 1, 2]);
+        assert_eq!(outbox.due_ms(), None);
     }
 
     #[test]
@@ -157,7 +250,7 @@ mod tests {
         assert!(!outbox.is_congested());
         outbox.reply(vec![0; REPLY_BYTES_MAX + 1]);
         assert!(outbox.is_congested());
-        while outbox.take(&mut Vec::new()) {}
+        while outbox.take(&mut Vec::new(), 0) {}
         assert!(!outbox.is_congested());
     }
 }

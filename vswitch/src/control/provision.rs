@@ -181,6 +181,8 @@ impl Provisioner {
                 link.target = Some(controller.target.clone());
                 let probe = Duration::from_secs(controller.inactivity_probe_s.into());
                 link.inactivity_probe = (!probe.is_zero()).then_some(probe);
+                link.packet_ins = controller.packet_ins;
+                link.auxiliaries = controller.auxiliary_connections;
                 let backoff_max = Duration::from_secs(controller.max_backoff_s.into());
                 Task::spawn(dial::run(controller.target.clone(), backoff_max, link))
             });
@@ -203,6 +205,8 @@ impl Provisioner {
             target: None,
             inactivity_probe: Some(PROBE_OF_GUESTS),
             tls: self.tls.clone(),
+            packet_ins: None,
+            auxiliaries: 0,
         }
     }
 

@@ -9,7 +9,7 @@ use openflow::{
 };
 
 use super::buffers::{BufferError, Buffered};
-use super::{Agent, Turn};
+use super::{Agent, Peer, PeerId, Turn};
 use crate::action::{Punt, PuntReason};
 use crate::datapath::PacketOut;
 
@@ -27,6 +27,7 @@ impl Agent {
             .peers
             .values()
             .any(|peer| peer.wants().packet_in & bit != 0)
+            || !self.limits.admits(punt.metadata.in_port, now_ms)
         {
             return;
         }
@@ -49,11 +50,8 @@ impl Agent {
             matching: metadata(punt),
             data: Vec::new(),
         };
-        for peer in self
-            .peers
-            .values()
-            .filter(|peer| peer.wants().packet_in & bit != 0)
-        {
+        let wanting = |(_, peer): &(&PeerId, &Peer)| peer.wants().packet_in & bit != 0;
+        for (id, peer) in self.peers.iter().filter(wanting) {
             let length = if by_length {
                 peer.miss_send_len
             } else {
@@ -69,7 +67,8 @@ impl Agent {
             let mut bytes = Vec::new();
             let packet_in = Message::PacketIn(Box::new(message.clone()));
             if v13::encode(Xid(0), &packet_in, &mut bytes).is_ok() {
-                peer.outbox.notice(bytes);
+                let outbox = self.outbox_for_packets(*id, peer, frame);
+                outbox.packet_in(punt.metadata.in_port, bytes);
             }
         }
     }

@@ -85,7 +85,7 @@ impl Scene {
     /// What waits for a peer.
     fn sent(&self, peer: usize) -> Vec<Message> {
         let mut bytes = Vec::new();
-        while self.outboxes[peer].take(&mut bytes) {}
+        while self.outboxes[peer].take(&mut bytes, 0) {}
         let mut messages = Vec::new();
         let mut rest = &bytes[..];
         while let [_, _, high, low, ..] = rest {

@@ -220,6 +220,14 @@ fn controller_value(known: &[Controller], target: &str) -> Value {
         i64::from(known.inactivity_probe_s).into(),
     );
     table.insert("max_backoff_s", i64::from(known.max_backoff_s).into());
+    if let Some(limit) = known.packet_ins {
+        table.insert("controller_rate_limit", i64::from(limit.rate).into());
+        table.insert("controller_burst_limit", i64::from(limit.burst).into());
+    }
+    if known.auxiliary_connections > 0 {
+        let more = i64::from(known.auxiliary_connections);
+        table.insert("auxiliary_connections", more.into());
+    }
     table.into()
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{TableLike, Value};
 
 use super::super::logging;
+use super::super::pace::Limit;
 use super::super::target::{Listener, SOCKET_PATH_BYTES_MAX, Target};
 use super::reader::{ConfigError, Section, Source};
 use super::{
@@ -145,6 +146,7 @@ fn bridge(mut section: Section<'_>, run_dir: &Path) -> Result<Bridge, ConfigErro
         fail_mode: fail_mode.unwrap_or(FailMode::Standalone),
         datapath_id: datapath_id(&mut section)?,
         mac_ageing_s: ageing.map_or(MAC_AGEING_S_DEFAULT, |seconds| seconds as u32),
+        packet_ins_of_port: packet_limit(&mut section, "port_rate_limit", "port_burst_limit")?,
         description: description(section.section("description", "bridge.description")?)?,
         controllers: controllers(&mut section)?,
         listeners: listeners(&mut section)?,
@@ -303,8 +305,25 @@ fn controller(mut section: Section<'_>) -> Result<Controller, ConfigError> {
     if let Some(seconds) = section.number("max_backoff_s", 1..3_601, "seconds")? {
         controller.max_backoff_s = seconds as u32;
     }
+    let (rate, burst) = ("controller_rate_limit", "controller_burst_limit");
+    controller.packet_ins = packet_limit(&mut section, rate, burst)?;
+    let more = section.number("auxiliary_connections", 0..AUXILIARIES_MAX + 1, "a number")?;
+    controller.auxiliary_connections = more.unwrap_or(0) as u8;
     section.finish("")?;
     Ok(controller)
+}
+
+/// A rate, none if it is 0, and a burst, a quarter of that if it is not given, as OVS has it.
+fn packet_limit(
+    section: &mut Section<'_>,
+    rate: &'static str,
+    burst: &'static str,
+) -> Result<Option<Limit>, ConfigError> {
+    let rate = section.number(rate, 0..RATE_MAX + 1, "packets a second")?;
+    let burst = section.number(burst, 1..RATE_MAX + 1, "packets")?;
+    let rate = rate.unwrap_or(0) as u32;
+    let burst = burst.map_or((rate / 4).max(1), |burst| burst as u32);
+    Ok((rate > 0).then_some(Limit { rate, burst }))
 }
 
 impl Controller {
@@ -314,6 +333,8 @@ impl Controller {
             target,
             inactivity_probe_s: INACTIVITY_PROBE_S_DEFAULT,
             max_backoff_s: MAX_BACKOFF_S_DEFAULT,
+            packet_ins: None,
+            auxiliary_connections: 0,
         }
     }
 }
@@ -467,6 +488,10 @@ const MAC_AGEING_S_DEFAULT: u32 = 300;
 const INACTIVITY_PROBE_S_DEFAULT: u32 = 5;
 /// OVS's `max_backoff`.
 const MAX_BACKOFF_S_DEFAULT: u32 = 8;
+/// More than any controller answers.
+const RATE_MAX: i64 = 1_000_000;
+/// One for each core that a controller may have to spare.
+const AUXILIARIES_MAX: i64 = 16;
 /// `DESC_STR_LEN` without the final zero.
 const DESC_BYTES_MAX: usize = 255;
 /// `SERIAL_NUM_LEN` without the final zero.

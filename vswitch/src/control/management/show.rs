@@ -262,6 +262,7 @@ fn controller_json(bridge: &Bridge, controller: &Controller, now_ms: u64) -> Val
         Role::Slave => "slave",
         Role::Equal | Role::NoChange => "equal",
     };
+    let dropped = bridge.dropped(controller);
     json!({
         "bridge": bridge.settings.name,
         "target": controller.target.to_string(),
@@ -269,6 +270,8 @@ fn controller_json(bridge: &Bridge, controller: &Controller, now_ms: u64) -> Val
         "role": role,
         "since_s": now_ms.saturating_sub(controller.since_ms) / 1000,
         "error": controller.error,
+        "notices_dropped": dropped.notices,
+        "packet_ins_dropped": dropped.packet_ins,
     })
 }
 

@@ -6,6 +6,7 @@ use pmd::port::{PortCounters, QueueCounters};
 use serde_json::{Value, json};
 
 use super::super::actor::Actor;
+use super::super::agent::Agent;
 use super::super::ports::Port;
 use super::params::{self, Params};
 use super::{CallError, Service};
@@ -68,8 +69,11 @@ impl Actor {
             .bridges
             .values()
             .map(|bridge| bridge.agent.notices_dropped());
+        let agents = self.bridges.values().map(|bridge| &bridge.agent);
+        let limited = agents.map(Agent::packet_ins_limited);
         let control = json!({
             "packet_outs_dropped": self.injections_dropped(),
+            "packet_ins_limited": limited.sum::<u64>(),
             "notices_dropped": notices.sum::<u64>(),
         });
         (self.clock.now_ns(), control)

@@ -13,6 +13,7 @@ use crate::control::actor::Actor;
 use crate::control::agent::{Agent, Identity};
 use crate::control::bridge::{Bridge, Controller, FailedPort, Task};
 use crate::control::config::{self, PortKind, Vlan};
+use crate::control::outbox::Dropped;
 use crate::control::ports::Port;
 use crate::pipeline::{self, BridgeSpec, PortSpec, VlanMode};
 
@@ -97,6 +98,7 @@ impl Actor {
                 peer: None,
                 since_ms: now_ms,
                 error: None,
+                dropped: Dropped::default(),
             };
             bridge
                 .controllers
