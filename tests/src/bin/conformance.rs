@@ -100,6 +100,7 @@ fn options(target: Target, settle_s: f64) -> Options {
         target,
         settle_s,
         rate_s: None,
+        packet_s: 3,
         pairs: PAIRS,
         mend: true,
     }

@@ -123,6 +123,7 @@ impl Pair {
             "rate_s": options.rate_s,
             "device": "ts1",
             "mend": options.mend,
+            "packet_s": options.packet_s,
         });
         let manager = super::python_dir().join("bin/osken-manager");
         let application = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/tester.py");

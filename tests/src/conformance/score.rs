@@ -39,6 +39,18 @@ impl Score {
         self.lines.extend(other.lines);
     }
 
+    /// Takes over what came of patterns that were run again.
+    pub(super) fn update(&mut self, newer: Score) {
+        for (pattern, outcome) in newer.lines {
+            let same = |(old, _): &&mut (Pattern, Outcome)| {
+                old.file == pattern.file && old.number == pattern.number
+            };
+            if let Some(line) = self.lines.iter_mut().find(same) {
+                line.1 = outcome;
+            }
+        }
+    }
+
     /// How many passed, and how many there are; of all categories if none is given.
     pub fn passed(&self, category: Option<Category>) -> (usize, usize) {
         let lines = self.lines.iter();
@@ -66,7 +78,7 @@ impl Score {
     }
 
     /// The patterns that did not pass.
-    pub fn failed_patterns(&self) -> Vec<Pattern> {
+    pub(super) fn failed_patterns(&self) -> Vec<Pattern> {
         let lines = self.lines.iter();
         let failed = lines.filter(|(_, outcome)| *outcome != Outcome::Passed);
         failed.map(|(pattern, _)| pattern.clone()).collect()

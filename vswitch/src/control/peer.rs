@@ -95,9 +95,10 @@ impl Signal {
         }
     }
 
-    /// The turn has come.
+    /// The turn has come. An exchange, not a store: either whoever raises the hand next finds it
+    /// down, or what was put into the inbox before is seen by the look that follows.
     fn lower(&self) {
-        self.raised.store(false, Ordering::Release);
+        self.raised.swap(false, Ordering::AcqRel);
     }
 }
 
