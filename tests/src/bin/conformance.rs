@@ -13,7 +13,7 @@ use tests::conformance::{
 use tests::target_dir;
 
 const USAGE: &str = "\
-conformance [--settle SECONDS] [--peer-settle SECONDS] [--meter SECONDS] [--alone] [--as-is] [WHAT]...
+conformance [OPTION]... [WHAT]...
 
   --settle SECONDS       pause between vswitchd's barrier reply and the packet (0)
   --peer-settle SECONDS  the same for Open vSwitch (0.2)
