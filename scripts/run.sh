@@ -9,12 +9,25 @@ if [ "$(id -u)" != 0 ]; then
     echo "run: the switch makes network devices and maps hugepages: run 'sudo make run'" >&2
     exit 1
 fi
+# KVM where a guest's CPU can be made by it, which a host that is a guest itself may refuse.
+accel='-accel tcg -cpu max'
+hint='without KVM, which cannot be used here'
+if [ -w /dev/kvm ] && command -v qemu-system-x86_64 >/dev/null; then
+    for cpu in host max,-arch-capabilities; do
+        try=(timeout 10 qemu-system-x86_64 -accel kvm -cpu "$cpu" -S -nodefaults -display none -monitor stdio)
+        if (echo quit | "${try[@]}") >/dev/null 2>&1; then
+            accel="-accel kvm -cpu $cpu"
+            hint="should KVM fail: '-accel tcg -cpu max' in place of '$accel'"
+            break
+        fi
+    done
+fi
 cat <<E2
 The switch comes up with one learning bridge br0: vhost-user ports vm1 and vm2, the host's own port br0 (a TAP),
 and OpenFlow on tcp:127.0.0.1:6654 and unix:$run_dir/br0.mgmt. Ctrl-C ends it. In other terminals, as root:
 
-  A guest on vm1 (vm2 likewise, with its own MAC address and IP address):
-    qemu-system-x86_64 -accel kvm -accel tcg -machine q35 -cpu max -m 256 -nographic -nodefaults -serial mon:stdio \\
+  A guest on vm1 (vm2 likewise, with its own MAC address and IP address; $hint):
+    qemu-system-x86_64 $accel -machine q35 -m 256 -nographic -nodefaults -serial mon:stdio \\
       -object memory-backend-memfd,id=m,size=256M,share=on -numa node,memdev=m \\
       -kernel $target/guest/vmlinuz -initrd $target/guest/initrd.gz \\
       -append "console=ttyS0 quiet gip=10.0.0.1/24" \\

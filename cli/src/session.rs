@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use openflow::connection::{CloseReason, Config, Connection, SendError, Side};
 use openflow::text::Ports;
+use serde_json::json;
+
 use openflow::{ErrorMessage, Message, MultipartReply, MultipartRequest, Xid};
 
 use crate::failure::Failure;
-use crate::management::{SOCKET_NAME, connect, lost};
+use crate::management::{Management, SOCKET_NAME, connect, lost};
 use crate::refusal;
 
 /// A session with one bridge.
@@ -29,7 +31,7 @@ impl Session {
     pub fn open(run_dir: &Path, bridge: &str, timeout: Duration) -> Result<Session, Failure> {
         let path = run_dir.join(format!("{bridge}.mgmt"));
         if !path.exists() {
-            return Err(no_such_bridge(run_dir, bridge));
+            return Err(absent(run_dir, bridge, &path, timeout));
         }
         let config = Config {
             probe_interval_ms: 0,
@@ -250,6 +252,20 @@ impl<'a> Changes<'a> {
             self.refusals
                 .push(format!("{name}{}", refusal::text(error)));
         }
+    }
+}
+
+/// Why there is no socket of the bridge's: the daemon knows best.
+fn absent(run_dir: &Path, bridge: &str, path: &Path, timeout: Duration) -> Failure {
+    let Ok(mut daemon) = Management::connect(run_dir, timeout) else {
+        return no_such_bridge(run_dir, bridge);
+    };
+    match daemon.call("show", json!({ "bridge": bridge })) {
+        Ok(_) => Failure::Unreachable(format!(
+            "{}: somebody removed the socket of bridge {bridge:?}; restart vswitchd",
+            path.display()
+        )),
+        Err(failure) => failure,
     }
 }
 

@@ -10,6 +10,7 @@
 
 use std::ffi::{CString, c_char};
 use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -44,12 +45,12 @@ impl Eal {
     /// Starts EAL, with huge pages if enough of them are free, else with ordinary memory.
     pub fn start(config: EalConfig) -> Result<Eal, Error> {
         let forbidden = config.args.iter().any(|argument| argument == NO_HUGE);
-        let hugepages = !forbidden && free_hugepages_mib(Path::new(HUGEPAGES)) >= config.memory_mib;
+        let hugepages = !forbidden && free_hugepages_mib() >= config.memory_mib;
         let cpus = control_cpus(&config)?;
         let arguments = arguments(&config, &cpus, hugepages);
         let helper = thread::Builder::new().name("eal-init".into());
         let helper = helper
-            .spawn(move || initialise(&cpus, &arguments))
+            .spawn(move || initialise(&cpus, &arguments, hugepages))
             .map_err(Error::Thread)?;
         helper.join().unwrap_or(Err(Error::AlreadyStarted))?;
         Ok(Eal { hugepages })
@@ -100,11 +101,12 @@ fn arguments(config: &EalConfig, cpus: &[usize], hugepages: bool) -> Vec<String>
     arguments
 }
 
-fn initialise(cpus: &[usize], arguments: &[String]) -> Result<(), Error> {
+fn initialise(cpus: &[usize], arguments: &[String], hugepages: bool) -> Result<(), Error> {
     worker::pin(cpus)?;
     let failed = |reason| Error::Eal {
         reason,
         arguments: arguments[1..].join(" "),
+        hugepages,
     };
     if STARTED.swap(true, Ordering::SeqCst) {
         return Err(Error::AlreadyStarted);
@@ -120,16 +122,44 @@ fn initialise(cpus: &[usize], arguments: &[String]) -> Result<(), Error> {
     pointers.push(std::ptr::null_mut());
     // SAFETY: `pointers` is an argv of `count` NUL-terminated strings followed by a null pointer;
     // EAL may keep and permute it, so both are leaked. STARTED admits only one call per process.
-    let (parsed, said) =
-        errors_during(|| unsafe { ffi::rte_eal_init(count, pointers.leak().as_mut_ptr()) });
+    let (parsed, said) = errors_during(|| {
+        silently(|| unsafe { ffi::rte_eal_init(count, pointers.leak().as_mut_ptr()) })
+    });
     if parsed < 0 {
         return Err(failed(if said.is_empty() { last_error() } else { said }));
     }
     offload::register().map_err(|errno| failed(describe(errno)))
 }
 
+/// Runs a call whose words on standard output nobody is to see: for a wrong argument DPDK prints
+/// its manual there, in which the error is lost.
+fn silently<T>(call: impl FnOnce() -> T) -> T {
+    let quiet = fs::OpenOptions::new().write(true).open("/dev/null").ok();
+    // SAFETY: these take descriptors, and a null pointer that stands for all streams.
+    let before = quiet.as_ref().and_then(|quiet| unsafe {
+        libc::fflush(std::ptr::null_mut());
+        let before = libc::fcntl(libc::STDOUT_FILENO, libc::F_DUPFD_CLOEXEC, 0);
+        let before = (before >= 0).then(|| OwnedFd::from_raw_fd(before))?;
+        libc::dup2(quiet.as_raw_fd(), libc::STDOUT_FILENO);
+        Some(before)
+    });
+    let result = call();
+    if let Some(before) = before {
+        // SAFETY: as above.
+        unsafe {
+            libc::fflush(std::ptr::null_mut());
+            libc::dup2(before.as_raw_fd(), libc::STDOUT_FILENO);
+        }
+    }
+    result
+}
+
 /// Huge pages that nobody has taken, of all sizes together.
-fn free_hugepages_mib(directory: &Path) -> usize {
+pub fn free_hugepages_mib() -> usize {
+    free_hugepages_in(Path::new(HUGEPAGES))
+}
+
+fn free_hugepages_in(directory: &Path) -> usize {
     let Ok(entries) = fs::read_dir(directory) else {
         return 0;
     };
@@ -161,9 +191,9 @@ mod tests {
             fs::create_dir_all(directory.join(name)).unwrap();
             fs::write(directory.join(name).join("free_hugepages"), free).unwrap();
         }
-        assert_eq!(free_hugepages_mib(&directory), 1024 + 6);
+        assert_eq!(free_hugepages_in(&directory), 1024 + 6);
         fs::remove_dir_all(&directory).unwrap();
-        assert_eq!(free_hugepages_mib(&directory), 0);
+        assert_eq!(free_hugepages_in(&directory), 0);
     }
 
     #[test]

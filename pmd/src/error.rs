@@ -25,6 +25,8 @@ pub enum Error {
         reason: String,
         /// The arguments it was given.
         arguments: String,
+        /// Whether it was to take huge pages.
+        hugepages: bool,
     },
     /// A packet pool could not be made.
     #[error("no pool of {buffers} buffers of {room} bytes on NUMA node {node}: {reason}")]

@@ -17,7 +17,7 @@ mod testing;
 mod worker;
 
 pub use batch::{BATCH_MAX, Batch};
-pub use eal::{Eal, EalConfig};
+pub use eal::{Eal, EalConfig, free_hugepages_mib};
 pub use error::Error;
 pub use offload::{Gso, GsoKind, Offload, PartialChecksum};
 pub use packet::Packet;

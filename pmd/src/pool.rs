@@ -41,6 +41,26 @@ impl PoolsConfig {
             large: LARGE_BASE + worker_cpus.len() * LARGE_PER_WORKER,
         }
     }
+
+    /// Memory that will do, with some left for the rings of a few devices.
+    pub fn memory_mib(&self) -> usize {
+        let small = self.small * (SMALL_ROOM + BUFFER_OVERHEAD);
+        let large = self.large * (LARGE_ROOM + BUFFER_OVERHEAD);
+        let mib = self.nodes().len() * (small + large) / (1 << 20) + OTHER_MIB;
+        mib.next_multiple_of(OTHER_MIB)
+    }
+
+    /// NUMA nodes of the workers, at least one.
+    fn nodes(&self) -> Vec<usize> {
+        let cpus = self.worker_cpus.iter();
+        let mut numbers: Vec<usize> = cpus.map(|&cpu| worker::node_of(cpu)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.is_empty() {
+            numbers.push(0);
+        }
+        numbers
+    }
 }
 
 /// All pools of the process's switch. Clones share them.
@@ -77,16 +97,7 @@ struct DevicePool {
 impl Pools {
     /// Makes the pools of every NUMA node that has a worker.
     pub fn new(_eal: &Eal, config: &PoolsConfig) -> Result<Pools, Error> {
-        let mut numbers: Vec<usize> = config
-            .worker_cpus
-            .iter()
-            .map(|&cpu| worker::node_of(cpu))
-            .collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        if numbers.is_empty() {
-            numbers.push(0);
-        }
+        let numbers = config.nodes();
         let floor = SMALL_PER_WORKER * config.worker_cpus.len().max(1);
         let node = |number| -> Result<Node, Error> {
             Ok(Node {
@@ -437,6 +448,10 @@ pub(crate) const HEADROOM: usize = ffi::RTE_PKTMBUF_HEADROOM as usize;
 pub(crate) const SMALL_MAX: usize = 2048;
 const SMALL_ROOM: usize = SMALL_MAX + HEADROOM;
 const LARGE_ROOM: usize = u16::MAX as usize;
+/// A buffer's header, and what its place in a pool costs.
+const BUFFER_OVERHEAD: usize = 384;
+/// For everything of DPDK's but the pools made at the start.
+const OTHER_MIB: usize = 64;
 /// Drivers hand the room to hardware in steps of so many bytes.
 const ROOM_STEP: usize = 1024;
 /// Free buffers that a thread keeps: several batches, so that the shared ring is rarely touched.

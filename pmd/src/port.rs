@@ -116,6 +116,18 @@ pub fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
     }
 }
 
+/// Whether the options are ones that a port of its type can have, as far as that can be told
+/// without opening it.
+pub fn check(config: &PortConfig) -> Result<(), PortError> {
+    match config.kind {
+        PortKind::Dpdk => ethdev::check(config),
+        PortKind::DpdkVhostUserClient | PortKind::DpdkVhostUser => vhost::check(config),
+        PortKind::Internal => tap::check(config),
+        PortKind::System => socket::check(config),
+        PortKind::Null => null::check(config),
+    }
+}
+
 /// A queue of received packets. It moves to the worker that polls it.
 #[derive(Debug)]
 pub struct RxQueue {

@@ -9,6 +9,7 @@ mod configurator;
 mod connection;
 pub mod daemon;
 mod dial;
+mod host;
 mod identity;
 mod listen;
 pub mod logging;

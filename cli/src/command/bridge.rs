@@ -53,7 +53,11 @@ fn params(bridge: &str, settings: &BridgeSettings) -> Map<String, Value> {
         params.insert("datapath_id".into(), json!(datapath_id));
     }
     if !settings.listeners.is_empty() {
-        params.insert("listeners".into(), json!(settings.listeners));
+        let listeners = match settings.listeners.as_slice() {
+            [none] if none == "none" => &[],
+            listeners => listeners,
+        };
+        params.insert("listeners".into(), json!(listeners));
     }
     params
 }

@@ -76,7 +76,10 @@ fn print_bridge(out: &mut dyn Write, bridge: &Bridge) -> io::Result<()> {
         )?;
     }
     for listener in &bridge.listeners {
-        writeln!(out, "    listener     {listener}")?;
+        match bridge.listener_errors.get(listener) {
+            None => writeln!(out, "    listener     {listener}")?,
+            Some(error) => writeln!(out, "    listener     {listener}: does not listen: {error}")?,
+        }
     }
     port::table(&bridge.ports, false).print(out, "    ")?;
     port::print_errors(out, &bridge.ports, "    ")

@@ -24,6 +24,9 @@ pub struct Bridge {
     pub datapath_id: String,
     pub fail_mode: String,
     pub listeners: Vec<String>,
+    /// Why it does not listen there, by listener.
+    #[serde(default)]
+    pub listener_errors: BTreeMap<String, String>,
     pub controllers: Vec<Controller>,
     pub ports: Vec<Port>,
     pub flows: u64,

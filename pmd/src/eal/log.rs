@@ -29,7 +29,11 @@ unsafe extern "C" fn sink(level: u32, text: *const c_char, length: usize) {
         .lines()
         .filter(|line| !line.trim().is_empty())
     {
+        let is_common = COMMON.iter().any(|words| line.contains(words));
         match level {
+            ffi::RTE_LOG_WARNING | ffi::RTE_LOG_NOTICE if is_common => {
+                tracing::debug!(target: "dpdk", "{line}");
+            }
             ffi::RTE_LOG_EMERG..=ffi::RTE_LOG_ERR => error(line),
             ffi::RTE_LOG_WARNING => tracing::warn!(target: "dpdk", "{line}"),
             ffi::RTE_LOG_NOTICE => tracing::info!(target: "dpdk", "{line}"),
@@ -55,6 +59,13 @@ fn error(line: &str) {
     }
 }
 
+/// What DPDK warns of at every start, and need not: a size of huge pages of which there are none, or
+/// that no file system is of; a guest that is not there yet.
+const COMMON: [&str; 3] = [
+    "hugepages reported on node",
+    "no mounted hugetlbfs found",
+    ") failed to connect: ",
+];
 /// Enough to tell what went wrong.
 const ERRORS_MAX: usize = 3;
 

@@ -23,6 +23,10 @@ use device::{Attached, Device, open_ports};
 pub(crate) use queue::{Rx, Tx};
 use settings::Settings;
 
+pub(super) fn check(config: &PortConfig) -> Result<(), PortError> {
+    Settings::of(config).map(drop)
+}
+
 pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
     let settings = Settings::of(config)?;
     let attached = Attached::new(config, &settings)?;

@@ -8,8 +8,12 @@ use super::{
 use super::{PortError, RxKind, RxQueue, TxKind, TxQueue};
 use crate::Batch;
 
+pub(super) fn check(config: &PortConfig) -> Result<(), PortError> {
+    Options::of(config, &[]).map(drop)
+}
+
 pub(super) fn open(config: &PortConfig) -> Result<Port, PortError> {
-    Options::of(config, &[])?;
+    check(config)?;
     let counters: Arc<[LiveCounters]> = LiveCounters::several(config.tx_queues).into();
     let tx = |queue| {
         TxQueue::new(TxKind::Null(Tx {

@@ -44,7 +44,7 @@ use crate::{BATCH_MAX, Batch, Packet, Pools};
 
 /// Opens a `system` port.
 pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
-    Options::of(config, &[])?;
+    check(config)?;
     let failed = |error: io::Error| PortError::Device {
         port: config.name.clone(),
         device: format!("netdev {}", config.name),
@@ -69,6 +69,10 @@ pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError
             socket: socket.clone(),
         })),
     })
+}
+
+pub(super) fn check(config: &PortConfig) -> Result<(), PortError> {
+    Options::of(config, &[]).map(drop)
 }
 
 fn reason(error: &io::Error) -> String {

@@ -27,11 +27,7 @@ use crate::{Batch, Packet, Pools};
 
 /// Opens an `internal` port.
 pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
-    let options = Options::of(config, &[MAC])?;
-    let mac = options
-        .text(MAC)
-        .map(|text| parse_mac(&options, text))
-        .transpose()?;
+    let mac = mac_wanted(config)?;
     let failed = |error: io::Error| PortError::Device {
         port: config.name.clone(),
         device: format!("TAP {}", config.name),
@@ -56,6 +52,16 @@ pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError
         tx: (0..config.tx_queues.max(1)).map(tx).collect(),
         control: PortControl::new(ControlKind::Tap(Control { tap: tap.clone() })),
     })
+}
+
+pub(super) fn check(config: &PortConfig) -> Result<(), PortError> {
+    mac_wanted(config).map(drop)
+}
+
+fn mac_wanted(config: &PortConfig) -> Result<Option<[u8; 6]>, PortError> {
+    let options = Options::of(config, &[MAC])?;
+    let text = options.text(MAC);
+    text.map(|text| parse_mac(&options, text)).transpose()
 }
 
 fn parse_mac(options: &Options<'_>, text: &str) -> Result<[u8; 6], PortError> {

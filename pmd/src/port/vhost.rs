@@ -60,6 +60,10 @@ pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError
     })
 }
 
+pub(super) fn check(config: &PortConfig) -> Result<(), PortError> {
+    Settings::of(config).map(drop)
+}
+
 /// What the options mean.
 #[derive(Debug, PartialEq, Eq)]
 struct Settings {

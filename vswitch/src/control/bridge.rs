@@ -25,6 +25,8 @@ pub struct Bridge {
     pub controllers: BTreeMap<String, Controller>,
     /// The tasks that dial and listen, by what they dial or listen on.
     pub tasks: BTreeMap<String, Task>,
+    /// Why it does not listen where it should.
+    pub listener_errors: BTreeMap<String, String>,
     /// Ports that could not be opened, and why.
     pub failed: Vec<FailedPort>,
     owner: Option<Owner>,
@@ -93,6 +95,7 @@ impl Bridge {
             agent,
             controllers: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            listener_errors: BTreeMap::new(),
             failed: Vec::new(),
             owner: None,
             alone_since_ms: None,

@@ -216,6 +216,21 @@ impl Config {
         Ok(config)
     }
 
+    /// An error about `key` of the section that is called `owner`, with file and line.
+    pub fn error_at(
+        text: &str,
+        file: &Path,
+        run_dir: Option<&Path>,
+        key: &'static str,
+        owner: &str,
+        message: String,
+    ) -> ConfigError {
+        let source = reader::Source::new(text, file);
+        // Reading it again tells where everything stands.
+        let _ = sections::config(&source, run_dir);
+        source.error_at(key, owner, message)
+    }
+
     /// What the daemon runs on without a file: one learning bridge with a LOCAL port, two ports
     /// for guests and a listener for controllers.
     pub fn built_in(run_dir: &Path) -> String {
@@ -359,7 +374,7 @@ mod tests {
             name = "p"
             number = 7
             type = "dpdk"
-            options = { dpdk-devargs = "net_null0", n_rxq = 2, flag = true }
+            options = { dpdk-devargs = "net_null0", n_rxq = 2, n_rxq_desc = "64" }
             trunks = [20, 10, 20]
             mtu = 9000
             admin_up = false
@@ -393,8 +408,8 @@ mod tests {
         );
         assert_eq!(port.vlan, Vlan::Trunks(vec![10, 20]));
         assert_eq!(
-            (&*port.options["n_rxq"], &*port.options["flag"]),
-            ("2", "true")
+            (&*port.options["n_rxq"], &*port.options["n_rxq_desc"]),
+            ("2", "64")
         );
         assert_eq!(bridge.ports[1].vlan, Vlan::Access(10));
     }
@@ -463,7 +478,7 @@ mod tests {
             ),
             (
                 bridge("controllers = [{}]"),
-                "bridge.controllers.target is missing",
+                "bridge \"b\": controllers.target is missing",
             ),
             (
                 bridge("listeners = [\"tcp:1\"]"),
@@ -471,7 +486,7 @@ mod tests {
             ),
             (
                 bridge("port = 1"),
-                "bridge \"b\": port = 1: allowed is tables",
+                "bridge \"b\": port = 1: allowed is tables, each under [[bridge.port]]",
             ),
             (
                 bridge("[[bridge.port]]\nname = \"a/b\""),
@@ -500,6 +515,43 @@ mod tests {
             (
                 port("type = \"patch\""),
                 "a patch port needs the option \"peer\"",
+            ),
+            (
+                port("type = \"null\"\noptions = {\na = 1 }"),
+                "f.toml:7: bridge \"b\" port \"p\": options.a: unknown option of type null; \
+                 allowed are none",
+            ),
+            (
+                port("type = \"dpdkvhostuserclient\"\noptions = { n_rxq = 0 }"),
+                "f.toml:6: bridge \"b\" port \"p\": options.n_rxq = \"0\": allowed is 1 to 128",
+            ),
+            (
+                port("type = \"dpdkvhostuser\"\n[bridge.port.options]\nn_rxq = \"999999\""),
+                "f.toml:7: bridge \"b\" port \"p\": options.n_rxq = \"999999\": allowed is",
+            ),
+            (
+                port("type = \"internal\"\noptions.mac = \"zz\""),
+                "options.mac = \"zz\": allowed is an address such as 02:00:",
+            ),
+            (
+                port("type = \"dpdk\""),
+                "f.toml:3: bridge \"b\" port \"p\": options.dpdk-devargs is missing: give a PCI",
+            ),
+            (
+                port("type = \"patch\"\noptions.peer = \"p\""),
+                "f.toml:6: bridge \"b\" port \"p\": options.peer = \"p\": a patch port cannot be",
+            ),
+            (
+                bridge("listeners = [\"punix:run/x\"]"),
+                "f.toml:3: bridge \"b\": listeners = \"punix:run/x\": allowed are ptcp:",
+            ),
+            (
+                "[bridge]\nname = \"b\"".to_owned(),
+                "f.toml:1: bridge = a table: allowed is tables, each under [[bridge]]",
+            ),
+            (
+                bridge("controllers = [{ target = \"tcp:a\", max_backoff_s = 0 }]"),
+                "bridge \"b\": controllers.max_backoff_s = 0: allowed is seconds from 1 to 3600",
             ),
             (
                 port("type = \"null\"\noptions = 1"),

@@ -18,6 +18,9 @@ pub enum ChangeError {
     /// It is not allowed.
     #[error(transparent)]
     NotAllowed(#[from] ConfigError),
+    /// Somebody edited the file, and the change would undo that.
+    #[error(transparent)]
+    Edited(ConfigError),
     /// It could not be carried out.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -69,6 +72,9 @@ impl Configurator {
         &mut self,
         edit: impl FnOnce(&ConfigFile) -> Result<ConfigFile, ConfigError>,
     ) -> Result<(), ChangeError> {
+        if let Some(fresh) = self.file.reread().map_err(ChangeError::Edited)? {
+            self.file = fresh;
+        }
         let wanted = edit(&self.file)?;
         if let Err(failure) = self.carry_out(&wanted).await {
             warn!(error = %failure, "change not made");

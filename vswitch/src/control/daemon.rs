@@ -1,24 +1,25 @@
 //! The daemon from its configuration to its end: what is started in which order, and taken down
 //! in the other.
 
+use std::future::pending;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use pmd::{Eal, EalConfig, Pools, PoolsConfig};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::actor;
 use super::bridge::Task;
 use super::clock::Clock;
 use super::config::{Config, ConfigFile, PortKind};
 use super::configurator::Configurator;
+use super::host::{self, Cpus};
 use super::logging::{self, LogLevel};
 use super::management::{self, Facts, Service};
 use super::provision::Provisioner;
@@ -50,7 +51,8 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         Some(path) => ConfigFile::open(path, run_dir)?,
         None => ConfigFile::built_in(run_dir)?,
     };
-    let cpus = Cpus::choose(file.config())?;
+    let cpus = Cpus::choose(&file)?;
+    host::check_memory(&file)?;
     if options.check {
         if let Some(files) = &file.config().tls {
             Tls::new(files.clone()).check()?;
@@ -68,9 +70,25 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         .log_level
         .as_deref()
         .unwrap_or(&file.config().log.level);
-    let log = logging::start(level, file.config().log.format).map_err(anyhow::Error::msg)?;
+    let wrong = |why| anyhow!("--log-level {level}: {why}");
+    let log = logging::start(level, file.config().log.format).map_err(wrong)?;
+    let runtime = cpus.runtime(CONTROL_THREADS_MAX)?;
+    // Before there is anything to leave behind.
+    let signals = runtime.block_on(async { Signals::listen() })?;
     let run_dir = Arc::new(RunDir::lock(&file.config().run_dir)?);
-    let (eal, pools) = start_dpdk(&options, file.config(), &cpus)?;
+    let eal = match start_dpdk(&options, &file, &cpus) {
+        Ok(eal) => eal,
+        Err(DpdkError::Hugepages(reason)) => {
+            warn!(
+                reason,
+                "hugepages cannot be had: once more with ordinary memory"
+            );
+            drop(run_dir);
+            return Err(again_without_hugepages());
+        }
+        Err(DpdkError::Other(error)) => return Err(error),
+    };
+    let pools = make_pools(&eal, &file, &cpus)?;
     let base = Base {
         started,
         file,
@@ -81,68 +99,90 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         dpdk: eal.version(),
         pools,
     };
-    let runtime = base.runtime()?;
-    let code = runtime.block_on(base.serve())?;
+    let code = runtime.block_on(base.serve(signals))?;
     runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
     Ok(code)
 }
 
-/// The CPUs of workers, and those of everything else.
-#[derive(Clone, Debug)]
-struct Cpus {
-    workers: Vec<usize>,
-    control: Vec<usize>,
+/// Why DPDK did not start.
+enum DpdkError {
+    /// It might without hugepages.
+    Hugepages(String),
+    /// It would not.
+    Other(anyhow::Error),
 }
 
-impl Cpus {
-    fn choose(config: &Config) -> anyhow::Result<Cpus> {
-        let set = sched_getaffinity(None).context("reading this process's CPUs")?;
-        let allowed: Vec<_> = (0..CpuSet::MAX_CPU)
-            .filter(|&cpu| set.is_set(cpu))
-            .collect();
-        let mut workers = config.workers.cpus.clone();
-        if workers.is_empty() {
-            workers.extend(allowed.last());
-        }
-        if let Some(cpu) = workers.iter().find(|cpu| !allowed.contains(cpu)) {
-            bail!("workers.cpus: no CPU {cpu} for this process; allowed are {allowed:?}");
-        }
-        let mut control: Vec<_> = allowed
-            .iter()
-            .copied()
-            .filter(|cpu| !workers.contains(cpu))
-            .collect();
-        if control.is_empty() {
-            control = allowed;
-        }
-        Ok(Cpus { workers, control })
-    }
-}
-
-fn start_dpdk(options: &Options, config: &Config, cpus: &Cpus) -> anyhow::Result<(Eal, Pools)> {
+fn start_dpdk(options: &Options, file: &ConfigFile, cpus: &Cpus) -> Result<Eal, DpdkError> {
+    let config = file.config();
     let mut args = config.dpdk.args.clone();
     if options.no_huge && !args.iter().any(|arg| arg == NO_HUGE) {
         args.push(NO_HUGE.to_owned());
     }
-    let eal = Eal::start(EalConfig {
+    let memory_mib = config.dpdk.memory_mib as usize;
+    let no_huge = args.iter().any(|arg| arg == NO_HUGE);
+    if no_huge || pmd::free_hugepages_mib() < memory_mib {
+        host::check_free_memory(file).map_err(|error| DpdkError::Other(error.into()))?;
+    }
+    let started = Eal::start(EalConfig {
         control_cpus: cpus.control.clone(),
-        memory_mib: config.dpdk.memory_mib as usize,
+        memory_mib,
         pci: config.dpdk.pci || names_pci_device(config),
         args,
-    })?;
+    });
+    let eal = started.map_err(|error| dpdk_error(file, error))?;
     let memory = if eal.hugepages() {
         "hugepages"
     } else {
         "ordinary memory"
     };
-    info!(
-        version = eal.version(),
-        memory_mib = config.dpdk.memory_mib,
-        memory,
-        "DPDK started"
-    );
-    let pools = Pools::new(&eal, &PoolsConfig::for_workers(&cpus.workers))?;
-    Ok((eal, pools))
+    info!(version = eal.version(), memory_mib, memory, "DPDK started");
+    Ok(eal)
+}
+
+fn dpdk_error(file: &ConfigFile, error: pmd::Error) -> DpdkError {
+    let args = &file.config().dpdk.args;
+    match error {
+        pmd::Error::Eal {
+            reason,
+            hugepages: true,
+            ..
+        } if ["memory", "hugepage"]
+            .iter()
+            .any(|word| reason.contains(word)) =>
+        {
+            DpdkError::Hugepages(reason)
+        }
+        pmd::Error::Eal { reason, .. } if reason.contains("argument") && !args.is_empty() => {
+            let message = format!("dpdk.args = {args:?}: DPDK takes them not: {reason}");
+            DpdkError::Other(file.error_at("args", "dpdk", message).into())
+        }
+        error => DpdkError::Other(error.into()),
+    }
+}
+
+/// EAL starts once in a process, so that another try takes another program in this process's
+/// place; the error, if there is none.
+fn again_without_hugepages() -> anyhow::Error {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let itself = std::env::current_exe().unwrap_or_else(|_| program.into());
+    let mut again = Command::new(itself);
+    again.args(arguments).arg(NO_HUGE);
+    anyhow::Error::new(again.exec()).context("starting again without hugepages")
+}
+
+fn make_pools(eal: &Eal, file: &ConfigFile, cpus: &Cpus) -> anyhow::Result<Pools> {
+    let config = PoolsConfig::for_workers(&cpus.workers);
+    Pools::new(eal, &config).map_err(|error| {
+        let message = format!(
+            "dpdk.memory_mib = {}: too little for the packet buffers of {} workers: give {} or \
+             more ({error})",
+            file.config().dpdk.memory_mib,
+            cpus.workers.len(),
+            config.memory_mib(),
+        );
+        file.error_at("memory_mib", "dpdk", message).into()
+    })
 }
 
 /// Whether any port is a PCI device: `0000:01:00.0` or `01:00.0`.
@@ -169,26 +209,6 @@ struct Base {
 }
 
 impl Base {
-    /// The threads of everything but the workers, which stay off the workers' CPUs.
-    fn runtime(&self) -> anyhow::Result<Runtime> {
-        let cpus = self.cpus.control.clone();
-        let pin = move || {
-            let mut set = CpuSet::new();
-            cpus.iter().for_each(|&cpu| set.set(cpu));
-            if let Err(error) = sched_setaffinity(None, &set) {
-                error!(%error, "control thread not kept off the workers' CPUs");
-            }
-        };
-        pin();
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(self.cpus.control.len().clamp(1, CONTROL_THREADS_MAX))
-            .thread_name("control")
-            .on_thread_start(pin)
-            .enable_all()
-            .build()
-            .context("starting the control threads")
-    }
-
     /// What OpenFlow connections are secured with. Files that cannot be used now may be later.
     fn tls(&self) -> Option<Arc<Tls>> {
         let tls = Arc::new(Tls::new(self.file.config().tls.clone()?));
@@ -198,7 +218,7 @@ impl Base {
         Some(tls)
     }
 
-    async fn serve(self) -> anyhow::Result<ExitCode> {
+    async fn serve(self, signals: Signals) -> anyhow::Result<ExitCode> {
         let buffers_at_start = self.pools.in_use();
         let mut switch = Switch::new();
         let state = switch.publish();
@@ -251,7 +271,8 @@ impl Base {
             self.run_dir.path().display()
         );
         info!(run_dir = %self.run_dir.path().display(), "ready");
-        wait_for_end(&end).await?;
+        let reason = signals.wait(&end).await;
+        info!(reason, "ending");
         // Whoever holds it is in the middle of a change of ports, which must run to its end.
         let configurator = service.configurator.lock().await;
         for task in tasks {
@@ -281,17 +302,43 @@ async fn retry(service: Arc<Service>) {
     }
 }
 
-/// Waits for SIGTERM, SIGINT or the `exit` method.
-async fn wait_for_end(end: &Notify) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let reason = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = end.notified() => "exit",
-    };
-    info!(reason, "ending");
-    Ok(())
+/// What ends the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// Remembers them from now on. SIGHUP counts unless whoever started the daemon ignores it, as
+    /// nohup(1) does.
+    fn listen() -> anyhow::Result<Signals> {
+        let listen = |kind, name| signal(kind).context(format!("listening for {name}"));
+        let hangup = (!host::is_hangup_ignored())
+            .then(|| listen(SignalKind::hangup(), "SIGHUP"))
+            .transpose()?;
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            hangup,
+        })
+    }
+
+    /// Waits for one, or for the `exit` method.
+    async fn wait(mut self, end: &Notify) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = hangup => "SIGHUP",
+            () = end.notified() => "exit",
+        }
+    }
 }
 
 /// Every packet buffer should be where it was before the first port.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::connection::{self, Link};
 use super::run_dir::SocketFile;
@@ -90,14 +90,36 @@ async fn secure(stream: TcpStream, from: SocketAddr, link: Link) {
     warn!(bridge = %link.bridge_name, %from, %error, "connection not secured");
 }
 
-/// Tries again and again to listen, then serves.
-pub async fn insist(at: Listener, link: Link) {
+/// Tries again and again to listen, then serves; tells why it does not yet.
+pub async fn insist(at: Listener, link: Link, mut error: io::Error) {
     loop {
+        note(&at, &link, Some(error.to_string())).await;
         sleep(BIND_PAUSE).await;
-        if let Ok(socket) = Socket::bind(&at).await {
-            socket.serve(link).await;
-            return pending().await;
+        match Socket::bind(&at).await {
+            Ok(socket) => {
+                info!(bridge = %link.bridge_name, %at, "listening");
+                note(&at, &link, None).await;
+                socket.serve(link).await;
+                return pending().await;
+            }
+            Err(again) => error = again,
         }
+    }
+}
+
+async fn note(at: &Listener, link: &Link, error: Option<String>) {
+    let (id, at) = (link.bridge, at.to_string());
+    let noted = link.handle.with(move |actor| {
+        let Some(bridge) = actor.bridges.get_mut(&id) else {
+            return;
+        };
+        match error {
+            Some(error) => bridge.listener_errors.insert(at, error),
+            None => bridge.listener_errors.remove(&at),
+        };
+    });
+    if noted.await.is_err() {
+        debug!(bridge = %link.bridge_name, "the switch is ending");
     }
 }
 

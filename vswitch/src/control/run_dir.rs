@@ -15,7 +15,8 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    made: bool,
+    /// Folders that were not there before, the innermost first.
+    made: Vec<PathBuf>,
     _lock: File,
 }
 
@@ -47,7 +48,8 @@ impl RunDir {
             path: path.to_owned(),
             error,
         };
-        let made = !path.exists();
+        let made = path.ancestors().take_while(|folder| !folder.exists());
+        let made = made.map(Path::to_owned).collect();
         fs::create_dir_all(path).map_err(unusable)?;
         let lock = loop {
             let mut file = open(&path.join(PID_FILE)).map_err(unusable)?;
@@ -102,8 +104,8 @@ impl RunDir {
 impl Drop for RunDir {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.path.join(PID_FILE));
-        if self.made {
-            let _ = fs::remove_dir(&self.path);
+        for folder in &self.made {
+            let _ = fs::remove_dir(folder);
         }
     }
 }

@@ -157,10 +157,12 @@ impl fmt::Display for Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Not a controller.
-    #[error("allowed are tcp:HOST[:PORT], ssl:HOST[:PORT] and unix:PATH")]
+    #[error("allowed are tcp:HOST[:PORT], ssl:HOST[:PORT] and unix:PATH, an absolute path")]
     Target,
     /// Not a listener.
-    #[error("allowed are ptcp:[PORT][:ADDRESS], pssl:[PORT][:ADDRESS] and punix:PATH")]
+    #[error(
+        "allowed are ptcp:[PORT][:ADDRESS], pssl:[PORT][:ADDRESS] and punix:PATH, an absolute path"
+    )]
     Listener,
 }
 
@@ -171,7 +173,7 @@ const DEFAULT_PORT: u16 = 6653;
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 fn path_of(text: &str) -> Option<PathBuf> {
-    let fits = !text.is_empty() && text.len() <= SOCKET_PATH_BYTES_MAX;
+    let fits = text.starts_with('/') && text.len() <= SOCKET_PATH_BYTES_MAX;
     (fits && !text.contains('\0')).then(|| PathBuf::from(text))
 }
 

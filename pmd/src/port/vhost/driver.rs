@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
 
@@ -43,6 +44,9 @@ impl Driver {
             return Err(failed("is the socket of another port".into()));
         }
         if !settings.client {
+            if let Some(folder) = absent_folder(&settings.path) {
+                return Err(failed(format!("there is no folder {}", folder.display())));
+            }
             remove_stale(&settings.path).map_err(|error| failed(error.to_string()))?;
         }
         let (registered, said) = eal::errors_during(|| register(&path, settings.client));
@@ -106,6 +110,11 @@ fn register(path: &CStr, client: bool) -> bool {
         }
         ready
     }
+}
+
+/// The folder that a socket cannot be made in.
+fn absent_folder(path: &str) -> Option<&Path> {
+    Path::new(path).parent().filter(|folder| !folder.is_dir())
 }
 
 /// Removes a socket that nobody serves any more.

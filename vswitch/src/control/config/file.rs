@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
@@ -62,6 +63,44 @@ impl ConfigFile {
             text,
             config,
         })
+    }
+
+    /// As it is on the disk now, if somebody else wrote something that means the same; an error
+    /// if it means anything else, which the next edit would overwrite. Blocks on the disk.
+    pub fn reread(&self) -> Result<Option<ConfigFile>, ConfigError> {
+        let Some(path) = &self.path else {
+            return Ok(None);
+        };
+        let refuse = |what: String| {
+            let advice = "nothing was changed. Undo that edit, or restart vswitchd to take it over";
+            ConfigError::about_file(path, format!("{what}: {advice}"))
+        };
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|error| refuse(format!("cannot be read any more ({error})")))?;
+        if text == self.text {
+            return Ok(None);
+        }
+        match ConfigFile::read(Some(path.clone()), self.run_dir.clone(), text) {
+            Ok(fresh) if fresh.config == self.config => Ok(Some(fresh)),
+            Ok(_) => Err(refuse("was edited while the switch runs".to_owned())),
+            Err(error) => Err(refuse(format!(
+                "was edited while the switch runs, and is wrong ({error})"
+            ))),
+        }
+    }
+
+    /// An error about `key` of the section that is called `owner`.
+    pub fn error_at(&self, key: &'static str, owner: &str, message: String) -> ConfigError {
+        let file = self.path.as_deref();
+        let file = file.unwrap_or(Path::new("built-in configuration"));
+        Config::error_at(
+            &self.text,
+            file,
+            self.run_dir.as_deref(),
+            key,
+            owner,
+            message,
+        )
     }
 
     /// What the text means.
@@ -170,11 +209,12 @@ impl ConfigFile {
                 ConfigError::about_file(file, error.message().to_owned())
             })?;
         edit(document.as_table_mut());
-        ConfigFile::read(
-            self.path.clone(),
-            self.run_dir.clone(),
-            document.to_string(),
-        )
+        let mut text = document.to_string();
+        if self.text.contains("\r\n") {
+            // The editor of TOML ends lines its own way.
+            text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+        }
+        ConfigFile::read(self.path.clone(), self.run_dir.clone(), text)
     }
 
     /// Replaces the file, whole or not at all. Blocks on the disk.
@@ -196,6 +236,8 @@ impl ConfigFile {
     fn write_draft(&self, draft: &Path, path: &Path) -> io::Result<()> {
         let mut file = File::create(draft)?;
         if let Ok(metadata) = fs::metadata(path) {
+            // Only root may give files away; who is not keeps its own.
+            let _ = std::os::unix::fs::fchown(&file, Some(metadata.uid()), Some(metadata.gid()));
             file.set_permissions(metadata.permissions())?;
         }
         file.write_all(self.text.as_bytes())?;
@@ -483,6 +525,49 @@ port = [{ name = \"in\", type = \"null\" }] # short
             0o640
         );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn edits_of_others_are_not_overwritten() {
+        let (_folder, path, file) = file();
+        assert!(file.reread().unwrap().is_none());
+        fs::write(&path, format!("{TEXT}# a note\n")).unwrap();
+        let fresh = file.reread().unwrap().unwrap();
+        assert!(fresh.text().ends_with("# a note\n"));
+        let error = |text: &str| {
+            fs::write(&path, text).unwrap();
+            file.reread().unwrap_err().to_string()
+        };
+        let other = error(&TEXT.replace("\"br0\"", "\"br7\""));
+        assert!(other.contains("was edited while"), "{other}");
+        assert!(other.contains("restart vswitchd"), "{other}");
+        let wrong = error("[[bridge");
+        assert!(
+            wrong.contains("is wrong (") && wrong.contains("toml:1:"),
+            "{wrong}"
+        );
+        fs::remove_file(&path).unwrap();
+        let gone = file.reread().unwrap_err().to_string();
+        assert!(gone.contains("cannot be read any more"), "{gone}");
+    }
+
+    #[test]
+    fn lines_end_as_they_did_and_the_owner_stays() {
+        let (_folder, path, _) = file();
+        fs::write(&path, TEXT.replace('\n', "\r\n")).unwrap();
+        let is_root = rustix::process::getuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(&path, Some(12), Some(34)).unwrap();
+        }
+        let file = ConfigFile::open(&path, None).unwrap();
+        let edited = file.set_port("br0", "up", vec![("tag", Some(7.into()))]);
+        edited.unwrap().save().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("tag = 7\r\n"), "{text:?}");
+        assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+        let metadata = fs::metadata(&path).unwrap();
+        let owner = (metadata.uid(), metadata.gid());
+        assert!(!is_root || owner == (12, 34), "{owner:?}");
     }
 
     #[test]

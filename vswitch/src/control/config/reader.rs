@@ -155,12 +155,20 @@ impl<'a> Section<'a> {
         }
         let array = item
             .as_array()
-            .ok_or_else(|| self.refuse(key, item, "tables"))?;
+            .ok_or_else(|| self.refuse(key, item, &self.header(key)))?;
         let section = |value: &'a Value| match value.as_inline_table() {
             Some(table) => Ok(Section::new(self.source, table, name, value.span())),
             None => Err(self.refuse_value(key, value, "tables")),
         };
         array.iter().map(section).collect()
+    }
+
+    /// What is allowed where tables are.
+    fn header(&self, key: &str) -> String {
+        match self.name.as_str() {
+            "" => format!("tables, each under [[{key}]]"),
+            _ => format!("tables, each under [[bridge.{key}]]"),
+        }
     }
 
     /// A string.
@@ -306,6 +314,17 @@ impl<'a> Section<'a> {
         self.source.error(value.span(), message)
     }
 
+    /// An error about one option of the table `options`.
+    pub(super) fn wrong_option(&self, option: &str, value: &str, why: &str) -> ConfigError {
+        let options = self.table.get("options").and_then(Item::as_table_like);
+        let found = options.and_then(|options| options.get_key_value(option));
+        let place = found.and_then(|(key, item)| key.span().or_else(|| item.span()));
+        let place = place.or_else(|| self.place("options"));
+        let message = format!("{}{value}: {why}", self.path(&format!("options.{option}")));
+        let place = place.or_else(|| self.span.clone());
+        self.source.error(place, message)
+    }
+
     /// The text that the section is of.
     pub(super) fn source(&self) -> &'a Source<'a> {
         self.source
@@ -338,7 +357,8 @@ impl<'a> Section<'a> {
         self.wrong(key, value, &format!("allowed is {allowed}"))
     }
 
-    fn path(&self, key: &str) -> String {
+    /// A key as errors name it.
+    pub(super) fn path(&self, key: &str) -> String {
         match self.name.as_str() {
             "" => key.to_owned(),
             name if name.ends_with('"') => format!("{name}: {key}"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use pmd::PortError;
 use toml_edit::{TableLike, Value};
 
 use super::super::logging;
@@ -89,7 +90,7 @@ fn dpdk(section: Option<Section<'_>>) -> Result<Dpdk, ConfigError> {
     if let Some(arg) = dpdk.args.iter().find(|arg| arg.contains('\0')) {
         return Err(section.wrong("args", &format!("{arg:?}"), "a zero byte is not allowed"));
     }
-    section.finish("")?;
+    section.finish("dpdk")?;
     Ok(dpdk)
 }
 
@@ -273,11 +274,11 @@ impl Default for Description {
 /// `controllers = ["tcp:…", { target = "tcp:…", inactivity_probe_s = 5 }]`.
 fn controllers(section: &mut Section<'_>) -> Result<Vec<Controller>, ConfigError> {
     let mut controllers = Vec::new();
+    let name = section.path("controllers");
     for value in section.values("controllers")? {
         let controller = match value {
             Value::InlineTable(table) => {
-                let name = "bridge.controllers";
-                controller(Section::new(section.source(), table, name, value.span()))?
+                controller(Section::new(section.source(), table, &name, value.span()))?
             }
             Value::String(text) => {
                 let target = text.value().parse::<Target>();
@@ -376,10 +377,7 @@ fn port(mut section: Section<'_>, bridge: &str, run_dir: &Path) -> Result<Port, 
     }
     let mut options = options(&mut section)?;
     socket_path(&mut options, kind, run_dir, &name);
-    if kind == PortKind::Patch && !(options.len() == 1 && options.contains_key("peer")) {
-        let why = "a patch port needs the option \"peer\", the name of its other end, and no other";
-        return Err(section.wrong("options", &format!("{options:?}"), why));
-    }
+    check_options(&section, &name, kind, &options)?;
     let mtu = section.number("mtu", MTU_MIN..MTU_MAX + 1, "bytes")?;
     let admin_up = section.boolean("admin_up")?.unwrap_or(true);
     let vlan = vlan(&mut section)?;
@@ -431,6 +429,64 @@ fn options(section: &mut Section<'_>) -> Result<BTreeMap<String, String>, Config
         Ok((key.to_owned(), text))
     };
     table.iter().map(option).collect()
+}
+
+/// Refuses what would keep the port from being opened, whatever the machine has.
+fn check_options(
+    section: &Section<'_>,
+    name: &str,
+    kind: PortKind,
+    options: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
+    let Some(device) = kind.of_device() else {
+        return check_patch(section, name, options);
+    };
+    let config = pmd::PortConfig {
+        name: name.to_owned(),
+        kind: device,
+        options: options.clone(),
+        mtu: pmd::port::MTU_MIN,
+        tx_queues: 1,
+    };
+    pmd::port::check(&config).map_err(|error| match &error {
+        PortError::UnknownOption {
+            option, allowed, ..
+        } => {
+            let kind = kind.label();
+            let why = format!("unknown option of type {kind}; allowed are {allowed}");
+            section.wrong_option(option, "", &why)
+        }
+        PortError::BadValue {
+            option,
+            value,
+            allowed,
+            ..
+        } => section.wrong_option(
+            option,
+            &format!(" = \"{value}\""),
+            &format!("allowed is {allowed}"),
+        ),
+        PortError::MissingOption {
+            option, meaning, ..
+        } => section.wrong_option(option, " is missing", &format!("give {meaning}")),
+        other => section.wrong("options", "", &other.to_string()),
+    })
+}
+
+fn check_patch(
+    section: &Section<'_>,
+    name: &str,
+    options: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
+    let why = "a patch port needs the option \"peer\", the name of its other end, and no other";
+    match options.get("peer") {
+        Some(peer) if peer == name => {
+            let why = "a patch port cannot be its own other end: allowed is another port's name";
+            Err(section.wrong_option("peer", &format!(" = \"{peer}\""), why))
+        }
+        Some(_) if options.len() == 1 => Ok(()),
+        _ => Err(section.wrong("options", &format!("{options:?}"), why)),
+    }
 }
 
 /// A vhost-user port without a socket path gets `<run_dir>/<name>.sock`, or as the server, as OVS

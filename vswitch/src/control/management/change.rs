@@ -199,6 +199,7 @@ impl From<ChangeError> for CallError {
     fn from(error: ChangeError) -> CallError {
         match error {
             ChangeError::NotAllowed(error) => error.into(),
+            ChangeError::Edited(error) => CallError::failed(error.to_string()),
             ChangeError::Failed(failure) => failure.into(),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::actor::Actor;
 use super::super::bridge::{Bridge, Controller, FailedPort};
-use super::super::config::{self, Vlan};
+use super::super::config::{self, PortKind, Vlan};
 use super::super::identity::mac_text;
 use super::super::ports::Port;
 use super::params::{self, Params};
@@ -148,6 +148,7 @@ impl Actor {
             "datapath_id": format!("{:016x}", bridge.agent.identity.datapath_id),
             "fail_mode": bridge.settings.fail_mode.label(),
             "listeners": listeners,
+            "listener_errors": bridge.listener_errors,
             "controllers": self.controllers_json(id),
             "ports": self.ports_json(id),
             "flows": flows,
@@ -168,9 +169,39 @@ impl Actor {
             .filter(|port| port.bridge == id)
             .collect();
         ports.sort_by_key(|port| port.of_port);
-        let working = ports.into_iter().map(|port| port_json(name, port));
+        let working = ports.into_iter().map(|port| {
+            let mut shown = port_json(name, port);
+            shown["error"] = json!(self.port_error(port));
+            shown
+        });
         let failed = bridge.failed.iter().map(|port| failed_json(name, port));
         working.chain(failed).collect()
+    }
+
+    /// Why a port that is there passes nothing.
+    fn port_error(&self, port: &Port) -> Option<String> {
+        let peer = port.settings.options.get("peer");
+        let Some(peer) = peer.filter(|_| port.settings.kind == PortKind::Patch) else {
+            return port.fault.map(|fault| fault.to_string());
+        };
+        let mut ports = self.ports.values();
+        let Some(other) = ports.find(|other| other.settings.name == *peer) else {
+            return Some(format!(
+                "there is no port \"{peer}\" to be its other end yet"
+            ));
+        };
+        match other.settings.options.get("peer") {
+            _ if other.settings.kind != PortKind::Patch => {
+                let kind = other.settings.kind.label();
+                Some(format!(
+                    "its other end \"{peer}\" is of type {kind}, not patch"
+                ))
+            }
+            Some(back) if *back != port.settings.name => Some(format!(
+                "its other end \"{peer}\" has another peer, \"{back}\""
+            )),
+            _ => None,
+        }
     }
 
     fn controllers_json(&self, id: BridgeId) -> Vec<Value> {
@@ -219,7 +250,6 @@ fn port_json(bridge: &str, port: &Port) -> Value {
     shown["admin_up"] = json!(!port.config.port_down);
     shown["link_up"] = json!(port.link.up);
     shown["speed_mbps"] = json!((port.link.speed_mbps > 0).then_some(port.link.speed_mbps));
-    shown["error"] = json!(port.fault.map(|fault| fault.to_string()));
     shown["status"] = json!(device.map(pmd::PortControl::status).unwrap_or_default());
     shown
 }

@@ -100,7 +100,7 @@ async fn listen_task(at: &Listener, link: Link, on_failure: OnFailure) -> Result
         Err(error) if on_failure == OnFailure::Refuse => Err(Failure(format!("{at}: {error}"))),
         Err(error) => {
             warn!(bridge = %link.bridge_name, at = %at, %error, "cannot listen yet");
-            Ok(Task::spawn(listen::insist(at.clone(), link)))
+            Ok(Task::spawn(listen::insist(at.clone(), link, error)))
         }
     }
 }

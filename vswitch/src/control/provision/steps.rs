@@ -79,6 +79,9 @@ impl Actor {
             return Vec::new();
         };
         let mut before = std::mem::take(&mut bridge.tasks);
+        bridge
+            .listener_errors
+            .retain(|at, _| tasks.contains_key(at));
         for (name, task) in tasks {
             if let Some(task) = task.or_else(|| before.remove(&name)) {
                 bridge.tasks.insert(name, task);
