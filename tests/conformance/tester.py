@@ -1,8 +1,9 @@
-"""The switch test tool of os-ken as the conformance runner starts it: an application of osken-manager.
+"""The switch test tool of os-ken as the conformance runner starts it, an osken-manager application.
 
 What a pattern demands of the switch is the tool's own business and stays as it is. Around it:
-a line of JSON for each pattern, a pause of our choice before packets are sent, the tool's own failed
-assertions as failed patterns, rates that are met and measured exactly, and two defects made good.
+a line of JSON for each pattern, a pause of our choice before packets are sent, the tool's own
+failed assertions as failed patterns, rates that are met and measured exactly, and two defects made
+good.
 docs/conformance.md says why for each.
 
 The environment variable CONFORMANCE holds the options, see Options.
@@ -23,7 +24,7 @@ from os_ken.tests.switch import tester
 # The tester switch, Open vSwitch, answers a barrier before its caches know of the change.
 TESTER_SETTLE_S = 0.3
 SENDER = pathlib.Path(__file__).with_name("sender.py")
-# How long a switch may take for a reply. The tool's own 3 s are little on a machine that does something else.
+# How long a switch may take for a reply. The tool's own 3 s are little on a busy machine.
 REPLY_S = 20
 # Open vSwitch tells what its flows counted after half a second at the latest, on an idle machine.
 TESTER_COUNT_S = 1.5
@@ -38,12 +39,18 @@ class Options:
 
     def __init__(self, text):
         values = json.loads(text)
-        self.results = values["results"]        # file for a line for each pattern
-        self.settle_s = values["settle_s"]      # pause between a change and the packet that tests it
-        self.rate_s = values["rate_s"]          # how long a rate is measured, null for what the pattern says
-        self.device = values["device"]          # the tester switch's device towards the switch under test
-        self.packet_s = values["packet_s"]      # how long to wait for a packet
-        self.mend = values["mend"]              # whether to make the tool's defects good
+        # File for a line for each pattern.
+        self.results = values["results"]
+        # Pause between a change and the packet that tests it.
+        self.settle_s = values["settle_s"]
+        # How long a rate is measured, null for what the pattern says.
+        self.rate_s = values["rate_s"]
+        # The tester switch's device towards the switch under test.
+        self.device = values["device"]
+        # How long to wait for a packet.
+        self.packet_s = values["packet_s"]
+        # Whether to make the tool's defects good.
+        self.mend = values["mend"]
 
 
 def crc32c(_, data):
@@ -82,7 +89,12 @@ class Conformance(tester.OfTester):
             verdict = "failed assertion"
             self._reason = f"the tester tripped: {error!r}"
             self.waiter = None
-        line = {"file": self._file, "number": self._number, "passed": verdict == tester.TEST_OK, "reason": self._reason}
+        line = {
+            "file": self._file,
+            "number": self._number,
+            "passed": verdict == tester.TEST_OK,
+            "reason": self._reason,
+        }
         with open(self._options.results, "a", encoding="utf-8") as results:
             results.write(json.dumps(line) + "\n")
         self._number += 1
