@@ -82,7 +82,7 @@ pub enum PortCommand {
         kind: String,
 
         /// OpenFlow port number, the lowest free one if left out
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_279))]
         number: Option<u32>,
 
         /// Its settings

@@ -211,6 +211,13 @@ impl Config {
     /// Reads a configuration; `file` is for errors, `run_dir` overrules what the text says.
     pub fn parse(text: &str, file: &Path, run_dir: Option<&Path>) -> Result<Config, ConfigError> {
         let source = reader::Source::new(text, file);
+        if let Some(place) = source.overflow() {
+            // The largest number there is, in its place, tells what is allowed.
+            let mut largest = text.to_owned();
+            largest.replace_range(place.clone(), &i64::MAX.to_string());
+            let told = Config::parse(&largest, file, run_dir);
+            told.map_err(|error| error.with_value(&i64::MAX.to_string(), &text[place]))?;
+        }
         let config = sections::config(&source, run_dir)?;
         check::check(&config, &source)?;
         Ok(config)
@@ -444,6 +451,10 @@ mod tests {
                 "log.level = \"x\": allowed are off, error, ",
             ),
             ("x".to_owned(), "f.toml:1: "),
+            (
+                "\n[dpdk]\nmemory_mib = 99999999999999999999".to_owned(),
+                "f.toml:3: dpdk.memory_mib = 99999999999999999999: allowed is MiB from 64 to",
+            ),
             (
                 "[[bridge]]\n".to_owned(),
                 "f.toml:1: bridge.name is missing",

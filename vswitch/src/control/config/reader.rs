@@ -23,6 +23,12 @@ impl ConfigError {
         &self.message
     }
 
+    /// The same about another value.
+    pub(super) fn with_value(self, value: &str, other: &str) -> ConfigError {
+        let message = self.message.replace(value, other);
+        ConfigError { message, ..self }
+    }
+
     /// An error about the file as a whole.
     pub(super) fn about_file(file: &Path, message: String) -> ConfigError {
         ConfigError {
@@ -65,6 +71,16 @@ impl<'a> Source<'a> {
     pub(super) fn document(&self) -> Result<Document<&'a str>, ConfigError> {
         let shown = |error: TomlError| self.error(error.span(), error.to_string().trim().into());
         Document::parse(self.text).map_err(shown)
+    }
+
+    /// Where a number stands that is too large for any key.
+    pub(super) fn overflow(&self) -> Option<Range<usize>> {
+        let error = Document::parse(self.text).err()?;
+        let place = error.span().filter(|place| !place.is_empty())?;
+        let text = self.text.get(place.clone())?;
+        let digits = text.trim_start_matches(['+', '-']).replace('_', "");
+        let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        (whole && text.replace('_', "").parse::<i64>().is_err()).then_some(place)
     }
 
     /// An error at a place of the text.
