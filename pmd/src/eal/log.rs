@@ -59,8 +59,8 @@ fn error(line: &str) {
     }
 }
 
-/// What DPDK warns of at every start, and need not: a size of huge pages of which there are none, or
-/// that no file system is of; a guest that is not there yet.
+/// What DPDK warns of at every start, and need not: a size of huge pages of which there are
+/// none, or that no file system is of; a guest that is not there yet.
 const COMMON: [&str; 3] = [
     "hugepages reported on node",
     "no mounted hugetlbfs found",
