@@ -170,6 +170,21 @@ impl Classifier {
         left == 0
     }
 
+    /// Makes room for more rules like this one, at once: for many of one epoch, between which
+    /// [`Classifier::maintain`] is not called. Every reader is at `oldest` or a later epoch.
+    pub fn make_room(&mut self, id: RuleId, oldest: u64, epoch: u64) {
+        let Some(tuple) = self.tuple_mut(id) else {
+            return;
+        };
+        if let Some(index) = tuple.grow_at_once((oldest, epoch)) {
+            let priority_max = tuple.face.priority_max;
+            if !tuple.is_untidy() {
+                self.untidy.retain(|other| *other != id.tuple);
+            }
+            self.replace_face(id.tuple, priority_max, index);
+        }
+    }
+
     /// Number of rules.
     pub fn len(&self) -> usize {
         self.len

@@ -18,6 +18,8 @@ struct Rule {
 #[derive(Clone, Debug)]
 enum Change {
     Insert(Match, u16),
+    /// The same, as one of many in an epoch.
+    InsertAtOnce(Match, u16),
     Remove(Match, u16),
     /// Removes the n-th rule, modulo their number.
     RemoveNth(usize),
@@ -53,6 +55,7 @@ fn matching() -> impl Strategy<Value = Match> {
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => (matching(), 0u16..5).prop_map(|(m, priority)| Change::Insert(m, priority)),
+        4 => (matching(), 0u16..5).prop_map(|(m, priority)| Change::InsertAtOnce(m, priority)),
         1 => (matching(), 0u16..5).prop_map(|(m, priority)| Change::Remove(m, priority)),
         2 => any::<usize>().prop_map(Change::RemoveNth),
         2 => Just(Change::Publish),
@@ -224,6 +227,15 @@ impl World {
     fn apply(&mut self, change: Change, number: u32) {
         match change {
             Change::Insert(matching, priority) => self.insert(&matching, priority, number),
+            Change::InsertAtOnce(matching, priority) => {
+                self.insert(&matching, priority, number);
+                let id = self
+                    .classifier
+                    .get(&matching, priority)
+                    .expect("it is there");
+                let (_, oldest, _) = self.published;
+                self.classifier.make_room(id, oldest, self.epoch);
+            }
             Change::Remove(matching, priority) => self.remove(&matching, priority),
             Change::RemoveNth(n) => {
                 if let Some(rule) = self.rules.get(n % self.rules.len().max(1)).cloned() {
@@ -342,6 +354,32 @@ fn an_epoch_keeps_its_rules_while_a_large_table_changes() {
         assert_eq!(at(world.epoch, n), (n % 2 == 1).then_some(changed));
     }
     assert_eq!(world.classifier.rules().probes_max(), 1);
+}
+
+#[test]
+fn many_rules_of_one_epoch_are_put_in_their_place_at_once() {
+    const COUNT: u32 = 100_000;
+    let mut world = World::new(7);
+    for n in 0..10 {
+        world.insert(&address(n), 1, n);
+    }
+    world.publish();
+    // Without room at once this would take five thousand million steps.
+    for n in 10..COUNT {
+        let classifier = &mut world.classifier;
+        let payload = [n.into(), 0];
+        let id = classifier.insert(&address(n), 1, &payload, world.epoch);
+        classifier.make_room(id.expect("room"), world.epoch - 1, world.epoch);
+    }
+    let at = |epoch: u64, n: u32| {
+        let found = world.classifier.rules().find(&address(n).key(), epoch);
+        found.map(|found| found.word(0))
+    };
+    for n in 0..COUNT {
+        assert_eq!(at(world.epoch, n), Some(n.into()));
+        assert_eq!(at(world.epoch - 1, n), (n < 10).then_some(n.into()));
+    }
+    check(&world.published);
 }
 
 #[test]

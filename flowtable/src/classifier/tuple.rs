@@ -168,6 +168,26 @@ impl Tuple {
         waits || self.growing.is_some() || self.linked > self.face.index.len()
     }
 
+    /// A larger index, filled at once, if this one is full: for many rules of one epoch. Nobody has
+    /// seen an index of this epoch, so the next may use the same links.
+    pub(super) fn grow_at_once(&mut self, (oldest, epoch): (u64, u64)) -> Option<Arc<Index>> {
+        if self.linked <= self.face.index.len() {
+            return None;
+        }
+        let side = self.face.index.side();
+        let side = match self.links_free == epoch {
+            true => side,
+            false if self.links_free <= oldest => 1 - side,
+            false => return None,
+        };
+        let len = self.linked.next_power_of_two() * GROWTH;
+        let index = Arc::new(Index::new(len, side)?);
+        self.growing = Some(Growing { index, next: 1 });
+        let mut steps = usize::MAX;
+        self.grow(&mut steps);
+        self.take_grown(epoch)
+    }
+
     fn grow(&mut self, steps: &mut usize) -> bool {
         let Some(growing) = &mut self.growing else {
             return false;

@@ -185,16 +185,7 @@ impl Switch {
     /// Frees what no reader of an older state can see any more, in bounded steps; whether there is
     /// more that could be freed at once.
     pub fn maintain(&mut self) -> bool {
-        while let Some((_, state)) = self.history.front()
-            && state.strong_count() == 0
-        {
-            self.history.pop_front();
-        }
-        let oldest = self
-            .history
-            .front()
-            .map_or(self.state.epoch, |(epoch, _)| *epoch);
-        let epochs = (oldest, self.state.epoch);
+        let epochs = (self.oldest_read(), self.state.epoch);
         let mut more = false;
         for (id, ledger) in &mut self.ledgers {
             if let Some(bridge) = self.state.bridges.get_mut(id) {
@@ -204,6 +195,17 @@ impl Switch {
             }
         }
         more
+    }
+
+    /// The oldest epoch that somebody reads at.
+    fn oldest_read(&mut self) -> u64 {
+        while let Some((_, state)) = self.history.front()
+            && state.strong_count() == 0
+        {
+            self.history.pop_front();
+        }
+        let oldest = self.history.front();
+        oldest.map_or(self.state.epoch, |(epoch, _)| *epoch)
     }
 
     /// Flows that went and are kept for readers of older states.

@@ -15,7 +15,7 @@ use super::footprint::{Footprint, lists};
 use super::interner::Interner;
 use super::rows::FlowRows;
 use super::timeouts::Timeouts;
-use super::transaction::{Entry, GoneFlow};
+use super::transaction::{Entry, GoneFlow, Journal};
 use super::{BridgeSpec, Group, Overflow};
 
 /// The writer's book on one bridge.
@@ -59,7 +59,7 @@ pub struct Ledger {
     /// Keeps whoever does not know it from making flows that collide.
     secret: u64,
     /// What a transaction did so far, while one runs.
-    pub(super) journal: Option<Vec<Entry>>,
+    pub(super) journal: Option<Journal>,
 }
 
 /// A flow to be put in its table.
@@ -169,6 +169,11 @@ impl Ledger {
             }
             return Err(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL);
         };
+        if let Some(oldest) = self.journal.as_ref().map(|journal| journal.oldest)
+            && let Some(table) = self.flows.get_mut(&flow.table)
+        {
+            table.make_room(placed, oldest, epoch);
+        }
         if let Some((old, home, old_cookie)) = before {
             self.strike(bridge, old, home, epoch);
             match keeps {
@@ -281,7 +286,9 @@ impl Ledger {
         if let Some(journal) = &mut self.journal
             && let Some(instructions) = bridge.instructions.get(number as usize)
         {
-            journal.push(Entry::NoFlow(GoneFlow::new(table, &rule, instructions)));
+            journal
+                .entries
+                .push(Entry::NoFlow(GoneFlow::new(table, &rule, instructions)));
         }
         flows.remove(id, epoch);
         if let Some(instructions) = bridge.instructions.get(number as usize) {
@@ -303,7 +310,7 @@ impl Ledger {
         self.timeouts.set(&self.rows, row, 0);
         self.rows.leave(row, cookie);
         match &mut self.journal {
-            Some(journal) => journal.push(Entry::Row(row)),
+            Some(journal) => journal.entries.push(Entry::Row(row)),
             None => self.rows.retire(row, epoch),
         }
     }

@@ -18,6 +18,14 @@ use super::ledger::NewFlow;
 use super::{Group, Ledger, Switch};
 use crate::action::BridgeId;
 
+/// What a transaction did so far.
+#[derive(Debug)]
+pub(super) struct Journal {
+    pub(super) entries: Vec<Entry>,
+    /// The oldest epoch that somebody reads at.
+    pub(super) oldest: u64,
+}
+
 /// What happened to a ledger.
 #[derive(Debug)]
 pub(super) enum Entry {
@@ -83,14 +91,17 @@ impl Switch {
         change: impl FnOnce(&mut Switch) -> Result<T, E>,
     ) -> Result<T, E> {
         let (state, was_changed) = (self.state.clone(), self.changed);
+        let oldest = self.oldest_read();
         if let Some(ledger) = self.ledgers.get_mut(&id) {
-            ledger.journal = Some(Vec::new());
+            let entries = Vec::new();
+            ledger.journal = Some(Journal { entries, oldest });
         }
         let result = change(self);
         let Some(ledger) = self.ledgers.get_mut(&id) else {
             return result;
         };
-        let (journal, epoch) = (ledger.journal.take().unwrap_or_default(), self.state.epoch);
+        let journal = ledger.journal.take().map(|journal| journal.entries);
+        let (journal, epoch) = (journal.unwrap_or_default(), self.state.epoch);
         if result.is_ok() {
             ledger.keep(&journal, epoch);
             return result;
@@ -137,7 +148,7 @@ impl Ledger {
 
     pub(super) fn note(&mut self, entry: impl FnOnce() -> Entry) {
         if let Some(journal) = &mut self.journal {
-            journal.push(entry());
+            journal.entries.push(entry());
         }
     }
 }
