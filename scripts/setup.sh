@@ -9,9 +9,12 @@ build_packages=(build-essential clang libclang-dev pkg-config libdpdk-dev libpca
     libelf-dev libnuma-dev libbsd-dev libjansson-dev zlib1g-dev)
 run_packages=(dpdk iproute2 ethtool kmod)
 test_packages=(dpdk-dev openvswitch-switch openvswitch-switch-dpdk qemu-system-x86 busybox-static cpio iperf3 iputils-ping
-    tshark tcpdump valgrind python3-venv curl ca-certificates)
-controller_version=3.1.1      # the last release of os-ken that has osken-manager
-controller_apps_version=1.4.0 # the last release that has its example applications
+    tshark tcpdump valgrind python3-venv python3-dev curl ca-certificates)
+faucet_version=1.10.12
+controller_version=3.1.0      # the os-ken that this Faucet asks for; later lines have no osken-manager
+controller_apps_version=1.4.0 # the last os-ken that has its example applications and their web server
+rpc_version=1.1.7             # what that web server asks for
+controller_apps=(wsgi simple_switch_13 ofctl_rest rest_router rest_firewall)
 hugepages_wanted=768     # of 2 MiB: the daemon's default memory and a test's
 
 missing=()
@@ -57,15 +60,17 @@ mkdir -p "$target"
 tests/guest/build.sh "$target/guest"
 
 venv=$target/controller
-if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$controller_version $controller_apps_version" ]; then
-    echo "setup: installing os-ken $controller_version"
+stamp="$faucet_version $controller_version $controller_apps_version $rpc_version ${controller_apps[*]}"
+if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]; then
+    echo "setup: installing Faucet $faucet_version and os-ken $controller_version"
     python3 -m venv --clear "$venv"
     pip=("$venv/bin/pip" -q --disable-pip-version-check)
-    "${pip[@]}" install "os-ken==$controller_version"
+    "${pip[@]}" install "faucet==$faucet_version" "os-ken==$controller_version" "tinyrpc==$rpc_version"
     "${pip[@]}" download --no-deps -d "$venv/apps" "os-ken==$controller_apps_version"
-    app=os_ken/app/simple_switch_13.py
     site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     "$venv/bin/python" -m zipfile -e "$venv"/apps/*.whl "$venv/apps/files"
-    cp "$venv/apps/files/$app" "$site/$app"
-    echo "$controller_version $controller_apps_version" >"$venv/stamp"
+    for app in "${controller_apps[@]}"; do
+        cp "$venv/apps/files/os_ken/app/$app.py" "$site/os_ken/app/$app.py"
+    done
+    echo "$stamp" >"$venv/stamp"
 fi

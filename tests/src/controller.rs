@@ -1,11 +1,13 @@
-//! os-ken as the controller, installed from PyPI by `make setup`.
+//! Controllers, installed from PyPI by `make setup`: os-ken with an application, and Faucet.
 
 use std::path::Path;
+
+use serde_json::Value;
 
 use crate::netns::Netns;
 use crate::process::{Background, eventually, target_dir};
 
-/// A running os-ken; ended when dropped.
+/// A running controller; ended when dropped.
 #[derive(Debug)]
 pub struct Controller {
     process: Background,
@@ -16,30 +18,71 @@ impl Controller {
     /// TCP port `port` of 127.0.0.1 in `netns`, logging below `folder`.
     #[track_caller]
     pub fn start(netns: &Netns, application: &str, port: u16, folder: &Path) -> Controller {
-        let manager = target_dir().join("controller/bin/osken-manager");
-        assert!(
-            manager.exists(),
-            "{} is missing: run 'make setup'",
-            manager.display()
-        );
-        let manager = manager.display().to_string();
+        let manager = program("osken-manager");
         let port_text = port.to_string();
-        let words = [
-            manager.as_str(),
-            "--verbose",
-            "--ofp-listen-host",
-            "127.0.0.1",
-            "--ofp-tcp-listen-port",
-            &port_text,
-            application,
+        let options = ["--verbose", application];
+        let words = [&[&*manager], &listen(&port_text)[..], &options].concat();
+        Controller::spawn(netns, &words, &[port], folder)
+    }
+
+    /// Starts an application that is asked by REST, which it offers on [`REST_PORT`]; it expects
+    /// switches on [`OPENFLOW_PORT`].
+    #[track_caller]
+    pub fn start_rest(netns: &Netns, application: &str, folder: &Path) -> Controller {
+        let manager = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/controller/manager_with_web_server.py"
+        );
+        let port = OPENFLOW_PORT.to_string();
+        let options = ["--wsapi-host", "127.0.0.1", application];
+        let python = program("python");
+        let words = [&[&*python, manager], &listen(&port)[..], &options].concat();
+        Controller::spawn(netns, &words, &[OPENFLOW_PORT, REST_PORT], folder)
+    }
+
+    /// Starts Faucet on a configuration as it writes it, with switches on [`OPENFLOW_PORT`] and
+    /// its page for Prometheus on [`FAUCET_PORT`].
+    #[track_caller]
+    pub fn start_faucet(netns: &Netns, config: &str, folder: &Path) -> Controller {
+        let path = |name: &str| folder.join(name).display().to_string();
+        std::fs::write(path("faucet.yaml"), config).expect("the folder is writable");
+        let faucet = program("faucet");
+        // It starts a manager that it expects to find beside it.
+        let programs = Path::new(&faucet).parent().expect("in a folder").display();
+        let port = OPENFLOW_PORT.to_string();
+        let environment = [
+            format!("PATH={programs}:/usr/bin:/bin"),
+            format!("HOME={}", folder.display()),
+            format!("FAUCET_CONFIG={}", path("faucet.yaml")),
+            format!("FAUCET_LOG={}", path("faucet.log")),
+            format!("FAUCET_EXCEPTION_LOG={}", path("faucet_exceptions.log")),
+            format!("FAUCET_PROMETHEUS_PORT={FAUCET_PORT}"),
+            "FAUCET_PROMETHEUS_ADDR=127.0.0.1".to_string(),
         ];
-        let process = Background::start(&netns.words(&words), &folder.join("controller.log"));
+        let options = [
+            "--ryu-ofp-listen-host",
+            "127.0.0.1",
+            "--ryu-ofp-tcp-listen-port",
+            &port,
+        ];
+        let mut words = vec!["env"];
+        words.extend(environment.iter().map(String::as_str));
+        words.push(&faucet);
+        words.extend(options);
+        Controller::spawn(netns, &words, &[OPENFLOW_PORT, FAUCET_PORT], folder)
+    }
+
+    #[track_caller]
+    fn spawn(netns: &Netns, words: &[&str], ports: &[u16], folder: &Path) -> Controller {
+        let process = Background::start(&netns.words(words), &folder.join("controller.log"));
         let mut controller = Controller { process };
-        eventually("the controller listens", 30, || {
-            assert!(controller.process.is_running(), "{}", controller.log());
-            let listening = netns.run(&["ss", "-Hltn", &format!("sport = {port}")]);
-            (!listening.stdout.is_empty()).then_some(())
-        });
+        for port in ports {
+            eventually("the controller listens", 60, || {
+                assert!(controller.process.is_running(), "{}", controller.log());
+                let listening = netns.run(&["ss", "-Hltn", &format!("sport = {port}")]);
+                (!listening.stdout.is_empty()).then_some(())
+            });
+        }
         controller
     }
 
@@ -48,3 +91,48 @@ impl Controller {
         self.process.output()
     }
 }
+
+/// What an application answers to a REST request in `netns`: its status, and its body where that
+/// is JSON.
+#[track_caller]
+pub fn ask(netns: &Netns, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    let url = format!("http://127.0.0.1:{REST_PORT}{path}");
+    let mut words = vec!["curl", "-sS", "--max-time", "60", "-w", "\n%{http_code}"];
+    words.extend(["-X", method]);
+    let text = body.map(Value::to_string);
+    words.extend(text.iter().flat_map(|text| ["-d", text.as_str()]));
+    words.push(&url);
+    let output = netns.run(&words).expect_success();
+    let (body, status) = output.rsplit_once('\n').expect("the status has a line");
+    let status = status.parse().expect("a status");
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+#[track_caller]
+fn program(name: &str) -> String {
+    let path = target_dir().join("controller/bin").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run 'make setup'",
+        path.display()
+    );
+    path.display().to_string()
+}
+
+fn listen(port: &str) -> [&str; 4] {
+    [
+        "--ofp-listen-host",
+        "127.0.0.1",
+        "--ofp-tcp-listen-port",
+        port,
+    ]
+}
+
+/// Where controllers expect switches.
+pub const OPENFLOW_PORT: u16 = 6653;
+
+/// Where applications answer REST requests.
+pub const REST_PORT: u16 = 8080;
+
+/// Where Faucet tells how it is.
+pub const FAUCET_PORT: u16 = 9302;
