@@ -34,7 +34,7 @@ conformance: setup ## Run the 991 OpenFlow 1.3 patterns of os-ken's switch test 
 	$(CARGO) build --release --bin vswitchd --bin vsctl --bin conformance
 	@"$(TARGET_DIR)/release/conformance" $(OPTIONS)
 
-bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|internal-tcp|path, or all
+bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|internal-tcp|path|openflow, or all
 	$(CARGO) build --release --workspace
 	@scripts/bench.sh "$(TARGET_DIR)" $(SCENARIO)
 

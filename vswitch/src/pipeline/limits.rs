@@ -1,7 +1,7 @@
 //! Every limit of the pipeline, with its reason.
 
 /// Flows of one table. A million rules is what the largest access lists of our users need; four
-/// times that keeps one controller from taking all memory (about 1 KiB a flow).
+/// times that keeps one controller from taking all memory (about 200 bytes a flow).
 pub const FLOWS_MAX: usize = 4_000_000;
 
 /// Groups of one bridge. A group costs little; the bound is for `ofp_group_features` to name.
