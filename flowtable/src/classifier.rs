@@ -24,7 +24,8 @@
 //! it is taken out; and once nobody reads who could have been at it just then, its cell is used
 //! again. The caller knows who reads and says so ([`Classifier::maintain`]). A hash table that has
 //! become too small is rebuilt beside the old one, a few cells at a time, with a second set of
-//! links.
+//! links. If many rules come while somebody keeps reading at an old epoch, the links are not free;
+//! then cells and all are copied, a few times however many they are.
 //!
 //! Why not simpler. A plain hash map per tuple would be copied whole to publish one change.
 //! Persistent trees, which copy only the path to a change, took five times the memory and ten times
@@ -107,10 +108,14 @@ impl Classifier {
         let tuple = self.tuples[number as usize].as_mut()?;
         let was_untidy = tuple.is_untidy();
         let cell = tuple.insert(matching, (priority, epoch), payload);
+        let rebuilt = tuple.rebuild();
         if !was_untidy && tuple.is_untidy() {
             self.untidy.push(number);
         }
         self.len += usize::from(cell.is_some());
+        if let Some(parts) = rebuilt {
+            self.replace_face(number, None, parts);
+        }
         self.reorder(number);
         Some(RuleId {
             tuple: number,
@@ -160,8 +165,8 @@ impl Classifier {
                 && tuple.maintain((oldest, epoch), &mut left)
                 && let Some(index) = tuple.take_grown(epoch)
             {
-                let priority_max = tuple.face.priority_max;
-                self.replace_face(*number, priority_max, index);
+                let cells = Arc::clone(&tuple.face.cells);
+                self.replace_face(*number, None, (cells, index));
             }
             let tuple = self.tuples[*number as usize].as_ref();
             tuple.is_some_and(Tuple::is_untidy)
@@ -177,11 +182,11 @@ impl Classifier {
             return;
         };
         if let Some(index) = tuple.grow_at_once((oldest, epoch)) {
-            let priority_max = tuple.face.priority_max;
+            let cells = Arc::clone(&tuple.face.cells);
             if !tuple.is_untidy() {
                 self.untidy.retain(|other| *other != id.tuple);
             }
-            self.replace_face(id.tuple, priority_max, index);
+            self.replace_face(id.tuple, None, (cells, index));
         }
     }
 
@@ -255,8 +260,9 @@ impl Classifier {
         match tuple.highest() {
             Some(priority) if priority == tuple.face.priority_max => {}
             Some(priority) => {
-                let index = Arc::clone(&tuple.face.index);
-                self.replace_face(number, priority, index);
+                let face = &tuple.face;
+                let parts = (Arc::clone(&face.cells), Arc::clone(&face.index));
+                self.replace_face(number, Some(priority), parts);
             }
             None => self.drop_tuple(number),
         }
@@ -280,16 +286,23 @@ impl Classifier {
         self.rules.mask = Arc::new(united);
     }
 
-    fn replace_face(&mut self, number: u32, priority_max: u16, index: Arc<Index>) {
+    /// Gives readers of the next epoch other parts of a tuple, and another highest priority if that
+    /// has changed.
+    fn replace_face(
+        &mut self,
+        number: u32,
+        priority_max: Option<u16>,
+        (cells, index): (Arc<Cells>, Arc<Index>),
+    ) {
         let Some(old) = self.tuples[number as usize].as_ref() else {
             return;
         };
         let old = Arc::clone(&old.face);
         let new = Arc::new(Face {
             mask: Arc::clone(&old.mask),
-            priority_max,
+            priority_max: priority_max.unwrap_or(old.priority_max),
             tuple: number,
-            cells: Arc::clone(&old.cells),
+            cells,
             index,
         });
         let before = self.search(&old);

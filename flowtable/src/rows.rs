@@ -30,6 +30,11 @@ impl Rows {
         }
     }
 
+    /// Words of a row.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// Makes a row if it is not there, all zero; `None` if there is no room for it.
     pub fn grow(&self, row: u32) -> Option<&[AtomicU64]> {
         if row >= Rows::MAX {

@@ -383,6 +383,35 @@ fn many_rules_of_one_epoch_are_put_in_their_place_at_once() {
 }
 
 #[test]
+fn a_burst_in_one_epoch_is_seen_by_that_epoch_alone() {
+    const COUNT: u32 = 20_000;
+    let mut world = World::new(7);
+    let first = address(0);
+    let id = world.classifier.insert(&first, 1, &[7, 0], world.epoch);
+    world.publish();
+    for n in 1..COUNT {
+        let payload = [n.into(), 0];
+        world
+            .classifier
+            .insert(&address(n), 1, &payload, world.epoch)
+            .expect("room");
+    }
+    world.classifier.remove(id.expect("room"), world.epoch);
+    let (rules, epoch, _) = &world.published;
+    let before = rules.find(&first.key(), *epoch).map(|found| found.word(0));
+    assert_eq!((before, rules.iter(*epoch).count()), (Some(7), 1));
+    let rules = world.classifier.rules();
+    assert_eq!(rules.iter(world.epoch).count(), COUNT as usize - 1);
+    for n in 0..COUNT {
+        let found = rules.find(&address(n).key(), world.epoch);
+        assert_eq!(
+            found.map(|found| found.word(0)),
+            (n > 0).then_some(n.into())
+        );
+    }
+}
+
+#[test]
 fn cells_of_rules_that_went_are_used_again() {
     let mut world = World::new(7);
     let mut most = 0;

@@ -46,6 +46,20 @@ impl Cells {
         Some(number)
     }
 
+    /// The same cells under the same numbers, to be changed apart from these; in no index.
+    pub(super) fn copy(&self) -> Option<Cells> {
+        let key_words = self.rows.stride() - self.key_at;
+        let copy = Cells::new(self.key_at - PAYLOAD, key_words);
+        for number in 1..=self.last() {
+            let (from, to) = (self.rows.get(number)?, copy.rows.grow(number)?);
+            for (from, to) in from.iter().zip(to) {
+                to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        copy.last.store(self.last(), Ordering::Release);
+        Some(copy)
+    }
+
     pub(super) fn last(&self) -> u32 {
         self.last.load(Ordering::Acquire)
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::cells::Index;
+use super::cells::{Cell, Cells, Index};
 use super::mask::{self, TupleMask};
 use super::rules::Face;
 use crate::hash::Keyed;
@@ -188,6 +188,27 @@ impl Tuple {
         self.take_grown(epoch)
     }
 
+    /// Copies of the cells and an index that is large enough for them, if there are far too many
+    /// for the one that readers have: more came than could be made room for while somebody reads at
+    /// an old epoch.
+    pub(super) fn rebuild(&mut self) -> Option<(Arc<Cells>, Arc<Index>)> {
+        if self.linked <= CROWD * self.face.index.len() {
+            return None;
+        }
+        let cells = self.face.cells.copy()?;
+        let index = Index::new((self.linked * CROWD).next_power_of_two(), 0)?;
+        let mut room = [0; FlowKey::WORDS];
+        for number in 1..=cells.last() {
+            if let Some(cell) = cells.get(number).filter(|cell| cell.is_linked()) {
+                let key = key_of(&cells, cell, &mut room);
+                index.link(&cells, self.hash(key), number, key);
+            }
+        }
+        self.growing = None;
+        self.links_free = 0;
+        Some((Arc::new(cells), Arc::new(index)))
+    }
+
     fn grow(&mut self, steps: &mut usize) -> bool {
         let Some(growing) = &mut self.growing else {
             return false;
@@ -204,11 +225,7 @@ impl Tuple {
             let Some(cell) = cells.get(number).filter(|cell| cell.is_linked()) else {
                 continue;
             };
-            let words = cells.key(cell);
-            for (value, word) in room.iter_mut().zip(words) {
-                *value = word.load(core::sync::atomic::Ordering::Relaxed);
-            }
-            let key = &room[..words.len()];
+            let key = key_of(cells, cell, &mut room);
             let hash = mask::hash(self.hasher, key.iter().copied());
             growing.index.link(cells, hash, number, key);
         }
@@ -236,6 +253,14 @@ impl Tuple {
     }
 }
 
+fn key_of<'a>(cells: &Cells, cell: Cell<'_>, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64] {
+    let words = cells.key(cell);
+    for (value, word) in room.iter_mut().zip(words) {
+        *value = word.load(core::sync::atomic::Ordering::Relaxed);
+    }
+    &room[..words.len()]
+}
+
 /// The words of a match that count, as a tuple's key.
 fn values<'a>(matching: &Match, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64] {
     let words = matching.words();
@@ -246,5 +271,7 @@ fn values<'a>(matching: &Match, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64
     &room[..len]
 }
 
+/// Cells for each list from which on an index is not waited for any more.
+const CROWD: usize = 2;
 /// An index grows by this: between a quarter of a cell and one for each head.
 const GROWTH: usize = 4;

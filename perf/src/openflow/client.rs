@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use openflow::{Message, Xid, v13};
 
 /// One connection to a switch.
@@ -62,6 +62,18 @@ impl Client {
             }
             self.errors += u64::from(message[1] == ERROR);
         }
+    }
+
+    /// The next message of this type; an error before it is one.
+    pub fn expect_kind(&mut self, kind: u8) -> Result<Vec<u8>> {
+        let message = loop {
+            let message = self.receive()?;
+            if message[1] == kind || message[1] == ERROR {
+                break message;
+            }
+        };
+        ensure!(message[1] == kind, "refused: {:?}", v13::decode(&message));
+        Ok(message)
     }
 
     /// The next message.
