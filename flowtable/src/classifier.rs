@@ -152,11 +152,23 @@ impl Classifier {
         Rule::at(&tuple.face, id.cell)
     }
 
-    /// Tidies up, in at most `steps` steps: every reader is at `oldest` or a later epoch, and what
-    /// changes is for `epoch`. Whether there is something left that can be done at once.
+    /// Rules that went and are kept for readers of older epochs.
+    pub fn waiting(&self) -> usize {
+        let untidy = self.untidy.iter();
+        let tuples = untidy.filter_map(|number| self.tuples[*number as usize].as_ref());
+        tuples.map(Tuple::waiting).sum()
+    }
+
+    /// Tidies up: every reader is at `oldest` or a later epoch, and what changes is for `epoch`.
+    /// It takes `steps` steps at most, or a share of what waits if that is more: who makes much
+    /// work has much done. Whether there is something left that can be done at once.
     pub fn maintain(&mut self, oldest: u64, epoch: u64, steps: usize) -> bool {
+        let steps = steps.max(self.waiting() / WAITING_SHARE);
         let mut left = steps;
         let mut untidy = std::mem::take(&mut self.untidy);
+        if !untidy.is_empty() {
+            untidy.rotate_left(1);
+        }
         untidy.retain(|number| {
             let Some(tuple) = self.tuples[*number as usize].as_mut() else {
                 return false;
@@ -318,5 +330,8 @@ impl Classifier {
     }
 }
 
+/// Of the rules that wait to be taken out, so many at a time: what waits is then at most so many
+/// times what went meanwhile.
+const WAITING_SHARE: usize = 4;
 /// Lists in the first index of a tuple.
 const HEADS_FIRST: usize = 8;

@@ -162,6 +162,11 @@ impl Tuple {
         self.grow(steps)
     }
 
+    /// Cells of rules that went and are not free yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.retired.len() + self.limbo.len()
+    }
+
     /// Whether there is more for [`Tuple::maintain`] to do.
     pub(super) fn is_untidy(&self) -> bool {
         let waits = !self.retired.is_empty() || !self.limbo.is_empty();

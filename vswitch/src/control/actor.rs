@@ -52,6 +52,8 @@ pub struct Actor {
     signal: mpsc::UnboundedSender<PeerId>,
     injections_dropped: u64,
     may_expire_more: bool,
+    /// Flows that went can be freed at once.
+    may_free_more: bool,
     is_ending: bool,
 }
 
@@ -124,6 +126,7 @@ pub fn start(
         signal,
         injections_dropped: 0,
         may_expire_more: false,
+        may_free_more: false,
         is_ending: false,
     };
     let inlets = Inlets {
@@ -157,6 +160,9 @@ async fn run(mut actor: Actor, mut inlets: Inlets) {
             }
             _ = inlets.links.tick() => actor.poll_links(),
             _ = inlets.sweeps.tick() => actor.sweep(),
+            () = std::future::ready(()), if actor.may_free_more => {
+                actor.may_free_more = actor.switch.maintain();
+            }
         }
         actor.settle();
         if actor.is_ending {
@@ -289,7 +295,7 @@ impl Actor {
     fn sweep(&mut self) {
         self.waits.push(Then::Expire);
         self.datapath.free_retired();
-        self.switch.maintain();
+        self.may_free_more |= self.switch.maintain();
         let now_ms = self.clock.now_ms();
         for bridge in self.bridges.values_mut() {
             bridge.check_controllers(&mut self.switch, now_ms);

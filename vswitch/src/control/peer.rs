@@ -114,13 +114,15 @@ impl Connection {
     ) -> bool {
         self.signal.lower();
         for _ in 0..MESSAGES_PER_TURN {
+            if let Stage::Dumping(dump) = &mut self.stage {
+                dump.keep_up(turn.switch);
+            }
             if self.outbox.is_congested() {
                 return true;
             }
             match &mut self.stage {
                 Stage::Waiting => return true,
                 Stage::Dumping(dump) => {
-                    dump.keep_up(turn.switch);
                     if dump.step(&self.outbox) {
                         self.stage = Stage::Idle;
                     }

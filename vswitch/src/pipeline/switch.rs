@@ -208,12 +208,9 @@ impl Switch {
         oldest.map_or(self.state.epoch, |(epoch, _)| *epoch)
     }
 
-    /// Flows that went and are kept for readers of older states.
+    /// Flows that went or were changed and are kept for readers of older states.
     pub fn flows_waiting(&self) -> usize {
-        self.ledgers
-            .values()
-            .map(|ledger| ledger.rows.waiting())
-            .sum()
+        self.ledgers.values().map(Ledger::waiting).sum()
     }
 
     /// A bridge to be changed, with its book.

@@ -189,6 +189,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Rows and places in tables of flows that went or were changed.
+    pub fn waiting(&self) -> usize {
+        let tables = self.flows.values().map(Classifier::waiting);
+        self.rows.waiting() + tables.sum::<usize>()
+    }
+
     /// Takes a flow out of its table, from `epoch` on. Readers are shown with [`Ledger::show`].
     pub fn remove(&mut self, bridge: &mut Bridge, row: u32, epoch: u64) {
         if let Some(cookie) = self.flow(row).map(|(_, rule)| rule.word(1)) {
@@ -340,7 +346,7 @@ impl Ledger {
         let table = self.flows.get_mut(&new.table);
         let placed = table
             .and_then(|table| table.insert(new.matching, new.priority, &payload.words(), epoch));
-        // Not without room: as many cells as the transaction filled have become free.
+        // Without room only if all the cells that there can be are taken.
         if let Some(placed) = placed {
             self.rows.join(payload.row, payload.cookie);
             self.rows.set_home(payload.row, new.table, placed);

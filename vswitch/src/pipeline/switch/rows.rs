@@ -129,7 +129,7 @@ impl FlowRows {
     /// Makes rows free that nobody uses any more; readers are at `oldest` or later, changes are
     /// made for `epoch`. At most `steps` at a time.
     pub fn maintain(&mut self, oldest: u64, epoch: u64, steps: usize) {
-        for _ in 0..steps {
+        for _ in 0..steps.max(self.retired.len() / WAITING_SHARE) {
             let Some((_, row)) = self.retired.pop_front_if(|retired| retired.0 <= oldest) else {
                 break;
             };
@@ -196,6 +196,8 @@ impl FlowRows {
     }
 }
 
+/// Of the rows that wait to be freed, so many at a time.
+const WAITING_SHARE: usize = 4;
 /// Where the flow is: table, tuple, cell.
 const HOME: usize = FlowCounters::WORDS;
 /// The next newer and older flow of the same cookie.

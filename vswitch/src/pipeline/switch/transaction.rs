@@ -90,8 +90,7 @@ impl Switch {
         id: BridgeId,
         change: impl FnOnce(&mut Switch) -> Result<T, E>,
     ) -> Result<T, E> {
-        let (state, was_changed) = (self.state.clone(), self.changed);
-        let oldest = self.oldest_read();
+        let (state, oldest) = (self.state.clone(), self.oldest_read());
         if let Some(ledger) = self.ledgers.get_mut(&id) {
             let entries = Vec::new();
             ledger.journal = Some(Journal { entries, oldest });
@@ -112,7 +111,8 @@ impl Switch {
             std::mem::take(&mut current.instructions)
         });
         self.state = state;
-        self.changed = was_changed;
+        // Even so there is something to publish: only another epoch frees what was undone.
+        self.changed = true;
         if let Some(bridge) = self.state.bridges.get_mut(&id)
             && let Some(instructions) = instructions
         {
