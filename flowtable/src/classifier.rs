@@ -32,8 +32,9 @@
 //! the time of a change, for each path holds dozens of pointers that are to be counted; and finding
 //! took as many cache misses as the tree is deep, instead of two.
 //!
-//! Threads. One writer owns the classifier. [`Rules`] may be read by any number of threads. Every
-//! shared word is atomic: a reader that kept an epoch longer than it said would find wrong rules,
+//! Threads. One writer owns the classifier. [`Rules::find`] may be called by any number of threads;
+//! walks are for the writer's alone, since they come by cells that no list leads to. Every shared
+//! word is atomic: a reader that kept an epoch longer than it said would find wrong rules,
 //! but nothing worse.
 
 use core::cmp::Reverse;

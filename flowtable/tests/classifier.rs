@@ -495,3 +495,44 @@ fn readers_see_all_changes_of_an_epoch_or_none() {
         classifier.memory_bytes()
     );
 }
+
+#[test]
+fn a_walk_that_is_renewed_misses_nothing_that_stayed() {
+    const EACH: u128 = 10;
+    let masks = [0xff00_0000, 0xffff_0000, 0xffff_ff00, 0xffff_ffff];
+    for stop in 0..masks.len() * EACH as usize {
+        let mut classifier = Classifier::new(7, 1);
+        let mut ids = Vec::new();
+        for (place, mask) in masks.iter().enumerate() {
+            for value in 1..=EACH {
+                let mut matching = Match::default();
+                matching.set(Field::Ipv4Dst, value << 24 & mask, *mask);
+                let number = [place as u64 * 100 + value as u64];
+                let id = classifier.insert(&matching, 9 - place as u16, &number, 1);
+                ids.push(id.expect("room"));
+            }
+        }
+        let old = classifier.rules().clone();
+        let mut walk = Walk::included_in(&Match::default());
+        let mut seen: Vec<u64> = (0..stop)
+            .map(|_| old.next(&mut walk, 1).expect("a rule").word(0))
+            .collect();
+        // The first mask goes, with its place in the order, and another comes before all.
+        for id in &ids[..EACH as usize] {
+            classifier.remove(*id, 2);
+        }
+        let mut newcomer = Match::default();
+        newcomer.set(Field::TcpDst, 80, 0xffff);
+        classifier.insert(&newcomer, 99, &[1000], 2).expect("room");
+        walk.renew(&old);
+        let rest = classifier.rules().walk(walk, 2);
+        seen.extend(rest.map(|rule| rule.word(0)));
+        for place in 1..masks.len() as u64 {
+            for value in 1..=EACH as u64 {
+                let number = place * 100 + value;
+                let times = seen.iter().filter(|it| **it == number).count();
+                assert_eq!(times, 1, "{number}, renewed after {stop}");
+            }
+        }
+    }
+}

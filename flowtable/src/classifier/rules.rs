@@ -97,7 +97,8 @@ impl<'a> Rule<'a> {
 }
 
 /// Which rules a walk is for, and how far it has come: it may go on later, and among rules that
-/// have changed meanwhile.
+/// have changed meanwhile ([`Walk::renew`]). Walks are the writer's: a scan comes by cells that are
+/// being written.
 #[derive(Clone, Debug)]
 pub struct Walk {
     matching: Match,
@@ -106,6 +107,12 @@ pub struct Walk {
     included: bool,
     face: usize,
     at: At,
+    /// Tuples that it has been through.
+    passed: Vec<u32>,
+    /// Of these, those to be left out since the list of tuples is another one; sorted.
+    skipped: Vec<u32>,
+    /// Where to go on in the tuple that it was in then.
+    resume: Option<(u32, At)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +136,9 @@ impl Walk {
             included: true,
             face: 0,
             at: At::Start,
+            passed: Vec::new(),
+            skipped: Vec::new(),
+            resume: None,
         }
     }
 
@@ -142,7 +152,32 @@ impl Walk {
 
     /// Begins anew.
     pub fn restart(&mut self) {
+        (self.face, self.at, self.resume) = (0, At::Start, None);
+        self.passed.clear();
+        self.skipped.clear();
+    }
+
+    /// Goes on among newer rules than `old`, where it has been so far. What has not changed since
+    /// comes once in all; what has may be missing or come twice.
+    pub fn renew(&mut self, old: &Rules) {
+        let within = !matches!(self.at, At::Start);
+        if let Some(face) = old.faces.get(self.face).filter(|_| within) {
+            self.resume = Some((face.tuple, self.at));
+        }
+        self.skipped.append(&mut self.passed);
+        self.skipped.sort_unstable();
         (self.face, self.at) = (0, At::Start);
+    }
+
+    /// Where to begin in a tuple, or to go on.
+    fn begin(&mut self, face: &Face, hasher: Keyed) -> At {
+        if self.skipped.binary_search(&face.tuple).is_ok() {
+            return At::List(0);
+        }
+        match self.resume.take_if(|(tuple, _)| *tuple == face.tuple) {
+            Some((_, at)) => at,
+            None => self.enter(face, hasher),
+        }
     }
 
     /// Where to begin in a tuple. If its mask has no bit beyond that of the match, one list has all
@@ -217,7 +252,7 @@ impl Rules {
     pub fn next(&self, walk: &mut Walk, epoch: u64) -> Option<Rule<'_>> {
         while let Some(face) = self.faces.get(walk.face) {
             if let At::Start = walk.at {
-                walk.at = walk.enter(face, self.hasher);
+                walk.at = walk.begin(face, self.hasher);
             }
             while let Some(number) = walk.step(face) {
                 if let Some(cell) = face.cells.get(number)
@@ -228,6 +263,7 @@ impl Rules {
                 }
             }
             walk.at = At::Start;
+            walk.passed.push(face.tuple);
             walk.face += 1;
         }
         None

@@ -178,7 +178,10 @@ impl Ledger {
             self.strike(bridge, old, home, epoch);
             match keeps {
                 true => self.rows.change_cookie(row, old_cookie, cookie),
-                false => self.forget(old, old_cookie, epoch),
+                false => {
+                    self.rows.use_as(row, old);
+                    self.forget(old, old_cookie, epoch);
+                }
             }
         }
         self.rows.set_home(row, flow.table, placed);

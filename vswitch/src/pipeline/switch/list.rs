@@ -40,6 +40,10 @@ impl FlowList {
     /// Goes on with a newer state, so that what went before that can be freed. Flows that are
     /// changed while the list is read may then be missing or come twice.
     pub fn renew(&mut self, state: Arc<State>) {
+        let bridge = self.state.bridge(self.bridge);
+        if let Some(table) = bridge.and_then(|bridge| bridge.table(self.table)) {
+            self.walk.renew(&table.rules);
+        }
         self.state = state;
     }
 }

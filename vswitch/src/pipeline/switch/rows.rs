@@ -108,6 +108,13 @@ impl FlowRows {
         counters.map_or(0, |counters| counters.read().2)
     }
 
+    /// A flow whose counters begin anew is in use as that before was: its idle time goes on.
+    pub fn use_as(&self, row: u32, before: u32) {
+        if let Some(counters) = FlowCounters::of_row(&self.rows, row) {
+            counters.add(0, 0, self.used_ms(before));
+        }
+    }
+
     /// Flows whose cookies are like this in the bits of `mask`. Looks at these alone if the bits
     /// are the upper ones, else at every cookie that is in use.
     pub fn with_cookie(&self, cookie: u64, mask: u64) -> impl Iterator<Item = u32> {

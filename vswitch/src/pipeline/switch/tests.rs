@@ -326,6 +326,63 @@ fn flows_end_when_idle_or_old() {
 }
 
 #[test]
+fn counters_that_begin_anew_do_not_end_a_flow_in_use() {
+    let mut world = run("flow idle_timeout=10,actions=drop");
+    let request = FlowStatsRequest::default();
+    for flow in world.switch.flows(world.bridge, &request) {
+        flow.counters.add(1, 60, 95_000);
+    }
+    let line = "reset_counts,actions=output:1";
+    let change = text::flow::parse(line, FlowModCommand::Modify).unwrap();
+    world
+        .switch
+        .flow_mod(world.bridge, &change, 96_000)
+        .unwrap();
+    assert_eq!(world.switch.expire(97_000).0.len(), 0);
+    assert_eq!(dump(&world).len(), 1);
+    world.switch.expire(105_000);
+    assert_eq!(dump(&world).len(), 0);
+}
+
+#[test]
+fn what_went_is_freed_as_fast_as_it_goes() {
+    const FLOWS: usize = 20_000;
+    let mut world = run("");
+    for flow in 0..FLOWS {
+        let [high, low] = (flow as u16).to_be_bytes();
+        let line = format!("ip,nw_dst=10.0.{high}.{low},actions=drop");
+        let change = text::flow::parse(&line, FlowModCommand::Add).unwrap();
+        world.switch.flow_mod(world.bridge, &change, 0).unwrap();
+    }
+    let change = text::flow::parse("actions=output:1", FlowModCommand::Modify).unwrap();
+    for _ in 0..20 {
+        world.switch.flow_mod(world.bridge, &change, 0).unwrap();
+        world.switch.publish();
+        world.switch.maintain();
+        assert!(world.switch.flows_waiting() < 8 * FLOWS);
+    }
+    for _ in 0..20 {
+        let failed = world.switch.all_or_nothing(world.bridge, |switch| {
+            switch.flow_mod(world.bridge, &change, 0).unwrap();
+            Err::<(), ()>(())
+        });
+        assert_eq!(failed, Err(()));
+        world.switch.publish();
+        world.switch.maintain();
+        assert!(world.switch.flows_waiting() < 8 * FLOWS);
+    }
+    let mut rounds = 0;
+    while world.switch.maintain() {
+        rounds += 1;
+        assert!(rounds < 1000);
+    }
+    world.run("flow priority=9,actions=drop");
+    world.switch.publish();
+    while world.switch.maintain() {}
+    assert_eq!(world.switch.flows_waiting(), 0);
+}
+
+#[test]
 fn what_a_controller_hears_of_a_flow_that_went() {
     let mut world = run("flow send_flow_rem,cookie=7,table=3,priority=9,arp,actions=drop");
     only(&world).counters.add(4, 240, 1);
