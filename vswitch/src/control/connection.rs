@@ -148,6 +148,7 @@ impl Task {
         let is_held = self.held.is_some();
         let may_read = !is_held && self.protocol.ready();
         let has_output = self.written < self.out.len();
+        let may_write = has_output || !self.is_flushed;
         tokio::select! {
             read = reader.read(&mut input), if may_read => {
                 let count = read.map_err(|error| error.to_string())?;
@@ -160,7 +161,7 @@ impl Task {
                     self.establish().await?;
                 }
             }
-            written = push(writer, &self.out[self.written..]), if has_output || !self.is_flushed => {
+            written = push(writer, &self.out[self.written..]), if may_write => {
                 self.written += written.map_err(|error| error.to_string())?;
                 self.is_flushed = !has_output;
                 self.tell_progress();

@@ -223,10 +223,10 @@ impl Identity {
     }
 }
 
-/// Flows that went and are kept, some 150 bytes each, for lists that are still on their way: as
-/// many as a table of ours is measured with. A peer that reads slower than that gets a list of
-/// several moments.
-const FLOWS_WAITING_MAX: usize = 1_000_000;
+/// Flows that went and are kept, some 150 bytes each, for lists that are still on their way: what a
+/// controller changes in half a second. A peer that reads slower than that gets a list of several
+/// moments. Not more, for those of one flow are one list, which is walked to free each.
+const FLOWS_WAITING_MAX: usize = 100_000;
 
 /// Whether the answer holds counters that workers keep.
 fn counts(request: &MultipartRequest) -> bool {
