@@ -130,7 +130,8 @@ impl Switch {
     ) -> Result<Vec<TableFeatures>, ErrorCode> {
         let order: Vec<_> = wanted.iter().map(|table| table.table).collect();
         let mut asked = BTreeMap::new();
-        for features in wanted {
+        for mut features in wanted {
+            unmask_wildcards(&mut features);
             check(&features, &order)?;
             let cut_down = !is_everything(&features);
             let offer = cut_down.then(|| Offer::new(&features));
@@ -246,6 +247,16 @@ fn is_everything(features: &TableFeatures) -> bool {
     features.metadata_match == u64::MAX
         && features.metadata_write == u64::MAX
         && whole.properties.iter().all(covered)
+}
+
+/// A field that may be left out may be left out whole. Who repeats the fields to match repeats
+/// their masks, which say nothing here and which Open vSwitch takes amiss in an answer.
+fn unmask_wildcards(features: &mut TableFeatures) {
+    for property in &mut features.properties {
+        if let TableProperty::Wildcards(fields) = property {
+            fields.iter_mut().for_each(|field| field.masked = false);
+        }
+    }
 }
 
 /// Refuses what a table of a pipeline cannot be.
@@ -423,6 +434,22 @@ mod tests {
             switch.set_table_features(bridge, wanted.clone()),
             Ok(wanted)
         );
+    }
+
+    #[test]
+    fn masks_of_wildcards_say_nothing() {
+        let same_as_match = |table: &mut TableFeatures| {
+            let fields = fields(|_| true, Field::maskable);
+            table.properties[5] = TableProperty::Wildcards(fields);
+        };
+        let (switch, bridge) = set(same_as_match).expect("a pipeline");
+        let tables = switch.table_features(bridge);
+        let wildcards = tables.iter().flat_map(|table| &table.properties);
+        let mut fields = wildcards.filter_map(|property| match property {
+            TableProperty::Wildcards(fields) => Some(fields),
+            _ => None,
+        });
+        assert!(fields.all(|fields| fields.iter().all(|field| !field.masked)));
     }
 
     #[test]
