@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tests::{Daemon, Netns, Ovs};
 
@@ -73,6 +73,21 @@ impl Peer {
     /// Bytes of memory that it has.
     pub fn resident_bytes(&self) -> Result<u64> {
         self.memory("VmRSS:")
+    }
+
+    /// Seconds that its worker ran so far: what else the machine does is no part of them (Linux,
+    /// Documentation/scheduler/sched-stats.rst).
+    pub fn worker_seconds(&self) -> Result<f64> {
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let task = task?.path();
+            let name = fs::read_to_string(task.join("comm"))?;
+            if name.starts_with("worker-") || name.starts_with("pmd-") {
+                let times = fs::read_to_string(task.join("schedstat"))?;
+                let ran = times.split_whitespace().next().context("no time")?;
+                return Ok(ran.parse::<f64>()? / 1e9);
+            }
+        }
+        bail!("no worker")
     }
 
     /// The most that it had since [`Peer::reset_peak`].

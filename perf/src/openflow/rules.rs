@@ -51,14 +51,14 @@ impl Template {
 /// A rule that sends by one of a few ports.
 fn template(output: u32) -> Result<Template> {
     let rule = format!(
-        "priority=100,tcp,nw_src=171.205.239.1,nw_dst=10.9.8.7,tcp_src=43981,tcp_dst=443,\
+        "priority=100,tcp,nw_src=171.205.239.1,nw_dst=10.9.8.7,tcp_src=65277,tcp_dst=443,\
          actions=output:{}",
         output + 10
     );
     let bytes = encoded(&rule, FlowModCommand::Add)?;
     let find = |wanted: &[u8]| bytes.windows(wanted.len()).position(|part| part == wanted);
     let address = find(&[171, 205, 239, 1]).context("the address is in the message")?;
-    let port = find(&43981_u16.to_be_bytes()).context("the port is in the message")?;
+    let port = find(&65277_u16.to_be_bytes()).context("the port is in the message")?;
     Ok(Template {
         address,
         port,

@@ -31,23 +31,20 @@ pub fn measure(peer: &Peer, hosts: &Hosts, flows: u32) -> Result<Vec<Figure>> {
     run.packet_in_times(hosts)?;
     run.packet_in_rate()?;
     run.forward()?;
-    run.bundle()?;
     run.first_flow(flows)?;
+    run.bundle()?;
     run.adds(
         "adds a second at 10,000 flows",
         "forwarding at 10,000 flows",
         0,
         SMALL,
     )?;
-    let before = peer.resident_bytes()?;
     run.adds(
         "adds a second up to all flows",
         "forwarding up to all flows",
         SMALL,
         flows - SMALL,
     )?;
-    let bytes = peer.resident_bytes()?.saturating_sub(before);
-    run.note("bytes a flow", bytes as f64 / f64::from(flows - SMALL));
     run.adds(
         "adds a second at all flows",
         "forwarding at all flows",
@@ -106,21 +103,31 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// How long it takes to do this, and the packets forwarded meanwhile over those before.
+    /// How long it takes to do this, and the packets forwarded meanwhile over those before, each
+    /// in a second that the worker ran.
     fn beside_packets(&self, bytes: &[u8]) -> Result<(Duration, f64)> {
         let (mut client, mut watcher) = (self.peer.connect()?, self.peer.connect()?);
-        let before = rate(&mut watcher, Duration::from_secs(1))?;
-        let (sent, start) = (sent_packets(&mut watcher)?, Instant::now());
+        let start = self.sent(&mut watcher)?;
+        std::thread::sleep(Duration::from_secs(1));
+        let before = self.sent(&mut watcher)?.since(start);
+        let (sent, start) = (self.sent(&mut watcher)?, Instant::now());
         client.write(bytes)?;
         client.barrier()?;
         let took = start.elapsed();
-        let during = (sent_packets(&mut watcher)? - sent) as f64 / start.elapsed().as_secs_f64();
+        let during = self.sent(&mut watcher)?.since(sent);
         ensure!(
             client.errors == 0,
             "{} requests were refused",
             client.errors
         );
         Ok((took, during / before))
+    }
+
+    fn sent(&self, watcher: &mut Client) -> Result<Sent> {
+        Ok(Sent {
+            packets: sent_packets(watcher)?,
+            seconds: self.peer.worker_seconds()?,
+        })
     }
 
     /// Commits a bundle of adds, and takes them back.
@@ -158,6 +165,7 @@ impl Run<'_> {
     fn first_flow(&mut self, flows: u32) -> Result<()> {
         let first = rules::adds(0, 1)?;
         let rest = rules::adds(1, flows - 1)?;
+        let before = self.peer.resident_bytes()?;
         let start = Instant::now();
         let mut client = self.peer.connect()?;
         client.write(&first)?;
@@ -169,6 +177,8 @@ impl Run<'_> {
             "seconds from hello to the last flow",
             millis(start) / 1000.0,
         );
+        let bytes = self.peer.resident_bytes()?.saturating_sub(before);
+        self.note("bytes a flow", bytes as f64 / f64::from(flows));
         self.clear()
     }
 
@@ -351,12 +361,17 @@ fn count_entries(message: &[u8]) -> u32 {
     count
 }
 
-/// Packets a second that leave by port 2.
-fn rate(client: &mut Client, time: Duration) -> Result<f64> {
-    let (before, start) = (sent_packets(client)?, Instant::now());
-    std::thread::sleep(time);
-    let sent = sent_packets(client)? - before;
-    Ok(sent as f64 / start.elapsed().as_secs_f64())
+/// Packets that left by port 2, and how long the worker ran for it.
+#[derive(Clone, Copy)]
+struct Sent {
+    packets: u64,
+    seconds: f64,
+}
+
+impl Sent {
+    fn since(self, before: Sent) -> f64 {
+        (self.packets - before.packets) as f64 / (self.seconds - before.seconds)
+    }
 }
 
 fn sent_packets(client: &mut Client) -> Result<u64> {
