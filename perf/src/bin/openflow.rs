@@ -3,8 +3,8 @@
 //! Each scenario is one controller connection over the Unix socket, the same bytes to both, packets
 //! running meanwhile from a replayed capture to a port that drops them: the worker on one CPU, all
 //! else, this program too, on the other. What is forwarded is counted by the time that the worker
-//! ran, so that other programs of the machine do not count. Prints both figures, their ratio, what was wanted and
-//! whether it was reached.
+//! ran, so that other programs of the machine do not count. Prints both figures, their ratio, what
+//! was wanted and whether it was reached.
 
 use anyhow::{Context, Result};
 use clap::Parser;
