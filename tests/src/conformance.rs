@@ -2,7 +2,7 @@
 //!
 //! What: a pattern installs flows, groups and meters, sends packets and says what comes of them.
 //! The tool's own documentation draws the topology: the switch under test and a tester switch with
-//! three links between them, and the tool as the controller of both. Here a [`Pair`] is these two
+//! three links between them, and the tool as the controller of both. Here a pair is these two
 //! switches in namespaces of their own; several run side by side, each with a share of the
 //! patterns. The tester switch is always Open vSwitch: what is judged and what judges have no
 //! code in common.
@@ -62,7 +62,7 @@ pub fn run_patterns(patterns: &[Pattern], options: &Options, progress: &AtomicUs
 
 /// As [`run_patterns`], one pair at a time and before all else that the machine has to do: the
 /// tool measures rates by its own clock, and whoever is late is found too slow. For the same
-/// reason what fails is measured again, [`ATTEMPTS`] times in all.
+/// reason what fails is measured again, `ATTEMPTS` times in all.
 pub fn run_alone(patterns: &[Pattern], options: &Options, progress: &AtomicUsize) -> Score {
     let options = Options {
         pairs: 1,
