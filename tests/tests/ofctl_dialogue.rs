@@ -1,12 +1,15 @@
 //! Every subcommand of stock `ovs-ofctl` that OpenFlow 1.3 has, before a running switch, and what
 //! it says to those that 1.3 has not: a dialogue, word by word.
 //!
-//! The text in the folder beside this file is the dialogue. `| ` begins a line of a file that the next command
-//! is given as `FILE`; `$ ` begins a command, `BRIDGE` being where it finds the switch; what
-//! follows is what it prints, without durations, addresses and transaction numbers, which differ
-//! from run to run. `! ` begins what it prints when it fails.
+//! The text in the folder beside this file is the dialogue. `| ` begins a line of a file that the
+//! next command is given as `FILE`; `$ ` begins a command, `BRIDGE` being where it finds the
+//! switch; what follows is what it prints, without durations, addresses and transaction numbers,
+//! which differ from run to run. `! ` begins what it prints when it fails.
 
 use tests::{Background, Daemon, Netns, eventually, run};
+
+#[path = "ofctl_dialogue/recorded.rs"]
+mod recorded;
 
 const BRIDGE: &str = r#"
 [[bridge]]
@@ -97,19 +100,22 @@ fn stock_ovs_ofctl_has_an_answer_to_every_command() {
 }
 
 /// `ovs-ofctl` with a command that goes on until somebody ends it.
-fn listening(daemon: &Daemon, command: &[&str]) -> Background {
+fn listening(daemon: &Daemon, target: &str, command: &[&str]) -> Background {
     let control = format!("--unixctl={}/ofctl.ctl", daemon.scratch().display());
-    let socket = format!("unix:{}/br0.mgmt", daemon.run_dir().display());
     let (name, arguments) = command.split_first().expect("a command");
-    let words = ["ovs-ofctl", &control, "-OOpenFlow13", name, &socket];
-    let words = [&words, arguments].concat();
+    let words = ["ovs-ofctl", &control, "-OOpenFlow13", name, target];
+    let words = daemon.netns().words(&[&words, arguments].concat());
     Background::start(&words, &daemon.scratch().join("listening.log"))
 }
+
+/// A packet for `packet-out` that comes back.
+const PACKET: &str = "in_port=1,packet=ffffffffffff02000000009988b5,actions=CONTROLLER";
 
 #[test]
 fn stock_ovs_ofctl_measures_and_listens() {
     let daemon = Daemon::start_in(Netns::silent("sw"), BRIDGE);
-    let pings = listening(&daemon, &["ping", "1000"]);
+    let socket = format!("unix:{}/br0.mgmt", daemon.run_dir().display());
+    let pings = listening(&daemon, &socket, &["ping", "1000"]);
     eventually("echoes come back", 20, || {
         pings
             .output()
@@ -123,13 +129,14 @@ fn stock_ovs_ofctl_measures_and_listens() {
     assert!(measured.contains("100 packets * 1008 bytes"), "{measured}");
     assert!(measured.contains("Finished in"), "{measured}");
 
-    let monitor = listening(&daemon, &["monitor", "65534"]);
+    let monitor = listening(&daemon, &socket, &["monitor", "65534"]);
     let says = |text: &str| {
         eventually(text, 20, || monitor.output().contains(text).then_some(()));
     };
-    let out = "in_port=1,packet=ffffffffffff0200000000990800,actions=CONTROLLER";
     eventually("a packet comes in", 20, || {
-        daemon.ofctl("packet-out", "br0", &[out]).expect_success();
+        daemon
+            .ofctl("packet-out", "br0", &[PACKET])
+            .expect_success();
         monitor.output().contains("OFPT_PACKET_IN").then_some(())
     });
     says("total_len=14 in_port=1 (via action) data_len=14 (unbuffered)");
