@@ -8,6 +8,31 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::{Output, run};
 
+/// A switch's namespace whose devices p1, p2 and so on lead to hosts with the addresses 10.0.0.1,
+/// 10.0.0.2 and so on.
+#[track_caller]
+pub fn hosts<const N: usize>() -> (Netns, [Netns; N]) {
+    let switch = Netns::new("sw");
+    let hosts = std::array::from_fn(|index| {
+        let number = index + 1;
+        let host = Netns::new(&format!("h{number}"));
+        switch.veth(&format!("p{number}"), &host, "eth0");
+        host.ip(&format!("addr add 10.0.0.{number}/24 dev eth0"));
+        host
+    });
+    (switch, hosts)
+}
+
+/// As [`hosts`], and they speak IPv4 alone: they send nothing of their own accord.
+#[track_caller]
+pub fn silent_hosts<const N: usize>() -> (Netns, [Netns; N]) {
+    let (switch, hosts) = hosts();
+    for host in &hosts {
+        host.run(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
+    }
+    (switch, hosts)
+}
+
 /// A network namespace of the test's own; removed when dropped.
 #[derive(Debug)]
 pub struct Netns {
@@ -55,8 +80,9 @@ impl Netns {
     #[track_caller]
     pub fn silent(role: &str) -> Netns {
         let netns = Netns::new(role);
-        let setting = "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6";
-        netns.run(&["sh", "-c", setting]).expect_success();
+        netns
+            .run(&["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"])
+            .expect_success();
         netns
     }
 

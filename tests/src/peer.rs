@@ -8,7 +8,15 @@ use std::time::{Duration, Instant};
 
 use openflow::connection::{Config, Connection, Side};
 use openflow::text;
-use openflow::{FlowMod, FlowModCommand, Message, Role, RoleMessage, Xid};
+use openflow::{FlowMod, FlowModCommand, Message, PacketIn, Role, RoleMessage, Xid};
+
+/// The packet-in that a message is.
+pub fn packet_in(message: Message) -> Option<PacketIn> {
+    match message {
+        Message::PacketIn(packet) => Some(*packet),
+        _ => None,
+    }
+}
 
 /// One end of a connection: a controller that the switch has dialled, or one that has dialled it.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! A real controller, os-ken's learning switch, takes the switch over and gives it back.
 
-use tests::{Controller, Daemon, Netns, eventually};
+use tests::netns::hosts;
+use tests::{Controller, Daemon, eventually};
 
 fn bridge(fail_mode: &str) -> String {
     let head = format!("[[bridge]]\nname = \"br0\"\nfail_mode = \"{fail_mode}\"\n");
@@ -9,20 +10,9 @@ fn bridge(fail_mode: &str) -> String {
     head + controllers + &port(1) + &port(2)
 }
 
-fn hosts() -> (Netns, [Netns; 2]) {
-    let switch = Netns::new("sw");
-    let hosts = [1, 2].map(|i| {
-        let host = Netns::new(&format!("h{i}"));
-        switch.veth(&format!("p{i}"), &host, "eth0");
-        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
-        host
-    });
-    (switch, hosts)
-}
-
 #[test]
 fn a_learning_controller_connects_hosts_and_its_flows_outlive_it() {
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = hosts::<2>();
     let daemon = Daemon::start_in(switch, &bridge("secure"));
     assert!(
         !hosts[0].pings("10.0.0.2"),
@@ -63,7 +53,7 @@ fn a_learning_controller_connects_hosts_and_its_flows_outlive_it() {
 
 #[test]
 fn standalone_forwards_without_a_controller() {
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = hosts::<2>();
     let daemon = Daemon::start_in(switch, &bridge("standalone"));
     eventually("the switch falls back to learning by itself", 40, || {
         hosts[0].pings("10.0.0.2").then_some(())

@@ -9,32 +9,14 @@ use openflow::{
     MultipartRequest, OfPort, PacketIn, PacketInReason, PacketOut, PortReason, Role, RoleMessage,
     Xid,
 };
-use tests::peer::{Exchange, flow, flow_value};
-use tests::{Daemon, Netns};
-
-fn packet_in(message: Message) -> Option<PacketIn> {
-    match message {
-        Message::PacketIn(packet) => Some(*packet),
-        _ => None,
-    }
-}
-
-fn hosts() -> (Netns, [Netns; 2]) {
-    let switch = Netns::new("sw");
-    let hosts = [1, 2].map(|i| {
-        let host = Netns::new(&format!("h{i}"));
-        switch.veth(&format!("p{i}"), &host, "eth0");
-        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
-        host.run(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
-        host
-    });
-    (switch, hosts)
-}
+use tests::Daemon;
+use tests::netns::silent_hosts;
+use tests::peer::{Exchange, flow, flow_value, packet_in};
 
 #[test]
 fn errors_keep_their_place_and_come_before_the_barrier_reply() {
     let exchange = Exchange::new(1);
-    let (switch, _hosts) = hosts();
+    let (switch, _hosts) = silent_hosts::<2>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let mut peer = exchange.accept(0);
     peer.send(Message::FeaturesRequest);
@@ -77,7 +59,7 @@ fn errors_keep_their_place_and_come_before_the_barrier_reply() {
 #[test]
 fn a_barrier_reply_means_that_packets_meet_the_new_flows() {
     let exchange = Exchange::new(1);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<2>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let mut peer = exchange.accept(0);
     peer.flow("priority=1,actions=ALL");
@@ -103,7 +85,7 @@ fn a_barrier_reply_means_that_packets_meet_the_new_flows() {
 #[test]
 fn packets_come_in_and_go_out_by_buffer_and_whole() {
     let exchange = Exchange::new(1);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<2>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let mut peer = exchange.accept(0);
     peer.flow("cookie=0x77,priority=0,actions=CONTROLLER:20");
@@ -192,7 +174,7 @@ fn packets_come_in_and_go_out_by_buffer_and_whole() {
 #[test]
 fn ports_and_flows_that_go_are_told() {
     let exchange = Exchange::new(1);
-    let (switch, _hosts) = hosts();
+    let (switch, _hosts) = silent_hosts::<2>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let mut peer = exchange.accept(0);
     let status = |message| match message {
@@ -249,7 +231,7 @@ fn ports_and_flows_that_go_are_told() {
 #[test]
 fn of_several_controllers_one_is_master_and_one_that_stalls_harms_nobody() {
     let exchange = Exchange::new(3);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<2>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let [mut first, mut second, mut stalled] = [0, 1, 2].map(|number| exchange.accept(number));
     let master = |generation_id| {

@@ -7,7 +7,8 @@ use openflow::{
     MeterStats, MultipartReply, MultipartRequest, OfPort, PacketIn, PacketInReason, PacketOut,
     TableId,
 };
-use tests::peer::{Exchange, Peer};
+use tests::netns::silent_hosts;
+use tests::peer::{Exchange, Peer, packet_in};
 use tests::{Daemon, Netns, eventually, run, target_dir};
 
 /// A switch with ports 1 and 2 and its controller.
@@ -16,11 +17,10 @@ fn connected() -> (Daemon, Exchange, Peer) {
     let controllers = exchange.path(0).display().to_string();
     let port = |i| format!("[[bridge.port]]\nname = \"n{i}\"\nnumber = {i}\ntype = \"null\"\n");
     let head = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n";
-    let daemon = Daemon::start(&format!(
-        "{head}controllers = [\"unix:{controllers}\"]\n{}{}",
-        port(1),
-        port(2)
-    ));
+    // Packets are counted: the host's own are not to be among them.
+    let netns = Netns::silent("sw");
+    let bridge = format!("{head}controllers = [\"unix:{controllers}\"]\n");
+    let daemon = Daemon::start_in(netns, &format!("{bridge}{}{}", port(1), port(2)));
     let peer = exchange.accept(0);
     (daemon, exchange, peer)
 }
@@ -38,13 +38,6 @@ fn through_the_tables(eth_type: u16, rest: &[u8]) -> Message {
         actions: [Action::Output { port, max_len: 0 }].into(),
         data,
     })
-}
-
-fn packet_in(message: Message) -> Option<PacketIn> {
-    match message {
-        Message::PacketIn(packet) => Some(*packet),
-        _ => None,
-    }
 }
 
 #[test]
@@ -157,24 +150,11 @@ fn packet_ins_pass_the_meter_of_the_controller() {
     daemon.stop();
 }
 
-/// Two hosts that speak IPv4 alone, behind ports p1 and p2 of a switch.
-fn hosts() -> (Netns, [Netns; 2]) {
-    let switch = Netns::new("sw");
-    let hosts = [1, 2].map(|i| {
-        let host = Netns::new(&format!("h{i}"));
-        switch.veth(&format!("p{i}"), &host, "eth0");
-        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
-        host.run(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
-        host
-    });
-    (switch, hosts)
-}
-
 /// Stock `ovs-ofctl` configures ports, and hosts see what becomes of their packets.
 #[test]
 fn ports_and_fragments_are_treated_as_they_are_configured() {
     let exchange = Exchange::new(1);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<2>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let mut peer = exchange.accept(0);
     peer.flow("priority=1,actions=ALL");
@@ -245,7 +225,7 @@ fn bucket_taken(peer: &mut Peer) -> u8 {
 #[test]
 fn fast_failover_follows_links_and_groups() {
     let exchange = Exchange::new(1);
-    let (switch, _hosts) = hosts();
+    let (switch, _hosts) = silent_hosts::<2>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let mut peer = exchange.accept(0);
     let bucket = |number: u8, watch_port, watch_group| {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tests::netns::hosts;
 use tests::{Background, Daemon, Netns, binary, eventually, run};
 
 const BRIDGE: &str = r#"
@@ -144,13 +145,7 @@ fn changes_are_written_back_with_comments_kept() {
 
 /// Hosts h1 and h2 on the system ports p1 and p2.
 fn pair() -> (Daemon, [Netns; 2]) {
-    let switch = Netns::new("sw");
-    let hosts = [1, 2].map(|i| {
-        let host = Netns::new(&format!("h{i}"));
-        switch.veth(&format!("p{i}"), &host, "eth0");
-        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
-        host
-    });
+    let (switch, hosts) = hosts::<2>();
     let port = |i| format!("[[bridge.port]]\nname = \"p{i}\"\ntype = \"system\"\n");
     let daemon = Daemon::start_in(switch, &format!("{BRIDGE}{}{}", port(1), port(2)));
     assert!(hosts[0].pings("10.0.0.2"));

@@ -8,21 +8,9 @@ use std::os::unix::net::UnixListener;
 
 use flowtable::Field;
 use openflow::{ErrorCode, Message, MultipartRequest, PacketIn, Role, Xid};
+use tests::netns::silent_hosts;
 use tests::peer::{Exchange, Peer, READ_PAUSE};
 use tests::{Background, Daemon, Netns, eventually};
-
-/// Namespaces on ports p1 to p3.
-fn hosts() -> (Netns, [Netns; 3]) {
-    let switch = Netns::new("sw");
-    let hosts = [1, 2, 3].map(|i| {
-        let host = Netns::new(&format!("h{i}"));
-        switch.veth(&format!("p{i}"), &host, "eth0");
-        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
-        host.run(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
-        host
-    });
-    (switch, hosts)
-}
 
 /// A bridge with those ports; `controller` is said of the one controller on a Unix socket.
 fn bridge(exchange: &Exchange, fail_mode: &str, controller: &str) -> String {
@@ -68,7 +56,7 @@ fn sent(message: Message) -> Option<(u128, u32)> {
 #[test]
 fn eight_controllers_of_every_role() {
     let exchange = Exchange::new(8);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<3>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let mut peers: Vec<_> = (0..8).map(|number| exchange.accept(number)).collect();
     let roles = [
@@ -139,7 +127,7 @@ fn eight_controllers_of_every_role() {
 #[test]
 fn auxiliary_connections_come_and_go_with_the_main_one() {
     let exchange = Exchange::new(1);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<3>();
     let controller = ", auxiliary_connections = 2, max_backoff_s = 1";
     let daemon = Daemon::start_in(switch, &bridge(&exchange, "secure", controller));
     let features = |peer: &mut Peer| {
@@ -208,7 +196,7 @@ fn auxiliary_connections_come_and_go_with_the_main_one() {
 #[test]
 fn a_standalone_switch_bridges_while_its_controller_is_lost_or_half_open() {
     let exchange = Exchange::new(1);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<3>();
     let controller = ", inactivity_probe_s = 1, max_backoff_s = 1";
     let daemon = Daemon::start_in(switch, &bridge(&exchange, "standalone", controller));
     let mut peer = exchange.accept(0);
@@ -252,7 +240,7 @@ fn a_port_that_floods_delays_no_packet_of_another() {
         ", controller_rate_limit = 2000, controller_burst_limit = 100",
     ] {
         let exchange = Exchange::new(1);
-        let (switch, hosts) = hosts();
+        let (switch, hosts) = silent_hosts::<3>();
         let daemon = Daemon::start_in(switch, &bridge(&exchange, "secure", limit));
         let mut peer = exchange.accept(0);
         peer.flow("priority=1,dl_type=0x88b5,actions=CONTROLLER:65535");
@@ -288,7 +276,7 @@ fn a_port_that_floods_delays_no_packet_of_another() {
 #[test]
 fn one_port_has_so_many_packet_ins_and_no_more() {
     let exchange = Exchange::new(1);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<3>();
     let limit = "port_rate_limit = 1\nport_burst_limit = 20\n[[bridge.port]]";
     let text = bridge(&exchange, "secure", "").replacen("[[bridge.port]]", limit, 1);
     let daemon = Daemon::start_in(switch, &text);
@@ -317,7 +305,7 @@ fn one_port_has_so_many_packet_ins_and_no_more() {
 #[test]
 fn a_slow_reader_loses_the_oldest_and_is_told_of() {
     let exchange = Exchange::new(2);
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<3>();
     let daemon = Daemon::start_in(switch, &exchange.bridge());
     let [mut slow, mut quick] = [0, 1].map(|number| exchange.accept(number));
     quick.flow("priority=1,dl_type=0x88b5,actions=CONTROLLER:65535");
@@ -406,7 +394,7 @@ fn a_port_full_of_addresses_leaves_others_theirs() {
         port(2),
         port(3)
     );
-    let (switch, hosts) = hosts();
+    let (switch, hosts) = silent_hosts::<3>();
     let daemon = Daemon::start_in(switch, &text);
     let flood = send(&hosts[0], 0, "0", &daemon.scratch().join("flood.log"));
     let learned = |port: &str| {

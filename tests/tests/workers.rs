@@ -7,19 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use tests::netns::hosts;
 use tests::{Background, Daemon, Netns, eventually};
 
 const TWO: &str = "[log]\nformat = \"json\"\n[workers]\ncpus = [0, 1]\n";
 
 /// Hosts h1 on br0 and h2 on br1, which a pair of patch ports joins.
 fn joined() -> (Daemon, [Netns; 2]) {
-    let switch = Netns::new("sw");
-    let hosts = [1, 2].map(|i| {
-        let host = Netns::new(&format!("h{i}"));
-        switch.veth(&format!("p{i}"), &host, "eth0");
-        host.ip(&format!("addr add 10.0.0.{i}/24 dev eth0"));
-        host
-    });
+    let (switch, hosts) = hosts::<2>();
     let bridge = |bridge, port, patch, peer| {
         format!(
             "[[bridge]]\nname = \"{bridge}\"\nfail_mode = \"standalone\"\n\
