@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::process::{Output, run};
+use crate::process::{Background, Output, run};
 
 /// A switch's namespace whose devices p1, p2 and so on lead to hosts with the addresses 10.0.0.1,
 /// 10.0.0.2 and so on.
@@ -126,6 +127,34 @@ impl Netns {
     pub fn give(&self, device: &str, other: &Netns) {
         self.ip(&format!("link set {device} netns {}", other.name()));
         other.ip(&format!("link set {device} up"));
+    }
+
+    /// Pings `address` from here without a break while `change` is made at least so many times: no
+    /// answer may be missing. How many there were; `folder` is for what ping prints.
+    #[track_caller]
+    pub fn loses_no_ping(
+        &self,
+        address: &str,
+        changes_min: u32,
+        folder: &Path,
+        mut change: impl FnMut(),
+    ) -> u64 {
+        const PINGS: u64 = 500;
+        let words = format!("ping -q -c {PINGS} -i 0.005 -W 20 {address}");
+        let words = self.words(&words.split(' ').collect::<Vec<_>>());
+        let (mut changes, mut pings) = (0, 0);
+        while changes < changes_min {
+            let mut ping = Background::start(&words, &folder.join("ping.log"));
+            while ping.is_running() {
+                change();
+                changes += 1;
+            }
+            pings += PINGS;
+            let told = ping.output();
+            let all = format!(" {PINGS} received");
+            assert!(told.contains(&all), "after {changes} changes: {told}");
+        }
+        pings
     }
 
     /// Whether `address` answers a ping from here.
