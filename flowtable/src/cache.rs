@@ -4,7 +4,7 @@
 //! entry point's [`EntryMask`], computed from the rules and never from packets) to `P`, the
 //! program that translation made of them. It may change speed, never behaviour: an entry answers
 //! only for equal words under an equal mask, and only in the epoch for which it was made; in any
-//! other it is told as stale, so that the caller translates anew.
+//! other it is told as stale, so that the caller renews it ([`crate::Changes`]) or translates anew.
 //!
 //! How. A hash under a secret chooses a bucket of eight slots. A bucket is one cache line: eight
 //! signatures of 16 bits, compared at once, and what replacement needs to know. A slot whose
@@ -71,8 +71,9 @@ pub enum Lookup {
     /// There is no entry.
     #[default]
     Miss,
-    /// There is an entry of another epoch: translate anew and insert.
-    Stale,
+    /// There is an entry of another epoch in this slot: renew it ([`FlowCache::renew`]) or
+    /// translate anew and insert.
+    Stale(Slot),
     /// The program is in this slot.
     Hit(Slot),
 }
@@ -165,6 +166,18 @@ impl<P> FlowCache<P> {
     /// The program in a slot; `None` only if the slot is not of the current batch.
     pub fn program(&self, slot: Slot) -> Option<&P> {
         self.entries.get(slot.0 as usize)?.program.as_ref()
+    }
+
+    /// The epoch for which the program in a slot was made or renewed last.
+    pub fn epoch(&self, slot: Slot) -> Option<u64> {
+        Some(self.entries.get(slot.0 as usize)?.epoch)
+    }
+
+    /// Says that the program in a slot is right in an epoch, too.
+    pub fn renew(&mut self, slot: Slot, epoch: u64) {
+        if let Some(entry) = self.entries.get_mut(slot.0 as usize) {
+            entry.epoch = epoch;
+        }
     }
 
     /// Counts packets that ran the program in a slot.
@@ -306,12 +319,12 @@ impl<P> FlowCache<P> {
             return Lookup::Miss;
         };
         let slot = bucket * SLOTS + place;
-        if self.entries[slot].epoch != epoch {
-            return Lookup::Stale;
-        }
         self.buckets[bucket].found(place);
         self.buckets[bucket].touch(place, self.now_ms, self.batch);
-        Lookup::Hit(Slot(slot as u32))
+        match self.entries[slot].epoch == epoch {
+            true => Lookup::Hit(Slot(slot as u32)),
+            false => Lookup::Stale(Slot(slot as u32)),
+        }
     }
 
     /// Which slot of its bucket holds the key in the first row, of whatever epoch.

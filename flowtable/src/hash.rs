@@ -63,6 +63,14 @@ impl Hasher for WordHasher {
     }
 }
 
+/// The hash of words.
+#[inline(always)]
+pub(crate) fn hash_words(hasher: Keyed, words: impl Iterator<Item = u64>) -> u64 {
+    let mut state = hasher.build_hasher();
+    words.for_each(|word| state.write_u64(word));
+    state.finish()
+}
+
 /// The product of `a` and `b`, its halves folded together.
 #[inline(always)]
 pub(crate) fn fold(a: u64, b: u64) -> u64 {

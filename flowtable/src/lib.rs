@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod changes;
 mod classifier;
 mod field;
 mod hash;
@@ -14,6 +15,7 @@ mod protocol;
 mod rows;
 
 pub use cache::{Counts, ENTRIES_MAX, EntryMask, FlowCache, Lookup, PROTECTED_MS, Slot};
+pub use changes::{Changed, Changes, Scopes};
 pub use classifier::{Classifier, Rule, RuleId, Rules, Walk};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};

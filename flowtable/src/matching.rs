@@ -106,7 +106,7 @@ impl Match {
     }
 
     /// The words of the key that count, in order: index, value, mask.
-    pub fn words(&self) -> impl ExactSizeIterator<Item = (usize, u64, u64)> {
+    pub fn words(&self) -> impl ExactSizeIterator<Item = (usize, u64, u64)> + Clone {
         let mut rest = self.present;
         self.words.iter().map(move |word| {
             let index = rest.trailing_zeros() as usize;

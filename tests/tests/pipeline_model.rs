@@ -6,10 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use openflow::{Band, FlowStatsRequest, GroupKind, MeterId, OfPort, TableId};
+use flowtable::Match;
+use openflow::{
+    Band, FlowMod, FlowModCommand, FlowStatsRequest, GroupKind, MeterId, OfPort, TableId,
+};
 use pmd::{Batch, Eal, EalConfig, Packet, Pools, PoolsConfig};
 use tests::naive::model::{Bridge, Counter, Flow, Group, Interpreter, Model, Outcome, Port, Vlan};
-use tests::naive::random::{PATCH, Random, Setup, change, output, packet, setup};
+use tests::naive::random::{
+    Fields, PATCH, Random, Setup, Style, change, flow, output, packet, setup,
+};
 use tests::naive::wire;
 use vswitch::action::{BridgeId, DropReason, Learn, PortNo, PuntReason};
 use vswitch::datapath::{Event, Events, Now, Outlet, PacketOut, Processor};
@@ -64,6 +69,10 @@ struct Tally {
     /// Configurations whose counters were compared.
     counted: u64,
     skipped: u64,
+    /// Packets whose program was in the cache.
+    hits: u64,
+    /// Entries of the cache that outlived a change of the flows.
+    renewed: u64,
 }
 
 impl Tally {
@@ -72,6 +81,8 @@ impl Tally {
         assert!(self.punted > self.packets / 1000, "{self:?}");
         assert!(self.learned > self.configurations, "{self:?}");
         assert!(self.counted > self.configurations / 2, "{self:?}");
+        assert!(self.hits > self.packets / 2, "{self:?}");
+        assert!(self.renewed > self.packets / 50, "{self:?}");
         assert!(self.skipped < self.packets / 1000, "{self:?}");
     }
 }
@@ -92,11 +103,15 @@ struct Pair {
     lost: u64,
     /// Whether it is unknown what counted some packet.
     vague: bool,
+    /// The cookie of the next flow that is added.
+    next_cookie: u64,
 }
 
 /// Packets of one configuration, and how often each goes again in batches.
 const PACKETS: usize = 100;
 const BATCHES: usize = 20;
+/// How often flows are changed and some of the packets come again.
+const ROUNDS: usize = 8;
 
 /// Ways through select groups that are tried for one packet.
 const CHOICES_MAX: usize = 1000;
@@ -105,8 +120,8 @@ fn run(seed: u64, pools: &Pools, tally: &mut Tally) {
     let mut random = Random(seed);
     let tight_meters = random.one_in(8);
     let setups = [
-        setup(&mut random, false, tight_meters),
-        setup(&mut random, true, tight_meters),
+        setup(&mut random, style(seed, 0), tight_meters),
+        setup(&mut random, style(seed, 1), tight_meters),
     ];
     let mut pair = Pair::new(seed, pools, &setups);
     tally.configurations += 1;
@@ -117,14 +132,38 @@ fn run(seed: u64, pools: &Pools, tally: &mut Tally) {
         pair.receive(bridge, port, &bytes, tally);
         packets.push((bridge, port, bytes));
         if random.one_in(10) {
-            let list = [change(&mut random), output(&mut random, bridge == 1)];
+            // The cache makes room for wide masks here.
+            pair.processor.maintain();
+            let list = [
+                change(&mut random),
+                output(&mut random, style(seed, bridge)),
+            ];
             pair.packet_out(bridge, random.pick_port(), &list, tally);
         }
     }
     if !tight_meters {
         pair.receive_batches(&mut random, &packets, tally);
     }
+    for _ in 0..ROUNDS {
+        pair.change_flows(&mut random);
+        for _ in 0..PACKETS / 4 {
+            let (bridge, port, bytes) = &packets[random.below(packets.len())];
+            pair.receive(*bridge, *port, bytes, tally);
+        }
+    }
     pair.compare_counters(tally);
+    let cache = pair.processor.statistics();
+    tally.hits += cache.hits;
+    tally.renewed += cache.renewed;
+}
+
+/// In every fourth configuration packets stay as they are: only then most of the cache outlives a
+/// change of the flows.
+fn style(seed: u64, bridge: usize) -> Style {
+    Style {
+        second: bridge == 1,
+        plain: seed % 4 == 3,
+    }
 }
 
 trait PickPort {
@@ -171,6 +210,7 @@ impl Pair {
             pools: pools.clone(),
             lost: 0,
             vague: false,
+            next_cookie: 1000,
         }
     }
 
@@ -260,6 +300,111 @@ impl Pair {
             }
             tally.packets += 32;
             tally.sent += expected.len() as u64;
+        }
+    }
+
+    /// Adds a flow, modifies one and deletes one, or some of that.
+    fn change_flows(&mut self, random: &mut Random) {
+        for index in 0..2 {
+            let style = style(self.seed, index);
+            if random.one_in(3) {
+                let cookie = self.next_cookie;
+                self.next_cookie += 1;
+                let (mut flow, mut fields) = flow(random, cookie, style);
+                if !random.one_in(4) {
+                    self.move_near(index, random, &mut flow, &mut fields);
+                }
+                self.add_flow(index, flow, fields);
+            }
+            if random.one_in(3) {
+                let (other, _) = flow(random, 0, style);
+                self.change_flow(index, random, FlowModCommand::ModifyStrict, other);
+            }
+            if random.one_in(3) {
+                let (other, _) = flow(random, 0, style);
+                self.change_flow(index, random, FlowModCommand::DeleteStrict, other);
+            }
+        }
+        self.processor.set_state(self.switch.publish());
+        self.processor.maintain();
+    }
+
+    /// Has a new flow match nearly what an old one matches, so that most entries of the cache are
+    /// as good as before.
+    fn move_near(
+        &self,
+        index: usize,
+        random: &mut Random,
+        new: &mut FlowMod,
+        new_fields: &mut Vec<Fields>,
+    ) {
+        let flows = &self.model.bridges[index].flows;
+        if flows.is_empty() {
+            return;
+        }
+        let old = &flows[random.below(flows.len())];
+        let mut fields = old.fields.clone();
+        let Some((_, value, mask)) = fields.last_mut() else {
+            return;
+        };
+        *value ^= *mask & mask.wrapping_neg();
+        new.table = TableId(old.table);
+        new.priority = 1 + new.cookie as u16;
+        new.matching = matching(&fields);
+        *new_fields = fields;
+    }
+
+    fn add_flow(&mut self, index: usize, flow: FlowMod, fields: Vec<Fields>) {
+        let id = self.bridges[index];
+        if self.switch.flow_mod(id, &flow, self.now.ms()).is_err() {
+            return;
+        }
+        let new = Flow {
+            table: flow.table.0,
+            priority: flow.priority,
+            cookie: flow.cookie,
+            fields,
+            instructions: flow.instructions,
+        };
+        let flows = &mut self.model.bridges[index].flows;
+        let alike = |old: &Flow| (old.table, old.priority) == (new.table, new.priority);
+        if let Some(place) = flows.iter().position(alike) {
+            // It goes on with the counters of the one whose place it takes.
+            let old = Counter::Flow(index, flows.remove(place).cookie);
+            let count = self.counted.remove(&old).unwrap_or(0);
+            self.counted.insert(Counter::Flow(index, new.cookie), count);
+        }
+        flows.push(new);
+    }
+
+    /// Deletes a flow, or gives it the instructions of another.
+    fn change_flow(
+        &mut self,
+        index: usize,
+        random: &mut Random,
+        command: FlowModCommand,
+        other: FlowMod,
+    ) {
+        let flows = &mut self.model.bridges[index].flows;
+        if flows.is_empty() {
+            return;
+        }
+        let place = random.below(flows.len());
+        let flow = &mut flows[place];
+        let change = FlowMod {
+            command,
+            table: TableId(flow.table),
+            priority: flow.priority,
+            matching: matching(&flow.fields),
+            ..other
+        };
+        let (id, now_ms) = (self.bridges[index], self.now.ms());
+        if self.switch.flow_mod(id, &change, now_ms).is_err() {
+            return;
+        }
+        match command {
+            FlowModCommand::DeleteStrict => drop(flows.remove(place)),
+            _ => flow.instructions = change.instructions,
         }
     }
 
@@ -476,6 +621,14 @@ struct Got {
     learns: Vec<Learn>,
     /// Some copy had no room for what was to be pushed.
     lost: bool,
+}
+
+fn matching(fields: &[Fields]) -> Match {
+    let mut matching = Match::default();
+    for (field, value, mask) in fields {
+        matching.set(*field, *value, *mask);
+    }
+    matching
 }
 
 fn blanked(sent: &[(u32, Vec<u8>)]) -> Vec<(u32, Vec<u8>)> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use flowtable::{Field, FlowKey};
+use flowtable::{Field, FlowKey, Scopes};
 use openflow::TableId;
 
 mod counters;
@@ -57,6 +57,8 @@ pub struct Program {
     pub heard: Box<[Arc<Heard>]>,
     /// Why the packet goes nowhere, where it does.
     pub drop: Option<DropReason>,
+    /// The tables and learned addresses that it depends on; none if it depends on more than that.
+    pub scopes: Option<Scopes>,
 }
 
 /// One operation. On a header that the packet does not have, it does nothing.

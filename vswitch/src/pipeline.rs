@@ -14,6 +14,7 @@ mod meter;
 mod offer;
 mod points;
 mod port;
+mod scope;
 mod state;
 mod switch;
 mod table;

@@ -1,8 +1,5 @@
 //! The mask that the rules of a tuple have in common.
 
-use core::hash::{BuildHasher, Hasher};
-
-use crate::hash::Keyed;
 use crate::{FlowKey, FlowMask, Match};
 
 /// The words of the key that the rules of a tuple match, and the bits in them.
@@ -77,10 +74,4 @@ impl TupleMask {
     }
 }
 
-/// The hash of masked words.
-#[inline(always)]
-pub(super) fn hash(hasher: Keyed, words: impl Iterator<Item = u64>) -> u64 {
-    let mut state = hasher.build_hasher();
-    words.for_each(|word| state.write_u64(word));
-    state.finish()
-}
+pub(super) use crate::hash::hash_words as hash;

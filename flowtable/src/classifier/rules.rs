@@ -73,6 +73,15 @@ impl<'a> Rule<'a> {
         self.face.mask.words().is_empty()
     }
 
+    /// The words of the key that it matches, in order: index, value, mask.
+    pub(crate) fn words(&self) -> impl Iterator<Item = (usize, u64, u64)> + Clone {
+        let values = self.face.cells.key(self.cell).iter();
+        let words = self.face.mask.words().iter().zip(values);
+        words.map(|(&(index, mask), value)| {
+            (usize::from(index), value.load(Ordering::Relaxed), mask)
+        })
+    }
+
     /// Its match.
     pub fn matching(&self) -> Match {
         let key = self.face.cells.key(self.cell).iter();

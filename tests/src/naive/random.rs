@@ -69,8 +69,25 @@ const TABLES: u8 = 4;
 /// Numbers of ports.
 const PORTS: [u32; 4] = [1, 2, 3, 4];
 
-/// One of the two bridges. The second does not send back what comes from the first.
-pub fn setup(random: &mut Random, second: bool, meters: bool) -> Setup {
+/// What flows and groups are like.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Those of the second bridge do not send back what comes from the first.
+    pub second: bool,
+    /// They change nothing in packets.
+    pub plain: bool,
+}
+
+impl Style {
+    fn changes(self, random: &mut Random, max: usize) -> Vec<Action> {
+        let count = random.below(max + 1);
+        let count = if self.plain { 0 } else { count };
+        (0..count).map(|_| change(random)).collect()
+    }
+}
+
+/// One of the two bridges.
+pub fn setup(random: &mut Random, style: Style, meters: bool) -> Setup {
     let mut setup = Setup {
         wants_invalid_ttl: random.one_in(2),
         ..Setup::default()
@@ -83,12 +100,12 @@ pub fn setup(random: &mut Random, second: bool, meters: bool) -> Setup {
         setup.meters.push(meter(random, number, meters));
     }
     for number in 1..=5 {
-        let group = group(random, number, second);
+        let group = group(random, number, style);
         setup.groups.push(group);
     }
     let count = 8 + random.below(40);
     for index in 0..count {
-        let flow = flow(random, index as u64, second);
+        let flow = flow(random, index as u64, style);
         setup.flows.push(flow);
     }
     setup
@@ -132,7 +149,7 @@ fn meter(random: &mut Random, number: u32, tight: bool) -> MeterMod {
     }
 }
 
-fn group(random: &mut Random, number: u32, second: bool) -> GroupMod {
+fn group(random: &mut Random, number: u32, style: Style) -> GroupMod {
     let kinds = [
         GroupKind::All,
         GroupKind::Select,
@@ -144,7 +161,7 @@ fn group(random: &mut Random, number: u32, second: bool) -> GroupMod {
         GroupKind::Indirect => 1,
         _ => random.below(4),
     };
-    let buckets = (0..count).map(|_| bucket(random, kind, number, second));
+    let buckets = (0..count).map(|_| bucket(random, kind, number, style));
     GroupMod {
         command: GroupModCommand::Add,
         kind,
@@ -153,11 +170,11 @@ fn group(random: &mut Random, number: u32, second: bool) -> GroupMod {
     }
 }
 
-fn bucket(random: &mut Random, kind: GroupKind, number: u32, second: bool) -> Bucket {
-    let mut list: Vec<_> = (0..random.below(3)).map(|_| change(random)).collect();
+fn bucket(random: &mut Random, kind: GroupKind, number: u32, style: Style) -> Bucket {
+    let mut list = style.changes(random, 2);
     match number {
         2.. if random.one_in(4) => list.push(Action::Group(GroupId(number - 1))),
-        _ => list.push(output(random, second)),
+        _ => list.push(output(random, style)),
     }
     let watch = kind == GroupKind::FastFailover || kind == GroupKind::Select && random.one_in(3);
     let watch_group = watch && number > 1 && random.one_in(4);
@@ -178,7 +195,8 @@ fn bucket(random: &mut Random, kind: GroupKind, number: u32, second: bool) -> Bu
     }
 }
 
-fn flow(random: &mut Random, index: u64, second: bool) -> (FlowMod, Vec<Fields>) {
+/// A flow of one of the two bridges, with `index` as its cookie.
+pub fn flow(random: &mut Random, index: u64, style: Style) -> (FlowMod, Vec<Fields>) {
     let table = match random.below(3) {
         0 => random.below(TABLES.into()) as u8,
         _ => 0,
@@ -204,19 +222,17 @@ fn flow(random: &mut Random, index: u64, second: bool) -> (FlowMod, Vec<Fields>)
         out_group: GroupId::ANY,
         flags: FlowFlags::default(),
         matching,
-        instructions: instructions(random, table, second),
+        instructions: instructions(random, table, style),
     };
     (flow, fields)
 }
 
-fn instructions(random: &mut Random, table: u8, second: bool) -> Instructions {
+fn instructions(random: &mut Random, table: u8, style: Style) -> Instructions {
     let list = |random: &mut Random, changes: usize, outputs: usize| {
-        let mut list: Vec<_> = (0..random.below(changes + 1))
-            .map(|_| change(random))
-            .collect();
+        let mut list = style.changes(random, changes);
         for _ in 0..random.below(outputs + 1) {
             let at = random.below(list.len() + 1);
-            list.insert(at, output(random, second));
+            list.insert(at, output(random, style));
         }
         list.into()
     };
@@ -236,14 +252,14 @@ fn instructions(random: &mut Random, table: u8, second: bool) -> Instructions {
 }
 
 /// An action that sends.
-pub fn output(random: &mut Random, second: bool) -> Action {
+pub fn output(random: &mut Random, style: Style) -> Action {
     let port = match random.below(12) {
         0 => OfPort::NORMAL,
         1 => OfPort::FLOOD,
         2 => OfPort::ALL,
         3 => OfPort::CONTROLLER,
-        4 if !second => OfPort::IN_PORT,
-        5 if !second => OfPort(PATCH),
+        4 if !style.second => OfPort::IN_PORT,
+        5 if !style.second => OfPort(PATCH),
         6 => return Action::Group(GroupId(1 + random.below(5) as u32)),
         7 => OfPort(77),
         _ => OfPort(random.pick(&PORTS)),

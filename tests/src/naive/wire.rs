@@ -539,10 +539,34 @@ pub fn copy_ttl(bytes: &mut [u8], inwards: bool) {
     }
 }
 
-/// Blanks what the naive model does not compute: the transport checksum of a first fragment.
+/// What is behind headers that hide it, as a frame: the bytes before, and where it goes on.
+fn hidden(bytes: &[u8], headers: &Headers) -> Option<(Vec<u8>, usize)> {
+    let payload = headers.type_at + 2;
+    let (kind, rest) = match headers.eth_type {
+        0x88e7 => return Some((Vec::new(), payload + 4)),
+        kind if TPIDS.contains(&kind) => (&[][..], headers.type_at),
+        0x8847 | 0x8848 => match (bytes.get(payload + 2)? & 1, bytes.get(payload + 4)? >> 4) {
+            (0, _) => (&[0x88, 0x47][..], payload + 4),
+            (_, 4) => (&[0x08, 0x00][..], payload + 4),
+            (_, 6) => (&[0x86, 0xdd][..], payload + 4),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(([&bytes[..12], kind].concat(), rest))
+}
+
+/// Blanks what the naive model does not compute: the transport checksum of a first fragment,
+/// whatever was pushed before it.
 pub fn without_fragment_checksum(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let headers = walk(&bytes);
+    if let Some((start, rest)) = hidden(&bytes, &headers)
+        && let Some(behind) = bytes.get(rest..)
+    {
+        let inner = without_fragment_checksum(&[&start[..], behind].concat());
+        return [&bytes[..rest], &inner[start.len()..]].concat();
+    }
     if let (1, Some(at), Some(proto)) = (headers.fragment, headers.l4, headers.proto) {
         match proto {
             6 => bytes[at + 16..at + 18].fill(0),

@@ -326,7 +326,8 @@ impl Actor {
     }
 
     /// Publishes what changed, at once if somebody waits for it. Every publication makes workers
-    /// translate anew, so what nobody waits for is put off if there was one just now.
+    /// look at their cache entries anew, so what nobody waits for is put off if there was one just
+    /// now.
     fn publish(&mut self) {
         let now = Instant::now();
         let is_awaited = !self.waits.is_empty() || self.work.injections.iter().any(uses_tables);

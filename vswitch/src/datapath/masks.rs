@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flowtable::EntryMask;
+use flowtable::{EntryMask, FlowMask};
 
 use crate::action::PortNo;
 use crate::pipeline::{Points, State};
@@ -17,6 +17,7 @@ pub struct Masks {
 #[derive(Clone, Debug, Default)]
 struct Known {
     epoch: Option<u64>,
+    bits: Option<Arc<FlowMask>>,
     mask: Option<Arc<EntryMask>>,
 }
 
@@ -31,9 +32,7 @@ impl Masks {
         let known = &mut self.ports[index];
         if known.epoch != Some(state.epoch()) {
             known.epoch = Some(state.epoch());
-            known.mask = state
-                .entry_mask(port)
-                .map(|mask| Arc::new(EntryMask::new(mask)));
+            known.renew(state.entry_mask(port));
         }
         known.mask.as_deref()
     }
@@ -43,5 +42,16 @@ impl Masks {
         points
             .entry_mask(point)
             .map(|mask| Arc::new(EntryMask::new(mask)))
+    }
+}
+
+impl Known {
+    /// Most often the bits are those of the state before.
+    fn renew(&mut self, bits: Option<&Arc<FlowMask>>) {
+        let same = |ours: &Arc<FlowMask>| bits.is_some_and(|bits| Arc::ptr_eq(ours, bits));
+        if !self.bits.as_ref().is_some_and(same) {
+            self.bits = bits.cloned();
+            self.mask = bits.map(|mask| Arc::new(EntryMask::new(mask)));
+        }
     }
 }

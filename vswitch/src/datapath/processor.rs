@@ -239,6 +239,7 @@ impl Processor {
         counters.hits.add(tally.hits);
         counters.misses.add(tally.misses);
         counters.stale.add(tally.stale);
+        counters.renewed.add(tally.renewed);
         counters.recirculated.add(tally.recirculated);
     }
 
@@ -305,6 +306,7 @@ struct Tallied {
     hits: u64,
     misses: u64,
     stale: u64,
+    renewed: u64,
     recirculated: u64,
 }
 
@@ -330,6 +332,7 @@ impl Engine {
         let found = &mut found[..count];
         self.cache
             .find_batch(mask, &self.keys[..count], state.epoch(), found);
+        self.renew(state, found);
         let mut packets = batch.drain().enumerate();
         let mut index = 0;
         while index < count {
@@ -339,7 +342,7 @@ impl Engine {
                 self.hit(found[index], entry.origin, packets.by_ref().take(run));
                 index += run;
             } else if let Some((_, packet)) = packets.next() {
-                self.tally.stale += u64::from(found[index] == Lookup::Stale);
+                self.tally.stale += u64::from(matches!(found[index], Lookup::Stale(_)));
                 self.miss(state, mask, entry, index, packet);
                 index += 1;
             }
@@ -352,6 +355,24 @@ impl Engine {
         for (packet, (key, headers)) in batch.iter().zip(slots) {
             key.entry = entry;
             *headers = Headers::new(parse(packet.data(), key), key);
+        }
+    }
+
+    /// Makes hits of entries of an older epoch that no change since then concerns.
+    fn renew(&mut self, state: &State, found: &mut [Lookup]) {
+        for (found, key) in found.iter_mut().zip(&*self.keys) {
+            let Lookup::Stale(slot) = *found else {
+                continue;
+            };
+            let scopes = self.cache.program(slot).and_then(|program| program.scopes);
+            if let Some(scopes) = scopes
+                && let Some(since) = self.cache.epoch(slot)
+                && !state.changes().concerns(key, scopes, since)
+            {
+                self.cache.renew(slot, state.epoch());
+                self.tally.renewed += u64::from(since != state.epoch());
+                *found = Lookup::Hit(slot);
+            }
         }
     }
 

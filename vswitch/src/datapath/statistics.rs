@@ -25,6 +25,9 @@ pub struct WorkerStatistics {
     pub misses: u64,
     /// Those of the misses whose cache entry was older than the rules.
     pub stale: u64,
+    /// Cache entries older than the rules that no change concerned: they were made good, and their
+    /// packets are among the hits.
+    pub renewed: u64,
     /// Packets parsed again.
     pub recirculated: u64,
     /// Times it slept.
@@ -55,6 +58,8 @@ pub struct WorkerCounters {
     pub misses: Tally,
     /// See [`WorkerStatistics::stale`].
     pub stale: Tally,
+    /// See [`WorkerStatistics::renewed`].
+    pub renewed: Tally,
     /// See [`WorkerStatistics::recirculated`].
     pub recirculated: Tally,
     /// See [`WorkerStatistics::sleeps`].
@@ -76,6 +81,7 @@ impl WorkerCounters {
             hits: self.hits.read(),
             misses: self.misses.read(),
             stale: self.stale.read(),
+            renewed: self.renewed.read(),
             recirculated: self.recirculated.read(),
             sleeps: self.sleeps.read(),
             cache_entries: self.cache_entries.read(),

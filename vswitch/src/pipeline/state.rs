@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{FlowMask, Rows};
+use flowtable::{Changed, FlowMask, Rows};
 use imbl::{HashMap, OrdMap, Vector};
 use openflow::{GroupId, Instructions, MeterId, OfPort, TableId};
 
@@ -16,12 +16,18 @@ pub struct State {
     pub(super) epoch: u64,
     pub(super) bridges: OrdMap<BridgeId, Arc<Bridge>>,
     pub(super) ports: OrdMap<PortNo, Arc<BridgePort>>,
+    pub(super) changes: Changed,
 }
 
 impl State {
     /// Number of the state: another one whenever anything in it is another.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// What changed lately: whether what was decided at an older epoch still holds.
+    pub fn changes(&self) -> &Changed {
+        &self.changes
     }
 
     /// A bridge.

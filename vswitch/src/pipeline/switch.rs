@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 
-use openflow::OfPort;
+use flowtable::{Changes, Field, Match, Rule};
+use openflow::{OfPort, TableId};
 use thiserror::Error;
 
-use super::limits;
 use super::{Bridge, FailMode, Group, MacEntry, PortSpec, State, VlanMode};
+use super::{limits, scope};
 use crate::action::{BridgeId, PortNo};
 
 mod addresses;
@@ -123,6 +124,8 @@ pub struct Switch {
     changed: bool,
     /// Whether bridges came or patch ports were tied since.
     ties_changed: bool,
+    /// What changed lately.
+    changes: Changes,
     ledgers: BTreeMap<BridgeId, Ledger>,
     /// Ports by name.
     names: HashMap<String, PortNo>,
@@ -142,6 +145,7 @@ impl Switch {
     /// No bridges.
     pub fn new() -> Switch {
         let published = Arc::<State>::default();
+        let secret = RandomState::new().hash_one(0);
         Switch {
             state: State {
                 epoch: published.epoch + 1,
@@ -151,9 +155,10 @@ impl Switch {
             published,
             changed: false,
             ties_changed: false,
+            changes: Changes::new(secret),
             ledgers: BTreeMap::new(),
             names: HashMap::new(),
-            secret: RandomState::new().hash_one(0),
+            secret,
         }
     }
 
@@ -174,6 +179,7 @@ impl Switch {
             self.maintain();
             self.changed = false;
             self.renew_masks();
+            self.state.changes = self.changes.publish();
             self.published = Arc::new(self.state.clone());
             let published = Arc::downgrade(&self.published);
             self.history.push_back((self.state.epoch, published));
@@ -213,12 +219,60 @@ impl Switch {
         self.ledgers.values().map(Ledger::waiting).sum()
     }
 
-    /// A bridge to be changed, with its book.
+    /// A bridge to be changed, with its book. What is decided for any packet may be otherwise.
     fn change(&mut self, id: BridgeId) -> Option<(&mut Bridge, &mut Ledger)> {
+        self.changes.all(self.state.epoch);
+        let (draft, ledger) = self.draft(id)?;
+        Some((draft.bridge, ledger))
+    }
+
+    /// A bridge to be changed in a way that concerns some packets only, with its book.
+    fn draft(&mut self, id: BridgeId) -> Option<(Draft<'_>, &mut Ledger)> {
         let bridge = self.state.bridges.get_mut(&id)?;
         let ledger = self.ledgers.get_mut(&id)?;
         self.changed = true;
-        Some((Arc::make_mut(bridge), ledger))
+        let draft = Draft {
+            bridge: Arc::make_mut(bridge),
+            changes: &mut self.changes,
+            epoch: self.state.epoch,
+        };
+        Some((draft, ledger))
+    }
+}
+
+/// A bridge whose flows and learned addresses are being changed: which packets that concerns is
+/// noted.
+struct Draft<'a> {
+    /// Its part of the working copy.
+    bridge: &'a mut Bridge,
+    changes: &'a mut Changes,
+    /// The epoch from which on the changes are seen.
+    epoch: u64,
+}
+
+impl Draft<'_> {
+    /// A flow with this match comes or does something else.
+    fn note_flow(&mut self, table: TableId, matching: &Match) {
+        let scope = scope::table(self.bridge.id, table);
+        self.changes.note(scope, matching, self.epoch);
+    }
+
+    /// A flow goes.
+    fn note_rule(&mut self, table: TableId, rule: &Rule<'_>) {
+        let scope = scope::table(self.bridge.id, table);
+        self.changes.note_rule(scope, rule, self.epoch);
+    }
+
+    /// Addresses are learned or forgotten.
+    fn note_addresses(&mut self, addresses: impl Iterator<Item = u64>) {
+        let scope = scope::addresses(self.bridge.id);
+        for address in addresses {
+            for field in [Field::EthDst, Field::EthSrc] {
+                let mut matching = Match::default();
+                matching.set(field, address.into(), field.ones());
+                self.changes.note(scope, &matching, self.epoch);
+            }
+        }
     }
 }
 

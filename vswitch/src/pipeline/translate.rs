@@ -22,7 +22,7 @@
 
 use std::sync::Arc;
 
-use flowtable::FlowKey;
+use flowtable::{FlowKey, Scopes};
 use openflow::{Action, OfPort};
 
 use super::{Points, State, Trace, limits};
@@ -101,6 +101,8 @@ struct Machine<'a, T> {
     ops: Vec<Op>,
     counters: Vec<Counted>,
     heard: Vec<Arc<Heard>>,
+    /// What was asked; none once it was more than rules and addresses.
+    scopes: Option<Scopes>,
     /// The first reason not to send a copy somewhere.
     drop: Option<DropReason>,
     /// Copies within copies at the moment.
@@ -124,6 +126,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             ops: Vec::new(),
             counters: Vec::new(),
             heard: Vec::new(),
+            scopes: Some(Scopes::default()),
             drop: None,
             depth: 0,
             lookups: 0,
@@ -150,6 +153,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             return self.refuse(DropReason::TooDeep);
         };
         let key = strand::headers_under(key, mask);
+        self.scopes = None;
         let frozen = frozen.clone();
         match Strand::thaw(&frozen, self.state, &key) {
             Some(strand) => self.run_first(strand),
@@ -204,8 +208,17 @@ impl<'a, T: Trace> Machine<'a, T> {
         self.close_level(strand);
     }
 
-    /// Keeps what is to be done for when the packet has been parsed again.
+    /// Notes that the program depends on something.
+    fn ask(&mut self, scope: u32) {
+        if let Some(scopes) = &mut self.scopes {
+            scopes.add(scope);
+        }
+    }
+
+    /// Keeps what is to be done for when the packet has been parsed again. Points are of one state
+    /// only, and so are programs that lead to them or come from them.
     fn freeze(&mut self, strand: &mut Strand<'a>, step: Step) {
+        self.scopes = None;
         strand.todo.push(step);
         let frozen = strand.freeze();
         strand.todo.clear();
@@ -309,6 +322,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             counters: self.counters.into(),
             heard: self.heard.into(),
             drop,
+            scopes: self.scopes,
         }
     }
 }

@@ -170,6 +170,8 @@ fn worker_json(
         "cache": {
             "hits": worker.hits,
             "misses": worker.misses,
+            "stale": worker.stale,
+            "renewed": worker.renewed,
             "entries": worker.cache_entries,
             "capacity": capacity,
         },

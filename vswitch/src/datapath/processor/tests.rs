@@ -153,6 +153,47 @@ fn changed_rules_take_effect_at_once() {
 }
 
 #[test]
+fn a_change_makes_those_be_translated_anew_whom_it_concerns() {
+    let rules = "priority=1,table=0,actions=goto_table:1";
+    let mut rig = Rig::new(3, &[rules, "priority=1,table=1,actions=output:2"]);
+    let host = |n: u32| format!("table=1,ip,nw_dst=10.0.0.{n}");
+    rig.bridge.flow(&format!("{},actions=output:3", host(200)));
+    rig.bridge.flow("table=2,udp,actions=output:1");
+    rig.publish();
+    let frames: Vec<Vec<u8>> = (1..=100)
+        .map(|n| {
+            let mut spec = Spec::new(eth_type::IPV4, ip_proto::UDP);
+            spec.seed = n;
+            let mut bytes = spec.build().bytes;
+            bytes[30..34].copy_from_slice(&[10, 0, 0, n as u8]);
+            bytes
+        })
+        .collect();
+    rig.receive(1, &frames);
+    assert_eq!(rig.processor.statistics().misses, 100);
+
+    for n in [5, 7, 150] {
+        rig.bridge.flow(&format!("{},actions=output:3", host(n)));
+    }
+    rig.bridge.flow("table=2,actions=drop");
+    rig.publish();
+    rig.sent(2);
+    rig.receive(1, &frames);
+    let statistics = rig.processor.statistics();
+    assert_eq!((rig.sent(2).len(), rig.sent(3).len()), (98, 2));
+    assert_eq!((statistics.stale, statistics.misses), (2, 2));
+    assert_eq!((statistics.renewed, statistics.hits), (98, 98));
+
+    // A link, a group: who knows whom that concerns.
+    let port = rig.bridge.port(3);
+    rig.bridge.switch.set_link(port, false);
+    rig.publish();
+    rig.receive(1, &frames);
+    let statistics = rig.processor.statistics();
+    assert_eq!((statistics.stale, statistics.renewed), (100, 0));
+}
+
+#[test]
 fn what_a_pop_uncovers_is_parsed_and_matched() {
     let flows = [
         "mpls,actions=pop_mpls:0x800,goto_table:1",

@@ -26,6 +26,8 @@ pub struct Addresses {
     ports: BTreeMap<PortNo, Deadlines<(u16, u64), Arc<Heard>>>,
     /// Ports by number of addresses.
     sizes: BTreeSet<(usize, PortNo)>,
+    /// Addresses that were learned, moved or forgotten since somebody asked.
+    changed: Vec<u64>,
 }
 
 impl Addresses {
@@ -36,7 +38,14 @@ impl Addresses {
             age_s,
             ports: BTreeMap::new(),
             sizes: BTreeSet::new(),
+            changed: Vec::new(),
         }
+    }
+
+    /// Addresses that [`Addresses::learn`] and [`Addresses::expire`] have learned, moved or
+    /// forgotten since the last call.
+    pub fn changed(&mut self) -> impl Iterator<Item = u64> {
+        self.changed.drain(..)
     }
 
     /// Notes that an address was heard on a port; whether that is news to the published part.
@@ -57,6 +66,7 @@ impl Addresses {
         let heard = Arc::new(Heard(now_s.into()));
         self.put(learn.port, key, heard.clone(), self.end(now_s));
         let port = learn.port;
+        self.changed.push(learn.mac);
         macs.insert(key, MacEntry { port, heard });
         true
     }
@@ -78,6 +88,7 @@ impl Addresses {
                     self.put(port, key, heard, end);
                 } else {
                     macs.remove(&key);
+                    self.changed.push(key.1);
                     forgotten += 1;
                 }
             }
@@ -128,6 +139,7 @@ impl Addresses {
         };
         let oldest = self.resized(port, |entries| entries.pop_first());
         if let Some((key, _)) = oldest {
+            self.changed.push(key.1);
             macs.remove(&key);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openflow::{Fragments, TableId};
 
 use super::super::{Bridge, FailMode, State};
-use super::{BridgeSpec, Ledger, Overflow, PortError, Switch, limits};
+use super::{BridgeSpec, Draft, Ledger, Overflow, PortError, Switch, limits};
 use crate::action::{BridgeId, Learn, PortNo};
 
 /// Bridges.
@@ -35,7 +35,12 @@ impl Switch {
             entry_mask: Arc::default(),
             point_mask: Arc::default(),
         };
-        ledger.make_table(&mut bridge, TableId(0));
+        let mut draft = Draft {
+            bridge: &mut bridge,
+            changes: &mut self.changes,
+            epoch: self.state.epoch,
+        };
+        ledger.make_table(&mut draft, TableId(0));
         self.state.bridges.insert(id, Arc::new(bridge));
         self.ledgers.insert(id, ledger);
         self.changed = true;
@@ -54,6 +59,7 @@ impl Switch {
         }
         self.state.bridges.remove(&id);
         self.ledgers.remove(&id);
+        self.changes.all(self.state.epoch);
         self.changed = true;
         ports
     }
@@ -110,11 +116,14 @@ impl Switch {
     /// Changes a bridge by `setter`, which says whether it did.
     fn set(&mut self, id: BridgeId, setter: impl FnOnce(&mut Bridge) -> bool) {
         let was_changed = self.changed;
-        let done = self.change(id).is_some_and(|(bridge, ledger)| {
+        let done = self.draft(id).is_some_and(|(draft, ledger)| {
             ledger.mask_stale = true;
-            setter(bridge)
+            setter(draft.bridge)
         });
         self.changed = was_changed || done;
+        if done {
+            self.changes.all(self.state.epoch);
+        }
     }
 }
 
@@ -127,9 +136,11 @@ impl Switch {
             return;
         }
         let was_changed = self.changed;
-        let news = self.change(learn.bridge).is_some_and(|(bridge, ledger)| {
-            let now_s = (now_ms / 1000) as u32;
-            ledger.addresses.learn(&mut bridge.macs, learn, now_s)
+        let news = self.draft(learn.bridge).is_some_and(|(mut draft, ledger)| {
+            let (macs, now_s) = (&mut draft.bridge.macs, (now_ms / 1000) as u32);
+            let news = ledger.addresses.learn(macs, learn, now_s);
+            draft.note_addresses(ledger.addresses.changed());
+            news
         });
         self.changed = was_changed || news;
     }

@@ -48,11 +48,12 @@ impl Switch {
 
     fn expire_addresses(&mut self, id: BridgeId, now_ms: u64) -> bool {
         let was_changed = self.changed;
-        let Some((bridge, ledger)) = self.change(id) else {
+        let Some((mut draft, ledger)) = self.draft(id) else {
             return false;
         };
-        let now_s = (now_ms / 1000) as u32;
-        let (forgotten, more) = ledger.addresses.expire(&mut bridge.macs, now_s, STEPS);
+        let (macs, now_s) = (&mut draft.bridge.macs, (now_ms / 1000) as u32);
+        let (forgotten, more) = ledger.addresses.expire(macs, now_s, STEPS);
+        draft.note_addresses(ledger.addresses.changed());
         self.changed = was_changed || forgotten > 0;
         more
     }

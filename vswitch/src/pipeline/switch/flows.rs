@@ -81,8 +81,7 @@ impl Switch {
         let Place { old, victim } = self.find_place(bridge, change)?;
         let evicted = victim.into_iter().collect();
         let evicted = self.remove_flows(bridge, evicted, FlowRemovedReason::Delete, now_ms);
-        let epoch = self.state.epoch;
-        let Some((bridge, ledger)) = self.change(bridge) else {
+        let Some((mut draft, ledger)) = self.draft(bridge) else {
             return Ok(evicted);
         };
         let flow = NewFlow {
@@ -100,7 +99,7 @@ impl Switch {
                 flags: change.flags,
             },
         };
-        ledger.put(bridge, &flow, (old, !change.flags.reset_counts), epoch)?;
+        ledger.put(&mut draft, &flow, (old, !change.flags.reset_counts))?;
         Ok(evicted)
     }
 
@@ -158,7 +157,10 @@ impl Switch {
             }
         }
         let reset = change.flags.reset_counts;
-        let Some((bridge, ledger)) = self.change(id).filter(|_| !selected.is_empty()) else {
+        if selected.is_empty() {
+            return Ok(());
+        }
+        let Some((mut draft, ledger)) = self.draft(id) else {
             return Ok(());
         };
         for row in selected {
@@ -173,7 +175,7 @@ impl Switch {
                 instructions: &change.instructions,
                 payload: Payload::of(&rule),
             };
-            ledger.put(bridge, &flow, (Some(row), !reset), epoch)?;
+            ledger.put(&mut draft, &flow, (Some(row), !reset))?;
         }
         Ok(())
     }
@@ -206,15 +208,15 @@ impl Switch {
         if rows.is_empty() {
             return Vec::new();
         }
-        let (epoch, published) = (self.state.epoch, Arc::clone(&self.published));
-        let Some((bridge, ledger)) = self.change(id) else {
+        let published = Arc::clone(&self.published);
+        let Some((mut draft, ledger)) = self.draft(id) else {
             return Vec::new();
         };
         let mut removed = Vec::new();
         for row in rows {
             if let Some((table, rule)) = ledger.flow(row)
                 && Payload::of(&rule).flags.send_flow_removed
-                && let Some(flow) = FlowRef::new(bridge, table, rule).read()
+                && let Some(flow) = FlowRef::new(draft.bridge, table, rule).read()
             {
                 removed.push(RemovedFlow {
                     bridge: id,
@@ -224,9 +226,9 @@ impl Switch {
                     _published: Arc::clone(&published),
                 });
             }
-            ledger.remove(bridge, row, epoch);
+            ledger.remove(&mut draft, row);
         }
-        ledger.show_all(bridge);
+        ledger.show_all(draft.bridge);
         removed
     }
 }

@@ -153,6 +153,43 @@ pub fn lists(instructions: &Instructions) -> impl Iterator<Item = &[Action]> {
     lists.into_iter().filter_map(|list| list.as_deref())
 }
 
+/// Header bits that packets may have otherwise after these instructions, as far as a later table
+/// looks at them without their being parsed again.
+pub fn rewritten(instructions: &Instructions) -> FlowMask {
+    let mut mask = FlowMask::default();
+    if instructions.meter.is_some() {
+        mask.unite(&Field::IpDscp.mask());
+    }
+    for list in lists(instructions) {
+        mask.unite(&rewritten_by(list));
+    }
+    mask
+}
+
+/// The same of a list of actions. What follows a header that was pushed is out of sight: nobody
+/// who matches it matches the packet.
+pub fn rewritten_by(list: &[Action]) -> FlowMask {
+    let mut mask = FlowMask::default();
+    for action in list {
+        mask.unite(&match action {
+            Action::SetField { field, .. } => field.mask(),
+            Action::SetNwTtl(_) | Action::DecNwTtl | Action::CopyTtlIn => Field::IpTtl.mask(),
+            Action::SetMplsTtl(_) | Action::DecMplsTtl | Action::CopyTtlOut => {
+                Field::MplsTtl.mask()
+            }
+            Action::PushVlan(_) | Action::PopVlan => Read::Vlan.mask(),
+            Action::PushMpls(_) | Action::PopMpls(_) => Read::Mpls.mask(),
+            Action::PushPbb(_) | Action::PopPbb => {
+                let mut mask = Read::Vlan.mask();
+                mask.unite(&Read::Pbb.mask());
+                mask
+            }
+            Action::Output { .. } | Action::Group(_) | Action::SetQueue(_) => FlowMask::default(),
+        });
+    }
+    mask
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -9,6 +9,7 @@ use openflow::{
 };
 
 use super::super::{Bridge, Group, RemovedFlow};
+use super::footprint::rewritten_by;
 use super::{Switch, check, limits};
 use crate::action::BridgeId;
 
@@ -45,6 +46,10 @@ impl Switch {
 
     fn put_group(&mut self, id: BridgeId, group: Group) {
         self.take_group(id, group.id);
+        for bucket in &group.buckets {
+            let rewritten = rewritten_by(&bucket.actions);
+            self.changes.rewritten(&rewritten, self.state.epoch);
+        }
         if let Some((bridge, ledger)) = self.change(id) {
             let group = Arc::new(group);
             ledger.enter_group(&group);

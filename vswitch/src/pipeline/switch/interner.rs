@@ -47,6 +47,11 @@ impl Interner {
         number
     }
 
+    /// Flows with these.
+    pub fn users(&self, number: u32) -> u32 {
+        self.users.get(number as usize).copied().unwrap_or(0)
+    }
+
     /// One flow less with these.
     pub fn release(&mut self, number: u32, list: &Vector<Arc<Instructions>>) {
         let Some(users) = self.users.get_mut(number as usize) else {

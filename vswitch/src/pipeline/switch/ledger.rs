@@ -11,12 +11,12 @@ use super::super::flow::Payload;
 use super::super::{Bridge, Table};
 use super::addresses::Addresses;
 use super::features::Tables;
-use super::footprint::{Footprint, lists};
+use super::footprint::{Footprint, lists, rewritten};
 use super::interner::Interner;
 use super::rows::FlowRows;
 use super::timeouts::Timeouts;
 use super::transaction::{Entry, GoneFlow, Journal};
-use super::{BridgeSpec, Group, Overflow};
+use super::{BridgeSpec, Draft, Group, Overflow};
 
 /// The writer's book on one bridge.
 #[derive(Debug)]
@@ -132,18 +132,18 @@ impl Ledger {
         candidates.find(|row| self.rows.home(*row).0 == table)
     }
 
-    /// Puts a flow in its table, from `epoch` on, in the place of that in the row `old`; whether it
-    /// goes on with that row is said by `keeps`. An error changes nothing.
+    /// Puts a flow in its table, in the place of that in the row `old`; whether it goes on with
+    /// that row is said by `keeps`. An error changes nothing.
     pub fn put(
         &mut self,
-        bridge: &mut Bridge,
+        draft: &mut Draft<'_>,
         flow: &NewFlow<'_>,
         (old, keeps): (Option<u32>, bool),
-        epoch: u64,
     ) -> Result<(), ErrorCode> {
-        self.make_table(bridge, flow.table);
+        let epoch = draft.epoch;
+        self.make_table(draft, flow.table);
         if let Some(next) = flow.instructions.goto {
-            self.make_table(bridge, next);
+            self.make_table(draft, next);
         }
         let before =
             old.and_then(|row| Some((row, self.rows.home(row), self.flow(row)?.1.word(1))));
@@ -151,8 +151,7 @@ impl Ledger {
         let cookie = flow.payload.cookie;
         let row = kept.or_else(|| self.rows.add(cookie));
         let row = row.ok_or(ErrorCode::FLOW_MOD_FAILED_TABLE_FULL)?;
-        let list = &mut bridge.instructions;
-        let instructions = self.instructions.take(flow.instructions, list);
+        let instructions = self.take_instructions(draft, flow.instructions);
         let payload = Payload {
             row,
             instructions,
@@ -162,6 +161,7 @@ impl Ledger {
         let placed = table
             .and_then(|table| table.insert(flow.matching, flow.priority, &payload.words(), epoch));
         let Some(placed) = placed else {
+            let list = &draft.bridge.instructions;
             self.instructions.release(instructions, list);
             if kept.is_none() {
                 self.rows.leave(row, cookie);
@@ -175,7 +175,7 @@ impl Ledger {
             table.make_room(placed, oldest, epoch);
         }
         if let Some((old, home, old_cookie)) = before {
-            self.strike(bridge, old, home, epoch);
+            self.strike(draft, old, home);
             match keeps {
                 true => self.rows.change_cookie(row, old_cookie, cookie),
                 false => {
@@ -188,7 +188,8 @@ impl Ledger {
         self.enter(row, flow, &payload);
         let is_new = kept.is_none();
         self.note(|| Entry::Flow { row, is_new });
-        self.show(bridge, flow.table);
+        draft.note_flow(flow.table, flow.matching);
+        self.show(draft.bridge, flow.table);
         Ok(())
     }
 
@@ -198,12 +199,12 @@ impl Ledger {
         self.rows.waiting() + tables.sum::<usize>()
     }
 
-    /// Takes a flow out of its table, from `epoch` on. Readers are shown with [`Ledger::show`].
-    pub fn remove(&mut self, bridge: &mut Bridge, row: u32, epoch: u64) {
+    /// Takes a flow out of its table. Readers are shown with [`Ledger::show`].
+    pub fn remove(&mut self, draft: &mut Draft<'_>, row: u32) {
         if let Some(cookie) = self.flow(row).map(|(_, rule)| rule.word(1)) {
             let home = self.rows.home(row);
-            self.strike(bridge, row, home, epoch);
-            self.forget(row, cookie, epoch);
+            self.strike(draft, row, home);
+            self.forget(row, cookie, draft.epoch);
         }
     }
 
@@ -228,14 +229,26 @@ impl Ledger {
     }
 
     /// Makes a table that is not there, so that lookups in it are counted.
-    pub fn make_table(&mut self, bridge: &mut Bridge, id: TableId) {
-        if bridge.tables.contains_key(&id) {
+    pub fn make_table(&mut self, draft: &mut Draft<'_>, id: TableId) {
+        if draft.bridge.tables.contains_key(&id) {
             return;
         }
+        draft.changes.all(draft.epoch);
         let new = || Classifier::new(self.secret, Payload::WORDS);
         let flows = self.flows.entry(id).or_insert_with(new);
         let table = Table::new(id, flows.rules().clone());
-        bridge.tables.insert(id, Arc::new(table));
+        draft.bridge.tables.insert(id, Arc::new(table));
+    }
+
+    /// The number of these instructions, with one more flow.
+    fn take_instructions(&mut self, draft: &mut Draft<'_>, instructions: &Instructions) -> u32 {
+        let list = &mut draft.bridge.instructions;
+        let number = self.instructions.take(instructions, list);
+        if self.instructions.users(number) == 1 {
+            let rewritten = rewritten(instructions);
+            draft.changes.rewritten(&rewritten, draft.epoch);
+        }
+        number
     }
 
     /// Frees what nobody reads any more: readers are at `oldest` or later, changes are made for
@@ -282,7 +295,7 @@ impl Ledger {
     }
 
     /// Takes back [`Ledger::enter`] and takes the flow out of its table; its row stays.
-    fn strike(&mut self, bridge: &Bridge, row: u32, home: (TableId, RuleId), epoch: u64) {
+    fn strike(&mut self, draft: &mut Draft<'_>, row: u32, home: (TableId, RuleId)) {
         self.mask_stale = true;
         let (table, id) = home;
         let Some(flows) = self.flows.get_mut(&table) else {
@@ -291,6 +304,8 @@ impl Ledger {
         let Some(rule) = flows.rule(id) else {
             return;
         };
+        draft.note_rule(table, &rule);
+        let bridge = &*draft.bridge;
         let number = Payload::of(&rule).instructions;
         if let Some(journal) = &mut self.journal
             && let Some(instructions) = bridge.instructions.get(number as usize)
@@ -299,7 +314,7 @@ impl Ledger {
                 .entries
                 .push(Entry::NoFlow(GoneFlow::new(table, &rule, instructions)));
         }
-        flows.remove(id, epoch);
+        flows.remove(id, draft.epoch);
         if let Some(instructions) = bridge.instructions.get(number as usize) {
             if let Some(footprint) = self.footprints.get_mut(&table) {
                 footprint.remove(instructions);
@@ -326,29 +341,29 @@ impl Ledger {
 
     /// Takes back [`Ledger::put`] of a flow in an unpublished state; `is_new` says whether the row
     /// is given up, too.
-    pub(super) fn take_back(&mut self, bridge: &mut Bridge, row: u32, is_new: bool, epoch: u64) {
+    pub(super) fn take_back(&mut self, draft: &mut Draft<'_>, row: u32, is_new: bool) {
         let Some(cookie) = self.flow(row).map(|(_, rule)| rule.word(1)) else {
             return;
         };
-        self.strike(bridge, row, self.rows.home(row), epoch);
+        self.strike(draft, row, self.rows.home(row));
         self.rows.leave(row, cookie);
         if is_new {
             self.timeouts.set(&self.rows, row, 0);
-            self.rows.retire(row, epoch);
+            self.rows.retire(row, draft.epoch);
         }
     }
 
     /// Puts a flow that was struck out back in its table, with its row.
-    pub(super) fn put_back(&mut self, bridge: &mut Bridge, flow: &GoneFlow, epoch: u64) {
+    pub(super) fn put_back(&mut self, draft: &mut Draft<'_>, flow: &GoneFlow) {
         let new = flow.as_new();
-        let list = &mut bridge.instructions;
         let payload = Payload {
-            instructions: self.instructions.take(new.instructions, list),
+            instructions: self.take_instructions(draft, new.instructions),
             ..new.payload
         };
+        let (words, epoch) = (payload.words(), draft.epoch);
         let table = self.flows.get_mut(&new.table);
-        let placed = table
-            .and_then(|table| table.insert(new.matching, new.priority, &payload.words(), epoch));
+        let placed =
+            table.and_then(|table| table.insert(new.matching, new.priority, &words, epoch));
         // Without room only if all the cells that there can be are taken.
         if let Some(placed) = placed {
             self.rows.join(payload.row, payload.cookie);

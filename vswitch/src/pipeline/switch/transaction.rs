@@ -12,10 +12,9 @@ use std::sync::Arc;
 use flowtable::{Match, Rule};
 use openflow::{Instructions, TableId};
 
-use super::super::Bridge;
 use super::super::flow::Payload;
 use super::ledger::NewFlow;
-use super::{Group, Ledger, Switch};
+use super::{Draft, Group, Ledger, Switch};
 use crate::action::BridgeId;
 
 /// What a transaction did so far.
@@ -105,15 +104,16 @@ impl Switch {
             ledger.keep(&journal, epoch);
             return result;
         }
-        let current = self.state.bridges.get_mut(&id).map(Arc::make_mut);
-        let instructions = current.map(|current| {
-            ledger.undo(current, journal, epoch);
-            std::mem::take(&mut current.instructions)
+        let current = self.draft(id);
+        let instructions = current.map(|(mut current, ledger)| {
+            ledger.undo(&mut current, journal);
+            std::mem::take(&mut current.bridge.instructions)
         });
         self.state = state;
         // Even so there is something to publish: only another epoch frees what was undone.
         self.changed = true;
         if let Some(bridge) = self.state.bridges.get_mut(&id)
+            && let Some(ledger) = self.ledgers.get(&id)
             && let Some(instructions) = instructions
         {
             let bridge = Arc::make_mut(bridge);
@@ -134,11 +134,11 @@ impl Ledger {
         }
     }
 
-    fn undo(&mut self, bridge: &mut Bridge, journal: Vec<Entry>, epoch: u64) {
+    fn undo(&mut self, draft: &mut Draft<'_>, journal: Vec<Entry>) {
         for entry in journal.into_iter().rev() {
             match entry {
-                Entry::Flow { row, is_new } => self.take_back(bridge, row, is_new, epoch),
-                Entry::NoFlow(flow) => self.put_back(bridge, &flow, epoch),
+                Entry::Flow { row, is_new } => self.take_back(draft, row, is_new),
+                Entry::NoFlow(flow) => self.put_back(draft, &flow),
                 Entry::Row(_) => {}
                 Entry::Group(group) => self.strike_group(&group),
                 Entry::NoGroup(group) => self.enter_group(&group),

@@ -9,7 +9,7 @@ use std::fmt;
 use flowtable::{Field, FlowKey, VLAN_PRESENT};
 use openflow::Action;
 
-use super::super::{BridgePort, Trace};
+use super::super::{BridgePort, Trace, scope};
 use super::strand::Strand;
 use super::{Machine, Step};
 use crate::action::{DropReason, Learn, Op};
@@ -41,6 +41,7 @@ impl<'a, T: Trace> Machine<'a, T> {
                 .note(format_args!("the destination is a bridge's own"));
             return self.refuse(DropReason::Normal);
         }
+        self.ask(scope::addresses(strand.bridge.id));
         self.learn(strand, vlan);
         self.forward(strand, vlan);
     }

@@ -7,7 +7,7 @@ use flowtable::{Field, FlowKey};
 use openflow::{Action, Band, MeterId, OfPort, TableId};
 
 use super::super::flow::FlowRef;
-use super::super::{BridgePort, Trace, limits};
+use super::super::{BridgePort, Trace, limits, scope};
 use super::strand::{Origin, Strand};
 use super::{Machine, Step};
 use crate::action::{DropReason, Op};
@@ -40,6 +40,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             return self.exceed();
         }
         self.open_level(strand, id);
+        self.ask(scope::table(strand.bridge.id, id));
         if strand.bridge.drops_fragments && strand.key.ip_frag != 0 {
             return self.refuse(DropReason::Fragment);
         }

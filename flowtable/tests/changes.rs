@@ -1,0 +1,163 @@
+//! What [`Changes`] says of a packet, beside a list of all changes.
+
+use flowtable::{Changes, Field, FlowKey, FlowMask, Match, Scopes};
+use proptest::prelude::*;
+
+/// One thing that happens, each at an epoch of its own.
+#[derive(Clone, Debug)]
+enum Step {
+    Rule {
+        scope: u32,
+        key: Box<FlowKey>,
+        fields: u8,
+    },
+    Rewritten(Field),
+    All,
+}
+
+const FIELDS: [Field; 6] = [
+    Field::EthDst,
+    Field::EthType,
+    Field::Ipv4Src,
+    Field::Ipv4Dst,
+    Field::TcpDst,
+    Field::Metadata,
+];
+
+fn step() -> impl Strategy<Value = Step> {
+    let rule = (0..3u32, key().prop_map(Box::new), any::<u8>());
+    prop_oneof![
+        40 => rule.prop_map(|(scope, key, fields)| Step::Rule { scope, key, fields }),
+        1 => prop::sample::select(&FIELDS[..5]).prop_map(Step::Rewritten),
+        1 => Just(Step::All),
+    ]
+}
+
+fn key() -> impl Strategy<Value = FlowKey> {
+    (0..3u64, 0..2u16, 0..3u32, 0..3u32, 0..2u16).prop_map(|(eth_dst, kind, src, dst, port)| {
+        FlowKey {
+            eth_dst,
+            eth_type: 0x800 + kind,
+            ipv4_src: src,
+            ipv4_dst: dst,
+            tp_dst: port,
+            ..FlowKey::default()
+        }
+    })
+}
+
+fn mask(fields: u8) -> FlowMask {
+    let mut mask = FlowMask::default();
+    for (bit, field) in FIELDS.iter().enumerate() {
+        if fields >> bit & 1 == 1 {
+            mask.unite(&field.mask());
+        }
+    }
+    mask
+}
+
+/// Whether a step concerns packets with this key, `rewritten` being what may have changed in them.
+fn concerns(step: &Step, packet: &FlowKey, scopes: &[u32], rewritten: &FlowMask) -> bool {
+    let Step::Rule { scope, key, fields } = step else {
+        return true;
+    };
+    let mut mask = mask(*fields);
+    mask.0.metadata = 0;
+    for (word, rewritten) in mask.0.words_mut().iter_mut().zip(rewritten.0.words()) {
+        *word &= !rewritten;
+    }
+    scopes.contains(scope) && mask.agree(key, packet)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whom_a_change_concerns_is_told(
+        steps in prop::collection::vec(step(), 1..120),
+        questions in prop::collection::vec((key(), 0..120usize, 1..8u8), 60),
+    ) {
+        let mut changes = Changes::new(7);
+        let mut rewritten = FlowMask::default();
+        for (epoch, step) in (1u64..).zip(&steps) {
+            match step {
+                Step::Rule { scope, key, fields } => {
+                    changes.note(*scope, &Match::new(key, &mask(*fields)), epoch);
+                }
+                Step::Rewritten(field) => {
+                    rewritten.unite(&field.mask());
+                    changes.rewritten(&field.mask(), epoch);
+                }
+                Step::All => changes.all(epoch),
+            }
+            let now = changes.publish();
+            for (key, since, wanted) in &questions {
+                let list: Vec<u32> = (0..3).filter(|scope| wanted >> scope & 1 == 1).collect();
+                let mut scopes = Scopes::default();
+                list.iter().for_each(|scope| scopes.add(*scope));
+                let since = (*since).min(epoch as usize);
+                let mut later = steps[since..epoch as usize].iter();
+                // Bits that were rewritten already change nothing.
+                let news = |step: &&Step| !matches!(step, Step::Rewritten(_));
+                let expected = later.any(|step| {
+                    news(&step) && concerns(step, key, &list, &rewritten)
+                });
+                prop_assert!(!expected || now.concerns(key, scopes, since as u64));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_elsewhere_concerns_nobody() {
+    let mut changes = Changes::new(7);
+    let rule = |address: u32| {
+        let mut matching = Match::default();
+        matching.set(Field::EthType, 0x800, 0xffff);
+        matching.set(Field::Ipv4Dst, address.into(), 0xffff_ffff);
+        matching
+    };
+    let packet = |address| FlowKey {
+        eth_type: 0x800,
+        ipv4_dst: address,
+        ..FlowKey::default()
+    };
+    let mut here = Scopes::default();
+    here.add(3);
+    for address in 0..1000 {
+        changes.note(3, &rule(address), 5);
+    }
+    let now = changes.publish();
+    let concerned = |now: &flowtable::Changed, since| {
+        let others = (1000..11_000).map(packet);
+        others.filter(|key| now.concerns(key, here, since)).count()
+    };
+    assert!((0..1000).map(packet).all(|key| now.concerns(&key, here, 4)));
+    assert!(concerned(&now, 4) < 400, "{}", concerned(&now, 4));
+    assert_eq!(concerned(&now, 5), 0);
+    let mut elsewhere = Scopes::default();
+    elsewhere.add(4);
+    assert!(!now.concerns(&packet(1), elsewhere, 4));
+
+    // What is rewritten on the way does not tell packets apart any more.
+    changes.rewritten(&Field::Ipv4Dst.mask(), 6);
+    changes.note(3, &rule(1), 7);
+    let now = changes.publish();
+    assert_eq!(concerned(&now, 6), 10_000);
+    assert_eq!(concerned(&now, 7), 0);
+}
+
+#[test]
+fn of_too_many_kinds_the_oldest_are_forgotten_to_the_safe_side() {
+    let mut changes = Changes::new(7);
+    for bits in 0..100u32 {
+        let mut matching = Match::default();
+        matching.set(Field::Ipv4Dst, 1, u128::from(bits) << 1 | 1);
+        changes.note(0, &matching, u64::from(bits) + 1);
+    }
+    let now = changes.publish();
+    let mut scopes = Scopes::default();
+    scopes.add(0);
+    let other = FlowKey::default();
+    assert!(now.concerns(&other, scopes, 20), "older than what is kept");
+    assert!(!now.concerns(&other, scopes, 60), "{now:?}");
+}
