@@ -34,9 +34,9 @@ conformance: setup ## Run the 991 OpenFlow 1.3 patterns of os-ken's switch test 
 	$(CARGO) build --release --bin vswitchd --bin vsctl --bin conformance
 	@"$(TARGET_DIR)/release/conformance" $(OPTIONS)
 
-bench: setup ## Measure beside OVS-DPDK and testpmd: SCENARIO=forward|guest-tcp|internal-tcp|path|openflow, or all
+bench: setup ## Measure beside OVS-DPDK and testpmd: all, or SCENARIO=NAME (SCENARIO=list says which); OPTIONS=--quick
 	$(CARGO) build --release --workspace
-	@scripts/bench.sh "$(TARGET_DIR)" $(SCENARIO)
+	@scripts/bench.sh "$(TARGET_DIR)" "$(or $(SCENARIO),all)" $(OPTIONS)
 
 demo: setup ## Two QEMU guests, a controller and a file between them, with nothing else at hand
 	$(CARGO) build --release --bin vswitchd --bin vsctl --bin demo

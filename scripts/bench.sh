@@ -1,21 +1,49 @@
 #!/usr/bin/env bash
-# Runs the comparisons with Open vSwitch and testpmd: bench.sh TARGET_DIR [SCENARIO].
+# Runs the comparisons with Open vSwitch and testpmd: bench.sh TARGET_DIR [SCENARIO [OPTION...]].
+# Without a scenario all run, and docs/ gets the figures of forwarding.
 set -euo pipefail
-target=${1:?usage: bench.sh TARGET_DIR [forward|guest-tcp|internal-tcp|path|openflow]}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+target=$(cd "${1:?usage: bench.sh TARGET_DIR [SCENARIO [OPTION...]]}" && pwd)/release
 scenario=${2:-all}
+shift $(($# < 2 ? $# : 2))
 if [ "$(id -u)" != 0 ]; then
     echo "bench: needs root (network namespaces, hugepages)" >&2
     exit 1
 fi
+
+# All that the programs make is in here or in namespaces named after them, and goes also on Ctrl-C.
+TMPDIR=$(mktemp -d /tmp/bench.XXXXXX)
+export TMPDIR
+clean() {
+    rm -rf "$TMPDIR"
+    for namespace in /run/netns/vst-*; do
+        name=${namespace##*/}
+        owner=${name#vst-}
+        [ -e "$namespace" ] && [ ! -e "/proc/${owner%%-*}" ] && ip netns del "$name"
+    done
+    return 0
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+results=$(dirname "$target")/bench
 case $scenario in
-all) for one in forward guest-tcp internal-tcp path openflow; do "$0" "$target" $one; done ;;
-forward) "$target/release/forward" ;;
-guest-tcp) "$target/release/tcp" guest ;;
-internal-tcp) "$target/release/tcp" internal ;;
-path) "$target/release/path" ;;
-openflow) "$target/release/openflow" ;;
-*)
-    echo "bench: no scenario '$scenario'; there are forward, guest-tcp, internal-tcp, path and openflow" >&2
-    exit 2
+all)
+    "$target/judge" --json "$results/forwarding.json" --documents docs "$@"
+    "$target/tcp" guest
+    "$target/tcp" internal
+    "$target/forward"
+    "$target/path"
+    "$target/openflow"
     ;;
+forward) "$target/forward" "$@" ;;
+guest-tcp) "$target/tcp" guest "$@" ;;
+internal-tcp) "$target/tcp" internal "$@" ;;
+path) "$target/path" "$@" ;;
+openflow) "$target/openflow" "$@" ;;
+list)
+    "$target/judge" --list
+    echo "besides: forward guest-tcp internal-tcp path openflow"
+    ;;
+*) "$target/judge" "$scenario" --json "$results/$scenario.json" "$@" ;;
 esac

@@ -1,3 +1,4 @@
 //! Bench programs: instruction counts, and packet rates side by side with OVS-DPDK and testpmd.
 
+pub mod judge;
 pub mod openflow;

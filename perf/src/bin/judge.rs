@@ -1,0 +1,126 @@
+//! Measures how fast packets are forwarded, beside Open vSwitch on DPDK and dpdk-testpmd.
+//!
+//! Prints a line for each scenario, whether what is wanted of it is met, and what casts doubt on
+//! the figures. A ratio that is missed is no failure of the program; it ends with an error if
+//! something could not be measured.
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow, ensure};
+use clap::Parser;
+use perf::judge::measure::{Plan, Samples, rounds};
+use perf::judge::report::{Report, Row, header, line, write_document};
+use perf::judge::scenario::Scenario;
+use perf::judge::scenarios;
+
+/// Measures forwarding beside OVS-DPDK and testpmd.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Scenarios or families of them; all if left out.
+    scenarios: Vec<String>,
+    /// Say which there are.
+    #[arg(long)]
+    list: bool,
+    /// Rounds, each of all three.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// One short round: to see that it works.
+    #[arg(long)]
+    quick: bool,
+    /// Write the results to a file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write chart and document into this folder.
+    #[arg(long)]
+    documents: Option<PathBuf>,
+    /// Measure nothing: take the results from a file.
+    #[arg(long)]
+    from: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        for scenario in scenarios::all() {
+            println!("{:18} {}", scenario.name, scenario.about);
+        }
+        return Ok(());
+    }
+    let report = match &arguments.from {
+        Some(path) => show(Report::read(path)?),
+        None => measure(&arguments)?,
+    };
+    if let Some(path) = &arguments.json {
+        report.write(path)?;
+    }
+    if let Some(folder) = &arguments.documents {
+        write_document(&report, folder)?;
+    }
+    Ok(())
+}
+
+fn show(report: Report) -> Report {
+    println!("{}", header());
+    for row in &report.rows {
+        println!("{}", line(row));
+    }
+    report
+}
+
+fn measure(arguments: &Arguments) -> Result<Report> {
+    let scenarios = chosen(&arguments.scenarios)?;
+    let plan = match arguments.quick {
+        true => Plan {
+            rounds: 1,
+            seconds: 0.5,
+        },
+        false => Plan {
+            rounds: arguments.rounds,
+            seconds: arguments.seconds,
+        },
+    };
+    let mut report = Report::begin(plan);
+    let mut failures = Vec::new();
+    println!("{}", header());
+    for scenario in &scenarios {
+        match rounds_of(scenario, plan) {
+            Ok(samples) => {
+                let row = Row::judge(scenario, samples);
+                println!("{}", line(&row));
+                report.rows.push(row);
+            }
+            Err(error) => {
+                println!("{:18} not measured: {error:#}", scenario.name);
+                failures.push(scenario.name.clone());
+            }
+        }
+    }
+    ensure!(failures.is_empty(), "not measured: {}", failures.join(", "));
+    Ok(report)
+}
+
+/// The harness panics where a program does not do what it must; other scenarios go on.
+fn rounds_of(scenario: &Scenario, plan: Plan) -> Result<[Samples; 3]> {
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| rounds(scenario, plan)));
+    result.unwrap_or_else(|_| Err(anyhow!("a program failed, see above")))
+}
+
+fn chosen(names: &[String]) -> Result<Vec<Scenario>> {
+    if names.is_empty() {
+        return Ok(scenarios::all());
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        let found = scenarios::named(name);
+        ensure!(
+            !found.is_empty(),
+            "no scenario '{name}': --list shows which there are"
+        );
+        chosen.extend(found);
+    }
+    Ok(chosen)
+}

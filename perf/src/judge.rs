@@ -1,0 +1,12 @@
+//! The judge of how fast packets are forwarded: ours, Open vSwitch on DPDK and dpdk-testpmd, with
+//! the same devices, CPU, frames and rules, in turn. Used by the `judge` bench program.
+
+pub mod contender;
+pub mod frames;
+pub mod generator;
+pub mod machine;
+pub mod measure;
+pub mod memif;
+pub mod report;
+pub mod scenario;
+pub mod scenarios;

@@ -1,0 +1,197 @@
+//! What is compared: our daemon, Open vSwitch on DPDK, and dpdk-testpmd, each with the same ports.
+//!
+//! Only one runs at a time, its worker on one CPU and the rest on the other. Port 1 is the server's
+//! end of a memif that the generator fills; port 2 drops what it is sent (`net_null`).
+
+mod ours;
+mod ovs;
+mod testpmd;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use openflow::{Message, MultipartReply, MultipartRequest, OfPort, v13};
+use tempfile::TempDir;
+
+use super::machine::Use;
+use super::scenario::Rules;
+use crate::openflow::client::Client;
+
+/// Which of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Our daemon.
+    Ours,
+    /// Open vSwitch on DPDK.
+    Ovs,
+    /// dpdk-testpmd in `io` mode: what the ports alone can do.
+    Testpmd,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Ours, Kind::Ovs, Kind::Testpmd];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Ours => "vswitch",
+            Kind::Ovs => "OVS-DPDK",
+            Kind::Testpmd => "testpmd",
+        }
+    }
+}
+
+/// One that runs.
+pub struct Contender {
+    program: Program,
+    /// Holds the sockets; goes last.
+    folder: TempDir,
+}
+
+enum Program {
+    Ours(ours::Ours),
+    Ovs(ovs::Ovs),
+    Testpmd(testpmd::Testpmd),
+}
+
+/// What it counted until now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Packets received by port 1 and sent by port 2.
+    pub received: u64,
+    /// See `received`.
+    pub sent: u64,
+    /// Cycles that its worker spent with packets, as it says itself, and with how many.
+    pub cycles: Option<(f64, f64)>,
+}
+
+impl Contender {
+    /// Starts it with its ports and rules.
+    pub fn start(kind: Kind, rules: &Rules) -> Result<Contender> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
+        let ports = ports(folder.path());
+        let program = match kind {
+            Kind::Ours => Program::Ours(ours::Ours::start(&ports, folder.path())?),
+            Kind::Ovs => Program::Ovs(ovs::Ovs::start(&ports)?),
+            Kind::Testpmd => Program::Testpmd(testpmd::Testpmd::start(&ports, folder.path())?),
+        };
+        let contender = Contender { program, folder };
+        contender.install(rules)?;
+        Ok(contender)
+    }
+
+    /// Where the generator connects.
+    pub fn source(&self) -> PathBuf {
+        source(self.folder.path())
+    }
+
+    /// What its worker and that one's CPU did until now.
+    pub fn usage(&self) -> Result<Use> {
+        let process = match &self.program {
+            Program::Ours(ours) => ours.pid(),
+            Program::Ovs(ovs) => ovs.pid(),
+            Program::Testpmd(testpmd) => testpmd.pid(),
+        };
+        Use::of_worker(process, &["worker-", "pmd-", "rte-worker-"])
+    }
+
+    /// What it counted until now.
+    pub fn counted(&self) -> Result<Counted> {
+        let (received, sent) = match self.bridge() {
+            Some(socket) => port_counters(&socket)?,
+            None => (0, 0),
+        };
+        let cycles = match &self.program {
+            Program::Ours(ours) => Some(ours.cycles()?),
+            Program::Ovs(ovs) => Some(ovs.cycles()?),
+            Program::Testpmd(_) => None,
+        };
+        Ok(Counted {
+            received,
+            sent,
+            cycles,
+        })
+    }
+
+    /// Where its bridge listens, if it is a switch.
+    pub fn bridge(&self) -> Option<PathBuf> {
+        match &self.program {
+            Program::Ours(ours) => Some(ours.bridge()),
+            Program::Ovs(ovs) => Some(ovs.bridge()),
+            Program::Testpmd(_) => None,
+        }
+    }
+
+    /// Gives it the rules by stock `ovs-ofctl`.
+    fn install(&self, rules: &Rules) -> Result<()> {
+        let Some(socket) = self.bridge() else {
+            return Ok(());
+        };
+        let target = format!("unix:{}", socket.display());
+        for meter in &rules.meters {
+            ofctl(&["add-meter", &target, meter])?;
+        }
+        for (command, lines) in [("add-groups", &rules.groups), ("add-flows", &rules.flows)] {
+            if lines.is_empty() {
+                continue;
+            }
+            let file = self.folder.path().join(command);
+            fs::write(&file, lines.join("\n"))?;
+            ofctl(&[command, &target, &file.display().to_string()])?;
+        }
+        Ok(())
+    }
+}
+
+fn ofctl(words: &[&str]) -> Result<()> {
+    let prefix = ["ovs-ofctl", "-O", "OpenFlow13"];
+    let output = tests::run(&[&prefix, words].concat());
+    let error = output.stderr.trim();
+    ensure!(output.status.success(), "ovs-ofctl {}: {error}", words[0]);
+    Ok(())
+}
+
+/// Packets that a bridge received by port 1 and sent by port 2.
+fn port_counters(socket: &Path) -> Result<(u64, u64)> {
+    let mut client = Client::connect(socket)?;
+    let request = MultipartRequest::PortStats(OfPort::ANY);
+    let request = Message::MultipartRequest {
+        more: false,
+        request,
+    };
+    client.send(&request)?;
+    let (mut received, mut sent) = (None, None);
+    client.drain_multipart(|bytes| {
+        let Ok((_, Message::MultipartReply { reply, .. })) = v13::decode(bytes) else {
+            return;
+        };
+        let MultipartReply::PortStats(ports) = reply else {
+            return;
+        };
+        for port in ports {
+            match port.port {
+                OfPort(1) => received = Some(port.rx_packets),
+                OfPort(2) => sent = Some(port.tx_packets),
+                _ => {}
+            }
+        }
+    })?;
+    let counters = received.zip(sent);
+    counters.context("ports 1 and 2 have no counters")
+}
+
+/// DPDK's arguments for the devices of ports 1, 2 and so on.
+fn ports(folder: &Path) -> Vec<String> {
+    let path = source(folder);
+    let source = format!(
+        "net_memif0,role=server,id=0,socket-abstract=no,rsize=14,socket={}",
+        path.display()
+    );
+    vec![source, "net_null1,no-rx=1".into()]
+}
+
+fn source(folder: &Path) -> PathBuf {
+    folder.join("source.sock")
+}

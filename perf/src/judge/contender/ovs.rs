@@ -1,0 +1,61 @@
+//! Open vSwitch on DPDK, as Debian has it, with its defaults.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use tests::{Netns, run};
+
+pub(super) struct Ovs {
+    switch: tests::Ovs,
+}
+
+impl Ovs {
+    pub(super) fn start(ports: &[String]) -> Result<Ovs> {
+        let switch = tests::Ovs::start(Netns::new("ovs"));
+        let bridge = ["add-br", "br0", "--", "set", "bridge", "br0"];
+        let settings = [
+            "datapath_type=netdev",
+            "fail_mode=secure",
+            "protocols=OpenFlow13",
+        ];
+        switch.vsctl(&[&bridge[..], &settings].concat());
+        for (index, device) in ports.iter().enumerate() {
+            let number = index + 1;
+            let name = format!("p{number}");
+            let devargs = format!("options:dpdk-devargs=\"{device}\"");
+            let request = format!("ofport_request={number}");
+            let add = ["add-port", "br0", &name, "--", "set", "interface", &name];
+            switch.vsctl(&[&add[..], &["type=dpdk", &devargs, &request]].concat());
+        }
+        Ok(Ovs { switch })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.switch.pid()
+    }
+
+    pub(super) fn bridge(&self) -> PathBuf {
+        self.switch.folder().join("br0.mgmt")
+    }
+
+    /// Cycles spent with packets, and how many.
+    pub(super) fn cycles(&self) -> Result<(f64, f64)> {
+        let text = self.appctl("dpif-netdev/pmd-stats-show")?;
+        let pmd = text.split("pmd thread").nth(1).context("no PMD thread")?;
+        let number = |name: &str| {
+            let line = pmd.lines().find_map(|line| line.trim().strip_prefix(name));
+            let word = line.and_then(|line| line.split_whitespace().next());
+            let number = word.and_then(|word| word.parse::<f64>().ok());
+            number.with_context(|| format!("no '{name}' in pmd-stats-show"))
+        };
+        Ok((number("processing cycles:")?, number("packets received:")?))
+    }
+
+    fn appctl(&self, command: &str) -> Result<String> {
+        let control = format!("ovs-vswitchd-dpdk.{}.ctl", self.pid());
+        let control = self.switch.folder().join(control).display().to_string();
+        let output = run(&["ovs-appctl", "-t", &control, command]);
+        ensure!(output.status.success(), "ovs-appctl: {}", output.stderr);
+        Ok(output.stdout)
+    }
+}

@@ -1,0 +1,251 @@
+//! The traffic of a scenario, sent to a switch by a thread of its own.
+//!
+//! What: frames in an order that repeats, or frames of which none is like another. The ring is kept
+//! full: the thread wakes often enough that no switch empties it meanwhile, fills it up and sleeps.
+//! It needs a small part of the control CPU, and runs there before all else (`SCHED_FIFO`), so that
+//! what else that CPU does does not starve the switch. Where the ring was found empty all the same,
+//! that is counted: such a measurement tells of the generator and not of the switch.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use rustix::thread::{CpuSet, gettid, sched_setaffinity};
+
+use super::memif::{DESCRIPTOR, Memif, RING, frame_descriptor};
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub enum Traffic {
+    /// Some frames, and in which order they are sent, again and again.
+    Cycle {
+        /// Each once.
+        frames: Vec<Vec<u8>>,
+        /// Places in `frames`.
+        order: Vec<u32>,
+    },
+    /// Frames that never repeat.
+    Fresh {
+        /// What all have in common.
+        template: Vec<u8>,
+        /// Writes into it what the frame of this number has of its own.
+        vary: fn(u64, &mut [u8]),
+    },
+}
+
+/// A thread that sends.
+#[derive(Debug)]
+pub struct Generator {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Frames that the switch has taken.
+    pub taken: u64,
+    /// Looks at the ring.
+    pub looks: u64,
+    /// Those that found it empty.
+    pub empty: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    taken: AtomicU64,
+    looks: AtomicU64,
+    empty: AtomicU64,
+}
+
+impl Generator {
+    /// Connects to the switch's end at `path` and begins to send, on this CPU.
+    pub fn start(path: &Path, traffic: &Traffic, cpu: usize) -> Result<Generator> {
+        let mut source = Source::new(path, traffic)?;
+        let shared = Arc::new(Shared::default());
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new().name("generator".into());
+        let thread = thread.spawn(move || {
+            precede_others(cpu)?;
+            while !theirs.stop.load(Ordering::Relaxed) {
+                source.fill(&theirs)?;
+                std::thread::sleep(PAUSE);
+            }
+            Ok(())
+        })?;
+        let thread = Some(thread);
+        Ok(Generator { shared, thread })
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Progress {
+            taken: load(&self.shared.taken),
+            looks: load(&self.shared.looks),
+            empty: load(&self.shared.empty),
+        }
+    }
+
+    /// Waits until the switch has taken so many frames, `limit` at most.
+    pub fn await_taken(&self, count: u64, limit: Duration) {
+        let end = Instant::now() + limit;
+        while self.progress().taken < count && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it.
+    pub fn stop(mut self) -> Result<()> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().context("it is stopped once")?;
+        thread
+            .join()
+            .map_err(|_| anyhow!("the generator panicked"))?
+    }
+}
+
+impl Drop for Generator {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Keeps this thread on a CPU, before all ordinary threads there.
+fn precede_others(cpu: usize) -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus).context("the control CPU is there")?;
+    let thread = gettid().as_raw_nonzero().to_string();
+    let status = Command::new("chrt")
+        .args(["-f", "-p", "1", &thread])
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(anyhow!(
+            "chrt (Debian: util-linux) cannot give the generator precedence"
+        )),
+    }
+}
+
+/// What fills the ring.
+struct Source {
+    memif: Memif,
+    kind: Kind,
+}
+
+enum Kind {
+    /// All descriptors of a round, and how many of them are sent.
+    Cycle { round: Vec<u8>, next: usize },
+    /// Each slot has a place for its frame.
+    Fresh {
+        template: Vec<u8>,
+        vary: fn(u64, &mut [u8]),
+        next: u64,
+        stride: usize,
+    },
+}
+
+impl Source {
+    fn new(path: &Path, traffic: &Traffic) -> Result<Source> {
+        match traffic {
+            Traffic::Cycle { frames, order } => Source::cycle(path, frames, order),
+            Traffic::Fresh { template, vary } => Source::fresh(path, template, *vary),
+        }
+    }
+
+    fn cycle(path: &Path, frames: &[Vec<u8>], order: &[u32]) -> Result<Source> {
+        let mut bytes = Vec::new();
+        let mut places = Vec::with_capacity(frames.len());
+        for frame in frames {
+            places.push(frame_descriptor(bytes.len() as u32, frame.len() as u32));
+            bytes.extend_from_slice(frame);
+            bytes.resize(bytes.len().next_multiple_of(CACHE_LINE), 0);
+        }
+        let round = order
+            .iter()
+            .flat_map(|&frame| places[frame as usize])
+            .collect();
+        let memif = Memif::connect(path, bytes.len() as u64)?;
+        memif.write_frames(&bytes, 0)?;
+        let kind = Kind::Cycle { round, next: 0 };
+        Ok(Source { memif, kind })
+    }
+
+    fn fresh(path: &Path, template: &[u8], vary: fn(u64, &mut [u8])) -> Result<Source> {
+        let stride = template.len().next_multiple_of(CACHE_LINE);
+        let memif = Memif::connect(path, u64::from(RING) * stride as u64)?;
+        let slot = |slot| frame_descriptor(u32::from(slot) * stride as u32, template.len() as u32);
+        let descriptors: Vec<u8> = (0..RING).flat_map(slot).collect();
+        memif.place(&descriptors)?;
+        let template = template.to_vec();
+        let kind = Kind::Fresh {
+            template,
+            vary,
+            next: 0,
+            stride,
+        };
+        Ok(Source { memif, kind })
+    }
+
+    /// Fills the ring up.
+    fn fill(&mut self, shared: &Shared) -> Result<()> {
+        let slots = self.memif.free_slots()?;
+        let taken = u64::from(slots.newly_taken);
+        shared.taken.fetch_add(taken, Ordering::Relaxed);
+        shared.looks.fetch_add(1, Ordering::Relaxed);
+        let empty = u64::from(slots.free == RING);
+        shared.empty.fetch_add(empty, Ordering::Relaxed);
+        let mut left = usize::from(slots.free);
+        while left > 0 {
+            left -= self.send(left.min(STEP))?;
+        }
+        Ok(())
+    }
+
+    /// Sends so many frames or fewer.
+    fn send(&mut self, count: usize) -> Result<usize> {
+        match &mut self.kind {
+            Kind::Cycle { round, next } => {
+                let rest = &round[*next * DESCRIPTOR..];
+                let rest = &rest[..rest.len().min(count * DESCRIPTOR)];
+                self.memif.send(rest)?;
+                let sent = rest.len() / DESCRIPTOR;
+                *next = (*next + sent) % (round.len() / DESCRIPTOR);
+                Ok(sent)
+            }
+            Kind::Fresh {
+                template,
+                vary,
+                next,
+                stride,
+            } => {
+                let slot = usize::from(self.memif.next_slot());
+                let count = count.min(usize::from(RING) - slot);
+                let mut bytes = vec![0; count * *stride];
+                for place in bytes.chunks_exact_mut(*stride) {
+                    vary(*next, template);
+                    *next += 1;
+                    place[..template.len()].copy_from_slice(template);
+                }
+                self.memif.write_frames(&bytes, (slot * *stride) as u64)?;
+                self.memif.publish(count as u16)?;
+                Ok(count)
+            }
+        }
+    }
+}
+
+/// Between two looks at the ring: 16,384 frames last longer with any switch.
+const PAUSE: Duration = Duration::from_micros(30);
+/// Frames between two publications, so that an empty ring is not filled at leisure.
+const STEP: usize = 2048;
+const CACHE_LINE: usize = 64;

@@ -1,0 +1,287 @@
+//! One end of a shared-memory packet interface, used by the generator.
+//!
+//! What: the client's side of memif 2.0, the protocol of DPDK's `net_memif` driver; the switch
+//! under test has the server's. The client owns the memory: rings of descriptors, and the frames
+//! they point at, anywhere in the region. So a frame is written once and sent as often as wished,
+//! in any order, for the price of 16 bytes; that is far cheaper than forwarding it, and one thread
+//! keeps any switch busy.
+//! How: the region is a memory file, read and written by `pread` and `pwrite`: those are copies by
+//! the same CPU, and x86 lets other CPUs see stores in their order, so a ring's head follows its
+//! descriptors. No pointer into shared memory is needed.
+//! See DPDK's guide to the memif driver, "Memif internals".
+
+use std::fs::File;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketType, connect, recv, sendmsg, socket,
+};
+
+/// A connection: one ring to the switch, one from it.
+#[derive(Debug)]
+pub struct Memif {
+    memory: File,
+    _control: OwnedFd,
+    _interrupts: [OwnedFd; 2],
+    sent: u16,
+    taken: u16,
+    returned: u16,
+}
+
+impl Memif {
+    /// Connects to the switch's end with room for so many bytes of frames, which are zero.
+    pub fn connect(path: &Path, frame_bytes: u64) -> Result<Memif> {
+        let size = FRAMES + frame_bytes;
+        let memory = memfd_create("frames", MemfdFlags::CLOEXEC)?;
+        rustix::fs::ftruncate(&memory, size)?;
+        let memory = File::from(memory);
+        for ring in [TO_SWITCH, FROM_SWITCH] {
+            memory.write_all_at(&COOKIE.to_le_bytes(), ring)?;
+            memory.write_all_at(&WITHOUT_INTERRUPT.to_le_bytes(), ring + 4)?;
+        }
+        let control = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None)?;
+        connect(&control, &SocketAddrUnix::new(path)?)
+            .with_context(|| format!("no memif at {}", path.display()))?;
+        let interrupt = || eventfd(0, EventfdFlags::CLOEXEC);
+        let interrupts = [interrupt()?, interrupt()?];
+        shake_hands(control.as_fd(), &memory, size, &interrupts)?;
+        let memif = Memif {
+            memory,
+            _control: control,
+            _interrupts: interrupts,
+            sent: 0,
+            taken: 0,
+            returned: 0,
+        };
+        memif.offer(0_u16.wrapping_sub(RING), RING)?;
+        Ok(memif)
+    }
+
+    /// Writes bytes of frames, `offset` from the first of them.
+    pub fn write_frames(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        Ok(self.memory.write_all_at(bytes, FRAMES + offset)?)
+    }
+
+    /// Slots of the ring to the switch that are free, after looking how far it is.
+    pub fn free_slots(&mut self) -> Result<Slots> {
+        let tail = self.read_word(TO_SWITCH + TAIL)?;
+        let newly_taken = tail.wrapping_sub(self.taken);
+        self.taken = tail;
+        let waiting = self.sent.wrapping_sub(tail);
+        Ok(Slots {
+            free: RING - waiting,
+            newly_taken,
+        })
+    }
+
+    /// The slot that the next descriptor goes to.
+    pub fn next_slot(&self) -> u16 {
+        self.sent % RING
+    }
+
+    /// Sends what these descriptors, 16 bytes each, point at; no more than there are free slots.
+    pub fn send(&mut self, descriptors: &[u8]) -> Result<()> {
+        self.place(descriptors)?;
+        self.publish((descriptors.len() / DESCRIPTOR) as u16)
+    }
+
+    /// Writes descriptors from the next slot on, without handing them over.
+    pub fn place(&self, descriptors: &[u8]) -> Result<()> {
+        let slot = usize::from(self.next_slot());
+        let first = descriptors
+            .len()
+            .min((usize::from(RING) - slot) * DESCRIPTOR);
+        let (before, behind) = descriptors.split_at(first);
+        let start = TO_SWITCH + DESCRIPTORS;
+        self.memory
+            .write_all_at(before, start + (slot * DESCRIPTOR) as u64)?;
+        Ok(self.memory.write_all_at(behind, start)?)
+    }
+
+    /// Hands over so many slots.
+    pub fn publish(&mut self, count: u16) -> Result<()> {
+        self.sent = self.sent.wrapping_add(count);
+        let head = self.sent.to_le_bytes();
+        Ok(self.memory.write_all_at(&head, TO_SWITCH + HEAD)?)
+    }
+
+    /// Takes what the switch has sent, `each` getting the start of every `step`th frame, and gives
+    /// its slots back. How many frames that were.
+    pub fn receive(&mut self, step: u16, mut each: impl FnMut(&[u8])) -> Result<u16> {
+        let tail = self.read_word(FROM_SWITCH + TAIL)?;
+        let count = tail.wrapping_sub(self.returned);
+        let mut frame = [0; LOOK_BYTES];
+        let mut at = self.returned;
+        while at != tail {
+            if at.is_multiple_of(step) {
+                let place = u64::from(buffer(at % RING));
+                self.memory.read_exact_at(&mut frame, place)?;
+                each(&frame);
+            }
+            at = at.wrapping_add(1);
+        }
+        self.returned = tail;
+        if count > 0 {
+            self.offer(tail.wrapping_sub(count), count)?;
+        }
+        Ok(count)
+    }
+
+    /// Makes slots empty again, from the one given on (the switch has written lengths into them),
+    /// and lets the switch have them.
+    fn offer(&self, from: u16, count: u16) -> Result<()> {
+        let first = from % RING;
+        let until_end = count.min(RING - first);
+        for (slot, count) in [(first, until_end), (0, count - until_end)] {
+            let empty: Vec<u8> = (slot..slot + count)
+                .flat_map(|slot| descriptor(buffer(slot), BUFFER as u32))
+                .collect();
+            let place = FROM_SWITCH + DESCRIPTORS + u64::from(slot) * DESCRIPTOR as u64;
+            self.memory.write_all_at(&empty, place)?;
+        }
+        let head = from.wrapping_add(count).wrapping_add(RING);
+        let place = FROM_SWITCH + HEAD;
+        Ok(self.memory.write_all_at(&head.to_le_bytes(), place)?)
+    }
+
+    fn read_word(&self, offset: u64) -> Result<u16> {
+        let mut word = [0; 2];
+        self.memory.read_exact_at(&mut word, offset)?;
+        Ok(u16::from_le_bytes(word))
+    }
+}
+
+/// What is known of the ring to the switch.
+#[derive(Clone, Copy, Debug)]
+pub struct Slots {
+    /// Slots that may be filled.
+    pub free: u16,
+    /// Frames that the switch has taken since the last look.
+    pub newly_taken: u16,
+}
+
+/// A descriptor of `length` bytes at a place in the region.
+pub fn descriptor(place: u32, length: u32) -> [u8; DESCRIPTOR] {
+    let mut bytes = [0; DESCRIPTOR];
+    bytes[4..8].copy_from_slice(&length.to_le_bytes());
+    bytes[8..12].copy_from_slice(&place.to_le_bytes());
+    bytes
+}
+
+/// A descriptor of a frame, given where [`Memif::write_frames`] has put it.
+pub fn frame_descriptor(offset: u32, length: u32) -> [u8; DESCRIPTOR] {
+    descriptor(FRAMES as u32 + offset, length)
+}
+
+/// Where the switch writes the frame of a slot.
+fn buffer(slot: u16) -> u32 {
+    BUFFERS as u32 + u32::from(slot) * BUFFER as u32
+}
+
+fn shake_hands(
+    control: BorrowedFd,
+    memory: &File,
+    size: u64,
+    interrupts: &[OwnedFd; 2],
+) -> Result<()> {
+    await_reply(control, HELLO)?;
+    let version = VERSION.to_le_bytes();
+    let request = [&version[..], &[0; 4], &[ETHERNET], &[0; 24], NAME];
+    exchange(control, INIT, &request.concat(), None, ACK)?;
+    let region = [&[0; 2][..], &size.to_le_bytes()].concat();
+    exchange(control, ADD_REGION, &region, Some(memory.as_fd()), ACK)?;
+    let rings = [(TO_SWITCH, 1_u16), (FROM_SWITCH, 0)];
+    for ((offset, flags), interrupt) in rings.into_iter().zip(interrupts) {
+        let offset = (offset as u32).to_le_bytes();
+        let log2 = [RING.trailing_zeros() as u8];
+        let ring = [&flags.to_le_bytes()[..], &[0; 4], &offset, &log2, &[0; 2]];
+        exchange(
+            control,
+            ADD_RING,
+            &ring.concat(),
+            Some(interrupt.as_fd()),
+            ACK,
+        )?;
+    }
+    exchange(control, CONNECT, NAME, None, CONNECTED)
+}
+
+/// Sends a message, with a file if there is one, and waits for the answer of that type.
+fn exchange(
+    control: BorrowedFd,
+    kind: u16,
+    body: &[u8],
+    file: Option<BorrowedFd>,
+    answer: u16,
+) -> Result<()> {
+    let mut message = [&kind.to_le_bytes(), body].concat();
+    message.resize(MESSAGE, 0);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let files = file.as_slice();
+    if !files.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(files));
+    }
+    let flags = SendFlags::empty();
+    sendmsg(control, &[IoSlice::new(&message)], &mut ancillary, flags)?;
+    await_reply(control, answer)
+}
+
+fn await_reply(control: BorrowedFd, wanted: u16) -> Result<()> {
+    let mut message = [0_u8; MESSAGE];
+    let (count, _) = recv(control, &mut message, RecvFlags::empty())?;
+    ensure!(count == MESSAGE, "the switch closed the memif");
+    let kind = u16::from_le_bytes([message[0], message[1]]);
+    if kind == DISCONNECT {
+        bail!(
+            "the switch refuses the memif: {}",
+            String::from_utf8_lossy(&message[6..])
+        );
+    }
+    ensure!(kind == wanted, "memif message {kind} in place of {wanted}");
+    Ok(())
+}
+
+const VERSION: u16 = 2 << 8;
+const COOKIE: u32 = 0x03e3_1f20;
+const WITHOUT_INTERRUPT: u16 = 1;
+const ETHERNET: u8 = 0;
+const NAME: &[u8; 32] = b"generator\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// Types of messages, each of [`MESSAGE`] bytes.
+const ACK: u16 = 1;
+const HELLO: u16 = 2;
+const INIT: u16 = 3;
+const ADD_REGION: u16 = 4;
+const ADD_RING: u16 = 5;
+const CONNECT: u16 = 6;
+const CONNECTED: u16 = 7;
+const DISCONNECT: u16 = 8;
+const MESSAGE: usize = 128;
+
+/// Slots of a ring: as many as the driver allows.
+pub const RING: u16 = 1 << 14;
+/// In a ring: the sender's position, the receiver's, and the descriptors.
+const HEAD: u64 = 6;
+const TAIL: u64 = 64;
+const DESCRIPTORS: u64 = 128;
+/// Bytes of a descriptor.
+pub const DESCRIPTOR: usize = 16;
+/// Bytes for a frame that comes from the switch.
+const BUFFER: u64 = 2048;
+/// How much of such a frame is looked at.
+pub const LOOK_BYTES: usize = 64;
+
+/// In the region: both rings, buffers of the second, then the frames to be sent.
+const TO_SWITCH: u64 = 0;
+const FROM_SWITCH: u64 = 1 << 20;
+const BUFFERS: u64 = 2 << 20;
+const FRAMES: u64 = BUFFERS + RING as u64 * BUFFER;

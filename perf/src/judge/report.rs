@@ -1,0 +1,211 @@
+//! What was measured, as data: kept as JSON, shown as a table, a chart and a document.
+
+mod chart;
+mod document;
+mod table;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::contender::Kind;
+use super::machine::Machine;
+use super::measure::{Plan, Sample, Samples};
+use super::scenario::{Scenario, Wanted};
+
+pub use chart::chart;
+pub use document::write_document;
+pub use table::{header, line};
+
+/// A run of the judge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Where.
+    pub machine: Machine,
+    /// Rounds of each scenario.
+    pub rounds: usize,
+    /// Seconds of each measurement.
+    pub seconds: f64,
+    /// One for each scenario.
+    pub rows: Vec<Row>,
+}
+
+/// The results of a scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// Share of packets that is to leave by port 2.
+    pub delivered: f64,
+    /// Ours.
+    pub ours: Samples,
+    /// Open vSwitch's.
+    pub ovs: Samples,
+    /// testpmd's.
+    pub testpmd: Samples,
+    /// What was to be reached, and whether it was.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// Whether one condition is met.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The condition in words.
+    pub wanted: String,
+    /// What was measured for it.
+    pub measured: f64,
+    /// At least this was to be reached.
+    pub least: f64,
+}
+
+impl Verdict {
+    /// Whether it is met.
+    pub fn is_met(&self) -> bool {
+        self.measured >= self.least
+    }
+}
+
+impl Report {
+    /// Of this machine, nothing measured yet.
+    pub fn begin(plan: Plan) -> Report {
+        Report {
+            machine: Machine::this(),
+            rounds: plan.rounds,
+            seconds: plan.seconds,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Reads it from a file.
+    pub fn read(path: &Path) -> Result<Report> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Writes it to a file.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        fs::write(path, text).with_context(|| path.display().to_string())
+    }
+}
+
+impl Row {
+    /// Judges the samples of a scenario.
+    pub fn judge(scenario: &Scenario, samples: [Samples; 3]) -> Row {
+        let [ours, ovs, testpmd] = samples;
+        let mut row = Row {
+            name: scenario.name.clone(),
+            about: scenario.about.clone(),
+            delivered: scenario.delivered,
+            ours,
+            ovs,
+            testpmd,
+            verdicts: Vec::new(),
+        };
+        let verdicts = scenario.wanted.iter().map(|wanted| row.verdict(*wanted));
+        row.verdicts = verdicts.collect();
+        row
+    }
+
+    fn verdict(&self, wanted: Wanted) -> Verdict {
+        let (text, measured, least) = match wanted {
+            Wanted::TimesOvs(least) => ("x OVS-DPDK", self.ratio(Kind::Ovs), least),
+            Wanted::OfCeiling(least) => ("x testpmd", self.ratio(Kind::Testpmd), least),
+        };
+        Verdict {
+            wanted: format!(">= {least} {text}"),
+            measured,
+            least,
+        }
+    }
+
+    /// The samples of one of the three.
+    pub fn of(&self, kind: Kind) -> &Samples {
+        match kind {
+            Kind::Ours => &self.ours,
+            Kind::Ovs => &self.ovs,
+            Kind::Testpmd => &self.testpmd,
+        }
+    }
+
+    /// The median rate of one of the three, in Mpps.
+    pub fn mpps(&self, kind: Kind) -> f64 {
+        let median = self.of(kind).median(|sample| Some(sample.mpps));
+        median.unwrap_or(0.0)
+    }
+
+    /// Our rate as a multiple of another's.
+    pub fn ratio(&self, kind: Kind) -> f64 {
+        self.mpps(Kind::Ours) / self.mpps(kind)
+    }
+
+    /// Cycles for a packet: as the switch counts them, but no more than its thread had, since a
+    /// switch counts also those for which it was interrupted.
+    pub fn cycles(&self, kind: Kind) -> f64 {
+        let cycles = |sample: &Sample| {
+            let own = sample.own_cycles.unwrap_or(sample.cycles);
+            Some(own.min(sample.cycles))
+        };
+        self.of(kind).median(cycles).unwrap_or(0.0)
+    }
+
+    /// What casts doubt on it, in words.
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for kind in Kind::ALL {
+            let samples = self.of(kind);
+            let name = kind.name();
+            let others = samples.largest(|sample| sample.others);
+            if others > OTHERS_MAX {
+                doubts.push(format!(
+                    "others had {:.0} % of {name}'s CPU",
+                    others * 100.0
+                ));
+            }
+            let starved = samples.largest(|sample| sample.starved);
+            if starved > STARVED_MAX {
+                let share = starved * 100.0;
+                doubts.push(format!("{name} found no packet {share:.0} % of the time"));
+            }
+            let off = |sample: &Sample| {
+                let delivered = sample.delivered.unwrap_or(self.delivered);
+                (delivered - self.delivered).abs()
+            };
+            if samples.largest(off) > DELIVERED_OFF_MAX {
+                let worst = samples.0.iter().max_by(|a, b| off(a).total_cmp(&off(b)));
+                let share = worst.and_then(|sample| sample.delivered).unwrap_or(0.0) * 100.0;
+                doubts.push(format!("{name} let {share:.1} % of the packets through"));
+            }
+        }
+        doubts
+    }
+
+    /// Whether all that was to be reached is.
+    pub fn is_met(&self) -> bool {
+        self.verdicts.iter().all(Verdict::is_met)
+    }
+}
+
+/// A number with three digits that count.
+fn number(value: f64) -> String {
+    let places = match value.abs() {
+        0.0..0.1 => 4,
+        0.1..1.0 => 3,
+        1.0..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.places$}")
+}
+
+/// Beyond these a figure is doubtful.
+const OTHERS_MAX: f64 = 0.05;
+const STARVED_MAX: f64 = 0.02;
+const DELIVERED_OFF_MAX: f64 = 0.02;
