@@ -68,7 +68,7 @@ impl Daemon {
         bridges: &str,
         turn: Option<MutexGuard<'static, ()>>,
     ) -> Daemon {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = crate::process::folder();
         let run_dir = folder.path().join("run");
         let text = format!("run_dir = \"{}\"\n{settings}{bridges}", run_dir.display());
         let text = text.replace("RUN_DIR", &run_dir.display().to_string());
@@ -86,7 +86,7 @@ impl Daemon {
 
     #[track_caller]
     fn wait_until_up(&mut self) {
-        eventually("the daemon answers", 30, || {
+        eventually("the daemon answers", 120, || {
             assert!(
                 self.process.is_running(),
                 "the daemon ended: {}",
@@ -127,11 +127,13 @@ impl Daemon {
         self.process.output()
     }
 
-    /// Runs `vsctl` against it.
+    /// Runs `vsctl` against it, with patience: the kernel takes its time to remove a netdev when
+    /// every core is busy.
     pub fn vsctl(&self, words: &[&str]) -> Output {
         let vsctl = binary("vsctl");
         let run_dir = self.run_dir();
-        let prefix = [path_text(&vsctl), "--run-dir", path_text(&run_dir)];
+        let (vsctl, run_dir) = (path_text(&vsctl), path_text(&run_dir));
+        let prefix = [vsctl, "--timeout=120", "--run-dir", run_dir];
         run(&[&prefix, words].concat())
     }
 
@@ -149,11 +151,43 @@ impl Daemon {
         run(&[&prefix, arguments].concat())
     }
 
+    /// Has `host` ping `address` through it without a break while `change` is made at least so many
+    /// times: no answer may be missing. How many there were. The host's kernel counts them, since
+    /// `ping` loses some of its own when it does not get to read for long.
+    #[track_caller]
+    pub fn loses_no_ping(
+        &self,
+        host: &Netns,
+        address: &str,
+        changes_min: u32,
+        mut change: impl FnMut(),
+    ) -> u64 {
+        const PINGS: u64 = 500;
+        let words = format!("ping -q -c {PINGS} -i 0.005 -W 20 {address}");
+        let words = host.words(&words.split(' ').collect::<Vec<_>>());
+        let (mut changes, mut pings) = (0, 0);
+        while changes < changes_min {
+            let before = host.echoes();
+            let mut ping = Background::start(&words, &self.scratch().join("ping.log"));
+            while ping.is_running() {
+                change();
+                changes += 1;
+            }
+            pings += PINGS;
+            let told = ping.output();
+            let [sent, answered] = host.echoes();
+            let stats = self.vsctl(&["stats"]).stdout;
+            assert_eq!(sent - before[0], PINGS, "{told}{stats}");
+            assert_eq!(answered - before[1], PINGS, "{told}{stats}");
+        }
+        pings
+    }
+
     /// Kills it with SIGKILL and starts it again with the same configuration.
     #[track_caller]
     pub fn crash_and_restart(&mut self) {
         self.process.signal("KILL");
-        self.process.wait(10);
+        self.process.wait(60);
         self.process = spawn(&self.netns, self.folder.path());
         self.wait_until_up();
     }
@@ -163,7 +197,7 @@ impl Daemon {
     #[track_caller]
     pub fn stop(mut self) {
         self.process.signal("TERM");
-        let status = self.process.wait(20);
+        let status = self.process.wait(120);
         assert!(status.success(), "{status}: {}", self.log());
         let left: Vec<_> = std::fs::read_dir(self.run_dir())
             .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect())

@@ -63,7 +63,7 @@ impl Guest {
         let _ = std::fs::remove_file(socket);
         let log = folder.join(format!("guest{}.log", options.number));
         let qemu = Background::start(&qemu_words(&options, socket, &serial), &log);
-        let console = eventually("QEMU opens its console", 20, || {
+        let console = eventually("QEMU opens its console", 30, || {
             UnixStream::connect(&serial).ok()
         });
         let timeout = Some(Duration::from_millis(200));
@@ -79,7 +79,7 @@ impl Guest {
             console,
             commands: 0,
         };
-        guest.read_until("GUEST-UP", 60);
+        guest.read_until("GUEST-UP", BOOT_S_MAX);
         guest
     }
 
@@ -107,11 +107,13 @@ impl Guest {
         text
     }
 
-    /// Whether `address` answers a ping within `seconds`.
+    /// Whether `address` answers one of so many pings, one a second.
     #[track_caller]
-    pub fn pings(&mut self, address: &str, seconds: u64) -> bool {
-        let command = format!("ping -c 1 -w {seconds} {address} >/dev/null");
-        self.run(&command, seconds + 30).1 == 0
+    pub fn pings(&mut self, address: &str, count: u64) -> bool {
+        let again = format!("[ $n -lt {count} ] || exit 1");
+        let ping = format!("ping -c 1 -W 1 {address} >/dev/null");
+        let command = format!("(n=0; until {ping}; do n=$((n + 1)); {again}; done)");
+        self.run(&command, 4 * count + 60).1 == 0
     }
 
     /// Resets the machine, as a reboot of the guest does, and waits for its shell.
@@ -120,7 +122,7 @@ impl Guest {
         self.console
             .write_all(b"echo b >/proc/sysrq-trigger\n")
             .expect("the console is open");
-        self.read_until("GUEST-UP", 60);
+        self.read_until("GUEST-UP", BOOT_S_MAX);
     }
 
     /// Kills QEMU with SIGKILL and boots the guest anew on the same socket.
@@ -211,6 +213,9 @@ fn qemu_words(options: &GuestOptions, socket: &Path, serial: &Path) -> Vec<Strin
     words.push(format!("console=ttyS0 quiet panic=-1 gip={address}{mtu}"));
     words
 }
+
+/// QEMU translates every instruction of the guest, and shares a core with what else there is.
+const BOOT_S_MAX: u64 = 180;
 
 const NO_OFFLOADS: &str = ",csum=off,guest_csum=off,gso=off,guest_tso4=off,guest_tso6=off,\
      guest_ecn=off,guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off";

@@ -24,4 +24,4 @@ pub use daemon::Daemon;
 pub use guest::{Guest, GuestOptions};
 pub use netns::Netns;
 pub use ovs::Ovs;
-pub use process::{Background, Output, binary, eventually, run, target_dir};
+pub use process::{Background, Output, binary, eventually, folder, run, target_dir};

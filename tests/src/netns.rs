@@ -2,35 +2,37 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::process::{Background, Output, run};
+use crate::process::{Output, run};
 
 /// A switch's namespace whose devices p1, p2 and so on lead to hosts with the addresses 10.0.0.1,
 /// 10.0.0.2 and so on.
 #[track_caller]
 pub fn hosts<const N: usize>() -> (Netns, [Netns; N]) {
-    let switch = Netns::new("sw");
+    joined(Netns::new)
+}
+
+/// As [`hosts`], and they speak IPv4 alone, as does the switch's own host: they send nothing of
+/// their own accord.
+#[track_caller]
+pub fn silent_hosts<const N: usize>() -> (Netns, [Netns; N]) {
+    joined(Netns::silent)
+}
+
+#[track_caller]
+fn joined<const N: usize>(netns: fn(&str) -> Netns) -> (Netns, [Netns; N]) {
+    let switch = netns("sw");
     let hosts = std::array::from_fn(|index| {
         let number = index + 1;
-        let host = Netns::new(&format!("h{number}"));
+        let host = netns(&format!("h{number}"));
         switch.veth(&format!("p{number}"), &host, "eth0");
         host.ip(&format!("addr add 10.0.0.{number}/24 dev eth0"));
         host
     });
-    (switch, hosts)
-}
-
-/// As [`hosts`], and they speak IPv4 alone: they send nothing of their own accord.
-#[track_caller]
-pub fn silent_hosts<const N: usize>() -> (Netns, [Netns; N]) {
-    let (switch, hosts) = hosts();
-    for host in &hosts {
-        host.run(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
-    }
     (switch, hosts)
 }
 
@@ -129,41 +131,43 @@ impl Netns {
         other.ip(&format!("link set {device} up"));
     }
 
-    /// Pings `address` from here without a break while `change` is made at least so many times: no
-    /// answer may be missing. How many there were; `folder` is for what ping prints.
-    #[track_caller]
-    pub fn loses_no_ping(
-        &self,
-        address: &str,
-        changes_min: u32,
-        folder: &Path,
-        mut change: impl FnMut(),
-    ) -> u64 {
-        const PINGS: u64 = 500;
-        let words = format!("ping -q -c {PINGS} -i 0.005 -W 20 {address}");
-        let words = self.words(&words.split(' ').collect::<Vec<_>>());
-        let (mut changes, mut pings) = (0, 0);
-        while changes < changes_min {
-            let mut ping = Background::start(&words, &folder.join("ping.log"));
-            while ping.is_running() {
-                change();
-                changes += 1;
-            }
-            pings += PINGS;
-            let told = ping.output();
-            let all = format!(" {PINGS} received");
-            assert!(told.contains(&all), "after {changes} changes: {told}");
-        }
-        pings
-    }
-
-    /// Whether `address` answers a ping from here.
+    /// Whether `address` answers a ping from here: a machine that has much to do is given ten
+    /// seconds.
     pub fn pings(&self, address: &str) -> bool {
         self.pings_with(address, &[])
     }
 
-    /// Whether `address` answers a ping with further options of `ping`.
+    /// As [`Netns::pings`], with further options of `ping`.
     pub fn pings_with(&self, address: &str, options: &[&str]) -> bool {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !self.is_answered(address, options) {
+            if Instant::now() >= end {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Echo requests that its kernel has sent, and answers that it has received.
+    #[track_caller]
+    pub fn echoes(&self) -> [u64; 2] {
+        let table = self.run(&["cat", "/proc/net/snmp"]).expect_success();
+        let mut lines = table.lines().filter(|line| line.starts_with("Icmp:"));
+        let names = lines.next().expect("names").split(' ');
+        let values = lines.next().expect("values").split(' ');
+        let counters: Vec<_> = names.zip(values).collect();
+        ["OutEchos", "InEchoReps"].map(|wanted| {
+            let found = counters.iter().find(|(name, _)| *name == wanted);
+            found.expect("a counter").1.parse().expect("a number")
+        })
+    }
+
+    /// Whether `address` answers none of two pings from here.
+    pub fn is_cut_off_from(&self, address: &str) -> bool {
+        !self.is_answered(address, &[])
+    }
+
+    fn is_answered(&self, address: &str, options: &[&str]) -> bool {
         let words = [
             &["ping", "-c", "2", "-i", "0.2", "-W", "1", "-q"],
             options,

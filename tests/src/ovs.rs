@@ -41,7 +41,7 @@ impl Ovs {
 
     #[track_caller]
     fn start_program(netns: Netns, program: &str, settings: &[&str]) -> Ovs {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = crate::process::folder();
         let database = start_database(&netns, folder.path());
         let set = ["--no-wait", "set", "Open_vSwitch", "."];
         vsctl(&netns, folder.path(), &[&set[..], settings].concat());
@@ -93,7 +93,7 @@ fn start_database(netns: &Netns, folder: &Path) -> Background {
         &["ovsdb-server", &file, &remote],
         "ovsdb.log",
     );
-    eventually("ovsdb-server opens its socket", 10, || {
+    eventually("ovsdb-server opens its socket", 30, || {
         folder.join("db.sock").exists().then_some(())
     });
     vsctl(netns, folder, &["--no-wait", "init"]);

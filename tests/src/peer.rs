@@ -38,7 +38,7 @@ pub struct Exchange {
 impl Exchange {
     /// A number of sockets.
     pub fn new(count: usize) -> Exchange {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = crate::process::folder();
         let path = |number| folder.path().join(format!("{number}.sock"));
         let bind = |number| UnixListener::bind(path(number)).expect("a socket");
         let listeners = (0..count).map(bind).collect();
@@ -140,17 +140,18 @@ impl<S: Read + Write> Peer<S> {
         xid
     }
 
-    /// The next message, within ten seconds.
+    /// The next message, within thirty seconds.
     #[track_caller]
     pub fn receive(&mut self) -> (Xid, Message) {
-        for _ in 0..500 {
+        for _ in 0..1500 {
             if let Some(message) = self.connection.next_message() {
                 self.flush();
                 return message;
             }
             self.read();
+            self.flush();
         }
-        panic!("no message within 10 s");
+        panic!("no message within 30 s");
     }
 
     /// The next message that `wanted` makes something of; others are passed over.
@@ -163,7 +164,8 @@ impl<S: Read + Write> Peer<S> {
         }
     }
 
-    /// Everything up to the answer to a barrier sent now, the answer left out.
+    /// Everything up to the answer to a barrier sent now, the answer left out, and what is said of
+    /// ports: the kernel reports links when it has time.
     #[track_caller]
     pub fn barrier(&mut self) -> Vec<(Xid, Message)> {
         let barrier = self.send(Message::BarrierRequest);
@@ -171,6 +173,7 @@ impl<S: Read + Write> Peer<S> {
         loop {
             match self.receive() {
                 (xid, Message::BarrierReply) if xid == barrier => return before,
+                (_, Message::PortStatus(_)) => {}
                 message => before.push(message),
             }
         }

@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// What a command printed and how it ended.
 #[derive(Debug)]
 pub struct Output {
@@ -45,6 +47,13 @@ pub fn run(words: &[&str]) -> Output {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// A folder for a test's files, in memory where there is room for that: a disk that still writes
+/// what was built before can hold up for many seconds whoever wants a file written for certain.
+pub fn folder() -> TempDir {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    folder.expect("a temporary folder")
 }
 
 /// Tries `attempt` until it gives a value, `seconds` at most.

@@ -101,7 +101,7 @@ fn packets_on_two_workers_meet_all_of_a_bundle_or_nothing() {
     commit(&mut peer, &swap(0, 1));
     peer.flow("cookie=3,table=1,priority=1,actions=drop");
     peer.barrier();
-    eventually("packets flow", 30, || {
+    eventually("packets flow", 60, || {
         (packets(&mut peer, 2) > 100_000).then_some(())
     });
     let half_seen = packets(&mut peer, 3);
@@ -113,7 +113,7 @@ fn packets_on_two_workers_meet_all_of_a_bundle_or_nothing() {
         commit(&mut peer, &swap(before, now));
         before = now;
         // Every state is one that packets have met, or the test would not see much.
-        eventually("packets meet the new state", 30, || {
+        eventually("packets meet the new state", 60, || {
             let count = packets(&mut peer, 1);
             (count > marked + 2000).then(|| marked = count)
         });
@@ -218,7 +218,7 @@ fn a_bundle_ends_with_its_connection_or_when_nothing_is_said_of_it() {
     let opened = open(&mut peer);
     peer.wait(|message| matches!(message, Message::Bundle(_)).then_some(()));
     // More than ten seconds: echo requests do not keep it.
-    let told = eventually("the bundle is forgotten", 40, || {
+    let told = eventually("the bundle is forgotten", 60, || {
         peer.send(Message::EchoRequest(vec![1]));
         match peer.receive() {
             (xid, Message::Error(error)) => Some((xid, error.code)),
@@ -235,7 +235,7 @@ fn a_bundle_ends_with_its_connection_or_when_nothing_is_said_of_it() {
         Message::Error(error) if xid == commit => Some(error.code),
         _ => None,
     };
-    let told = eventually("the commit is refused", 10, || refused(peer.receive()));
+    let told = eventually("the commit is refused", 30, || refused(peer.receive()));
     assert_eq!(told, ErrorCode::BUNDLE_FAILED_BAD_ID);
     drop(peer);
     daemon.stop();

@@ -84,11 +84,11 @@ fn reaches(from: &Netns, address: &str) {
     });
 }
 
-/// Whether a host opens a connection to another one's `port`.
-fn connects(from: &Netns, to: &Netns, address: &str, port: u16) -> bool {
+/// Whether a host opens a connection to another one's `port` within so many seconds.
+fn connects(from: &Netns, to: &Netns, address: &str, port: u16, seconds: u64) -> bool {
     let address: SocketAddr = format!("{address}:{port}").parse().expect("an address");
     let _listener = to.enter(|| TcpListener::bind(address).expect("a free port"));
-    match from.enter(|| TcpStream::connect_timeout(&address, Duration::from_secs(2))) {
+    match from.enter(|| TcpStream::connect_timeout(&address, Duration::from_secs(seconds))) {
         Ok(_) => true,
         Err(error) if error.kind() == ErrorKind::TimedOut => false,
         Err(error) => panic!("{address}: {error}"),
@@ -132,9 +132,9 @@ fn bridges_routes_and_filters(config: &str) -> Daemon {
     reaches(&hosts[0], "fd00:2::3");
 
     let [h1, h2, h3] = &hosts;
-    assert!(connects(h2, h1, "10.0.1.1", 5002), "allowed");
-    assert!(!connects(h2, h1, "10.0.1.1", 5001), "denied");
-    assert!(connects(h3, h1, "10.0.1.1", 5001), "allowed elsewhere");
+    assert!(connects(h2, h1, "10.0.1.1", 5002, 30), "allowed");
+    assert!(!connects(h2, h1, "10.0.1.1", 5001, 2), "denied");
+    assert!(connects(h3, h1, "10.0.1.1", 5001, 30), "allowed elsewhere");
     let log = std::fs::read_to_string(daemon.scratch().join("faucet.log"));
     assert_eq!(told(&daemon, "of_errors_total"), Some(0.0), "{log:?}");
     daemon

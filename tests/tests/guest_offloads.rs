@@ -35,10 +35,10 @@ impl Pair {
         host.ip("addr add fd00::2/64 dev br0 nodad");
         let crossing = Crossing::start([vm, br0]);
         let mut guest = Guest::boot(options, &socket);
-        guest.succeed("ip addr add fd00::1/64 dev eth0", 10);
-        guest.succeed("iperf3 -s -D </dev/null >/dev/null 2>&1", 10);
+        guest.succeed("ip addr add fd00::1/64 dev eth0", 30);
+        guest.succeed("iperf3 -s -D </dev/null >/dev/null 2>&1", 30);
         // An address may not be used before the guest knows that nobody else has it.
-        eventually("IPv6 works", 20, || guest.pings("fd00::2", 1).then_some(()));
+        eventually("IPv6 works", 30, || guest.pings("fd00::2", 1).then_some(()));
         Pair {
             guest,
             host,
@@ -55,14 +55,14 @@ impl Pair {
         if to_guest {
             let address = if ipv6 { "fd00::1" } else { "10.0.0.1" };
             let client = ["iperf3", "-c", address, "-n", "16M"];
-            eventually("the guest listens", 20, || {
+            eventually("the guest listens", 30, || {
                 self.host.run(&client).status.success().then_some(())
             });
         } else {
             let _server = serve(&self.host, self.folder.path());
             let address = if ipv6 { "fd00::2" } else { "10.0.0.2" };
             let client = format!("iperf3 -c {address} -n 16M </dev/null 2>&1");
-            self.guest.succeed(&client, 60);
+            self.guest.succeed(&client, 240);
         }
         let after = self.crossing.received(usize::from(to_guest));
         (after.1 - before.1) / (after.0 - before.0)
@@ -71,7 +71,7 @@ impl Pair {
     /// Neither kernel found a wrong checksum, and no port lost what it could have kept.
     #[track_caller]
     fn no_errors(&mut self) {
-        let own = self.guest.succeed("grep ^Tcp: /proc/net/snmp", 10);
+        let own = self.guest.succeed("grep ^Tcp: /proc/net/snmp", 30);
         let other = self
             .host
             .run(&["grep", "^Tcp:", "/proc/net/snmp"])
@@ -99,7 +99,7 @@ impl Pair {
 
 fn serve(host: &Netns, folder: &Path) -> Background {
     let server = Background::start(&host.words(&["iperf3", "-s", "-1"]), &folder.join("log"));
-    eventually("iperf3 listens", 10, || {
+    eventually("iperf3 listens", 30, || {
         let listening = host.run(&["ss", "-Hltn", "sport = 5201"]);
         (!listening.stdout.is_empty()).then_some(())
     });

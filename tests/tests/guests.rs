@@ -45,7 +45,7 @@ fn two_guests_talk_and_come_back_after_reboot_kill_and_restart_of_the_switch() {
     let mut daemon = Daemon::start(BRIDGE);
     let mut one = boot(&daemon, 1);
     let mut two = boot(&daemon, 2);
-    assert!(one.pings("10.0.0.2", 10), "at first");
+    assert!(one.pings("10.0.0.2", 30), "at first");
     assert!(link_is_up(&daemon, "vm2"));
 
     // A file over TCP arrives as it was sent.
@@ -54,30 +54,30 @@ fn two_guests_talk_and_come_back_after_reboot_kill_and_restart_of_the_switch() {
         "dd if=/dev/urandom of=/tmp/file bs=1M count=8 2>/dev/null",
         30,
     );
-    two.succeed("httpd -p 80 -h /tmp", 10);
-    one.succeed("wget -q -O /tmp/file http://10.0.0.2/file", 120);
+    two.succeed("httpd -p 80 -h /tmp", 30);
+    one.succeed("wget -q -O /tmp/file http://10.0.0.2/file", 240);
     let (sent, received) = (two.succeed(sum, 30), one.succeed(sum, 30));
     assert_eq!(sent.trim(), received.trim());
 
     two.reboot();
-    assert!(one.pings("10.0.0.2", 20), "after a reboot");
+    assert!(one.pings("10.0.0.2", 30), "after a reboot");
 
     let mut two = two.kill_and_boot();
-    assert!(one.pings("10.0.0.2", 20), "after SIGKILL and a new start");
+    assert!(one.pings("10.0.0.2", 30), "after SIGKILL and a new start");
 
     drop(two);
-    eventually("the link goes down with the guest", 10, || {
+    eventually("the link goes down with the guest", 30, || {
         (!link_is_up(&daemon, "vm2")).then_some(())
     });
     two = boot(&daemon, 2);
     assert!(
-        two.pings("10.0.0.1", 20),
+        two.pings("10.0.0.1", 30),
         "after its socket was removed and came back"
     );
 
     daemon.crash_and_restart();
     assert!(
-        one.pings("10.0.0.2", 20),
+        one.pings("10.0.0.2", 30),
         "after SIGKILL of the switch, guests running on"
     );
     drop((one, two));
@@ -112,10 +112,13 @@ fn a_guest_with_two_queues_and_packed_rings_on_a_hot_added_port() {
         ..GuestOptions::new(3)
     };
     let mut three = Guest::boot(options, &path);
-    three.succeed("ethtool -L eth0 combined 2", 10);
-    assert!(three.pings("10.0.0.1", 20));
-    one.succeed("iperf3 -s -D </dev/null >/dev/null 2>&1", 10);
-    three.succeed("iperf3 -c 10.0.0.1 -t 2 -P 4 </dev/null >/dev/null", 60);
+    three.succeed("ethtool -L eth0 combined 2", 30);
+    assert!(three.pings("10.0.0.1", 30));
+    one.succeed("iperf3 -s -D </dev/null >/dev/null 2>&1", 30);
+    let client = "iperf3 -c 10.0.0.1 -n 4M -P 4 </dev/null >/dev/null 2>&1";
+    eventually("the other guest listens", 60, || {
+        (three.run(client, 240).1 == 0).then_some(())
+    });
 
     drop(three);
     daemon

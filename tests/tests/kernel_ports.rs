@@ -63,7 +63,7 @@ impl Hosts {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("iperf3.log");
         let _server = Background::start(&self.b.words(&["iperf3", "-s", "-1"]), &log);
-        eventually("iperf3 listens", 10, || {
+        eventually("iperf3 listens", 30, || {
             let listening = self.b.run(&["ss", "-Hltn", "sport = 5201"]);
             (!listening.stdout.is_empty()).then_some(())
         });
@@ -204,14 +204,14 @@ fn what_is_finished_in_software_satisfies_the_kernel() {
             .b
             .words(&["python3", "-c", DATAGRAMS, address, "receive"]);
         let receiver = Background::start(&words, &folder.path().join("datagrams.log"));
-        eventually("a socket", 10, || {
+        eventually("a socket", 30, || {
             receiver.output().contains("bound").then_some(())
         });
         hosts
             .a
             .run(&["python3", "-c", DATAGRAMS, address, "send"])
             .expect_success();
-        eventually("all datagrams", 10, || {
+        eventually("all datagrams", 30, || {
             receiver.output().contains("whole").then_some(())
         });
     }
@@ -391,7 +391,7 @@ fn datagrams_cut_satisfy_tshark() {
 #[track_caller]
 fn receive(port: &mut Port, count: usize) -> Vec<Packet> {
     let (mut batch, mut packets) = (Batch::new(), Vec::new());
-    eventually("packets", 10, || {
+    eventually("packets", 30, || {
         port.rx[0].receive(&mut batch);
         packets.extend(batch.drain());
         (packets.len() >= count).then_some(())
@@ -419,7 +419,7 @@ fn both_ends(hosts: &Hosts, pools: &Pools) -> [Port; 2] {
     let ports = [(&hosts.switch, "va"), (&hosts.a, "eth0")]
         .map(|(netns, name)| open_in(netns, &config(PortKind::System, name, 0, &[]), pools));
     // The kernel tells of a carrier when it has time.
-    eventually("both ends have a carrier", 10, || {
+    eventually("both ends have a carrier", 30, || {
         ports
             .iter()
             .all(|port| port.control.link().up)
@@ -491,7 +491,7 @@ fn what_does_not_fit_is_lost_by_reason() {
     assert_eq!(far.control.counters().tx.drops.of(LostReason::TooLong), 3);
     far.control.set_admin_up(false).expect("a netdev goes down");
     assert!(!far.control.link().up);
-    eventually("the other end loses its carrier", 10, || {
+    eventually("the other end loses its carrier", 30, || {
         (!near.control.link().up).then_some(())
     });
     send(&mut far, [plain(60)]);
@@ -499,7 +499,7 @@ fn what_does_not_fit_is_lost_by_reason() {
     assert_eq!(far.control.counters().tx.drops.of(LostReason::Down), 1);
     assert_eq!(near.control.counters().tx.drops.total(), 1);
     far.control.set_admin_up(true).expect("a netdev goes up");
-    eventually("both are up", 10, || {
+    eventually("both are up", 30, || {
         (far.control.link().up && near.control.link().up).then_some(())
     });
     send(&mut far, [plain(61)]);
@@ -535,7 +535,7 @@ fn a_netdev_that_goes_and_returns_is_used_again() {
     hosts.switch.veth("va", &hosts.a, "eth0");
     hosts.switch.ip("link set va address 02:00:5e:10:20:32");
     let mut far = open_in(&hosts.a, &config(PortKind::System, "eth0", 0, &[]), &pools);
-    eventually("a link", 10, || near.control.link().up.then_some(()));
+    eventually("a link", 30, || near.control.link().up.then_some(()));
     assert_eq!(near.control.fault(), None);
     assert_eq!(near.control.mac(), [2, 0, 0x5e, 0x10, 0x20, 0x32]);
     send(

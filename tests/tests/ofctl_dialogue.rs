@@ -116,7 +116,7 @@ fn stock_ovs_ofctl_measures_and_listens() {
     let daemon = Daemon::start_in(Netns::silent("sw"), BRIDGE);
     let socket = format!("unix:{}/br0.mgmt", daemon.run_dir().display());
     let pings = listening(&daemon, &socket, &["ping", "1000"]);
-    eventually("echoes come back", 20, || {
+    eventually("echoes come back", 30, || {
         pings
             .output()
             .contains("1000 bytes from unix:")
@@ -131,9 +131,9 @@ fn stock_ovs_ofctl_measures_and_listens() {
 
     let monitor = listening(&daemon, &socket, &["monitor", "65534"]);
     let says = |text: &str| {
-        eventually(text, 20, || monitor.output().contains(text).then_some(()));
+        eventually(text, 30, || monitor.output().contains(text).then_some(()));
     };
-    eventually("a packet comes in", 20, || {
+    eventually("a packet comes in", 30, || {
         daemon
             .ofctl("packet-out", "br0", &[PACKET])
             .expect_success();

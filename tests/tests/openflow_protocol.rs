@@ -138,7 +138,7 @@ fn packet_ins_pass_the_meter_of_the_controller() {
         // One after the other, so that no queue on the way is full.
         peer.barrier();
     }
-    let stats = eventually("every packet is metered", 30, || {
+    let stats = eventually("every packet is metered", 60, || {
         let stats = meter_stats(&mut peer, MeterId::CONTROLLER);
         (stats.packets == PACKETS).then_some(stats)
     });
@@ -178,7 +178,7 @@ fn ports_and_fragments_are_treated_as_they_are_configured() {
         port(off);
         assert!(stops(), "a packet passed a port that is {off}");
         port(on);
-        eventually("the port is as it was", 10, || passes().then_some(()));
+        eventually("the port is as it was", 30, || passes().then_some(()));
     }
 
     let long = || hosts[0].pings_with("10.0.0.2", &["-c", "1", "-s", "3000"]);
@@ -261,18 +261,18 @@ fn fast_failover_follows_links_and_groups() {
     peer.flow("dl_type=0x88b5,actions=group:2");
     assert_eq!(bucket_taken(&mut peer), 2);
     daemon.netns().ip("link set p2 down");
-    eventually("the second bucket is taken", 10, || {
+    eventually("the second bucket is taken", 30, || {
         (bucket_taken(&mut peer) == 3).then_some(())
     });
     daemon.netns().ip("link set p2 up");
-    eventually("the first bucket is taken again", 10, || {
+    eventually("the first bucket is taken again", 30, || {
         (bucket_taken(&mut peer) == 2).then_some(())
     });
     // A port that a controller takes down is as dead as one without a carrier.
     daemon
         .ofctl("mod-port", "br0", &["2", "down"])
         .expect_success();
-    eventually("the second bucket is taken", 10, || {
+    eventually("the second bucket is taken", 30, || {
         (bucket_taken(&mut peer) == 3).then_some(())
     });
     drop(peer);

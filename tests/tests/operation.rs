@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tests::netns::hosts;
-use tests::{Background, Daemon, Netns, binary, eventually, run};
+use tests::{Daemon, Netns, binary, eventually, run};
 
 const BRIDGE: &str = r#"
 # kept by every change
@@ -18,7 +18,7 @@ fail_mode = "standalone"
 /// Starts the daemon on a configuration that it must refuse; what it says.
 #[track_caller]
 fn refused(text: &str) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = tests::folder();
     let file = folder.path().join("vswitch.toml");
     std::fs::write(&file, text).expect("the folder is writable");
     let (vswitchd, file) = (binary("vswitchd"), file.display().to_string());
@@ -155,13 +155,7 @@ fn pair() -> (Daemon, [Netns; 2]) {
 #[test]
 fn ports_come_and_go_while_others_lose_no_packet() {
     let (daemon, hosts) = pair();
-    let words = [
-        "ping", "-q", "-c", "2000", "-i", "0.002", "-W", "5", "10.0.0.2",
-    ];
-    let log = daemon.scratch().join("ping.log");
-    let mut ping = Background::start(&hosts[0].words(&words), &log);
-    let mut changes = 0;
-    while ping.is_running() {
+    daemon.loses_no_ping(&hosts[0], "10.0.0.2", 4, || {
         let socket = format!("vhost-server-path={}/x.sock", daemon.run_dir().display());
         let vhost = ["--type", "dpdkvhostuserclient", "--option", &socket];
         daemon
@@ -172,15 +166,7 @@ fn ports_come_and_go_while_others_lose_no_packet() {
             .expect_success();
         daemon.vsctl(&["port", "del", "br0", "x1"]).expect_success();
         daemon.vsctl(&["port", "del", "br0", "x2"]).expect_success();
-        changes += 4;
-    }
-    let told = ping.output();
-    println!("{changes} changes of ports: {told}");
-    assert!(changes >= 8, "no time for changes");
-    assert!(
-        told.contains("2000 received") && told.contains(" 0% packet loss"),
-        "{told}"
-    );
+    });
     daemon.stop();
 }
 
@@ -263,7 +249,7 @@ fn logs_change_their_level_and_completions_are_there() {
     assert!(!daemon.vsctl(&["log", "set", "loud"]).status.success());
     let completions = daemon.vsctl(&["completions", "bash"]).expect_success();
     assert!(completions.contains("vsctl"));
-    eventually("the daemon has logged", 5, || {
+    eventually("the daemon has logged", 30, || {
         (!daemon.log().is_empty()).then_some(())
     });
     daemon.stop();

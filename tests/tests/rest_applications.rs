@@ -93,14 +93,14 @@ fn host(switch: &Netns, port: &str, address: &str) -> Netns {
 
 #[track_caller]
 fn reaches(from: &Netns, address: &str) {
-    eventually(&format!("{address} is reached"), 30, || {
+    eventually(&format!("{address} is reached"), 60, || {
         from.pings(address).then_some(())
     });
 }
 
 #[track_caller]
 fn reaches_no_longer(from: &Netns, address: &str) {
-    eventually(&format!("{address} is not reached"), 30, || {
-        (!from.pings(address)).then_some(())
+    eventually(&format!("{address} is not reached"), 60, || {
+        from.is_cut_off_from(address).then_some(())
     });
 }

@@ -11,7 +11,7 @@ const BRIDGE: &str = "[[bridge]]\nname = \"br0\"\n";
 
 /// A folder with a configuration whose run folder, `RUN_DIR`, is two levels deep in it.
 fn folder(text: &str) -> (TempDir, PathBuf, PathBuf) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = tests::folder();
     let run_dir = folder.path().join("a").join("b");
     let text = format!("run_dir = \"{}\"\n{text}", run_dir.display());
     let file = folder.path().join("vswitch.toml");
@@ -101,7 +101,7 @@ fn the_memory_that_is_told_will_do() {
         daemon.output().contains("ready: ").then_some(())
     });
     daemon.signal("TERM");
-    assert!(daemon.wait(20).success(), "{}", daemon.output());
+    assert!(daemon.wait(60).success(), "{}", daemon.output());
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn every_signal_ends_it_cleanly_whenever_it_comes() {
             daemon.output().contains(moment).then_some(())
         });
         daemon.signal(signal);
-        let status = daemon.wait(20);
+        let status = daemon.wait(60);
         assert!(
             status.success(),
             "{signal} at {moment}: {}",
@@ -158,7 +158,7 @@ fn without_its_hugepages_it_goes_on_with_ordinary_memory() {
     let log = daemon.output();
     assert!(log.contains("memory=\"ordinary memory\""), "{log}");
     daemon.signal("TERM");
-    assert!(daemon.wait(20).success(), "{}", daemon.output());
+    assert!(daemon.wait(60).success(), "{}", daemon.output());
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_listener_that_cannot_bind_is_shown() {
     let listeners = "listeners = [\"ptcp:6700:127.0.0.1\", \"ptcp:6701:127.0.0.1\"]\n";
     let daemon = Daemon::start_in(switch, &format!("{BRIDGE}{listeners}"));
     let error = |at: &str| daemon.json(&["show"])["bridges"][0]["listener_errors"][at].clone();
-    eventually("the error is shown", 10, || {
+    eventually("the error is shown", 30, || {
         let error = error("ptcp:6700:127.0.0.1");
         error
             .as_str()
@@ -217,7 +217,7 @@ fn a_listener_that_cannot_bind_is_shown() {
         "{show}"
     );
     drop(holder);
-    eventually("it listens", 30, || {
+    eventually("it listens", 60, || {
         error("ptcp:6700:127.0.0.1").is_null().then_some(())
     });
     daemon

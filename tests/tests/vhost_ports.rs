@@ -106,7 +106,7 @@ fn wait_for_link(port: &Port, up: bool) {
     } else {
         "the guest is gone"
     };
-    eventually(what, 20, || (port.control.link().up == up).then_some(()));
+    eventually(what, 30, || (port.control.link().up == up).then_some(()));
 }
 
 /// Waits until the guest forwards: what comes before that, testpmd throws away.
@@ -114,7 +114,7 @@ fn wait_for_link(port: &Port, up: bool) {
 fn wait_for_forwarding(port: &mut Port, pools: &Pools) {
     wait_for_link(port, true);
     let (mut batch, mut probe) = (Batch::new(), PROBE);
-    eventually("the guest forwards", 20, || {
+    eventually("the guest forwards", 30, || {
         probe += 1;
         send(port, 0, pools, &[frame(probe, 60)]);
         let end = Instant::now() + Duration::from_millis(100);
@@ -155,7 +155,7 @@ fn send(port: &mut Port, queue: usize, pools: &Pools, frames: &[Vec<u8>]) {
 #[track_caller]
 fn receive(port: &mut Port, count: usize) -> Vec<Packet> {
     let (mut batch, mut packets) = (Batch::new(), Vec::new());
-    eventually("packets from the guest", 20, || {
+    eventually("packets from the guest", 30, || {
         for _ in 0..1000 {
             for rx in &mut port.rx {
                 rx.receive(&mut batch);
@@ -240,7 +240,7 @@ fn a_guest_may_enable_several_rings() {
         let mut port = open(&config, &pools);
         let guest = place.guest(",queues=2", &["--rxq=2", "--txq=2"]);
         wait_for_forwarding(&mut port, &pools);
-        eventually("all rings are enabled", 10, || {
+        eventually("all rings are enabled", 30, || {
             (port.control.status()["num_of_vrings"] == "4").then_some(())
         });
         let before = port.control.counters();
@@ -330,7 +330,7 @@ fn a_guest_that_is_killed_comes_back() {
             send(&mut port, 0, &pools, &[frame(index, 1000)]);
         }
         guest.signal("KILL");
-        guest.wait(10);
+        guest.wait(60);
         wait_for_link(&port, false);
         let before = port.control.counters().tx.drops.of(LostReason::Down);
         send(&mut port, 0, &pools, &[frame(0, 60), frame(1, 60)]);
@@ -393,12 +393,12 @@ fn a_guest_is_killed_while_workers_are_in_its_rings() {
         for _ in 0..2 {
             let guest = place.guest("", &[]);
             let before = control.counters().rx.packets;
-            eventually("packets come back", 20, || {
+            eventually("packets come back", 30, || {
                 (control.counters().rx.packets > before + 2000).then_some(())
             });
             guest.signal("KILL");
             drop(guest);
-            eventually("the guest is gone", 20, || {
+            eventually("the guest is gone", 30, || {
                 (!control.link().up).then_some(())
             });
         }
@@ -445,7 +445,7 @@ fn two_workers_share_a_ring() {
             });
         }
         let mut batch = Batch::new();
-        eventually("everything comes back", 20, || {
+        eventually("everything comes back", 30, || {
             for _ in 0..1000 {
                 rx[0].receive(&mut batch);
                 in_flight.fetch_sub(batch.len(), Ordering::Relaxed);

@@ -63,7 +63,7 @@ fn two_workers_share_ports_that_come_and_go_and_lose_nothing() {
     const PASSING: [&str; 3] = ["x1", "x2", "x3"];
     let (daemon, hosts) = joined();
     assert_spread(&daemon, &LASTING);
-    let pings = hosts[0].loses_no_ping("10.0.0.2", 8, daemon.scratch(), || {
+    let pings = daemon.loses_no_ping(&hosts[0], "10.0.0.2", 8, || {
         for name in PASSING {
             let add = ["port", "add", "br0", name, "--type", "internal"];
             daemon.vsctl(&add).expect_success();
@@ -118,7 +118,7 @@ fn an_end_in_the_midst_of_changes_leaves_nothing() {
                 done.fetch_add(1, Ordering::Relaxed);
             }
         });
-        eventually("a change is made", 20, || {
+        eventually("a change is made", 30, || {
             (told.load(Ordering::Relaxed) > 0).then_some(())
         });
         // Each time at another point of a change.

@@ -71,7 +71,7 @@ impl Pair {
                 Switch::OpenVswitch { _running: ovs }
             }
         };
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = crate::process::folder();
         Pair {
             switch,
             tester,

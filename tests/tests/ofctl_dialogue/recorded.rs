@@ -126,22 +126,22 @@ fn record(daemon: &Daemon, recording: &str) {
         "tcp",
     ];
     let mut recorder = Background::start(&daemon.netns().words(&words), &log);
-    eventually("the recorder listens", 20, || {
+    eventually("the recorder listens", 30, || {
         recorder.output().contains("listening on lo").then_some(())
     });
     let netns = daemon.netns();
     let _controller = Controller::start_rest(netns, "os_ken.app.ofctl_rest", daemon.scratch());
-    eventually("the controller has the switch", 30, || {
+    eventually("the controller has the switch", 60, || {
         (ask(netns, "GET", "/stats/switches", None).1 == json!([42])).then_some(())
     });
     let role = json!({ "dpid": 42, "role": "MASTER" });
     assert_eq!(ask(netns, "POST", "/stats/role", Some(&role)).0, 200);
-    eventually("the controller is the master", 30, || {
+    eventually("the controller is the master", 60, || {
         let (_, roles) = ask(netns, "GET", "/stats/role/42", None);
         (roles["42"][0]["role"] == "MASTER").then_some(())
     });
     let monitor = listening(daemon, TARGET, &["monitor", "65534"]);
-    eventually("a packet comes in", 20, || {
+    eventually("a packet comes in", 30, || {
         daemon
             .ofctl("packet-out", "br0", &[PACKET])
             .expect_success();
@@ -159,7 +159,7 @@ fn record(daemon: &Daemon, recording: &str) {
         netns.enter(|| answer(command, TARGET, &file));
     }
     netns.enter(|| answer("benchmark BRIDGE 100 3", TARGET, &file));
-    eventually("ports and flows are told of", 20, || {
+    eventually("ports and flows are told of", 30, || {
         let told = monitor.output();
         let both = told.contains("OFPT_FLOW_REMOVED") && told.contains("OFPT_PORT_STATUS");
         both.then_some(())
@@ -168,7 +168,7 @@ fn record(daemon: &Daemon, recording: &str) {
     let last = u64::from_be_bytes(*LAST);
     let last = format!("add-flow BRIDGE cookie={last},actions=drop");
     netns.enter(|| answer(&last, TARGET, &file));
-    eventually("all is recorded", 20, || {
+    eventually("all is recorded", 30, || {
         let bytes = std::fs::read(recording).expect("the recording is there");
         bytes
             .windows(LAST.len())
@@ -176,7 +176,7 @@ fn record(daemon: &Daemon, recording: &str) {
             .then_some(())
     });
     recorder.signal("INT");
-    recorder.wait(20);
+    recorder.wait(60);
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn ask_for_features(network: &Network) {
 }
 
 fn change_flows(network: &Network, hosts: &[Netns]) {
-    assert!(!hosts[0].pings("10.0.0.2"), "no flows, no way");
+    assert!(hosts[0].is_cut_off_from("10.0.0.2"), "no flows, no way");
     let post = |what: &str, flow: Value| network.post(&format!("/stats/flowentry/{what}"), &flow);
     post("add", flow(1, 5, json!([output(2)])));
     post("add", flow(2, 7, json!([output(1)])));
