@@ -168,6 +168,13 @@ pub struct Instructions {
 }
 
 impl Instructions {
+    /// Whether they have an output to this port.
+    pub fn sends_to(&self, port: OfPort) -> bool {
+        let lists = [&self.apply, &self.write].into_iter().flatten();
+        let mut actions = lists.flat_map(|list| list.iter());
+        actions.any(|action| matches!(action, Action::Output { port: to, .. } if *to == port))
+    }
+
     /// What they are, without their arguments, in the order in which they are carried out.
     pub fn kinds(&self) -> impl Iterator<Item = InstructionKind> {
         let kinds = [

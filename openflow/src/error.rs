@@ -26,18 +26,33 @@ pub struct ErrorMessage {
 }
 
 impl ErrorCode {
-    /// Type of errors of experimenters (`OFPET_EXPERIMENTER`). Those named here are the ONF's.
+    /// Type of errors of experimenters (`OFPET_EXPERIMENTER`). Those named here are the ONF's, or
+    /// Nicira's where [`NICIRA_CODES`] says so.
     pub const EXPERIMENTER: u16 = 0xffff;
 
     /// The message that tells of this error; `data` is the beginning of what it is about.
     pub fn message(self, data: Vec<u8>) -> ErrorMessage {
         ErrorMessage {
             code: self,
-            experimenter: (self.kind == ErrorCode::EXPERIMENTER).then_some(ONF),
+            experimenter: self.experimenter(),
             data,
         }
     }
+
+    /// Whose it is, if it is an experimenter's.
+    fn experimenter(self) -> Option<u32> {
+        match self {
+            ErrorCode { kind, .. } if kind != ErrorCode::EXPERIMENTER => None,
+            ErrorCode { code, .. } if NICIRA_CODES.contains(&code) => Some(NICIRA),
+            _ => Some(ONF),
+        }
+    }
 }
+
+/// `NX_EXPERIMENTER_ID`: the ONF's flow monitors came from Nicira's, and so do their errors.
+const NICIRA: u32 = 0x0000_2320;
+/// Codes of experimenters' errors that are Nicira's.
+pub const NICIRA_CODES: std::ops::RangeInclusive<u16> = 4..=8;
 
 macro_rules! codes {
     ($($name:ident = $kind:literal, $code:literal;)*) => {
@@ -172,6 +187,10 @@ codes! {
     TABLE_FEATURES_FAILED_BAD_LEN = 13, 3;
     TABLE_FEATURES_FAILED_BAD_ARGUMENT = 13, 4;
     TABLE_FEATURES_FAILED_EPERM = 13, 5;
+    MONITOR_FAILED_MUST_BE_ZERO = 0xffff, 4;
+    MONITOR_FAILED_MONITOR_EXISTS = 0xffff, 6;
+    MONITOR_FAILED_BAD_FLAGS = 0xffff, 7;
+    MONITOR_FAILED_UNKNOWN_MONITOR = 0xffff, 8;
     BUNDLE_FAILED_UNKNOWN = 0xffff, 2300;
     BUNDLE_FAILED_EPERM = 0xffff, 2301;
     BUNDLE_FAILED_BAD_ID = 0xffff, 2302;

@@ -14,6 +14,7 @@ pub mod hello;
 pub mod id;
 pub mod message;
 pub mod meter;
+pub mod monitor;
 pub mod multipart;
 pub mod packet;
 pub mod port;
@@ -46,6 +47,7 @@ pub use message::{Experimenter, Message};
 pub use meter::{
     Band, BandStats, MeterConfig, MeterFeatures, MeterFlags, MeterMod, MeterModCommand, MeterStats,
 };
+pub use monitor::{FlowChange, FlowEvent, FlowMonitor, FlowUpdate, MonitorFlags, MonitorId};
 pub use multipart::{MultipartReply, MultipartRequest};
 pub use packet::{PacketIn, PacketInReason, PacketOut};
 pub use port::{

@@ -2,8 +2,8 @@
 
 use crate::{
     AsyncConfig, BundleAdd, BundleControl, ErrorMessage, Features, FlowMod, FlowRemoved, GroupMod,
-    Hello, MeterMod, MultipartReply, MultipartRequest, OfPort, PacketIn, PacketOut, PortMod,
-    PortStatus, QueueConfig, RoleMessage, SwitchConfig, TableMod,
+    Hello, MeterMod, MonitorId, MultipartReply, MultipartRequest, OfPort, PacketIn, PacketOut,
+    PortMod, PortStatus, QueueConfig, RoleMessage, SwitchConfig, TableMod,
 };
 
 /// Something of an experimenter: who, what, and bytes whose meaning only they know.
@@ -34,6 +34,12 @@ pub enum Message {
     Bundle(BundleControl),
     /// A message for a bundle.
     BundleAdd(BundleAdd),
+    /// Tell no more of what a monitor is for.
+    MonitorCancel(MonitorId),
+    /// What monitors tell is not whole from now on: it could not be taken as fast as it came.
+    MonitorPaused,
+    /// What monitors told is whole again.
+    MonitorResumed,
     /// What are you?
     FeaturesRequest,
     /// What the switch is.

@@ -3,9 +3,9 @@
 //! A reply that does not fit one message comes in several, all but the last with `more` set.
 
 use crate::{
-    AggregateStats, Description, Experimenter, FlowStats, FlowStatsRequest, GroupDesc,
-    GroupFeatures, GroupId, GroupStats, MeterConfig, MeterFeatures, MeterId, MeterStats, OfPort,
-    PortDesc, PortStats, QueueId, QueueStats, TableFeatures, TableStats,
+    AggregateStats, Description, Experimenter, FlowMonitor, FlowStats, FlowStatsRequest,
+    FlowUpdate, GroupDesc, GroupFeatures, GroupId, GroupStats, MeterConfig, MeterFeatures, MeterId,
+    MeterStats, OfPort, PortDesc, PortStats, QueueId, QueueStats, TableFeatures, TableStats,
 };
 
 /// What is asked.
@@ -44,6 +44,8 @@ pub enum MultipartRequest {
     TableFeatures(Vec<TableFeatures>),
     /// Descriptions of all ports.
     PortDesc,
+    /// Monitors to begin.
+    FlowMonitor(Vec<FlowMonitor>),
     /// Something of an experimenter.
     Experimenter(Experimenter),
 }
@@ -79,6 +81,8 @@ pub enum MultipartReply {
     TableFeatures(Vec<TableFeatures>),
     /// Descriptions of ports.
     PortDesc(Vec<PortDesc>),
+    /// What monitors tell: the flows that are there, or with number 0 what has changed.
+    FlowMonitor(Vec<FlowUpdate>),
     /// Something of an experimenter.
     Experimenter(Experimenter),
 }

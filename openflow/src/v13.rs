@@ -8,7 +8,7 @@
 use crate::bundle::ONF;
 use crate::hello;
 use crate::wire::{HEADER_LEN, Header, MESSAGE_LEN_MAX, Reader, Writer};
-use crate::{ErrorCode, ErrorMessage, Experimenter, Message, Version, Xid};
+use crate::{ErrorCode, ErrorMessage, Experimenter, Message, MonitorId, Version, Xid};
 
 mod action;
 mod bundle;
@@ -18,6 +18,7 @@ mod group;
 mod instruction;
 mod matching;
 mod meter;
+mod monitor;
 mod multipart;
 mod packet;
 mod port;
@@ -163,6 +164,12 @@ fn encode_body(message: &Message, start: usize, out: &mut Writer) {
         Message::Experimenter(body) => encode_experimenter(body, out),
         Message::Bundle(control) => bundle::encode_control(*control, out),
         Message::BundleAdd(add) => bundle::encode_add(add, out),
+        Message::MonitorCancel(id) => {
+            monitor::encode_kind(monitor::CANCEL, out);
+            out.u32(id.0);
+        }
+        Message::MonitorPaused => monitor::encode_kind(monitor::PAUSED, out),
+        Message::MonitorResumed => monitor::encode_kind(monitor::RESUMED, out),
         Message::FeaturesReply(features) => features::encode_features(features, out),
         Message::ConfigReply(config) | Message::SetConfig(config) => {
             features::encode_config(*config, out);
@@ -201,7 +208,12 @@ fn kind(message: &Message) -> u8 {
         Message::Error(_) => ERROR,
         Message::EchoRequest(_) => ECHO_REQUEST,
         Message::EchoReply(_) => ECHO_REPLY,
-        Message::Experimenter(_) | Message::Bundle(_) | Message::BundleAdd(_) => EXPERIMENTER,
+        Message::Experimenter(_)
+        | Message::Bundle(_)
+        | Message::BundleAdd(_)
+        | Message::MonitorCancel(_)
+        | Message::MonitorPaused
+        | Message::MonitorResumed => EXPERIMENTER,
         Message::FeaturesRequest => FEATURES_REQUEST,
         Message::FeaturesReply(_) => FEATURES_REPLY,
         Message::ConfigRequest => CONFIG_REQUEST,
@@ -270,6 +282,18 @@ fn decode_stranger(xid: Xid, body: &mut Reader) -> Result<Message, ErrorCode> {
         (ONF, bundle::ADD) => {
             *body = peek;
             bundle::decode_add(xid, body).map(Message::BundleAdd)
+        }
+        (ONF, monitor::CANCEL) => {
+            *body = peek;
+            body.u32().map(|id| Message::MonitorCancel(MonitorId(id)))
+        }
+        (ONF, monitor::PAUSED) => {
+            *body = peek;
+            Ok(Message::MonitorPaused)
+        }
+        (ONF, monitor::RESUMED) => {
+            *body = peek;
+            Ok(Message::MonitorResumed)
         }
         _ => decode_experimenter(body).map(Message::Experimenter),
     }

@@ -121,7 +121,12 @@ fn without_frame(mut message: Message) -> Message {
 /// other versions are not its business; and it calls every multipart reply of an experimenter
 /// malformed, even one without a body.
 fn is_beyond_tshark(message: &Message) -> bool {
-    let experimenter = |reply: &MultipartReply| matches!(reply, MultipartReply::Experimenter(_));
+    let experimenter = |reply: &MultipartReply| {
+        matches!(
+            reply,
+            MultipartReply::Experimenter(_) | MultipartReply::FlowMonitor(_)
+        )
+    };
     match message {
         Message::Error(_) | Message::Hello(_) => true,
         Message::MultipartReply { reply, .. } => experimenter(reply),

@@ -30,7 +30,7 @@ pub use meter::{Meter, MeterBand, Verdict};
 pub use points::Points;
 pub use port::{BridgePort, Crossed, PortSpec, VlanMode};
 pub use state::{Bridge, FailMode, State};
-pub use switch::{BridgeSpec, FlowList, Overflow, PortError, Switch};
+pub use switch::{BridgeSpec, Changed, FlowList, Moment, Overflow, PortError, Switch};
 pub use table::Table;
 pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};
 pub use translate::{Context, Ingress, translate};

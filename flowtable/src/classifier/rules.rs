@@ -62,6 +62,11 @@ impl<'a> Rule<'a> {
         }
     }
 
+    /// The epoch in which it came.
+    pub fn born(&self) -> u64 {
+        self.cell.born()
+    }
+
     /// Its priority.
     #[inline(always)]
     pub fn priority(&self) -> u16 {

@@ -64,8 +64,9 @@ fn decode_value(oxm: &Oxm, tlv: Tlv) -> Result<(u128, u128), ErrorCode> {
     Ok((value, mask))
 }
 
-/// Writes every field in canonical order, in which prerequisites come first.
-pub(super) fn encode(matching: &Match, out: &mut Writer) {
+/// Writes every field in canonical order, in which prerequisites come first; how many bytes that
+/// are without padding.
+pub(super) fn encode(matching: &Match, out: &mut Writer) -> u16 {
     let start = out.position();
     out.u16(OXM);
     out.u16(0);
@@ -73,7 +74,9 @@ pub(super) fn encode(matching: &Match, out: &mut Writer) {
         Oxm::of(field).encode(value, mask, out);
     }
     out.patch_len(start + 2, start);
+    let len = out.position() - start;
     out.pad(start);
+    len as u16
 }
 
 /// `OFPMT_OXM`.

@@ -1,7 +1,8 @@
 //! Multipart requests and replies (OpenFlow 1.3.5 §7.3.5), and replies of any length in several
 //! messages.
 
-use super::{EncodeError, features, flow, group, meter, port, queue, table};
+use super::{EncodeError, features, flow, group, meter, monitor, port, queue, table};
+use crate::bundle::ONF;
 use crate::wire::{MESSAGE_LEN_MAX, Reader, Writer};
 use crate::{ErrorCode, GroupId, Message, MeterId, MultipartReply, MultipartRequest, Xid};
 
@@ -27,10 +28,35 @@ pub(super) fn decode_request(body: &mut Reader) -> Result<Message, ErrorCode> {
             MultipartRequest::TableFeatures(decode_all(body, table::decode_features)?)
         }
         PORT_DESC => MultipartRequest::PortDesc,
-        EXPERIMENTER => MultipartRequest::Experimenter(super::decode_experimenter(body)?),
+        EXPERIMENTER => decode_stranger_request(body)?,
         _ => return Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART),
     };
     Ok(Message::MultipartRequest { more, request })
+}
+
+/// A request of an experimenter: of those of the ONF's that we know what they say.
+fn decode_stranger_request(body: &mut Reader) -> Result<MultipartRequest, ErrorCode> {
+    Ok(match take_monitor(body)? {
+        true => MultipartRequest::FlowMonitor(decode_all(body, monitor::decode_request)?),
+        false => MultipartRequest::Experimenter(super::decode_experimenter(body)?),
+    })
+}
+
+fn decode_stranger_reply(body: &mut Reader) -> Result<MultipartReply, ErrorCode> {
+    Ok(match take_monitor(body)? {
+        true => MultipartReply::FlowMonitor(decode_all(body, monitor::decode_update)?),
+        false => MultipartReply::Experimenter(super::decode_experimenter(body)?),
+    })
+}
+
+/// Whether an experimenter's request or reply is about monitors; then who and what is read.
+fn take_monitor(body: &mut Reader) -> Result<bool, ErrorCode> {
+    let mut peek = body.clone();
+    let is_monitor = (peek.u32()?, peek.u32()?) == (ONF, monitor::MONITOR);
+    if is_monitor {
+        *body = peek;
+    }
+    Ok(is_monitor)
 }
 
 /// Number of a group or meter.
@@ -83,6 +109,11 @@ pub(super) fn encode_request(more: bool, request: &MultipartRequest, out: &mut W
                 .iter()
                 .for_each(|features| table::encode_features(features, out));
         }
+        MultipartRequest::FlowMonitor(monitors) => {
+            monitor::encode_kind(monitor::MONITOR, out);
+            let each = monitors.iter();
+            each.for_each(|monitor| monitor::encode_request(monitor, out));
+        }
         MultipartRequest::Experimenter(body) => super::encode_experimenter(body, out),
         MultipartRequest::Description
         | MultipartRequest::Table
@@ -115,7 +146,7 @@ fn request_kind(request: &MultipartRequest) -> u16 {
         MultipartRequest::MeterFeatures => METER_FEATURES,
         MultipartRequest::TableFeatures(_) => TABLE_FEATURES,
         MultipartRequest::PortDesc => PORT_DESC,
-        MultipartRequest::Experimenter(_) => EXPERIMENTER,
+        MultipartRequest::FlowMonitor(_) | MultipartRequest::Experimenter(_) => EXPERIMENTER,
     }
 }
 
@@ -136,7 +167,7 @@ pub(super) fn decode_reply(body: &mut Reader) -> Result<Message, ErrorCode> {
         METER_FEATURES => MultipartReply::MeterFeatures(meter::decode_features(body)?),
         TABLE_FEATURES => MultipartReply::TableFeatures(decode_all(body, table::decode_features)?),
         PORT_DESC => MultipartReply::PortDesc(decode_all(body, port::decode_desc)?),
-        EXPERIMENTER => MultipartReply::Experimenter(super::decode_experimenter(body)?),
+        EXPERIMENTER => decode_stranger_reply(body)?,
         _ => return Err(ErrorCode::BAD_REQUEST_BAD_MULTIPART),
     };
     Ok(Message::MultipartReply { more, reply })
@@ -158,7 +189,7 @@ fn reply_kind(reply: &MultipartReply) -> u16 {
         MultipartReply::MeterFeatures(_) => METER_FEATURES,
         MultipartReply::TableFeatures(_) => TABLE_FEATURES,
         MultipartReply::PortDesc(_) => PORT_DESC,
-        MultipartReply::Experimenter(_) => EXPERIMENTER,
+        MultipartReply::FlowMonitor(_) | MultipartReply::Experimenter(_) => EXPERIMENTER,
     }
 }
 
@@ -176,6 +207,7 @@ fn encode_entry(reply: &MultipartReply, index: usize, out: &mut Writer) -> Optio
         MultipartReply::MeterConfig(list) => meter::encode_config(list.get(index)?, out),
         MultipartReply::TableFeatures(list) => table::encode_features(list.get(index)?, out),
         MultipartReply::PortDesc(list) => port::encode_desc(list.get(index)?, out),
+        MultipartReply::FlowMonitor(list) => monitor::encode_update(list.get(index)?, out),
         _ if index > 0 => return None,
         MultipartReply::Description(body) => features::encode_description(body, out),
         MultipartReply::Aggregate(body) => flow::encode_aggregate(body, out),
@@ -195,6 +227,7 @@ pub struct ReplyStream<I> {
     /// First entry of `piece` that is not written yet.
     index: usize,
     rest: I,
+    is_empty: bool,
 }
 
 impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
@@ -206,7 +239,13 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
             piece: first,
             index: 0,
             rest,
+            is_empty: true,
         }
+    }
+
+    /// Whether no entry was written so far.
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
     }
 
     /// Where what follows comes from.
@@ -222,7 +261,9 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
     pub fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<bool, EncodeError> {
         let mut part = Part::begin(self.xid, &self.piece, out);
         loop {
-            match part.fill(&self.piece, &mut self.index) {
+            let filled = part.fill(&self.piece, &mut self.index);
+            self.is_empty &= self.index == 0;
+            match filled {
                 Filled::Done => match self.rest.next() {
                     Some(piece) => (self.piece, self.index) = (piece, 0),
                     None => {
@@ -290,6 +331,9 @@ impl<'a> Part<'a> {
         let start = out.position();
         super::encode_header(MULTIPART_REPLY, xid, &mut out);
         encode_header(reply_kind(reply), false, &mut out);
+        if let MultipartReply::FlowMonitor(_) = reply {
+            monitor::encode_kind(monitor::MONITOR, &mut out);
+        }
         let body = out.position();
         Part { out, start, body }
     }

@@ -57,6 +57,7 @@ fn requests() -> BoxedStrategy<Message> {
         async_config().prop_map(Message::SetAsync),
         meter_mod().prop_map(Message::MeterMod),
         bundle_control().prop_map(Message::Bundle),
+        any::<u32>().prop_map(|id| Message::MonitorCancel(MonitorId(id))),
     ]
     .boxed()
 }
@@ -98,7 +99,11 @@ fn replies() -> BoxedStrategy<Message> {
             port_desc()
         )
             .prop_map(|(reason, port)| Message::PortStatus(PortStatus { reason, port })),
-        Just(Message::BarrierReply),
+        select(vec![
+            Message::BarrierReply,
+            Message::MonitorPaused,
+            Message::MonitorResumed,
+        ]),
         queue_config().prop_map(Message::QueueConfigReply),
         role().prop_map(Message::RoleReply),
         async_config().prop_map(Message::AsyncReply),

@@ -43,6 +43,7 @@ pub(super) fn multipart_request() -> BoxedStrategy<MultipartRequest> {
         any::<u32>().prop_map(|meter| MultipartRequest::Meter(MeterId(meter))),
         any::<u32>().prop_map(|meter| MultipartRequest::MeterConfig(MeterId(meter))),
         vec(table_features(), 0..3).prop_map(MultipartRequest::TableFeatures),
+        vec(flow_monitor(), 0..4).prop_map(MultipartRequest::FlowMonitor),
         experimenter().prop_map(MultipartRequest::Experimenter),
     ]
     .boxed()
@@ -70,10 +71,51 @@ pub(super) fn multipart_reply() -> BoxedStrategy<MultipartReply> {
         vec(meter_config(), short.clone()).prop_map(MultipartReply::MeterConfig),
         meter_features().prop_map(MultipartReply::MeterFeatures),
         vec(table_features(), short.clone()).prop_map(MultipartReply::TableFeatures),
-        vec(port_desc(), short).prop_map(MultipartReply::PortDesc),
+        vec(port_desc(), short.clone()).prop_map(MultipartReply::PortDesc),
+        vec(flow_update(), short).prop_map(MultipartReply::FlowMonitor),
         experimenter().prop_map(MultipartReply::Experimenter),
     ]
     .boxed()
+}
+
+fn flow_monitor() -> BoxedStrategy<FlowMonitor> {
+    (any::<[u32; 2]>(), any::<u8>(), 0..64u16, matching())
+        .prop_filter("asks for some change", |(.., flags, _)| {
+            MonitorFlags(*flags).are_valid()
+        })
+        .prop_map(|([id, out_port], table, flags, matching)| FlowMonitor {
+            id: MonitorId(id),
+            flags: MonitorFlags(flags),
+            table: TableId(table),
+            out_port: OfPort(out_port),
+            matching,
+        })
+        .boxed()
+}
+
+fn flow_update() -> BoxedStrategy<FlowUpdate> {
+    let events = vec![
+        FlowEvent::Added,
+        FlowEvent::Deleted(FlowRemovedReason::IdleTimeout),
+        FlowEvent::Deleted(FlowRemovedReason::HardTimeout),
+        FlowEvent::Deleted(FlowRemovedReason::Delete),
+        FlowEvent::Deleted(FlowRemovedReason::GroupDelete),
+        FlowEvent::Modified,
+    ];
+    let full = (select(events), flow_stats()).prop_map(|(event, flow)| {
+        FlowUpdate::Full(Box::new(FlowChange {
+            event,
+            table: flow.table,
+            priority: flow.priority,
+            idle_timeout_s: flow.idle_timeout_s,
+            hard_timeout_s: flow.hard_timeout_s,
+            cookie: flow.cookie,
+            matching: flow.matching,
+            instructions: flow.instructions,
+        }))
+    });
+    let short = any::<u32>().prop_map(|xid| FlowUpdate::Abbreviated(Xid(xid)));
+    prop_oneof![3 => full, 1 => short].boxed()
 }
 
 pub(super) fn description() -> BoxedStrategy<Description> {

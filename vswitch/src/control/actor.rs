@@ -305,6 +305,10 @@ impl Actor {
 
     /// The end of a turn: publishes what changed, then does what was to be done after that.
     fn settle(&mut self) {
+        let now_ms = self.clock.now_ms();
+        for bridge in self.bridges.values_mut() {
+            bridge.agent.tell_changes(&mut self.switch, None, now_ms);
+        }
         self.publish();
         for injection in self.work.injections.drain(..) {
             if let Err(error) = self.datapath.inject(injection) {

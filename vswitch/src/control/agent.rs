@@ -24,7 +24,9 @@ use crate::pipeline::{RemovedFlow, Switch};
 
 mod buffers;
 mod bundle;
+mod dump;
 mod limits;
+mod monitor;
 mod multipart;
 mod notices;
 mod packet;
@@ -32,11 +34,12 @@ mod port;
 mod queue;
 mod role;
 
-pub use multipart::Dump;
+pub use dump::Dump;
 
 use buffers::Buffers;
 use bundle::Bundles;
 use limits::PortLimits;
+use monitor::Monitors;
 
 /// Number of a connection, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +101,7 @@ struct Peer {
     /// Bytes it gets of a packet that no action sends; `0xffff` for all of it, unbuffered.
     miss_send_len: u16,
     bundles: Bundles,
+    monitors: Monitors,
 }
 
 /// All that a message may touch.
@@ -162,6 +166,7 @@ impl Agent {
             wants: AsyncConfig::default(),
             miss_send_len,
             bundles: Bundles::default(),
+            monitors: Monitors::default(),
         };
         self.peers.insert(peer, peer_state);
     }
@@ -172,6 +177,7 @@ impl Agent {
             self.dropped += gone.outbox.dropped();
         }
         self.note_invalid_ttl(switch);
+        self.stop_watching(switch);
     }
 
     /// Asynchronous messages dropped because peers did not read or may not get so many.
@@ -222,13 +228,12 @@ impl Agent {
         message: Message,
         request: &[u8],
     ) -> Next {
-        match self.carry_out(turn, peer, xid, message) {
-            Ok(next) => next,
-            Err(code) => {
-                self.refuse(peer, xid, code, request);
-                Next::Done
-            }
-        }
+        let done = self.carry_out(turn, peer, xid, message);
+        self.tell_changes(turn.switch, Some((peer, xid)), turn.now_ms);
+        done.unwrap_or_else(|code| {
+            self.refuse(peer, xid, code, request);
+            Next::Done
+        })
     }
 
     /// Tells a peer that a request failed.
@@ -269,6 +274,7 @@ impl Agent {
             Message::BarrierRequest => return Ok(Next::Barrier(Message::BarrierReply)),
             Message::Bundle(control) => return self.bundle(turn, peer, xid, control),
             Message::BundleAdd(add) => self.bundle_add(turn, peer, xid, &add)?,
+            Message::MonitorCancel(monitor) => self.cancel_monitor(turn.switch, peer, monitor)?,
             Message::Error(error) => {
                 debug!(bridge = self.identity.name, peer = peer.0, code = %error.code, "error");
             }

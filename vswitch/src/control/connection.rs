@@ -168,6 +168,9 @@ impl Task {
             }
             permit = room(&self.control), if is_held => permit?,
             () = filled(&self.control), if !has_output => {}
+            () = given_up(&self.control) => {
+                return Err("the peer does not read what its flow monitors tell".to_owned());
+            }
             () = wait_until(deadline) => {}
         }
         Ok(())
@@ -346,6 +349,14 @@ async fn room(control: &Option<Control>) -> Result<(), String> {
 async fn filled(control: &Option<Control>) {
     match control {
         Some(control) => control.outbox.filled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the control task wants no more of the peer.
+async fn given_up(control: &Option<Control>) {
+    match control {
+        Some(control) => control.outbox.given_up().await,
         None => std::future::pending().await,
     }
 }

@@ -22,6 +22,7 @@ use packets::Packets;
 pub struct Outbox {
     queue: Mutex<Queue>,
     filled: Notify,
+    given_up: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +31,9 @@ struct Queue {
     packets: Packets,
     reply_bytes: usize,
     notice_bytes: usize,
+    update_bytes: usize,
     dropped: u64,
+    is_given_up: bool,
     is_turn_of_packets: bool,
 }
 
@@ -38,6 +41,7 @@ struct Queue {
 enum Kind {
     Reply,
     Notice,
+    Update,
 }
 
 /// Asynchronous messages that were dropped.
@@ -73,6 +77,7 @@ impl Outbox {
         Outbox {
             queue: Mutex::new(queue),
             filled: Notify::new(),
+            given_up: Notify::new(),
         }
     }
 
@@ -94,6 +99,36 @@ impl Outbox {
             queue.drop_oldest_notice();
         }
         self.filled.notify_one();
+    }
+
+    /// Adds what a flow monitor tells. Never refused: whoever tells it asks how much waits
+    /// ([`Outbox::update_bytes`]).
+    pub fn update(&self, messages: Vec<u8>) {
+        let mut queue = self.lock();
+        if !queue.is_given_up {
+            queue.update_bytes += messages.len();
+            queue.messages.push_back((Kind::Update, messages));
+            self.filled.notify_one();
+        }
+    }
+
+    /// Bytes of what flow monitors told that wait.
+    pub fn update_bytes(&self) -> usize {
+        self.lock().update_bytes
+    }
+
+    /// Gives the peer up: it gets nothing of what waits, and its connection ends.
+    pub fn give_up(&self) {
+        let mut queue = self.lock();
+        queue.messages.clear();
+        (queue.reply_bytes, queue.notice_bytes, queue.update_bytes) = (0, 0, 0);
+        queue.is_given_up = true;
+        self.given_up.notify_one();
+    }
+
+    /// Waits until the peer is given up.
+    pub async fn given_up(&self) {
+        self.given_up.notified().await;
     }
 
     /// Adds a packet-in about a packet of a port, for which the oldest may have to go.
@@ -186,6 +221,7 @@ impl Queue {
         match kind {
             Kind::Reply => self.reply_bytes -= bytes,
             Kind::Notice => self.notice_bytes -= bytes,
+            Kind::Update => self.update_bytes -= bytes,
         }
     }
 }

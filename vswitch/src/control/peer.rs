@@ -113,6 +113,11 @@ impl Connection {
         waits: &mut Vec<Then>,
     ) -> bool {
         self.signal.lower();
+        if let Stage::Idle = self.stage
+            && let Some(dump) = bridge.agent.resume(turn.switch, id)
+        {
+            self.stage = Stage::Dumping(Box::new(dump));
+        }
         for _ in 0..MESSAGES_PER_TURN {
             if let Stage::Dumping(dump) = &mut self.stage {
                 dump.keep_up(turn.switch);
@@ -125,6 +130,7 @@ impl Connection {
                 Stage::Dumping(dump) => {
                     if dump.step(&self.outbox) {
                         self.stage = Stage::Idle;
+                        bridge.agent.end_list(id);
                     }
                     continue;
                 }

@@ -117,6 +117,11 @@ impl<'a> FlowRef<'a> {
         (self.rule.word(0) >> 32) as u32
     }
 
+    /// The epoch in which it came or was changed last.
+    pub fn born(&self) -> u64 {
+        self.rule.born()
+    }
+
     pub fn cookie(&self) -> u64 {
         self.rule.word(1)
     }

@@ -39,9 +39,11 @@ mod statistics;
 mod tests;
 mod timeouts;
 mod transaction;
+mod watch;
 
 use ledger::Ledger;
 pub use list::FlowList;
+pub use watch::{Changed, Moment};
 
 /// What is said of a bridge when it is added.
 #[derive(Clone, Debug, PartialEq, Eq)]

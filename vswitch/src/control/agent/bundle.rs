@@ -23,7 +23,7 @@ use super::packet::released_buffer;
 use super::port::configured;
 use super::{Agent, Next, PeerId, Ports, Turn};
 use crate::action::{BridgeId, PortNo};
-use crate::pipeline::{RemovedFlow, Switch};
+use crate::pipeline::{Changed, RemovedFlow, Switch};
 
 /// The bundles of one connection.
 #[derive(Debug, Default)]
@@ -154,6 +154,8 @@ impl Bundle {
 #[derive(Debug, Default)]
 struct Effects {
     removed: Vec<RemovedFlow>,
+    /// With the number of the message.
+    changes: Vec<(Option<Xid>, Changed)>,
     released: Vec<u32>,
     ports: BTreeMap<PortNo, PortConfig>,
 }
@@ -173,7 +175,7 @@ impl Scene<'_> {
         effects: &mut Effects,
         message: &[u8],
     ) -> Result<(), ErrorCode> {
-        let (_, message) = v13::decode(message).map_err(|error| error.code)?;
+        let (xid, message) = v13::decode(message).map_err(|error| error.code)?;
         let (bridge, now_ms) = (self.bridge, self.now_ms);
         let removed = match message {
             Message::FlowMod(change) => {
@@ -195,6 +197,10 @@ impl Scene<'_> {
             _ => return Err(ErrorCode::BUNDLE_FAILED_MSG_UNSUP),
         };
         effects.removed.extend(removed);
+        let changes = switch.take_changes(bridge).into_iter();
+        effects
+            .changes
+            .extend(changes.map(|change| (Some(xid), change)));
         Ok(())
     }
 
@@ -284,10 +290,14 @@ impl Agent {
             })
         });
         if let Err((code, message)) = done {
+            // What the message that failed had done until then.
+            turn.switch.take_changes(self.bridge);
             let (xid, request) = added(id, bundle.flags, message);
             self.refuse(peer, xid, code, &request);
             return Err(ErrorCode::BUNDLE_FAILED_MSG_FAILED);
         }
+        let now = turn.switch.moment(self.bridge, turn.now_ms);
+        self.tell_all(now, Some(peer), &effects.changes);
         turn.work.removed.extend(effects.removed);
         for (number, config) in effects.ports {
             self.take_port_config(turn.ports, number, config);

@@ -1,57 +1,10 @@
 //! Multipart requests (OpenFlow 1.3.5 §7.3.5): what is asked, and replies in as many messages as
 //! they need.
 
-use openflow::v13::ReplyStream;
 use openflow::{Description, ErrorCode, Message, MultipartReply, MultipartRequest, OfPort, Xid};
-use tracing::warn;
 
-use super::{Agent, Identity, Next, Outbox, PeerId, Turn};
-use crate::pipeline::{FlowList, Switch};
-
-/// A long list of flows on its way to a peer, a message at a time.
-#[derive(Debug)]
-pub struct Dump {
-    stream: ReplyStream<Pieces>,
-}
-
-/// Flows, each with its statistics when its turn comes.
-#[derive(Debug)]
-struct Pieces {
-    flows: FlowList,
-    now_ms: u64,
-}
-
-impl Iterator for Pieces {
-    type Item = MultipartReply;
-
-    fn next(&mut self) -> Option<MultipartReply> {
-        let flow = self.flows.next()?;
-        Some(MultipartReply::Flow(vec![flow.stats(self.now_ms)]))
-    }
-}
-
-impl Dump {
-    /// Lets go of flows that went since the list was begun, if they have become too many.
-    pub fn keep_up(&mut self, switch: &mut Switch) {
-        if switch.flows_waiting() > FLOWS_WAITING_MAX {
-            self.stream.source().flows.renew(switch.publish());
-        }
-    }
-
-    /// Sends the next message; whether it was the last.
-    pub fn step(&mut self, outbox: &Outbox) -> bool {
-        loop {
-            let mut bytes = Vec::new();
-            match self.stream.encode_next(&mut bytes) {
-                Ok(more) => {
-                    outbox.reply(bytes);
-                    return !more;
-                }
-                Err(error) => warn!(%error, "a flow is left out of a list"),
-            }
-        }
-    }
-}
+use super::dump::{Dump, Pieces};
+use super::{Agent, Identity, Next, PeerId, Turn};
 
 impl Agent {
     /// Takes a request.
@@ -67,7 +20,7 @@ impl Agent {
         {
             return Err(ErrorCode::BAD_REQUEST_BAD_TABLE_ID);
         }
-        if counts(&request) {
+        if waits(&request) {
             return Ok(Next::Count(request));
         }
         self.reply_at_once(turn, peer, xid, request)?;
@@ -87,9 +40,10 @@ impl Agent {
         match request {
             MultipartRequest::Flow(request) => {
                 let flows = turn.switch.list(bridge, request);
-                let pieces = Pieces { flows, now_ms };
-                let stream = ReplyStream::new(xid, MultipartReply::Flow(Vec::new()), pieces);
-                return Ok(Some(Dump { stream }));
+                return Ok(Some(Dump::new(xid, Pieces::Flows { flows, now_ms })));
+            }
+            MultipartRequest::FlowMonitor(wanted) => {
+                return self.begin_monitors(turn, peer, xid, wanted).map(Some);
             }
             MultipartRequest::Aggregate(request) => {
                 let sums = switch.aggregate(bridge, request);
@@ -223,13 +177,8 @@ impl Identity {
     }
 }
 
-/// Flows that went and are kept, some 150 bytes each, for lists that are still on their way: what a
-/// controller changes in half a second. A peer that reads slower than that gets a list of several
-/// moments. Not more, for those of one flow are one list, which is walked to free each.
-const FLOWS_WAITING_MAX: usize = 100_000;
-
-/// Whether the answer holds counters that workers keep.
-fn counts(request: &MultipartRequest) -> bool {
+/// Whether the answer holds counters that workers keep, or is a list that is sent part by part.
+fn waits(request: &MultipartRequest) -> bool {
     matches!(
         request,
         MultipartRequest::Flow(_)
@@ -239,5 +188,6 @@ fn counts(request: &MultipartRequest) -> bool {
             | MultipartRequest::Meter(_)
             | MultipartRequest::PortStats(_)
             | MultipartRequest::Queue { .. }
+            | MultipartRequest::FlowMonitor(_)
     )
 }

@@ -12,6 +12,7 @@ use crate::control::ports::Port;
 use crate::pipeline::{BridgeSpec, PortSpec, VlanMode};
 
 mod bundles;
+mod monitors;
 
 /// A bridge with ports 1 (`a`) and 2 (`b`).
 struct Scene {

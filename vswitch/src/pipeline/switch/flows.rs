@@ -99,7 +99,9 @@ impl Switch {
                 flags: change.flags,
             },
         };
-        ledger.put(&mut draft, &flow, (old, !change.flags.reset_counts))?;
+        let before = old.and_then(|row| ledger.watched(draft.bridge, row));
+        let row = ledger.put(&mut draft, &flow, (old, !change.flags.reset_counts))?;
+        ledger.note_added(draft.bridge, row, before);
         Ok(evicted)
     }
 
@@ -175,7 +177,9 @@ impl Switch {
                 instructions: &change.instructions,
                 payload: Payload::of(&rule),
             };
-            ledger.put(&mut draft, &flow, (Some(row), !reset))?;
+            let before = ledger.watched(draft.bridge, row);
+            let row = ledger.put(&mut draft, &flow, (Some(row), !reset))?;
+            ledger.note_modified(draft.bridge, row, before);
         }
         Ok(())
     }
@@ -226,6 +230,7 @@ impl Switch {
                     _published: Arc::clone(&published),
                 });
             }
+            ledger.note_deleted(draft.bridge, row, reason);
             ledger.remove(&mut draft, row);
         }
         ledger.show_all(draft.bridge);

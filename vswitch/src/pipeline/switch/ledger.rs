@@ -16,7 +16,7 @@ use super::interner::Interner;
 use super::rows::FlowRows;
 use super::timeouts::Timeouts;
 use super::transaction::{Entry, GoneFlow, Journal};
-use super::{BridgeSpec, Draft, Group, Overflow};
+use super::{BridgeSpec, Changed, Draft, Group, Overflow};
 
 /// The writer's book on one bridge.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub struct Ledger {
     pub table_configs: BTreeMap<TableId, u32>,
     /// Keeps whoever does not know it from making flows that collide.
     secret: u64,
+    /// What happened to flows, while somebody watches.
+    pub changes: Option<Vec<Changed>>,
     /// What a transaction did so far, while one runs.
     pub(super) journal: Option<Journal>,
 }
@@ -100,6 +102,7 @@ impl Ledger {
             tables: Tables::default(),
             table_configs: BTreeMap::new(),
             secret,
+            changes: None,
             journal: None,
         }
     }
@@ -133,13 +136,13 @@ impl Ledger {
     }
 
     /// Puts a flow in its table, in the place of that in the row `old`; whether it goes on with
-    /// that row is said by `keeps`. An error changes nothing.
+    /// that row is said by `keeps`. Its row; an error changes nothing.
     pub fn put(
         &mut self,
         draft: &mut Draft<'_>,
         flow: &NewFlow<'_>,
         (old, keeps): (Option<u32>, bool),
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<u32, ErrorCode> {
         let epoch = draft.epoch;
         self.make_table(draft, flow.table);
         if let Some(next) = flow.instructions.goto {
@@ -190,7 +193,7 @@ impl Ledger {
         self.note(|| Entry::Flow { row, is_new });
         draft.note_flow(flow.table, flow.matching);
         self.show(draft.bridge, flow.table);
-        Ok(())
+        Ok(row)
     }
 
     /// Rows and places in tables of flows that went or were changed.

@@ -7,7 +7,7 @@ use openflow::{FlowStatsRequest, TableId};
 
 use super::super::flow::FlowRef;
 use super::super::{Flow, State};
-use super::flows;
+use super::{Moment, flows};
 use crate::action::BridgeId;
 
 /// The flows that a request asks for, as they were when it came. It takes the same memory whatever
@@ -20,6 +20,8 @@ pub struct FlowList {
     /// The table that is being read, and how far.
     table: TableId,
     walk: Walk,
+    /// Only what came or changed since.
+    since: Option<Moment>,
 }
 
 impl FlowList {
@@ -34,6 +36,15 @@ impl FlowList {
                 table => table,
             },
             walk: Walk::included_in(&request.matching),
+            since: None,
+        }
+    }
+
+    /// Of these flows those alone that came or changed since then.
+    pub fn since(self, moment: Moment) -> FlowList {
+        FlowList {
+            since: Some(moment),
+            ..self
         }
     }
 
@@ -57,7 +68,9 @@ impl Iterator for FlowList {
             if let Some(table) = bridge.table(self.table) {
                 while let Some(rule) = table.rules.next(&mut self.walk, self.state.epoch()) {
                     let flow = FlowRef::new(bridge, self.table, rule);
-                    if flows::wanted(&flow, &self.request)
+                    let is_new = self.since.is_none_or(|moment| moment.precedes(&flow));
+                    if is_new
+                        && flows::wanted(&flow, &self.request)
                         && let Some(flow) = flow.read()
                     {
                         return Some(flow);

@@ -41,6 +41,11 @@ impl FlowRows {
         }
     }
 
+    /// Serial number of the last flow.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// What workers count in.
     pub fn shared(&self) -> &Arc<Rows> {
         &self.rows
