@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use flowtable::{Classifier, Field, FlowKey, FlowMask, Match, Rule as Found, Rules, Walk};
+use flowtable::{
+    Classifier, Field, FlowKey, FlowMask, Match, Rule as Found, RuleId, Rules, Tuning, Walk,
+};
 use proptest::prelude::*;
 
 /// A rule of the model: its number is what the classifier keeps with it.
@@ -168,8 +170,9 @@ struct World {
 }
 
 impl World {
+    /// Structures change at sizes so small that a few rules reach them.
     fn new(secret: u64) -> World {
-        let classifier = Classifier::new(secret, 2);
+        let classifier = Classifier::tuned(secret, 2, Tuning { hollow_from: 8 });
         let published = (classifier.rules().clone(), 0, Vec::new());
         World {
             classifier,
@@ -248,7 +251,8 @@ impl World {
             }
             Change::Maintain(steps) => {
                 let (_, oldest, _) = self.published;
-                self.classifier.maintain(oldest, self.epoch, steps);
+                self.classifier
+                    .maintain((oldest, self.epoch), steps, &mut Vec::new());
             }
         }
         assert_eq!(self.classifier.len(), self.rules.len());
@@ -328,7 +332,9 @@ fn an_epoch_keeps_its_rules_while_a_large_table_changes() {
             .classifier
             .insert(&address(n), 1, &[n.into(), 0], world.epoch)
             .expect("room");
-        world.classifier.maintain(0, world.epoch, 4);
+        world
+            .classifier
+            .maintain((0, world.epoch), 4, &mut Vec::new());
     }
     world.publish();
     for n in 0..COUNT {
@@ -341,7 +347,8 @@ fn an_epoch_keeps_its_rules_while_a_large_table_changes() {
                 .expect("room");
         }
         world.classifier.remove(old, world.epoch);
-        world.classifier.maintain(world.epoch - 1, world.epoch, 4);
+        let epochs = (world.epoch - 1, world.epoch);
+        world.classifier.maintain(epochs, 4, &mut Vec::new());
     }
     assert_eq!(world.classifier.len(), COUNT as usize / 2);
     let at = |epoch: u64, n: u32| {
@@ -429,9 +436,10 @@ fn cells_of_rules_that_went_are_used_again() {
             }
         }
         world.publish();
+        let epochs = (world.epoch - 1, world.epoch);
         world
             .classifier
-            .maintain(world.epoch - 1, world.epoch, usize::MAX);
+            .maintain(epochs, usize::MAX, &mut Vec::new());
         most = most.max(world.classifier.memory_bytes());
     }
     assert!(most < 100 * 1000, "{most} bytes for 100 rules");
@@ -484,7 +492,7 @@ fn readers_see_all_changes_of_an_epoch_or_none() {
             *newest.lock().expect("no panic") = state;
             published.retain(|(_, state)| state.strong_count() > 0);
             let oldest = published.first().map_or(epoch, |(epoch, _)| *epoch);
-            classifier.maintain(oldest, epoch + 1, 1000);
+            classifier.maintain((oldest, epoch + 1), 1000, &mut Vec::new());
         }
         ended.store(true, Ordering::Relaxed);
     });
@@ -534,5 +542,136 @@ fn a_walk_that_is_renewed_misses_nothing_that_stayed() {
                 assert_eq!(times, 1, "{number}, renewed after {stop}");
             }
         }
+    }
+}
+
+/// All places of tidying up, with nobody at an older epoch.
+fn tidy(classifier: &mut Classifier, epoch: u64) -> Vec<RuleId> {
+    let mut moved = Vec::new();
+    for epoch in epoch..epoch + 4 {
+        while classifier.maintain((epoch - 1, epoch), 1000, &mut moved) {}
+    }
+    moved
+}
+
+/// Each of these would take hours if it walked through the rules of the match.
+#[test]
+fn rules_of_one_match_may_have_every_priority() {
+    let matching = address(1);
+    let key = matching.key();
+    let mut classifier = Classifier::new(7, 1);
+    // Neither in ascending nor in descending order: an odd step comes by all of them.
+    let priorities = || (0..=u16::MAX).map(|n| n.wrapping_mul(40_503));
+    for priority in priorities() {
+        assert_eq!(classifier.get(&matching, priority), None);
+        let id = classifier.insert(&matching, priority, &[priority.into()], 1);
+        assert_eq!(classifier.get(&matching, priority), id);
+    }
+    let published = classifier.rules().clone();
+    let at = |rules: &Rules, epoch| rules.find(&key, epoch).map(|found| found.priority());
+    for priority in (1..=u16::MAX).rev() {
+        let id = classifier.get(&matching, priority).expect("it is there");
+        classifier.remove(id, 2);
+        if priority % 4096 == 0 {
+            assert_eq!(at(classifier.rules(), 2), Some(priority - 1));
+        }
+    }
+    assert_eq!(at(classifier.rules(), 2), Some(0));
+    assert_eq!(at(&published, 1), Some(u16::MAX));
+    assert_eq!(published.iter(1).count(), 65_536);
+    drop(published);
+    tidy(&mut classifier, 3);
+    assert_eq!((classifier.waiting(), classifier.len()), (0, 1));
+}
+
+#[test]
+fn a_rule_may_be_changed_often_while_somebody_reads_at_an_old_epoch() {
+    const TIMES: u64 = 50_000;
+    let (matching, other) = (address(1), address(2));
+    let mut classifier = Classifier::new(7, 1);
+    classifier.insert(&other, 1, &[7], 1);
+    classifier.insert(&matching, 2, &[0], 1);
+    let published = classifier.rules().clone();
+    for epoch in 2..TIMES {
+        let old = classifier.get(&matching, 2).expect("it is there");
+        classifier.insert(&matching, 2, &[epoch], epoch);
+        classifier.remove(old, epoch);
+        let found = classifier.rules().find(&matching.key(), epoch);
+        assert_eq!(found.map(|found| found.word(0)), Some(epoch));
+        classifier.maintain((1, epoch), 10, &mut Vec::new());
+    }
+    let found = published.find(&matching.key(), 1);
+    assert_eq!(found.map(|found| found.word(0)), Some(0));
+    assert_eq!(classifier.waiting() as u64, TIMES - 2);
+    drop(published);
+    tidy(&mut classifier, TIMES);
+    assert_eq!(classifier.waiting(), 0);
+    assert_eq!(classifier.rules().iter(TIMES + 4).count(), 2);
+}
+
+/// A mask for each number below 2^16.
+fn narrow(n: u32) -> Match {
+    let mut matching = Match::default();
+    let spread = (0..16).map(|bit| u128::from(n >> bit & 1) << (3 * bit));
+    matching.set(Field::EthSrc, 0, spread.sum());
+    matching
+}
+
+#[test]
+fn every_rule_may_have_a_mask_of_its_own() {
+    const MASKS: u32 = 20_000;
+    let mut classifier = Classifier::new(7, 1);
+    let mut published = classifier.rules().clone();
+    for n in 0..MASKS {
+        classifier.insert(&narrow(n), n as u16, &[n.into()], 1);
+        // As after each publication: nothing may be changed in place.
+        published = classifier.rules().clone();
+    }
+    assert_eq!(published.iter(1).count(), MASKS as usize);
+    let found = published.find(&FlowKey::default(), 1).expect("all match");
+    assert_eq!(found.word(0), u64::from(MASKS) - 1);
+    for n in 0..MASKS {
+        let id = classifier.get(&narrow(n), n as u16).expect("it is there");
+        classifier.remove(id, 2);
+        let now = classifier.rules().clone();
+        assert!(!now.is_same(&published));
+    }
+    assert_eq!(classifier.rules().probes_max(), 0);
+    assert_eq!(*classifier.rules().mask(), FlowMask::default());
+    assert_eq!(published.iter(1).count(), MASKS as usize);
+}
+
+#[test]
+fn memory_follows_the_rules_that_are_there() {
+    const COUNT: u32 = 100_000;
+    const LEFT: u32 = 1000;
+    let mut classifier = Classifier::new(7, 4);
+    let mut small = Classifier::new(7, 4);
+    let left = |n: &u32| n.is_multiple_of(COUNT / LEFT);
+    for n in 0..COUNT {
+        classifier.insert(&address(n), 1, &[n.into(); 4], 1);
+        classifier.maintain((0, 1), 4, &mut Vec::new());
+    }
+    for n in (0..COUNT).filter(left) {
+        small.insert(&address(n), 1, &[n.into(); 4], 1);
+    }
+    let most = classifier.memory_bytes();
+    for n in (0..COUNT).filter(|n| !left(n)) {
+        let id = classifier.get(&address(n), 1).expect("it is there");
+        classifier.remove(id, 2);
+    }
+    let moved = tidy(&mut classifier, 3);
+    assert!(moved.len() >= LEFT as usize, "{} moved", moved.len());
+    let (now, needed) = (classifier.memory_bytes(), small.memory_bytes());
+    assert!(
+        now < 4 * needed,
+        "{now} bytes of {most}, {needed} are needed"
+    );
+    for n in 0..COUNT {
+        let found = classifier.rules().find(&address(n).key(), 9);
+        assert_eq!(
+            found.map(|found| found.word(3)),
+            left(&n).then_some(n.into())
+        );
     }
 }

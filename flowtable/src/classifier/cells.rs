@@ -1,13 +1,14 @@
-//! Where the rules of a tuple lie, and the index that finds them by their words; written by
-//! the owner of the classifier, read by all.
+//! Where the rules of a tuple lie; written by the owner of the classifier, read by all.
 //!
-//! A cell is a row of words: links, the epochs in which the rule came and went, its priority, what
-//! the caller keeps with it, its masked key. Cells of one hash are a list. There are two links, for
-//! two indices: while a larger index is filled, readers use the smaller one, each its own links.
+//! A cell is a row of words: links, the epochs in which the rule came and went, its weight, what
+//! the caller keeps with it, its masked key. Cells of one key are a stack, the heaviest on top and
+//! of equal ones the newest; the tops of one hash are a list ([`super::index`]). A top has two
+//! links, for two indices: while another index is filled, readers use the first one, each its own
+//! links.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::rows::{Rows, heads};
+use crate::rows::Rows;
 
 /// The cells of a tuple.
 #[derive(Debug)]
@@ -79,15 +80,15 @@ impl Cells {
         pairs.all(|(ours, theirs)| ours.load(Ordering::Relaxed) == *theirs)
     }
 
-    /// Writes a rule that nobody can find yet; the next thing is to put it in the index.
+    /// Writes a rule that nobody can find yet; the next thing is to put it in its stack.
     pub(super) fn fill(
         &self,
         cell: Cell<'_>,
-        (priority, born): (u16, u64),
+        (weight, born): (u64, u64),
         payload: &[u64],
         key: &[u64],
     ) {
-        cell.0[PRIORITY].store(u64::from(priority) | LINKED, Ordering::Relaxed);
+        cell.0[WEIGHT].store(weight | LINKED, Ordering::Relaxed);
         let pairs = self.payload(cell).iter().zip(payload);
         pairs.for_each(|(word, value)| word.store(*value, Ordering::Relaxed));
         let pairs = self.key(cell).iter().zip(key);
@@ -113,14 +114,14 @@ impl Cell<'_> {
         self.load(BORN) <= epoch && epoch < self.load(DIED)
     }
 
-    /// Whether it is in the index.
+    /// Whether it is in a stack.
     pub(super) fn is_linked(&self) -> bool {
-        self.load(PRIORITY) & LINKED != 0
+        self.load(WEIGHT) & LINKED != 0
     }
 
-    /// Notes that it is not in the index any more.
+    /// Notes that it is not in its stack any more.
     pub(super) fn set_unlinked(&self) {
-        self.0[PRIORITY].store(self.load(PRIORITY) & !LINKED, Ordering::Relaxed);
+        self.0[WEIGHT].store(self.weight(), Ordering::Relaxed);
     }
 
     pub(super) fn is_living(&self) -> bool {
@@ -136,127 +137,88 @@ impl Cell<'_> {
         self.0[DIED].store(epoch, Ordering::Relaxed);
     }
 
+    /// Of the rules that match a packet the one of highest weight is found.
     #[inline(always)]
-    pub(super) fn priority(&self) -> u16 {
-        self.load(PRIORITY) as u16
+    pub(super) fn weight(&self) -> u64 {
+        self.load(WEIGHT) & !LINKED
     }
 
+    #[inline(always)]
+    pub(super) fn priority(&self) -> u16 {
+        priority(self.weight())
+    }
+
+    /// The next top in the list of an index, 0 for none.
     #[inline(always)]
     pub(super) fn link(&self, side: u32) -> u32 {
         (self.0[LINKS].load(Ordering::Acquire) >> (32 * side)) as u32
     }
 
-    fn set_link(&self, side: u32, to: u32) {
+    pub(super) fn set_link(&self, side: u32, to: u32) {
         let (shift, kept) = (32 * side, self.load(LINKS));
         let others = kept & !(u64::from(u32::MAX) << shift);
         self.0[LINKS].store(others | u64::from(to) << shift, Ordering::Release);
     }
+
+    /// The next cell in the stack, 0 for none.
+    #[inline(always)]
+    pub(super) fn below(&self) -> u32 {
+        self.0[SIBLINGS].load(Ordering::Acquire) as u32
+    }
+
+    /// Where it is in the stack, for the writer.
+    pub(super) fn place(&self) -> Place {
+        match (self.load(SIBLINGS) >> 32) as u32 {
+            word if word & TOP != 0 => Place::Top(word & !TOP),
+            word => Place::Under(word),
+        }
+    }
+
+    pub(super) fn set_below(&self, below: u32) {
+        let kept = self.load(SIBLINGS) >> 32 << 32;
+        self.0[SIBLINGS].store(kept | u64::from(below), Ordering::Release);
+    }
+
+    pub(super) fn set_place(&self, place: Place) {
+        let word = match place {
+            Place::Top(count) => TOP | count,
+            Place::Under(above) => above,
+        };
+        let below = self.load(SIBLINGS) as u32;
+        self.0[SIBLINGS].store(u64::from(word) << 32 | u64::from(below), Ordering::Release);
+    }
 }
 
-/// Cells by the hash of their key.
-#[derive(Debug)]
-pub(super) struct Index {
-    heads: Box<[AtomicU32]>,
-    /// Which of a cell's links it uses.
-    side: u32,
+/// Where a cell is in its stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is the top of so many cells.
+    Top(u32),
+    /// It is under this one.
+    Under(u32),
 }
 
-impl Index {
-    pub(super) fn new(len: usize, side: u32) -> Option<Index> {
-        Some(Index {
-            heads: heads(len)?,
-            side,
-        })
-    }
+/// The weight of a rule: the priority decides, then the rank of its mask.
+pub(super) fn weight(priority: u16, rank: u32) -> u64 {
+    u64::from(priority) << 32 | u64::from(rank)
+}
 
-    pub(super) fn len(&self) -> usize {
-        self.heads.len()
-    }
-
-    pub(super) fn side(&self) -> u32 {
-        self.side
-    }
-
-    #[inline(always)]
-    fn head(&self, hash: u64) -> &AtomicU32 {
-        &self.heads[hash as usize & (self.heads.len() - 1)]
-    }
-
-    /// The first cell that may have a key of this hash, 0 for none.
-    #[inline(always)]
-    pub(super) fn first(&self, hash: u64) -> u32 {
-        self.head(hash).load(Ordering::Acquire)
-    }
-
-    /// Puts a cell in its list: cells of one key next to each other, by descending priority.
-    pub(super) fn link(&self, cells: &Cells, hash: u64, number: u32, key: &[u64]) {
-        let Some(cell) = cells.get(number) else {
-            return;
-        };
-        let (mut before, mut at) = (0, self.first(hash));
-        let (mut place, mut seen) = (0, false);
-        while let Some(other) = cells.get(at).filter(|_| at != 0) {
-            if cells.has_key(other, key) {
-                seen = true;
-                if other.priority() <= cell.priority() {
-                    break;
-                }
-                place = at;
-            } else if seen {
-                break;
-            }
-            (before, at) = (at, other.link(self.side));
-        }
-        // Without an equal key it becomes the first: no walk back from the end.
-        let after = match (seen, place) {
-            (false, _) => 0,
-            (true, 0) => before,
-            (true, place) => place,
-        };
-        match cells.get(after).filter(|_| after != 0) {
-            Some(previous) => {
-                cell.set_link(self.side, previous.link(self.side));
-                previous.set_link(self.side, number);
-            }
-            None => {
-                cell.set_link(self.side, self.first(hash));
-                self.head(hash).store(number, Ordering::Release);
-            }
-        }
-    }
-
-    /// Takes a cell out of its list, if it is there. It keeps its own link: who is at it just now
-    /// must find on.
-    pub(super) fn unlink(&self, cells: &Cells, hash: u64, number: u32) {
-        let Some(next) = cells.get(number).map(|cell| cell.link(self.side)) else {
-            return;
-        };
-        let mut at = self.first(hash);
-        if at == number {
-            self.head(hash).store(next, Ordering::Release);
-            return;
-        }
-        while let Some(cell) = cells.get(at).filter(|_| at != 0) {
-            let following = cell.link(self.side);
-            if following == number {
-                cell.set_link(self.side, next);
-                return;
-            }
-            at = following;
-        }
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.heads)
-    }
+/// The priority in a weight.
+#[inline(always)]
+pub(super) fn priority(weight: u64) -> u16 {
+    (weight >> 32) as u16
 }
 
 const LINKS: usize = 0;
-const BORN: usize = 1;
-const DIED: usize = 2;
-const PRIORITY: usize = 3;
-const PAYLOAD: usize = 4;
-/// Bit of the word of the priority: the cell is in the index.
-const LINKED: u64 = 1 << 16;
+const SIBLINGS: usize = 1;
+const BORN: usize = 2;
+const DIED: usize = 3;
+const WEIGHT: usize = 4;
+const PAYLOAD: usize = 5;
+/// Bit of the upper half of the word of the siblings: it is a top, and the rest is a count.
+const TOP: u32 = 1 << 31;
+/// Bit of the word of the weight: the cell is in a stack.
+const LINKED: u64 = 1 << 63;
 /// When a rule dies that lives.
 const LIVING: u64 = u64::MAX;
+const _: () = assert!(Rows::MAX < TOP);

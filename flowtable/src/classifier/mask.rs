@@ -1,5 +1,6 @@
 //! The mask that the rules of a tuple have in common.
 
+use crate::hash::Keyed;
 use crate::{FlowKey, FlowMask, Match};
 
 /// The words of the key that the rules of a tuple match, and the bits in them.
@@ -32,10 +33,14 @@ impl TupleMask {
         &self.words
     }
 
-    /// The match with this mask whose values are `values`.
-    pub(super) fn matching(&self, values: impl Iterator<Item = u64>) -> Match {
-        let masks = self.words.iter().map(|(_, mask)| *mask);
-        Match::of_words(self.present, values.zip(masks))
+    /// Which of two masks wins if rules of both match a packet with equal priority: the one with
+    /// more bits, and of those one or the other, always the same.
+    pub(super) fn rank(&self) -> u32 {
+        let bits: u32 = self.words.iter().map(|(_, bits)| bits.count_ones()).sum();
+        let words = self.words.iter();
+        let words = words.flat_map(|(index, bits)| [u64::from(*index), *bits]);
+        let hash = hash(Keyed::new(0), words);
+        bits.min(RANK_BITS_MAX) << RANK_HASH_BITS | (hash >> (64 - RANK_HASH_BITS)) as u32
     }
 
     pub(super) fn unite_into(&self, mask: &mut FlowMask) {
@@ -75,3 +80,9 @@ impl TupleMask {
 }
 
 pub(super) use crate::hash::hash_words as hash;
+
+/// Bits of a rank that tell masks of equally many bits apart.
+const RANK_HASH_BITS: u32 = 20;
+/// No mask has more bits.
+const RANK_BITS_MAX: u32 = (1 << (32 - RANK_HASH_BITS)) - 1;
+const _: () = assert!(FlowKey::WORDS * 64 <= RANK_BITS_MAX as usize);

@@ -4,16 +4,18 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::cells::{Cell, Cells, Index};
+use super::cells::{Cell, Cells};
+use super::faces::Faces;
+use super::index::Index;
 use super::mask::{self, TupleMask};
+use super::walk::Walk;
 use crate::hash::Keyed;
 use crate::{FlowKey, FlowMask, Match};
 
 /// The rules of a classifier, to be read at an epoch. A clone copies two pointers.
 #[derive(Clone)]
 pub struct Rules {
-    /// By descending highest priority, then by mask.
-    pub(super) faces: Arc<Vec<Arc<Face>>>,
+    pub(super) faces: Faces,
     /// Every bit that some rule matches.
     pub(super) mask: Arc<FlowMask>,
     pub(super) hasher: Keyed,
@@ -22,9 +24,10 @@ pub struct Rules {
 /// What readers see of a tuple.
 #[derive(Debug)]
 pub(super) struct Face {
-    pub(super) mask: Arc<TupleMask>,
-    /// No rule has a higher priority.
-    pub(super) priority_max: u16,
+    /// The mask of its rules.
+    pub(super) probe: Arc<TupleMask>,
+    /// No rule has a higher weight.
+    pub(super) weight_max: u64,
     /// Number of the tuple.
     pub(super) tuple: u32,
     pub(super) cells: Arc<Cells>,
@@ -75,29 +78,25 @@ impl<'a> Rule<'a> {
 
     /// Whether every packet matches it.
     pub fn matches_all(&self) -> bool {
-        self.face.mask.words().is_empty()
+        self.words().next().is_none()
     }
 
     /// The words of the key that it matches, in order: index, value, mask.
     pub(crate) fn words(&self) -> impl Iterator<Item = (usize, u64, u64)> + Clone {
-        let values = self.face.cells.key(self.cell).iter();
-        let words = self.face.mask.words().iter().zip(values);
-        words.map(|(&(index, mask), value)| {
-            (usize::from(index), value.load(Ordering::Relaxed), mask)
-        })
+        let words = self.face.words(self.cell);
+        words.filter(|(_, _, mask)| *mask != 0)
     }
 
     /// Its match.
     pub fn matching(&self) -> Match {
-        let key = self.face.cells.key(self.cell).iter();
-        let values = key.map(|word| word.load(Ordering::Relaxed));
-        self.face.mask.matching(values)
+        let words = self.words();
+        let present = words.clone().fold(0, |all, (index, ..)| all | 1 << index);
+        Match::of_words(present, words.map(|(_, value, mask)| (value, mask)))
     }
 
     /// Whether a walk is for it.
     pub fn is_of(&self, walk: &Walk) -> bool {
-        let covered = !walk.included || self.face.mask.covers(&walk.matching);
-        covered && walk.wants(self.face, self.cell)
+        walk.enters(self.face) && walk.wants(self.face, self.cell)
     }
 
     /// A word of what the caller keeps with it; 0 beyond the last.
@@ -108,136 +107,23 @@ impl<'a> Rule<'a> {
             .get(index)
             .map_or(0, |word| word.load(Ordering::Relaxed))
     }
-}
 
-/// Which rules a walk is for, and how far it has come: it may go on later, and among rules that
-/// have changed meanwhile ([`Walk::renew`]). Walks are the writer's: a scan comes by cells that are
-/// being written.
-#[derive(Clone, Debug)]
-pub struct Walk {
-    matching: Match,
-    key: Box<FlowKey>,
-    mask: Box<FlowMask>,
-    included: bool,
-    face: usize,
-    at: At,
-    /// Tuples that it has been through.
-    passed: Vec<u32>,
-    /// Of these, those to be left out since the list of tuples is another one; sorted.
-    skipped: Vec<u32>,
-    /// Where to go on in the tuple that it was in then.
-    resume: Option<(u32, At)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum At {
-    /// Before the first cell of the tuple.
-    Start,
-    /// Next is this cell, then all after it.
-    Scan(u32),
-    /// Next is this cell of a list.
-    List(u32),
-}
-
-impl Walk {
-    /// Over rules at least as specific as `matching`: those that the loose forms of modify, delete
-    /// and statistics requests select.
-    pub fn included_in(matching: &Match) -> Walk {
-        Walk {
-            matching: matching.clone(),
-            key: Box::new(matching.key()),
-            mask: Box::new(matching.mask()),
-            included: true,
-            face: 0,
-            at: At::Start,
-            passed: Vec::new(),
-            skipped: Vec::new(),
-            resume: None,
-        }
+    /// Whether it is there for the writer.
+    pub(super) fn is_living(&self) -> bool {
+        self.cell.is_linked() && self.cell.is_living()
     }
 
-    /// Over rules that some packet may match together with `matching`.
-    pub fn overlapping(matching: &Match) -> Walk {
-        Walk {
-            included: false,
-            ..Walk::included_in(matching)
-        }
-    }
-
-    /// Begins anew.
-    pub fn restart(&mut self) {
-        (self.face, self.at, self.resume) = (0, At::Start, None);
-        self.passed.clear();
-        self.skipped.clear();
-    }
-
-    /// Goes on among newer rules than `old`, where it has been so far. What has not changed since
-    /// comes once in all; what has may be missing or come twice.
-    pub fn renew(&mut self, old: &Rules) {
-        let within = !matches!(self.at, At::Start);
-        if let Some(face) = old.faces.get(self.face).filter(|_| within) {
-            self.resume = Some((face.tuple, self.at));
-        }
-        self.skipped.append(&mut self.passed);
-        self.skipped.sort_unstable();
-        (self.face, self.at) = (0, At::Start);
-    }
-
-    /// Where to begin in a tuple, or to go on.
-    fn begin(&mut self, face: &Face, hasher: Keyed) -> At {
-        if self.skipped.binary_search(&face.tuple).is_ok() {
-            return At::List(0);
-        }
-        match self.resume.take_if(|(tuple, _)| *tuple == face.tuple) {
-            Some((_, at)) => at,
-            None => self.enter(face, hasher),
-        }
-    }
-
-    /// Where to begin in a tuple. If its mask has no bit beyond that of the match, one list has all
-    /// that are wanted.
-    fn enter(&self, face: &Face, hasher: Keyed) -> At {
-        if self.included && !face.mask.covers(&self.matching) {
-            return At::List(0);
-        }
-        if !face.mask.is_within(&self.mask) {
-            return At::Scan(1);
-        }
-        let mut room = [0; FlowKey::WORDS];
-        let key = face.mask.apply(&self.key, &mut room).iter().copied();
-        At::List(face.index.first(mask::hash(hasher, key)))
-    }
-
-    fn wants(&self, face: &Face, cell: Cell<'_>) -> bool {
-        let mut pairs = face.mask.words().iter().zip(face.cells.key(cell));
-        pairs.all(|(&(index, bits), value)| {
-            let (index, value) = (usize::from(index), value.load(Ordering::Relaxed));
-            (value ^ self.key.words()[index]) & bits & self.mask.0.words()[index] == 0
-        })
-    }
-
-    /// The number of the next cell in this tuple.
-    fn step(&mut self, face: &Face) -> Option<u32> {
-        match &mut self.at {
-            At::Start | At::List(0) => None,
-            At::Scan(next) => {
-                let number = *next;
-                *next += 1;
-                (number <= face.cells.last()).then_some(number)
-            }
-            At::List(next) => {
-                let number = *next;
-                *next = face.cells.get(number)?.link(face.index.side());
-                Some(number)
-            }
-        }
+    /// What the caller keeps with it.
+    pub(super) fn payload(&self) -> impl Iterator<Item = u64> {
+        let payload = self.face.cells.payload(self.cell).iter();
+        payload.map(|word| word.load(Ordering::Relaxed))
     }
 }
 
 impl Rules {
     pub(super) fn new(hasher: Keyed) -> Rules {
         Rules {
-            faces: Arc::default(),
+            faces: Faces::default(),
             mask: Arc::default(),
             hasher,
         }
@@ -247,15 +133,16 @@ impl Rules {
     #[inline]
     pub fn find(&self, key: &FlowKey, epoch: u64) -> Option<Rule<'_>> {
         let mut room = [0; FlowKey::WORDS];
-        let mut best: Option<Rule<'_>> = None;
+        let (mut best, mut weight) = (None, None);
         for face in self.faces.iter() {
-            if best.is_some_and(|best| best.priority() >= face.priority_max) {
+            if weight >= Some(face.weight_max) {
                 break;
             }
-            let words = face.mask.apply(key, &mut room);
+            let words = face.probe.apply(key, &mut room);
             if let Some(found) = face.find(words, self.hasher, epoch)
-                && best.is_none_or(|best| best.priority() < found.priority())
+                && weight < Some(found.cell.weight())
             {
+                weight = Some(found.cell.weight());
                 best = Some(found);
             }
         }
@@ -264,21 +151,26 @@ impl Rules {
 
     /// The next rule of a walk.
     pub fn next(&self, walk: &mut Walk, epoch: u64) -> Option<Rule<'_>> {
-        while let Some(face) = self.faces.get(walk.face) {
-            if let At::Start = walk.at {
-                walk.at = walk.begin(face, self.hasher);
+        let mut steps = usize::MAX;
+        self.next_within(walk, epoch, &mut steps)
+    }
+
+    /// The next rule of a walk if it takes no more than so many steps to come to it: none are left
+    /// if it takes more, and the walk goes on from there next time.
+    pub fn next_within(&self, walk: &mut Walk, epoch: u64, steps: &mut usize) -> Option<Rule<'_>> {
+        while *steps > 0 {
+            let face = walk.face(self)?;
+            *steps -= 1;
+            let Some(number) = walk.step(face) else {
+                walk.pass(face);
+                continue;
+            };
+            if let Some(cell) = face.cells.get(number)
+                && cell.is_visible(epoch)
+                && walk.wants(face, cell)
+            {
+                return Some(Rule { face, cell, number });
             }
-            while let Some(number) = walk.step(face) {
-                if let Some(cell) = face.cells.get(number)
-                    && cell.is_visible(epoch)
-                    && walk.wants(face, cell)
-                {
-                    return Some(Rule { face, cell, number });
-                }
-            }
-            walk.at = At::Start;
-            walk.passed.push(face.tuple);
-            walk.face += 1;
         }
         None
     }
@@ -295,13 +187,12 @@ impl Rules {
 
     /// Whether a walk has to look at rules that it is not for.
     pub fn must_scan(&self, walk: &Walk) -> bool {
-        let scans = |face: &Arc<Face>| matches!(walk.enter(face, self.hasher), At::Scan(_));
-        self.faces.iter().any(scans)
+        self.faces.iter().any(|face| walk.scans(face))
     }
 
     /// Whether these are the same rules in all but the epoch at which they are read.
     pub fn is_same(&self, other: &Rules) -> bool {
-        Arc::ptr_eq(&self.faces, &other.faces) && Arc::ptr_eq(&self.mask, &other.mask)
+        self.faces.is_same(&other.faces) && Arc::ptr_eq(&self.mask, &other.mask)
     }
 
     /// Every bit that some rule matches.
@@ -316,25 +207,52 @@ impl Rules {
 }
 
 impl Face {
+    /// The heaviest rule with these words that is there.
     #[inline(always)]
     fn find(&self, words: &[u64], hasher: Keyed, epoch: u64) -> Option<Rule<'_>> {
-        let mut number = self.index.first(mask::hash(hasher, words.iter().copied()));
+        let mut top = self.index.first(mask::hash(hasher, words.iter().copied()));
+        while top != 0 {
+            let cell = self.cells.get(top)?;
+            if self.cells.has_key(cell, words) {
+                return self.visible(top, epoch);
+            }
+            top = cell.link(self.index.side());
+        }
+        None
+    }
+
+    /// The first cell of a stack that is there.
+    #[inline(always)]
+    fn visible(&self, mut number: u32, epoch: u64) -> Option<Rule<'_>> {
         while number != 0 {
             let cell = self.cells.get(number)?;
-            // Cells of one key are next to each other, the highest priority first.
-            if self.cells.has_key(cell, words) && cell.is_visible(epoch) {
+            if cell.is_visible(epoch) {
                 let face = self;
                 return Some(Rule { face, cell, number });
             }
-            number = cell.link(self.index.side());
+            number = cell.below();
         }
         None
+    }
+
+    /// What a cell's rule matches: index, value and mask of each word.
+    pub(super) fn words<'a>(
+        &'a self,
+        cell: Cell<'a>,
+    ) -> impl Iterator<Item = (usize, u64, u64)> + Clone {
+        let key = self.cells.key(cell);
+        let load = |place: usize| {
+            key.get(place)
+                .map_or(0, |word| word.load(Ordering::Relaxed))
+        };
+        let words = self.probe.words().iter().enumerate();
+        words.map(move |(place, &(index, mask))| (usize::from(index), load(place), mask))
     }
 }
 
 impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rules of {} masks", self.faces.len())
+        write!(f, "rules in {} tuples", self.faces.len())
     }
 }
 

@@ -1,12 +1,15 @@
-//! The rules of one mask as the owner of the classifier keeps them: which cells are taken, and
+//! The rules of a tuple as the owner of the classifier keeps them: which cells are taken, and
 //! when those of rules that went may be used again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::cells::{Cell, Cells, Index};
-use super::mask::{self, TupleMask};
+use super::cells::{Cell, Cells, Place, weight};
+use super::index::Index;
+use super::mask;
 use super::rules::Face;
+use super::stack::{Crowds, Stacks};
 use crate::hash::Keyed;
 use crate::{FlowKey, Match};
 
@@ -16,10 +19,12 @@ pub(super) struct Tuple {
     /// As readers see it.
     pub(super) face: Arc<Face>,
     hasher: Keyed,
-    /// Rules that are there, by priority.
-    priorities: BTreeMap<u16, u32>,
-    /// Cells in the index.
-    linked: usize,
+    /// Rules that are there, by weight.
+    weights: BTreeMap<u64, u32>,
+    len: usize,
+    /// Stacks in the index.
+    stacks: usize,
+    crowds: Crowds,
     growing: Option<Growing>,
     /// The epoch from which on nobody reads the links that the index does not use.
     links_free: u64,
@@ -38,13 +43,25 @@ struct Growing {
     next: u32,
 }
 
+/// A rule to be put in a tuple.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewRule<'a> {
+    pub(super) matching: &'a Match,
+    pub(super) priority: u16,
+    /// Rank of its mask.
+    pub(super) rank: u32,
+    pub(super) payload: &'a [u64],
+}
+
 impl Tuple {
     pub(super) fn new(face: Arc<Face>, hasher: Keyed) -> Tuple {
         Tuple {
             face,
             hasher,
-            priorities: BTreeMap::new(),
-            linked: 0,
+            weights: BTreeMap::new(),
+            len: 0,
+            stacks: 0,
+            crowds: Crowds::default(),
             growing: None,
             links_free: 0,
             retired: VecDeque::new(),
@@ -53,53 +70,55 @@ impl Tuple {
         }
     }
 
-    pub(super) fn mask(&self) -> &Arc<TupleMask> {
-        &self.face.mask
+    /// Rules that are there.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
-    /// The highest priority of a rule, if there is a rule.
-    pub(super) fn highest(&self) -> Option<u16> {
-        self.priorities
-            .last_key_value()
-            .map(|(priority, _)| *priority)
+    /// The highest weight of a rule, if there is a rule.
+    pub(super) fn heaviest(&self) -> Option<u64> {
+        self.weights.last_key_value().map(|(weight, _)| *weight)
     }
 
     /// The cell of the rule with this match and priority.
     pub(super) fn find(&self, matching: &Match, priority: u16) -> Option<u32> {
         let mut room = [0; FlowKey::WORDS];
         let key = values(matching, &mut room);
-        let (cells, index) = (&self.face.cells, &self.face.index);
-        let mut at = index.first(self.hash(key));
+        let top = self.top(self.hash(key), key)?;
+        let mut at = match self.crowds.first(key, priority) {
+            Some(first) => first?,
+            None => top,
+        };
+        let cells = &self.face.cells;
         while let Some(cell) = cells.get(at).filter(|_| at != 0) {
-            if cell.priority() == priority && cell.is_living() && cells.has_key(cell, key) {
+            if cell.priority() < priority {
+                return None;
+            }
+            if cell.priority() == priority && cell.is_living() {
                 return Some(at);
             }
-            at = cell.link(index.side());
+            at = cell.below();
         }
         None
     }
 
     /// Puts a rule in a free cell; `None` if there is none.
-    pub(super) fn insert(
-        &mut self,
-        matching: &Match,
-        (priority, epoch): (u16, u64),
-        payload: &[u64],
-    ) -> Option<u32> {
+    pub(super) fn insert(&mut self, rule: &NewRule<'_>, epoch: u64) -> Option<u32> {
         let mut room = [0; FlowKey::WORDS];
-        let key = values(matching, &mut room);
+        let face = Arc::clone(&self.face);
+        let key = values(rule.matching, &mut room);
         let number = match self.free.pop() {
             Some(number) => number,
-            None => self.face.cells.add()?,
+            None => face.cells.add()?,
         };
-        let (cells, hash) = (&self.face.cells, self.hash(key));
-        cells.fill(cells.get(number)?, (priority, epoch), payload, key);
-        self.face.index.link(cells, hash, number, key);
-        if let Some(growing) = self.growing.as_ref().filter(|it| number < it.next) {
-            growing.index.link(cells, hash, number, key);
-        }
-        self.linked += 1;
-        *self.priorities.entry(priority).or_insert(0) += 1;
+        let (cells, weight) = (&face.cells, weight(rule.priority, rule.rank));
+        cells.fill(cells.get(number)?, (weight, epoch), rule.payload, key);
+        let hash = self.hash(key);
+        let top = self.top(hash, key);
+        self.stacks += usize::from(top.is_none());
+        self.change(|stacks, crowds| stacks.insert((hash, key), top, number, crowds));
+        self.len += 1;
+        *self.weights.entry(weight).or_insert(0) += 1;
         Some(number)
     }
 
@@ -108,12 +127,13 @@ impl Tuple {
         let Some(cell) = self.face.cells.get(number) else {
             return;
         };
-        let (priority, never_seen) = (cell.priority(), cell.born() == epoch);
+        let (weight, never_seen) = (cell.weight(), cell.born() == epoch);
         cell.end(epoch);
-        match self.priorities.get_mut(&priority) {
+        match self.weights.get_mut(&weight) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => drop(self.priorities.remove(&priority)),
+            _ => drop(self.weights.remove(&weight)),
         }
+        self.len -= 1;
         if never_seen {
             self.unlink(number, epoch);
         } else {
@@ -122,20 +142,50 @@ impl Tuple {
     }
 
     fn unlink(&mut self, number: u32, epoch: u64) {
-        let cells = &self.face.cells;
-        let Some(cell) = cells.get(number) else {
+        let face = Arc::clone(&self.face);
+        let Some(cell) = face.cells.get(number) else {
             return;
         };
-        let key = cells.key(cell).iter();
-        let words = key.map(|word| word.load(core::sync::atomic::Ordering::Relaxed));
-        let hash = mask::hash(self.hasher, words);
-        self.face.index.unlink(cells, hash, number);
-        self.linked -= 1;
+        let mut room = [0; FlowKey::WORDS];
+        let key = key_of(&face.cells, cell, &mut room);
+        let hash = self.hash(key);
+        let top = match cell.place() {
+            Place::Top(_) => None,
+            Place::Under(_) => self.top(hash, key),
+        };
+        let is_last = self.change(|stacks, crowds| stacks.remove((hash, key), top, number, crowds));
+        self.stacks -= usize::from(is_last);
         cell.set_unlinked();
-        if let Some(growing) = self.growing.as_ref().filter(|it| number < it.next) {
-            growing.index.unlink(cells, hash, number);
-        }
         self.limbo.push_back((epoch, number));
+    }
+
+    /// The top of the stack of a key.
+    fn top(&self, hash: u64, key: &[u64]) -> Option<u32> {
+        let face = &self.face;
+        let is_of_key = |number| {
+            let cell = face.cells.get(number);
+            cell.is_some_and(|cell| face.cells.has_key(cell, key))
+        };
+        self.stacks_now().top(hash, is_of_key)
+    }
+
+    fn stacks_now(&self) -> Stacks<'_> {
+        let growing = self.growing.as_ref();
+        Stacks {
+            cells: &self.face.cells,
+            index: &self.face.index,
+            growing: growing.map(|growing| (&*growing.index, growing.next)),
+        }
+    }
+
+    fn change<R>(&mut self, act: impl FnOnce(Stacks<'_>, &mut Crowds) -> R) -> R {
+        let growing = self.growing.as_ref();
+        let stacks = Stacks {
+            cells: &self.face.cells,
+            index: &self.face.index,
+            growing: growing.map(|growing| (&*growing.index, growing.next)),
+        };
+        act(stacks, &mut self.crowds)
     }
 
     /// Makes cells free that nobody reads any more, and fills a larger index, in so many steps at
@@ -151,8 +201,13 @@ impl Tuple {
         while let Some((_, number)) = self.limbo.pop_front_if(|unlinked| unlinked.0 <= oldest) {
             self.free.push(number);
         }
+        for queue in [&mut self.retired, &mut self.limbo] {
+            if queue.is_empty() {
+                queue.shrink_to(QUEUE_KEPT);
+            }
+        }
         if self.growing.is_none()
-            && self.linked > self.face.index.len()
+            && self.stacks > self.face.index.len()
             && self.links_free <= oldest
         {
             let (len, side) = (self.face.index.len() * GROWTH, 1 - self.face.index.side());
@@ -170,13 +225,19 @@ impl Tuple {
     /// Whether there is more for [`Tuple::maintain`] to do.
     pub(super) fn is_untidy(&self) -> bool {
         let waits = !self.retired.is_empty() || !self.limbo.is_empty();
-        waits || self.growing.is_some() || self.linked > self.face.index.len()
+        waits || self.growing.is_some() || self.stacks > self.face.index.len()
+    }
+
+    /// Whether it has taken far more memory than its rules need, in so many cells at least.
+    pub(super) fn is_hollow(&self, from: u32) -> bool {
+        let last = self.face.cells.last();
+        last >= from && self.len + self.waiting() < (last / HOLLOW_SHARE) as usize
     }
 
     /// A larger index, filled at once, if this one is full: for many rules of one epoch. Nobody has
     /// seen an index of this epoch, so the next may use the same links.
     pub(super) fn grow_at_once(&mut self, (oldest, epoch): (u64, u64)) -> Option<Arc<Index>> {
-        if self.linked <= self.face.index.len() {
+        if self.stacks <= self.face.index.len() {
             return None;
         }
         let side = self.face.index.side();
@@ -185,7 +246,7 @@ impl Tuple {
             false if self.links_free <= oldest => 1 - side,
             false => return None,
         };
-        let len = self.linked.next_power_of_two() * GROWTH;
+        let len = self.stacks.next_power_of_two() * GROWTH;
         let index = Arc::new(Index::new(len, side)?);
         self.growing = Some(Growing { index, next: 1 });
         let mut steps = usize::MAX;
@@ -197,17 +258,13 @@ impl Tuple {
     /// for the one that readers have: more came than could be made room for while somebody reads at
     /// an old epoch.
     pub(super) fn rebuild(&mut self) -> Option<(Arc<Cells>, Arc<Index>)> {
-        if self.linked <= CROWD * self.face.index.len() {
+        if self.stacks <= CROWD * self.face.index.len() {
             return None;
         }
         let cells = self.face.cells.copy()?;
-        let index = Index::new((self.linked * CROWD).next_power_of_two(), 0)?;
-        let mut room = [0; FlowKey::WORDS];
+        let index = Index::new((self.stacks * CROWD).next_power_of_two(), 0)?;
         for number in 1..=cells.last() {
-            if let Some(cell) = cells.get(number).filter(|cell| cell.is_linked()) {
-                let key = key_of(&cells, cell, &mut room);
-                index.link(&cells, self.hash(key), number, key);
-            }
+            self.link(&cells, &index, number);
         }
         self.growing = None;
         self.links_free = 0;
@@ -215,26 +272,29 @@ impl Tuple {
     }
 
     fn grow(&mut self, steps: &mut usize) -> bool {
-        let Some(growing) = &mut self.growing else {
+        let Some(mut growing) = self.growing.take() else {
             return false;
         };
-        let cells = &self.face.cells;
-        let mut room = [0; FlowKey::WORDS];
-        while growing.next <= cells.last() {
-            if *steps == 0 {
-                return false;
-            }
+        let last = self.face.cells.last();
+        while growing.next <= last && *steps > 0 {
             *steps -= 1;
-            let number = growing.next;
+            self.link(&self.face.cells, &growing.index, growing.next);
             growing.next += 1;
-            let Some(cell) = cells.get(number).filter(|cell| cell.is_linked()) else {
-                continue;
-            };
-            let key = key_of(cells, cell, &mut room);
-            let hash = mask::hash(self.hasher, key.iter().copied());
-            growing.index.link(cells, hash, number, key);
         }
-        true
+        let is_done = growing.next > last;
+        self.growing = Some(growing);
+        is_done
+    }
+
+    /// Puts a cell in an index if it is a top.
+    fn link(&self, cells: &Cells, index: &Index, number: u32) {
+        let cell = cells.get(number).filter(Cell::is_linked);
+        let is_top = |cell: &Cell<'_>| matches!(cell.place(), Place::Top(_));
+        if let Some(cell) = cell.filter(is_top) {
+            let mut room = [0; FlowKey::WORDS];
+            let hash = self.hash(key_of(cells, cell, &mut room));
+            index.push(cells, hash, number);
+        }
     }
 
     /// The index that has been filled; the links of the one before are free from `epoch` on.
@@ -248,22 +308,13 @@ impl Tuple {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let queues = (self.retired.len() + self.limbo.len()) * size_of::<(u64, u32)>();
-        let growing = self
-            .growing
-            .as_ref()
-            .map_or(0, |it| it.index.memory_bytes());
+        let queued = self.retired.capacity() + self.limbo.capacity();
+        let queues = queued * size_of::<(u64, u32)>() + self.free.capacity() * size_of::<u32>();
+        let growing = self.growing.as_ref();
+        let growing = growing.map_or(0, |growing| growing.index.memory_bytes());
         let face = self.face.cells.memory_bytes() + self.face.index.memory_bytes();
-        size_of::<Self>() + face + growing + queues + self.free.len() * size_of::<u32>()
+        size_of::<Self>() + face + growing + queues + self.crowds.memory_bytes()
     }
-}
-
-fn key_of<'a>(cells: &Cells, cell: Cell<'_>, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64] {
-    let words = cells.key(cell);
-    for (value, word) in room.iter_mut().zip(words) {
-        *value = word.load(core::sync::atomic::Ordering::Relaxed);
-    }
-    &room[..words.len()]
 }
 
 /// The words of a match that count, as a tuple's key.
@@ -276,7 +327,19 @@ fn values<'a>(matching: &Match, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64
     &room[..len]
 }
 
-/// Cells for each list from which on an index is not waited for any more.
+fn key_of<'a>(cells: &Cells, cell: Cell<'_>, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64] {
+    let words = cells.key(cell);
+    for (value, word) in room.iter_mut().zip(words) {
+        *value = word.load(Ordering::Relaxed);
+    }
+    &room[..words.len()]
+}
+
+/// Tops for each list from which on an index is not waited for any more.
 const CROWD: usize = 2;
-/// An index grows by this: between a quarter of a cell and one for each head.
+/// An index grows by this: between a quarter of a stack and one for each head.
 const GROWTH: usize = 4;
+/// Room that an empty queue keeps.
+const QUEUE_KEPT: usize = 64;
+/// It is hollow if fewer cells than one in so many hold a rule.
+const HOLLOW_SHARE: u32 = 8;

@@ -95,5 +95,5 @@ impl Dump {
 
 /// Flows that went and are kept, some 150 bytes each, for lists that are still on their way: what a
 /// controller changes in half a second. A peer that reads slower than that gets a list of several
-/// moments. Not more, for those of one flow are one list, which is walked to free each.
+/// moments.
 const FLOWS_WAITING_MAX: usize = 100_000;

@@ -10,9 +10,11 @@ use openflow::Instructions;
 /// The writer's side of [`super::super::Bridge::instructions`].
 ///
 /// A number is free as soon as its last flow goes: whoever still sees that flow has the list of
-/// that time.
+/// that time. What it stood for is dropped with it.
 #[derive(Debug, Default)]
 pub struct Interner {
+    /// What a free number stands for.
+    nothing: Arc<Instructions>,
     numbers: HashMap<Arc<Instructions>, u32, RandomState>,
     /// Flows by number.
     users: Vec<u32>,
@@ -53,7 +55,7 @@ impl Interner {
     }
 
     /// One flow less with these.
-    pub fn release(&mut self, number: u32, list: &Vector<Arc<Instructions>>) {
+    pub fn release(&mut self, number: u32, list: &mut Vector<Arc<Instructions>>) {
         let Some(users) = self.users.get_mut(number as usize) else {
             return;
         };
@@ -62,6 +64,7 @@ impl Interner {
             && let Some(instructions) = list.get(number as usize)
         {
             self.numbers.remove(instructions);
+            list.set(number as usize, Arc::clone(&self.nothing));
             self.free.push(number);
         }
     }
@@ -86,9 +89,10 @@ mod tests {
         };
         let first = interner.take(&goto, &mut list);
         assert_eq!(interner.take(&goto, &mut list), first);
-        interner.release(first, &list);
+        interner.release(first, &mut list);
         assert_ne!(interner.take(&meter, &mut list), first);
-        interner.release(first, &list);
+        interner.release(first, &mut list);
+        assert_eq!(*list[first as usize], Instructions::default());
         assert_eq!(interner.take(&Instructions::default(), &mut list), first);
         assert_eq!(*list[first as usize], Instructions::default());
         assert_eq!(list.len(), 2);

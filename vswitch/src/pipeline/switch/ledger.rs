@@ -128,11 +128,10 @@ impl Ledger {
     /// The row of the flow that makes room for another in a full table, if the bridge lets one:
     /// that which may end first.
     pub fn victim(&self, table: TableId) -> Option<u32> {
-        let mut candidates = match self.overflow {
-            Overflow::Refuse => return None,
-            Overflow::Evict => self.timeouts.iter(),
-        };
-        candidates.find(|row| self.rows.home(*row).0 == table)
+        match self.overflow {
+            Overflow::Refuse => None,
+            Overflow::Evict => self.timeouts.first_of(table),
+        }
     }
 
     /// Puts a flow in its table, in the place of that in the row `old`; whether it goes on with
@@ -164,7 +163,7 @@ impl Ledger {
         let placed = table
             .and_then(|table| table.insert(flow.matching, flow.priority, &payload.words(), epoch));
         let Some(placed) = placed else {
-            let list = &draft.bridge.instructions;
+            let list = &mut draft.bridge.instructions;
             self.instructions.release(instructions, list);
             if kept.is_none() {
                 self.rows.leave(row, cookie);
@@ -265,8 +264,15 @@ impl Ledger {
         self.rows.maintain(oldest, epoch, steps);
         let (mut changed, mut more) = (false, false);
         let mut changed_tables = Vec::new();
+        let mut moved = Vec::new();
         for (id, table) in &mut self.flows {
-            more |= table.maintain(oldest, epoch, steps);
+            more |= table.maintain((oldest, epoch), steps, &mut moved);
+            changed |= !moved.is_empty();
+            for place in moved.drain(..) {
+                if let Some(rule) = table.rule(place) {
+                    self.rows.set_home(Payload::of(&rule).row, *id, place);
+                }
+            }
             let shown = bridge.tables.get(id);
             if shown.is_some_and(|shown| !shown.rules.is_same(table.rules())) {
                 changed_tables.push(*id);
@@ -329,7 +335,8 @@ impl Ledger {
                 self.meter_users.remove(&(meter, row));
             }
         }
-        self.instructions.release(number, &bridge.instructions);
+        self.instructions
+            .release(number, &mut draft.bridge.instructions);
     }
 
     /// Gives up the row of a flow that goes. A transaction may want it back.

@@ -153,6 +153,11 @@ impl FlowRows {
         while let Some((_, row)) = self.limbo.pop_front_if(|unused| unused.0 <= oldest) {
             self.free.push(row);
         }
+        for queue in [&mut self.retired, &mut self.limbo] {
+            if queue.is_empty() {
+                queue.shrink_to(QUEUE_KEPT);
+            }
+        }
     }
 
     /// Rows that wait for their last readers.
@@ -210,6 +215,8 @@ impl FlowRows {
 
 /// Of the rows that wait to be freed, so many at a time.
 const WAITING_SHARE: usize = 4;
+/// Room that an empty queue keeps.
+const QUEUE_KEPT: usize = 1024;
 /// Where the flow is: table, tuple, cell.
 const HOME: usize = FlowCounters::WORDS;
 /// The next newer and older flow of the same cookie.

@@ -5,35 +5,39 @@
 //! flow or finds that it was used, hence it is cheap: once per flow and timeout. What a flow's
 //! deadline is, is noted in its row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use openflow::TableId;
 
 use super::rows::FlowRows;
 
-/// Flows with timeouts, by deadline and row.
+/// Flows with timeouts: of each table by deadline and row, since a full table asks for its first.
 #[derive(Debug, Default)]
 pub struct Timeouts {
-    queue: BTreeSet<(u64, u32)>,
+    queues: BTreeMap<TableId, BTreeSet<(u64, u32)>>,
 }
 
 impl Timeouts {
-    /// Sets when to look at a flow; 0 for never.
+    /// Sets when to look at a flow, which is in its table; 0 for never.
     pub fn set(&mut self, rows: &FlowRows, row: u32, deadline_ms: u64) {
         let old = rows.deadline_ms(row);
         if old == deadline_ms {
             return;
         }
+        let queue = self.queues.entry(rows.home(row).0).or_default();
         if old != 0 {
-            self.queue.remove(&(old, row));
+            queue.remove(&(old, row));
         }
         if deadline_ms != 0 {
-            self.queue.insert((deadline_ms, row));
+            queue.insert((deadline_ms, row));
         }
         rows.set_deadline_ms(row, deadline_ms);
     }
 
     /// Takes out the flow with the earliest deadline if that is not after `now_ms`.
     pub fn pop_due(&mut self, rows: &FlowRows, now_ms: u64) -> Option<u32> {
-        let (deadline_ms, row) = *self.queue.first()?;
+        let firsts = self.queues.values().filter_map(BTreeSet::first);
+        let (deadline_ms, row) = *firsts.min()?;
         if deadline_ms > now_ms {
             return None;
         }
@@ -41,14 +45,17 @@ impl Timeouts {
         Some(row)
     }
 
-    /// Flows in the order of their deadlines.
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
-        self.queue.iter().map(|(_, row)| *row)
+    /// The flow of a table that may end first.
+    pub fn first_of(&self, table: TableId) -> Option<u32> {
+        let (_, row) = self.queues.get(&table)?.first()?;
+        Some(*row)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use flowtable::RuleId;
+
     use super::*;
 
     #[test]
@@ -67,5 +74,22 @@ mod tests {
         assert_eq!(timeouts.pop_due(&rows, 99), Some(flows[2]));
         assert_eq!(timeouts.pop_due(&rows, 99), Some(flows[0]));
         assert_eq!(timeouts.pop_due(&rows, 99), None);
+    }
+
+    #[test]
+    fn each_table_has_its_own_order() {
+        let (mut rows, mut timeouts) = (FlowRows::new(), Timeouts::default());
+        let flows = [0; 4].map(|cookie| rows.add(cookie).expect("room"));
+        let tables = [TableId(1), TableId(2), TableId(2), TableId(1)];
+        for ((row, table), deadline_ms) in flows.into_iter().zip(tables).zip([40, 30, 20, 10]) {
+            rows.set_home(row, table, RuleId { tuple: 0, cell: 1 });
+            timeouts.set(&rows, row, deadline_ms);
+        }
+        assert_eq!(timeouts.first_of(TableId(1)), Some(flows[3]));
+        assert_eq!(timeouts.first_of(TableId(2)), Some(flows[2]));
+        assert_eq!(timeouts.first_of(TableId(0)), None);
+        let order = core::iter::from_fn(|| timeouts.pop_due(&rows, 99));
+        assert!(order.eq([flows[3], flows[2], flows[1], flows[0]]));
+        assert_eq!(timeouts.first_of(TableId(1)), None);
     }
 }
