@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1_000_000)]
     flows: u32,
     /// Flows that packets run in.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 10_000)]
     traffic: u32,
     /// Measure ours alone.
     #[arg(long)]

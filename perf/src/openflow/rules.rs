@@ -27,6 +27,21 @@ pub fn adds(first: u32, count: u32) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// `count` adds of rules, each followed by a deletion of the oldest, so that a table with `size`
+/// rules from the `first` on keeps its size.
+pub fn churn(first: u32, size: u32, count: u32) -> Result<Vec<u8>> {
+    let templates = (0..OUTPUTS).map(template).collect::<Result<Vec<_>>>()?;
+    let mut bytes = Vec::with_capacity(2 * count as usize * templates[0].bytes.len());
+    for old in first..first + count {
+        let new = old + size;
+        templates[(new % OUTPUTS) as usize].write(new, &mut bytes);
+        let start = bytes.len();
+        templates[(old % OUTPUTS) as usize].write(old, &mut bytes);
+        bytes[start + COMMAND] = DELETE_STRICT;
+    }
+    Ok(bytes)
+}
+
 /// A message and where in it that lies which tells rules apart.
 struct Template {
     bytes: Vec<u8>,
@@ -72,3 +87,7 @@ const OUTPUTS: u32 = 8;
 pub const OWNERS: u32 = 100;
 /// Where the cookie is in a flow_mod.
 const COOKIE: usize = 8;
+/// Where the command is.
+const COMMAND: usize = 25;
+/// `OFPFC_DELETE_STRICT`.
+const DELETE_STRICT: u8 = 4;

@@ -30,12 +30,7 @@ pub fn measure(peer: &Peer, hosts: &Hosts, flows: u32) -> Result<Vec<Figure>> {
     run.forward()?;
     run.memory(flows)?;
     run.bundle()?;
-    run.adds(
-        "adds a second at 10,000 flows",
-        "forwarding at 10,000 flows",
-        0,
-        SMALL,
-    )?;
+    run.churn()?;
     run.adds(
         "adds a second up to all flows",
         "forwarding up to all flows",
@@ -118,8 +113,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Adds flows to a small table in a stream, and deletes another for each, while packets run.
+    fn churn(&mut self) -> Result<()> {
+        self.carry_out(&rules::adds(0, SMALL)?)?;
+        let (took, forwarding) = self.beside_packets(&rules::churn(0, SMALL, CHURNED)?)?;
+        let rate = f64::from(CHURNED) / took.as_secs_f64();
+        self.note("adds a second at 10,000 flows", rate);
+        self.note("forwarding at 10,000 flows", forwarding);
+        self.clear()?;
+        self.carry_out(&rules::adds(0, SMALL)?).map(drop)
+    }
+
     /// How long it takes to do this, and the packets forwarded meanwhile over those before, each
-    /// in a second that the worker ran.
+    /// in a second that the worker ran. What is over at once is seen with a moment after it.
     fn beside_packets(&mut self, bytes: &[u8]) -> Result<(Duration, f64)> {
         let (mut client, mut watcher) = (self.peer.connect()?, self.peer.connect()?);
         let start = self.sent(&mut watcher)?;
@@ -129,11 +135,10 @@ impl<'a> Run<'a> {
         client.write(bytes)?;
         client.barrier()?;
         let took = start.elapsed();
+        std::thread::sleep(MOMENT.saturating_sub(took));
         let end = self.sent(&mut watcher)?;
         let during = end.since(sent);
-        if took > LONG {
-            self.ran = self.ran.min(end.share_since(sent));
-        }
+        self.ran = self.ran.min(end.share_since(sent));
         ensure!(
             client.errors == 0,
             "{} requests were refused",
@@ -427,10 +432,12 @@ fn millis(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// A phase of which it can be told how much of its time the worker ran.
-const LONG: Duration = Duration::from_millis(50);
+/// The shortest time in which forwarding is looked at.
+const MOMENT: Duration = Duration::from_millis(250);
 /// Flows in a small table.
 const SMALL: u32 = 10_000;
+/// Flows added to it, and others deleted.
+const CHURNED: u32 = 50_000;
 /// Flows added to a full one.
 const MORE: u32 = 100_000;
 /// Flows of a bundle.
