@@ -2,8 +2,10 @@
 //! the same devices, CPU, frames and rules, in turn. Used by the `judge` bench program.
 
 pub mod contender;
+pub mod controller;
 pub mod frames;
 pub mod generator;
+pub mod hosts;
 pub mod machine;
 pub mod measure;
 pub mod memif;

@@ -3,24 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use openflow::FlowModCommand;
 use perf::judge::generator::Traffic;
 use perf::judge::scenarios;
 use tests::tshark::fields;
-
-/// Frames of a scenario: all of a cycle, or the first of an endless row.
-fn frames(traffic: &Traffic, most: usize) -> Vec<Vec<u8>> {
-    match traffic {
-        Traffic::Cycle { frames, .. } => frames.iter().take(most).cloned().collect(),
-        Traffic::Fresh { template, vary } => {
-            let mut frame = template.clone();
-            let frames = (0..most as u64).map(|number| {
-                vary(number, &mut frame);
-                frame.clone()
-            });
-            frames.collect()
-        }
-    }
-}
 
 #[test]
 fn tshark_finds_nothing_wrong_with_frames() {
@@ -28,7 +14,8 @@ fn tshark_finds_nothing_wrong_with_frames() {
         .iter()
         .filter(|scenario| is_small(&scenario.name))
     {
-        let frames = frames(&(scenario.traffic)(), 50);
+        let traffic = (scenario.traffic)();
+        let frames: Vec<Vec<u8>> = (0..50).map(|number| traffic.frame(number)).collect();
         let columns = ["frame.protocols", "ip.checksum.status", "_ws.malformed"];
         let told = fields(
             frames.iter().map(Vec::as_slice),
@@ -62,23 +49,75 @@ fn there_are_as_many_flows_as_the_name_says() {
             _ => continue,
         };
         let traffic = (scenario.traffic)();
-        let tuples: BTreeSet<Vec<u8>> = frames(&traffic, usize::MAX)
+        let Traffic::Cycle { frames, orders } = traffic else {
+            panic!("{}: its flows have no end", scenario.name);
+        };
+        let headers = frames
             .iter()
-            .map(|frame| frame[..frame.len().min(HEADERS)].to_vec())
-            .collect();
-        assert_eq!(tuples.len(), wanted, "{}", scenario.name);
-        if let Traffic::Cycle { frames, order } = traffic {
-            let mut counts = vec![0; frames.len()];
-            order.iter().for_each(|&frame| counts[frame as usize] += 1);
-            let even = counts.iter().all(|&count| count == counts[0]);
-            assert!(even && counts[0] > 0, "{}: some are rarer", scenario.name);
+            .map(|frame| &frame[..frame.len().min(HEADERS)]);
+        let different: BTreeSet<&[u8]> = headers.collect();
+        assert_eq!(different.len(), wanted, "{}", scenario.name);
+        let mut counts = vec![0; frames.len()];
+        orders[0]
+            .iter()
+            .for_each(|&frame| counts[frame as usize] += 1);
+        let even = counts.iter().all(|&count| count == counts[0]);
+        assert!(even && counts[0] > 0, "{}: some are rarer", scenario.name);
+    }
+}
+
+#[test]
+fn access_lists_have_64_mask_shapes() {
+    for name in ["acl-1k", "acl-10k", "acl-ipv6-1k"] {
+        let rules = (scenarios::named(name)[0].rules)().flows;
+        let shapes: BTreeSet<String> = rules.iter().map(|rule| shape(rule)).collect();
+        // One more is that of the rule for the rest.
+        assert_eq!(shapes.len(), 65, "{name}");
+    }
+}
+
+/// A rule without the values that it matches: names of fields and lengths of prefixes.
+fn shape(rule: &str) -> String {
+    let (pattern, _) = rule.split_once("actions=").expect("a rule has actions");
+    let fields = pattern
+        .split(',')
+        .filter(|field| !field.starts_with("priority="));
+    let kind = |field: &str| match field.split_once('=') {
+        Some((name, value)) => {
+            let length = value.split_once('/').map_or("", |(_, length)| length);
+            format!("{name}/{length} ")
+        }
+        None => format!("{field} "),
+    };
+    fields.map(kind).collect()
+}
+
+#[test]
+fn every_rule_is_one_that_our_parser_takes() {
+    for scenario in scenarios::all() {
+        for line in (scenario.rules)()
+            .flows
+            .iter()
+            .flat_map(|rule| rule.lines())
+            .take(3000)
+        {
+            let parsed = openflow::text::flow::parse(line, FlowModCommand::Add);
+            assert!(parsed.is_ok(), "{}: {line}: {parsed:?}", scenario.name);
         }
     }
 }
 
-/// A million frames are the same frames again, only more.
+#[test]
+fn packets_of_new_flows_do_not_repeat() {
+    let scenarios = scenarios::named("new-flows-pipeline");
+    let traffic = (scenarios[0].traffic)();
+    let frames: BTreeSet<Vec<u8>> = (0..100_000).map(|number| traffic.frame(number)).collect();
+    assert_eq!(frames.len(), 100_000);
+}
+
+/// Those that take long to make are of the same kind as others, only more.
 fn is_small(name: &str) -> bool {
-    !name.ends_with("M")
+    !name.ends_with("M") && !name.ends_with("10k")
 }
 
 /// Longest headers: Ethernet, tag, IPv6, UDP.

@@ -1,7 +1,8 @@
 //! What is compared: our daemon, Open vSwitch on DPDK, and dpdk-testpmd, each with the same ports.
 //!
 //! Only one runs at a time, its worker on one CPU and the rest on the other. Port 1 is the server's
-//! end of a memif that the generator fills; port 2 drops what it is sent (`net_null`).
+//! end of a memif that the generator fills; port 2 drops what it is sent (`net_null`), or is a memif
+//! too.
 
 mod ours;
 mod ovs;
@@ -68,10 +69,15 @@ pub struct Counted {
 }
 
 impl Contender {
-    /// Starts it with its ports and rules.
-    pub fn start(kind: Kind, rules: &Rules) -> Result<Contender> {
+    /// Starts it with its ports and rules; what port 2 sends is dropped there, unless that has a
+    /// memif of its own.
+    pub fn start(kind: Kind, rules: &Rules, two_ends: bool) -> Result<Contender> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        let ports = ports(folder.path());
+        let second = match two_ends {
+            true => memif(folder.path(), 2),
+            false => "net_null1,no-rx=1".into(),
+        };
+        let ports = [memif(folder.path(), 1), second];
         let program = match kind {
             Kind::Ours => Program::Ours(ours::Ours::start(&ports, folder.path())?),
             Kind::Ovs => Program::Ovs(ovs::Ovs::start(&ports)?),
@@ -82,9 +88,9 @@ impl Contender {
         Ok(contender)
     }
 
-    /// Where the generator connects.
-    pub fn source(&self) -> PathBuf {
-        source(self.folder.path())
+    /// Where the other end of a port's memif connects.
+    pub fn memif(&self, port: u8) -> PathBuf {
+        socket(self.folder.path(), port)
     }
 
     /// What its worker and that one's CPU did until now.
@@ -182,16 +188,16 @@ fn port_counters(socket: &Path) -> Result<(u64, u64)> {
     counters.context("ports 1 and 2 have no counters")
 }
 
-/// DPDK's arguments for the devices of ports 1, 2 and so on.
-fn ports(folder: &Path) -> Vec<String> {
-    let path = source(folder);
-    let source = format!(
-        "net_memif0,role=server,id=0,socket-abstract=no,rsize=14,socket={}",
+/// DPDK's arguments for a port that is a memif.
+fn memif(folder: &Path, port: u8) -> String {
+    let path = socket(folder, port);
+    let index = port - 1;
+    format!(
+        "net_memif{index},role=server,id=0,socket-abstract=no,rsize=14,socket={}",
         path.display()
-    );
-    vec![source, "net_null1,no-rx=1".into()]
+    )
 }
 
-fn source(folder: &Path) -> PathBuf {
-    folder.join("source.sock")
+fn socket(folder: &Path, port: u8) -> PathBuf {
+    folder.join(format!("memif{port}.sock"))
 }

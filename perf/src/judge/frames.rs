@@ -91,6 +91,12 @@ pub fn within(prefix: u32, length: u32, seed: u64) -> u32 {
     prefix | random(seed) as u32 & !mask(length)
 }
 
+/// An IPv6 address in 2001:db8::/32 by the 32 bits that follow, and the interface.
+pub fn ipv6(net: u32, interface: u64) -> Ipv6Addr {
+    let bits = 0x2001_0db8_u128 << 96 | u128::from(net) << 64 | u128::from(interface);
+    bits.into()
+}
+
 /// A mask of so many leading bits.
 pub fn mask(length: u32) -> u32 {
     u32::MAX.checked_shl(32 - length).unwrap_or(0)
@@ -113,6 +119,8 @@ pub fn shuffled(count: usize) -> Vec<u32> {
 
 /// The smallest frame of Ethernet.
 pub const SMALLEST: usize = 64;
+/// A frame of middle size, as IMIX has it.
+pub const MIDDLE: usize = 594;
 /// The largest frame of 1,500 bytes of IP, without a tag.
 pub const LARGEST: usize = 1518;
 const CHECK_SEQUENCE: usize = 4;

@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,20 +21,42 @@ use super::memif::{DESCRIPTOR, Memif, RING, frame_descriptor};
 /// What is sent.
 #[derive(Clone, Debug)]
 pub enum Traffic {
-    /// Some frames, and in which order they are sent, again and again.
+    /// Some frames in an order that repeats; the first order, until another is asked for.
     Cycle {
         /// Each once.
         frames: Vec<Vec<u8>>,
         /// Places in `frames`.
-        order: Vec<u32>,
+        orders: Vec<Vec<u32>>,
     },
-    /// Frames that never repeat.
+    /// Frames that do not repeat: these in turn, each time with another 16-bit port.
     Fresh {
-        /// What all have in common.
-        template: Vec<u8>,
-        /// Writes into it what the frame of this number has of its own.
-        vary: fn(u64, &mut [u8]),
+        /// All of one length.
+        frames: Vec<Vec<u8>>,
+        /// Where in a frame that port is.
+        port: usize,
     },
+}
+
+impl Traffic {
+    /// The frame of a number, counted from the start of the first order.
+    pub fn frame(&self, number: u64) -> Vec<u8> {
+        match self {
+            Traffic::Cycle { frames, orders } => {
+                let place = number as usize % orders[0].len();
+                frames[orders[0][place] as usize].clone()
+            }
+            Traffic::Fresh { frames, port } => {
+                let mut frame = frames[number as usize % frames.len()].clone();
+                frame[*port..*port + 2].copy_from_slice(&fresh_port(number, frames.len()));
+                frame
+            }
+        }
+    }
+}
+
+/// The port of a frame that does not repeat: another one each time that its turn comes.
+fn fresh_port(number: u64, frames: usize) -> [u8; 2] {
+    ((number / frames as u64) as u16).to_be_bytes()
 }
 
 /// A thread that sends.
@@ -61,6 +83,7 @@ struct Shared {
     taken: AtomicU64,
     looks: AtomicU64,
     empty: AtomicU64,
+    order: AtomicUsize,
 }
 
 impl Generator {
@@ -100,6 +123,11 @@ impl Generator {
         }
     }
 
+    /// Goes on with another order of a cycle's frames.
+    pub fn take_order(&self, order: usize) {
+        self.shared.order.store(order, Ordering::Relaxed);
+    }
+
     /// Ends it.
     pub fn stop(mut self) -> Result<()> {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -120,7 +148,7 @@ impl Drop for Generator {
 }
 
 /// Keeps this thread on a CPU, before all ordinary threads there.
-fn precede_others(cpu: usize) -> Result<()> {
+pub(super) fn precede_others(cpu: usize) -> Result<()> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
     sched_setaffinity(None, &cpus).context("the control CPU is there")?;
@@ -143,26 +171,26 @@ struct Source {
 }
 
 enum Kind {
-    /// All descriptors of a round, and how many of them are sent.
-    Cycle { round: Vec<u8>, next: usize },
+    /// All descriptors of each order, and how many of one's are sent.
+    Cycle { rounds: Vec<Vec<u8>>, next: usize },
     /// Each slot has a place for its frame.
     Fresh {
-        template: Vec<u8>,
-        vary: fn(u64, &mut [u8]),
-        next: u64,
+        frames: Vec<Vec<u8>>,
+        port: usize,
         stride: usize,
+        next: u64,
     },
 }
 
 impl Source {
     fn new(path: &Path, traffic: &Traffic) -> Result<Source> {
         match traffic {
-            Traffic::Cycle { frames, order } => Source::cycle(path, frames, order),
-            Traffic::Fresh { template, vary } => Source::fresh(path, template, *vary),
+            Traffic::Cycle { frames, orders } => Source::cycle(path, frames, orders),
+            Traffic::Fresh { frames, port } => Source::fresh(path, frames, *port),
         }
     }
 
-    fn cycle(path: &Path, frames: &[Vec<u8>], order: &[u32]) -> Result<Source> {
+    fn cycle(path: &Path, frames: &[Vec<u8>], orders: &[Vec<u32>]) -> Result<Source> {
         let mut bytes = Vec::new();
         let mut places = Vec::with_capacity(frames.len());
         for frame in frames {
@@ -170,28 +198,29 @@ impl Source {
             bytes.extend_from_slice(frame);
             bytes.resize(bytes.len().next_multiple_of(CACHE_LINE), 0);
         }
-        let round = order
-            .iter()
-            .flat_map(|&frame| places[frame as usize])
-            .collect();
+        let round = |order: &Vec<u32>| -> Vec<u8> {
+            let frames = order.iter().flat_map(|&frame| places[frame as usize]);
+            frames.collect()
+        };
+        let rounds = orders.iter().map(round).collect();
         let memif = Memif::connect(path, bytes.len() as u64)?;
         memif.write_frames(&bytes, 0)?;
-        let kind = Kind::Cycle { round, next: 0 };
+        let kind = Kind::Cycle { rounds, next: 0 };
         Ok(Source { memif, kind })
     }
 
-    fn fresh(path: &Path, template: &[u8], vary: fn(u64, &mut [u8])) -> Result<Source> {
-        let stride = template.len().next_multiple_of(CACHE_LINE);
+    fn fresh(path: &Path, frames: &[Vec<u8>], port: usize) -> Result<Source> {
+        let length = frames.first().context("no frames")?.len();
+        let stride = length.next_multiple_of(CACHE_LINE);
         let memif = Memif::connect(path, u64::from(RING) * stride as u64)?;
-        let slot = |slot| frame_descriptor(u32::from(slot) * stride as u32, template.len() as u32);
+        let slot = |slot| frame_descriptor(u32::from(slot) * stride as u32, length as u32);
         let descriptors: Vec<u8> = (0..RING).flat_map(slot).collect();
         memif.place(&descriptors)?;
-        let template = template.to_vec();
         let kind = Kind::Fresh {
-            template,
-            vary,
-            next: 0,
+            frames: frames.to_vec(),
+            port,
             stride,
+            next: 0,
         };
         Ok(Source { memif, kind })
     }
@@ -206,35 +235,39 @@ impl Source {
         shared.empty.fetch_add(empty, Ordering::Relaxed);
         let mut left = usize::from(slots.free);
         while left > 0 {
-            left -= self.send(left.min(STEP))?;
+            left -= self.send(left.min(STEP), shared.order.load(Ordering::Relaxed))?;
         }
         Ok(())
     }
 
     /// Sends so many frames or fewer.
-    fn send(&mut self, count: usize) -> Result<usize> {
+    fn send(&mut self, count: usize, order: usize) -> Result<usize> {
         match &mut self.kind {
-            Kind::Cycle { round, next } => {
+            Kind::Cycle { rounds, next } => {
+                let round = &rounds[order.min(rounds.len() - 1)];
+                *next %= round.len() / DESCRIPTOR;
                 let rest = &round[*next * DESCRIPTOR..];
                 let rest = &rest[..rest.len().min(count * DESCRIPTOR)];
                 self.memif.send(rest)?;
                 let sent = rest.len() / DESCRIPTOR;
-                *next = (*next + sent) % (round.len() / DESCRIPTOR);
+                *next += sent;
                 Ok(sent)
             }
             Kind::Fresh {
-                template,
-                vary,
-                next,
+                frames,
+                port,
                 stride,
+                next,
             } => {
                 let slot = usize::from(self.memif.next_slot());
                 let count = count.min(usize::from(RING) - slot);
                 let mut bytes = vec![0; count * *stride];
                 for place in bytes.chunks_exact_mut(*stride) {
-                    vary(*next, template);
+                    let frame = &frames[*next as usize % frames.len()];
+                    place[..frame.len()].copy_from_slice(frame);
+                    let number = fresh_port(*next, frames.len());
+                    place[*port..*port + 2].copy_from_slice(&number);
                     *next += 1;
-                    place[..template.len()].copy_from_slice(template);
                 }
                 self.memif.write_frames(&bytes, (slot * *stride) as u64)?;
                 self.memif.publish(count as u16)?;

@@ -97,8 +97,9 @@ impl Report {
 }
 
 impl Row {
-    /// Judges the samples of a scenario.
-    pub fn judge(scenario: &Scenario, samples: [Samples; 3]) -> Row {
+    /// Judges the samples of a scenario; what Open vSwitch does with one rule on the port is needed
+    /// where it is the measure.
+    pub fn judge(scenario: &Scenario, samples: [Samples; 3], ovs_port_forward: Option<f64>) -> Row {
         let [ours, ovs, testpmd] = samples;
         let mut row = Row {
             name: scenario.name.clone(),
@@ -109,15 +110,24 @@ impl Row {
             testpmd,
             verdicts: Vec::new(),
         };
-        let verdicts = scenario.wanted.iter().map(|wanted| row.verdict(*wanted));
+        let wanted = scenario.wanted.iter();
+        let verdicts = wanted.map(|wanted| row.verdict(*wanted, ovs_port_forward));
         row.verdicts = verdicts.collect();
         row
     }
 
-    fn verdict(&self, wanted: Wanted) -> Verdict {
+    fn verdict(&self, wanted: Wanted, ovs_port_forward: Option<f64>) -> Verdict {
         let (text, measured, least) = match wanted {
             Wanted::TimesOvs(least) => ("x OVS-DPDK", self.ratio(Kind::Ovs), least),
             Wanted::OfCeiling(least) => ("x testpmd", self.ratio(Kind::Testpmd), least),
+            Wanted::OfOvsPortForward(least) => {
+                let measured = self.mpps(Kind::Ours) / ovs_port_forward.unwrap_or(f64::NAN);
+                ("x OVS-DPDK's port-forward", measured, least)
+            }
+            Wanted::Kept(least) => {
+                let kept = self.ours.median(|sample| sample.kept);
+                ("x without", kept.unwrap_or(f64::NAN), least)
+            }
         };
         Verdict {
             wanted: format!(">= {least} {text}"),

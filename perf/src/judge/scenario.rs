@@ -16,6 +16,10 @@ pub struct Scenario {
     pub rules: Box<dyn Fn() -> Rules>,
     /// Share of the frames that leaves by port 2; both switches are held to it.
     pub delivered: f64,
+    /// What is at port 2.
+    pub beyond: Beyond,
+    /// What comes on top, after a while.
+    pub later: Later,
     /// What is to be reached.
     pub wanted: Vec<Wanted>,
 }
@@ -24,6 +28,46 @@ impl fmt::Debug for Scenario {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         write!(formatter, "Scenario({})", self.name)
     }
+}
+
+impl Scenario {
+    /// One whose frames all leave by port 2, where they are dropped.
+    pub fn new(
+        name: String,
+        about: String,
+        traffic: impl Fn() -> Traffic + 'static,
+        rules: impl Fn() -> Rules + 'static,
+        wanted: &[Wanted],
+    ) -> Scenario {
+        Scenario {
+            name,
+            about,
+            traffic: Box::new(traffic),
+            rules: Box::new(rules),
+            delivered: 1.0,
+            beyond: Beyond::Nothing,
+            later: Later::Nothing,
+            wanted: wanted.to_vec(),
+        }
+    }
+}
+
+/// What is at port 2.
+pub enum Beyond {
+    /// A device that drops what it is sent.
+    Nothing,
+    /// Hosts that each send their frame now and then, so that their addresses are learned.
+    Hosts(fn() -> Vec<Vec<u8>>),
+}
+
+/// What comes on top once the rate without it is known.
+pub enum Later {
+    /// Nothing.
+    Nothing,
+    /// The second order of the frames, of which this share is as before.
+    SecondOrder(f64),
+    /// Changes of flows by a controller, so many a second: these in turn, then from the start.
+    Changes(f64, fn() -> anyhow::Result<Vec<Vec<u8>>>),
 }
 
 /// Flows, groups and meters in `ovs-ofctl`'s syntax.
@@ -54,4 +98,8 @@ pub enum Wanted {
     TimesOvs(f64),
     /// So much of testpmd's.
     OfCeiling(f64),
+    /// So much of what Open vSwitch reaches with one rule on the port and one flow.
+    OfOvsPortForward(f64),
+    /// So much of our own rate without what comes on top.
+    Kept(f64),
 }

@@ -1,12 +1,29 @@
 //! All scenarios, by family.
 
+mod access;
+mod attack;
+mod bridge;
 mod forward;
+mod group;
+mod pipeline;
 
+use super::frames::{Udp, random, shuffled};
+use super::generator::Traffic;
 use super::scenario::Scenario;
 
 /// Every scenario, in the order of the report.
 pub fn all() -> Vec<Scenario> {
-    forward::scenarios()
+    [
+        forward::scenarios(),
+        access::scenarios(),
+        pipeline::scenarios(),
+        bridge::scenarios(),
+        group::scenarios(),
+        attack::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Those of this name, or of a family: `l3` stands for `l3-1k` and `l3-100k`.
@@ -27,5 +44,22 @@ fn short(count: u32) -> String {
         0..1_000 => count.to_string(),
         1_000..1_000_000 => format!("{}k", count / 1_000),
         _ => format!("{}M", count / 1_000_000),
+    }
+}
+
+/// Frames of so many flows, in an order without order.
+fn cycle(flows: u32, frame: impl Fn(u32) -> Vec<u8>) -> Traffic {
+    Traffic::Cycle {
+        frames: (0..flows).map(frame).collect(),
+        orders: vec![shuffled(flows as usize)],
+    }
+}
+
+/// Ports that differ from flow to flow.
+fn udp(flow: u32) -> Udp {
+    Udp {
+        source: 1024 + (random(flow.into()) % 60_000) as u16,
+        destination: 1 + (flow % 1000) as u16,
+        ..Udp::default()
     }
 }

@@ -59,7 +59,10 @@ fn section(report: &Report) -> String {
 
 fn table_row(row: &Row) -> String {
     let rate = |kind| number(row.mpps(kind));
-    let wanted: Vec<&str> = row.verdicts.iter().map(|one| one.wanted.as_str()).collect();
+    let verdicts = row.verdicts.iter();
+    let wanted: Vec<String> = verdicts
+        .map(|one| format!("{} ({})", one.wanted, number(one.measured)))
+        .collect();
     let word = if row.is_met() { "met" } else { "**missed**" };
     format!(
         "| {} | {} | {} | {} | {} | {} | {:.0} | {:.0} | {} | {word} |\n",
@@ -78,16 +81,4 @@ fn table_row(row: &Row) -> String {
 const BEGIN: &str = "<!-- made by `make bench` from here -->";
 const END: &str = "<!-- to here -->";
 
-const METHOD: &str = "\
-Three programs are measured in turn, round after round, each started anew: our daemon as `make run` starts it, with a configuration file; Debian's
-Open vSwitch on DPDK with its defaults; and dpdk-testpmd in `io` mode, which looks into no packet: what the ports alone can do. All have the same two ports, and
-their worker has one CPU to itself while all else is on the other. Rules are given to both switches by stock `ovs-ofctl -O OpenFlow13`.
-
-- Frames come in by port 1, a `net_memif` device. A generator owns the memory behind it and keeps the ring full (16,384 frames) by writing descriptors of frames; a
-  frame is in memory once and is copied from there by the driver, as a NIC would place it. Frames are in an order without order, each as often as any other. Port 2
-  (`net_null`) drops what it is sent. So there is no wire and no NIC in any of the figures; what a driver of a NIC costs more, it costs all three.
-- Mpps are millions of packets that the worker took off the ring in each second that its thread ran; the median of the rounds. Where others had more than 5 % of the
-  worker's CPU the figure is called doubtful, likewise where the ring was found empty, or where another share of the packets left by port 2 than the rules say.
-- *cycles* are those that the switch itself counts with packets, for each packet (`vsctl worker show`, `pmd-stats-show`), but no more than its thread ran for.
-- 64-byte frames unless said otherwise.
-";
+const METHOD: &str = include_str!("method.md");

@@ -27,7 +27,7 @@ pub fn line(row: &Row) -> String {
         .iter()
         .map(|verdict| {
             let word = if verdict.is_met() { "met" } else { "MISSED" };
-            format!("{} {word}", verdict.wanted)
+            format!("{}: {} {word}", verdict.wanted, number(verdict.measured))
         })
         .collect();
     let mut text = format!(

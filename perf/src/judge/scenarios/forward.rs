@@ -1,98 +1,215 @@
-//! One table that decides by port, by Ethernet destination, or by IPv4 prefix.
+//! One table that decides by port, by Ethernet destination, or by IP prefix.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::short;
-use crate::judge::frames::{Udp, mac, mac_text, mask, random, shuffled, within};
-use crate::judge::generator::Traffic;
-use crate::judge::scenario::{Rules, Scenario, Wanted};
+use openflow::FlowModCommand;
+
+use super::{cycle, short, udp};
+use crate::judge::frames::{
+    LARGEST, MIDDLE, SMALLEST, Udp, ipv6, mac, mac_text, mask, random, within,
+};
+use crate::judge::scenario::{Later, Rules, Scenario, Wanted};
+use crate::openflow::rules::encoded;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    let port = [1, 100_000].map(port_forward);
-    let l2 =
-        [(1_000, 2.5), (100_000, 4.0), (1_000_000, 4.0)].map(|(flows, ratio)| l2(flows, ratio));
-    let l3 = [(1_000, 2.2), (100_000, 4.0)].map(|(flows, ratio)| l3(flows, ratio));
-    port.into_iter().chain(l2).chain(l3).collect()
+    vec![
+        port_forward(1),
+        port_forward(100_000),
+        l2(1_000, Sizes::Small, 2.5),
+        l2(100_000, Sizes::Small, 4.0),
+        l2(1_000_000, Sizes::Small, 4.0),
+        l2(1_000, Sizes::Mixed, 1.3),
+        l2(1_000, Sizes::Large, 1.3),
+        l3(1_000, Sizes::Small, 2.2),
+        l3(100_000, Sizes::Small, 4.0),
+        l3(1_000, Sizes::Mixed, 1.3),
+        l3(1_000, Sizes::Large, 1.3),
+        l3_ipv6(1_000, 2.2),
+        l3_ipv6(100_000, 4.0),
+        storm(),
+    ]
+}
+
+/// Lengths of frames.
+#[derive(Clone, Copy)]
+enum Sizes {
+    Small,
+    /// Of twelve, seven of 64 bytes, four of 594, one of 1,518.
+    Mixed,
+    Large,
+}
+
+impl Sizes {
+    fn of(self, flow: u32) -> usize {
+        match (self, flow % 12) {
+            (Sizes::Small, _) | (Sizes::Mixed, 0..7) => SMALLEST,
+            (Sizes::Mixed, 7..11) => MIDDLE,
+            _ => LARGEST,
+        }
+    }
+
+    /// A name and what it says.
+    fn told(self, family: &str, flows: u32) -> (String, String) {
+        let flows = short(flows);
+        match self {
+            Sizes::Small => (format!("{family}-{flows}"), format!("{flows} flows")),
+            Sizes::Mixed => {
+                let about = format!("{flows} flows, IMIX (64, 594, 1,518 bytes as 7:4:1)");
+                (format!("{family}-imix"), about)
+            }
+            Sizes::Large => {
+                let about = format!("{flows} flows, 1,518 bytes");
+                (format!("{family}-1518"), about)
+            }
+        }
+    }
 }
 
 fn port_forward(flows: u32) -> Scenario {
-    Scenario {
-        name: format!("port-forward-{}", short(flows)),
-        about: format!("one rule on in_port, {} flows", short(flows)),
-        traffic: Box::new(move || {
-            cycle(flows, |flow| udp(flow).ipv4(source(flow), anywhere(flow)))
-        }),
-        rules: Box::new(|| Rules::flows(vec!["in_port=1,actions=output:2".into()])),
-        delivered: 1.0,
-        wanted: vec![Wanted::TimesOvs(1.7), Wanted::OfCeiling(0.65)],
-    }
+    let frame = |flow| udp(flow).ipv4(source(flow), anywhere(flow));
+    Scenario::new(
+        format!("port-forward-{}", short(flows)),
+        format!("one rule on in_port, {} flows", short(flows)),
+        move || cycle(flows, frame),
+        || Rules::flows(vec!["in_port=1,actions=output:2".into()]),
+        &[Wanted::TimesOvs(1.7), Wanted::OfCeiling(0.65)],
+    )
 }
 
-fn l2(flows: u32, ratio: f64) -> Scenario {
-    Scenario {
-        name: format!("l2-{}", short(flows)),
-        about: format!("1,000 MACs, {} flows", short(flows)),
-        traffic: Box::new(move || cycle(flows, l2_frame)),
-        rules: Box::new(|| Rules::flows((0..HOSTS).map(l2_rule).collect())),
-        delivered: 1.0,
-        wanted: vec![Wanted::TimesOvs(ratio)],
-    }
-}
-
-fn l2_frame(flow: u32) -> Vec<u8> {
-    let to = mac(HOST, flow % HOSTS);
-    Udp { to, ..udp(flow) }.ipv4(source(flow), anywhere(flow))
+fn l2(flows: u32, sizes: Sizes, ratio: f64) -> Scenario {
+    let (name, about) = sizes.told("l2", flows);
+    let frame = move |flow: u32| {
+        let to = mac(HOST, flow % HOSTS);
+        let wire_bytes = sizes.of(random(flow.into()) as u32);
+        let udp = Udp {
+            to,
+            wire_bytes,
+            ..udp(flow)
+        };
+        udp.ipv4(source(flow), anywhere(flow))
+    };
+    Scenario::new(
+        name,
+        format!("1,000 MACs, {about}"),
+        move || cycle(flows, frame),
+        || Rules::flows((0..HOSTS).map(l2_rule).collect()),
+        &[Wanted::TimesOvs(ratio)],
+    )
 }
 
 fn l2_rule(host: u32) -> String {
     format!("dl_dst={},actions=output:2", mac_text(mac(HOST, host)))
 }
 
-fn l3(flows: u32, ratio: f64) -> Scenario {
-    Scenario {
-        name: format!("l3-{}", short(flows)),
-        about: format!(
-            "1,000 prefixes of mixed length, MAC rewrite, TTL, {} flows",
-            short(flows)
-        ),
-        traffic: Box::new(move || {
+fn l3(flows: u32, sizes: Sizes, ratio: f64) -> Scenario {
+    let (name, about) = sizes.told("l3", flows);
+    Scenario::new(
+        name,
+        format!("1,000 IPv4 prefixes of mixed length, MAC rewrite, TTL, {about}"),
+        move || {
             let routes = routes();
-            cycle(flows, |flow| l3_frame(&routes, flow))
-        }),
-        rules: Box::new(|| Rules::flows(routes().iter().map(Route::rule).collect())),
-        delivered: 1.0,
-        wanted: vec![Wanted::TimesOvs(ratio)],
-    }
+            cycle(flows, |flow| l3_frame(&routes, flow, sizes))
+        },
+        || Rules::flows(routes().iter().map(Route::rule).collect()),
+        &[Wanted::TimesOvs(ratio)],
+    )
 }
 
-fn l3_frame(routes: &[Route], flow: u32) -> Vec<u8> {
+fn l3_frame(routes: &[Route], flow: u32, sizes: Sizes) -> Vec<u8> {
     let route = &routes[flow as usize % routes.len()];
     let to = within(route.prefix, route.length, flow.into());
-    udp(flow).ipv4(source(flow), to.into())
+    let wire_bytes = sizes.of(random(flow.into()) as u32);
+    let udp = Udp {
+        wire_bytes,
+        ..udp(flow)
+    };
+    udp.ipv4(source(flow), to.into())
 }
 
-/// A network and where it is reached.
-struct Route {
-    prefix: u32,
-    length: u32,
-    hop: u32,
+fn l3_ipv6(flows: u32, ratio: f64) -> Scenario {
+    let frame = |routes: &[Route], flow: u32| {
+        let route = &routes[flow as usize % routes.len()];
+        let to = within(route.prefix, route.length, flow.into());
+        let host = random(flow.into());
+        udp(flow).ipv6(ipv6(source(flow).into(), 1), ipv6(to, host))
+    };
+    Scenario::new(
+        format!("l3-ipv6-{}", short(flows)),
+        format!(
+            "1,000 IPv6 prefixes of mixed length, MAC rewrite, hop limit, {} flows",
+            short(flows)
+        ),
+        move || {
+            let routes = routes();
+            cycle(flows, |flow| frame(&routes, flow))
+        },
+        || Rules::flows(routes().iter().map(Route::ipv6_rule).collect()),
+        &[Wanted::TimesOvs(ratio)],
+    )
+}
+
+/// Routes come and go while packets run.
+fn storm() -> Scenario {
+    let mut scenario = l3(100_000, Sizes::Small, 4.0);
+    scenario.name = "flow-mod-storm".into();
+    scenario.about += ", while a controller makes 10,000 changes a second to the table";
+    scenario.later = Later::Changes(10_000.0, changes);
+    scenario.wanted = vec![Wanted::Kept(0.8)];
+    scenario
+}
+
+/// Adds more specific routes to where packets go, and takes them back.
+fn changes() -> anyhow::Result<Vec<Vec<u8>>> {
+    let more = (0..ROUTES as u64).map(|seed| Route {
+        prefix: within(0x1400_0000, 8, seed << 1 | 1) & mask(29),
+        length: 29,
+        hop: 1,
+    });
+    let mut messages = Vec::new();
+    for route in more {
+        let rule = route.rule();
+        messages.push(encoded(&rule, FlowModCommand::Add)?);
+        let (pattern, _) = rule.split_once(",actions").unwrap_or((&rule, ""));
+        messages.push(encoded(pattern, FlowModCommand::DeleteStrict)?);
+    }
+    // Adds first, then all deletions.
+    let adds = messages.iter().step_by(2).cloned();
+    let deletes = messages.iter().skip(1).step_by(2).cloned();
+    Ok(adds.chain(deletes).collect())
+}
+
+/// A network and where it is reached. In IPv6 it is the second 32 bits of a prefix.
+pub(super) struct Route {
+    pub prefix: u32,
+    pub length: u32,
+    pub hop: u32,
 }
 
 impl Route {
     fn rule(&self) -> String {
         let net = Ipv4Addr::from(self.prefix);
         let length = self.length;
+        self.with_match(&format!("ip,nw_dst={net}/{length}"))
+    }
+
+    fn ipv6_rule(&self) -> String {
+        let net = ipv6(self.prefix, 0);
+        let length = 32 + self.length;
+        self.with_match(&format!("ipv6,ipv6_dst={net}/{length}"))
+    }
+
+    fn with_match(&self, pattern: &str) -> String {
         let own = mac_text(mac(0xfe, 1));
         let hop = mac_text(mac(HOP, self.hop));
         let rewrite = format!("set_field:{own}->eth_src,set_field:{hop}->eth_dst,dec_ttl");
-        let priority = 1000 + length;
-        format!("priority={priority},ip,nw_dst={net}/{length},actions={rewrite},output:2")
+        let priority = 1000 + self.length;
+        format!("priority={priority},{pattern},actions={rewrite},output:2")
     }
 }
 
 /// A thousand networks, some within others, as a routing table has them: most of 24 bits.
-fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<Route> {
     let mut seen = BTreeSet::new();
     let mut routes = Vec::new();
     for seed in 0.. {
@@ -113,29 +230,12 @@ fn routes() -> Vec<Route> {
     routes
 }
 
-/// Frames of so many flows, in an order without order.
-fn cycle(flows: u32, frame: impl Fn(u32) -> Vec<u8>) -> Traffic {
-    Traffic::Cycle {
-        frames: (0..flows).map(frame).collect(),
-        order: shuffled(flows as usize),
-    }
-}
-
-/// Ports that differ from flow to flow.
-fn udp(flow: u32) -> Udp {
-    Udp {
-        source: 1024 + (random(flow.into()) % 60_000) as u16,
-        destination: 1 + (flow % 1000) as u16,
-        ..Udp::default()
-    }
-}
-
 /// Another source for each flow.
-fn source(flow: u32) -> Ipv4Addr {
+pub(super) fn source(flow: u32) -> Ipv4Addr {
     (0x0a00_0000 + flow).into()
 }
 
-fn anywhere(flow: u32) -> Ipv4Addr {
+pub(super) fn anywhere(flow: u32) -> Ipv4Addr {
     within(0x1400_0000, 8, flow.into()).into()
 }
 
