@@ -116,6 +116,36 @@ fn down_is_undone_by_up_and_nothing_else_changes() {
 }
 
 #[test]
+fn a_controller_that_takes_a_port_down_sees_its_link_down_at_once() {
+    let (daemon, _hosts) = hosts();
+    for name in ["p1", "br0"] {
+        eventually("the link is up", 30, || {
+            (shown(&daemon, name)["link_up"] == true).then_some(())
+        });
+        // What is seen after the answer to a barrier, and nothing else was waited for.
+        let seen = |direction: &str| {
+            let words = [name, direction];
+            daemon.ofctl("mod-port", "br0", &words).expect_success();
+            let ports = daemon.ofctl("dump-ports-desc", "br0", &[]);
+            let ports = ports.expect_success();
+            let port = ports.split(&format!("({name})")).nth(1);
+            let port = port.expect("the port").split("speed:").next();
+            port.unwrap_or_default().to_owned()
+        };
+        for _ in 0..10 {
+            let port = seen("down");
+            assert!(port.contains("config:     PORT_DOWN"), "{port}");
+            assert!(port.contains("LINK_DOWN"), "{port}");
+            // The kernel takes a moment to bring a link up.
+            eventually("the link is up again", 30, || {
+                (!seen("up").contains("_DOWN")).then_some(())
+            });
+        }
+    }
+    daemon.stop();
+}
+
+#[test]
 fn an_mtu_changes_while_packets_pass() {
     let (daemon, [h1, h2]) = hosts();
     let addresses = h2.ip("addr show i1");

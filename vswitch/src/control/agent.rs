@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use openflow::{
     AsyncConfig, Capabilities, ErrorCode, Experimenter, Features, Message, MultipartRequest,
-    OfPort, PortReason, PortStatus, Role, SwitchConfig, TableId, Xid, bundle::ONF, v13,
+    OfPort, PortReason, PortStatus, Role, SwitchConfig, Xid, bundle::ONF, v13,
 };
 use tracing::debug;
 
@@ -280,7 +280,7 @@ impl Agent {
             }
             question => {
                 let reply = match question {
-                    Message::FeaturesRequest => Message::FeaturesReply(self.features(peer)),
+                    Message::FeaturesRequest => Message::FeaturesReply(self.features(turn, peer)),
                     question => self.question(turn, main, question)?,
                 };
                 self.reply(peer, xid, &reply);
@@ -330,7 +330,7 @@ impl Agent {
         is_there.then_some(main).ok_or(ErrorCode::BAD_REQUEST_EPERM)
     }
 
-    fn features(&self, peer: PeerId) -> Features {
+    fn features(&self, turn: &Turn<'_>, peer: PeerId) -> Features {
         let auxiliary_id = match self.peers.get(&peer).map(|it| it.kind) {
             Some(PeerKind::Auxiliary { id, .. }) => id,
             _ => 0,
@@ -338,7 +338,7 @@ impl Agent {
         Features {
             datapath_id: self.identity.datapath_id,
             buffers: Buffers::COUNT as u32,
-            tables: TABLES,
+            tables: turn.switch.table_count(self.bridge),
             auxiliary_id,
             capabilities: Capabilities {
                 flow_stats: true,
@@ -410,8 +410,6 @@ fn refusal(strange: &Experimenter) -> ErrorCode {
     }
 }
 
-/// Tables 0 to 253.
-const TABLES: u8 = TableId::LAST.0 + 1;
 /// `OFP_DEFAULT_MISS_SEND_LEN` (OpenFlow 1.3.5 §7.3.2).
 const MISS_SEND_LEN_DEFAULT: u16 = 128;
 /// What an error repeats of its request (OpenFlow 1.3.5 §7.4.4).

@@ -300,7 +300,7 @@ impl Agent {
         self.tell_all(now, Some(peer), &effects.changes);
         turn.work.removed.extend(effects.removed);
         for (number, config) in effects.ports {
-            self.take_port_config(turn.ports, number, config);
+            self.take_port_config(turn, number, config);
         }
         effects
             .released

@@ -18,29 +18,34 @@ impl Agent {
         let pending = BTreeMap::new();
         let (number, config) = configured(self.bridge, turn.switch, turn.ports, &pending, change)?;
         turn.switch.set_port_config(number, config);
-        let before = turn.ports.get(&number).map(|port| port.config);
-        self.take_port_config(turn.ports, number, config);
-        if change.mask.port_down
-            && before == Some(config)
-            && let Some(port) = turn.ports.get_mut(&number)
-        {
+        let is_asked_again = change.mask.port_down
+            && turn.ports.get(&number).map(|port| port.config) == Some(config);
+        if is_asked_again && let Some(port) = turn.ports.get_mut(&number) {
             // Somebody else may have taken the netdev down or up.
             port.enforce_admin();
         }
+        self.take_port_config(turn, number, config);
         Ok(())
     }
 
-    /// Hands a port's configuration down to its device and tells of it, if it is another.
+    /// Hands a port's configuration down to its device and tells of it, and of what becomes of the
+    /// link by it, if anything is another.
     pub(super) fn take_port_config(
         &mut self,
-        ports: &mut Ports,
+        turn: &mut Turn<'_>,
         number: PortNo,
         config: PortConfig,
     ) {
-        if let Some(port) = ports.get_mut(&number)
-            && port.config != config
-        {
-            port.set_config(config);
+        let Some(port) = turn.ports.get_mut(&number) else {
+            return;
+        };
+        let is_other = port.config != config;
+        port.set_config(config);
+        let is_link_other = port.poll();
+        if is_link_other {
+            turn.switch.set_link(number, port.link.up);
+        }
+        if is_other || is_link_other {
             let description = port.describe();
             self.port_status(PortReason::Modify, description);
         }

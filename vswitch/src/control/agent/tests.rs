@@ -248,6 +248,26 @@ fn features_and_description_say_what_is_configured() {
         (features.datapath_id, features.tables, features.buffers),
         (42, 254, 256)
     );
+    let bridge = scene.agent.bridge;
+    let mut tables = scene.switch.table_features(bridge);
+    tables.truncate(3);
+    for table in &mut tables {
+        table.properties.iter_mut().for_each(|property| {
+            if let TableProperty::NextTables { tables, .. } = property {
+                tables.retain(|next| next.0 < 3);
+            }
+        });
+    }
+    let cut = MultipartRequest::TableFeatures(tables);
+    let cut = Message::MultipartRequest {
+        more: false,
+        request: cut,
+    };
+    assert!(matches!(scene.ask(0, cut), Message::MultipartReply { .. }));
+    let Message::FeaturesReply(features) = scene.ask(0, Message::FeaturesRequest) else {
+        panic!()
+    };
+    assert_eq!(features.tables, 3, "as many as a controller asked for");
     scene.agent.identity.description.manufacturer = "Nicira, Inc.".into();
     let request = MultipartRequest::Description;
     let reply = scene.ask(

@@ -112,6 +112,13 @@ impl Switch {
         table == TableId::ALL || ledger.is_some_and(|ledger| ledger.tables.has(table))
     }
 
+    /// How many tables a bridge has. As the specification speaks of it, a switch supports the
+    /// tables that are in its pipeline: others are added by table features (§7.3.5.5).
+    pub fn table_count(&self, bridge: BridgeId) -> u8 {
+        let ledger = self.ledgers.get(&bridge);
+        ledger.map_or(0, |ledger| ledger.tables.ids().count() as u8)
+    }
+
     /// What the tables of a bridge can do.
     pub fn table_features(&self, bridge: BridgeId) -> Vec<TableFeatures> {
         let tables = self.ledgers.get(&bridge).map(|ledger| &ledger.tables);
