@@ -168,11 +168,14 @@ pub struct Instructions {
 }
 
 impl Instructions {
-    /// Whether they have an output to this port.
-    pub fn sends_to(&self, port: OfPort) -> bool {
+    /// Ports that they send to.
+    pub fn outputs(&self) -> impl Iterator<Item = OfPort> {
         let lists = [&self.apply, &self.write].into_iter().flatten();
-        let mut actions = lists.flat_map(|list| list.iter());
-        actions.any(|action| matches!(action, Action::Output { port: to, .. } if *to == port))
+        let actions = lists.flat_map(|list| list.iter());
+        actions.filter_map(|action| match action {
+            Action::Output { port, .. } => Some(*port),
+            _ => None,
+        })
     }
 
     /// What they are, without their arguments, in the order in which they are carried out.

@@ -2,6 +2,7 @@
 //! (OpenFlow 1.3.5 §7.2.1, §7.3.4).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($int:ty)) => {
@@ -78,6 +79,14 @@ impl GroupId {
     pub const ALL: GroupId = GroupId(0xffff_fffc);
     /// No group wanted (`OFPG_ANY`).
     pub const ANY: GroupId = GroupId(0xffff_ffff);
+
+    /// The groups that a request for this one is for.
+    pub fn asked(self) -> RangeInclusive<GroupId> {
+        match self {
+            GroupId::ALL => GroupId(0)..=GroupId::MAX,
+            group => group..=group,
+        }
+    }
 }
 
 impl MeterId {
@@ -91,6 +100,14 @@ impl MeterId {
     pub const VIRTUAL: [MeterId; 2] = [MeterId::SLOWPATH, MeterId::CONTROLLER];
     /// Every meter, in deletes and requests (`OFPM_ALL`).
     pub const ALL: MeterId = MeterId(0xffff_ffff);
+
+    /// The meters that a request for this one is for.
+    pub fn asked(self) -> RangeInclusive<MeterId> {
+        match self {
+            MeterId::ALL => MeterId(0)..=MeterId::CONTROLLER,
+            meter => meter..=meter,
+        }
+    }
 }
 
 impl QueueId {

@@ -554,7 +554,10 @@ impl Pair {
             for flow in self.switch.flows(bridge, &request) {
                 text += &format!("  {:x} {flow}\n", flow.cookie);
             }
-            for group in self.switch.group_desc(bridge) {
+            for group in self
+                .switch
+                .group_desc(bridge, openflow::GroupId::ALL.asked())
+            {
                 text += &format!("  {group:?}\n");
             }
         }
@@ -598,13 +601,14 @@ impl Pair {
                 got.insert(Counter::Matched(index, table.id.0), table.matched.read().0);
                 got.insert(Counter::Missed(index, table.id.0), table.missed.read().0);
             }
-            for group in self.switch.group_stats(*bridge, openflow::GroupId::ALL, 0) {
+            let groups = openflow::GroupId::ALL.asked();
+            for group in self.switch.group_stats(*bridge, groups, 0) {
                 got.insert(Counter::Group(index, group.group.0), group.packets);
                 for (at, bucket) in group.buckets.iter().enumerate() {
                     got.insert(Counter::Bucket(index, group.group.0, at), bucket.packets);
                 }
             }
-            for meter in self.switch.meter_stats(*bridge, MeterId::ALL, 0).unwrap() {
+            for meter in self.switch.meter_stats(*bridge, MeterId::ALL.asked(), 0) {
                 got.insert(Counter::Meter(index, meter.meter.0), meter.packets);
             }
             for (counter, count) in got {

@@ -218,6 +218,28 @@ fn encode_entry(reply: &MultipartReply, index: usize, out: &mut Writer) -> Optio
     Some(())
 }
 
+/// Whether a reply is a list without entries.
+fn is_empty(reply: &MultipartReply) -> bool {
+    match reply {
+        MultipartReply::Flow(list) => list.is_empty(),
+        MultipartReply::Table(list) => list.is_empty(),
+        MultipartReply::PortStats(list) => list.is_empty(),
+        MultipartReply::Queue(list) => list.is_empty(),
+        MultipartReply::Group(list) => list.is_empty(),
+        MultipartReply::GroupDesc(list) => list.is_empty(),
+        MultipartReply::Meter(list) => list.is_empty(),
+        MultipartReply::MeterConfig(list) => list.is_empty(),
+        MultipartReply::TableFeatures(list) => list.is_empty(),
+        MultipartReply::PortDesc(list) => list.is_empty(),
+        MultipartReply::FlowMonitor(list) => list.is_empty(),
+        MultipartReply::Description(_)
+        | MultipartReply::Aggregate(_)
+        | MultipartReply::GroupFeatures(_)
+        | MultipartReply::MeterFeatures(_)
+        | MultipartReply::Experimenter(_) => false,
+    }
+}
+
 /// A reply that may be longer than a message, written one message at a time: pieces in, messages
 /// out, in the memory of one piece and one message however many there are.
 #[derive(Debug)]
@@ -232,7 +254,8 @@ pub struct ReplyStream<I> {
 
 impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
     /// A reply to request `xid` that consists of `first` and then `rest`, all of one kind. An
-    /// empty list as `first` will do: it says which kind it is.
+    /// empty list as `first` will do: it says which kind it is. An empty one later says that the
+    /// rest is not to be had yet: a message ends there.
     pub fn new(xid: Xid, first: MultipartReply, rest: I) -> ReplyStream<I> {
         ReplyStream {
             xid,
@@ -253,7 +276,8 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
         &mut self.rest
     }
 
-    /// Appends the next message to `out`, as full as can be. Says whether another one follows.
+    /// Appends the next message to `out`, as full as can be, or nothing if there is nothing for
+    /// one yet. Says whether another one follows.
     ///
     /// An entry that no message can hold is left out, with an error instead of a message; what
     /// comes after it is still to be had. What [`super::decode`] took is never one: its limits see
@@ -265,6 +289,9 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
             self.is_empty &= self.index == 0;
             match filled {
                 Filled::Done => match self.rest.next() {
+                    Some(piece) if is_empty(&piece) => {
+                        return Ok(part.pause());
+                    }
                     Some(piece) => (self.piece, self.index) = (piece, 0),
                     None => {
                         part.finish(false);
@@ -363,6 +390,15 @@ impl<'a> Part<'a> {
             self.out.patch_u16(self.start + FLAGS_AT, MORE);
         }
         self.out.patch_len(self.start + 2, self.start);
+    }
+
+    /// Ends the message, unless there is nothing in it; another one follows.
+    fn pause(self) -> bool {
+        match self.out.position() > self.body {
+            true => self.finish(true),
+            false => self.forget(),
+        }
+        true
     }
 
     fn forget(mut self) {

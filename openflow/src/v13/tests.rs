@@ -624,7 +624,7 @@ fn a_long_reply_becomes_full_messages() {
 #[test]
 fn a_stream_needs_the_memory_of_one_message() {
     let pieces = (0..500u16).map(|piece| {
-        let flows = (0..piece % 7).map(|_| flow_stats(piece)).collect();
+        let flows = (0..=piece % 7).map(|_| flow_stats(piece)).collect();
         MultipartReply::Flow(flows)
     });
     let mut stream = ReplyStream::new(Xid(7), MultipartReply::Flow(Vec::new()), pieces);
@@ -643,8 +643,33 @@ fn a_stream_needs_the_memory_of_one_message() {
             break;
         }
     }
-    let wanted = (0..500u16).flat_map(|piece| (0..piece % 7).map(move |_| piece));
+    let wanted = (0..500u16).flat_map(|piece| (0..=piece % 7).map(move |_| piece));
     assert!(all.into_iter().eq(wanted));
+}
+
+#[test]
+fn a_message_ends_where_nothing_is_to_be_had_yet() {
+    let piece = |flows: &[u16]| {
+        let flows = flows.iter().map(|number| flow_stats(*number)).collect();
+        MultipartReply::Flow(flows)
+    };
+    let pieces = [
+        piece(&[]),
+        piece(&[1, 2]),
+        piece(&[]),
+        piece(&[]),
+        piece(&[3]),
+    ];
+    let mut stream = ReplyStream::new(Xid(7), piece(&[]), pieces.into_iter());
+    let mut next = || {
+        let mut out = Vec::new();
+        let more = stream.encode_next(&mut out).expect("short entries");
+        (more, priorities(&out))
+    };
+    assert_eq!(next(), (true, vec![]));
+    assert_eq!(next(), (true, vec![(vec![1, 2], true)]));
+    assert_eq!(next(), (true, vec![]));
+    assert_eq!(next(), (false, vec![(vec![3], false)]));
 }
 
 #[test]

@@ -289,4 +289,18 @@ mod tests {
         while outbox.take(&mut Vec::new(), 0) {}
         assert!(!outbox.is_congested());
     }
+
+    #[test]
+    fn updates_are_kept_until_the_peer_is_given_up() {
+        let outbox = Outbox::default();
+        (0..3).for_each(|_| outbox.update(vec![7; NOTICE_BYTES_MAX]));
+        assert_eq!(outbox.update_bytes(), 3 * NOTICE_BYTES_MAX);
+        assert!(!outbox.is_congested());
+        assert!(outbox.take(&mut Vec::new(), 0));
+        assert_eq!(outbox.update_bytes(), 2 * NOTICE_BYTES_MAX);
+        outbox.give_up();
+        outbox.update(vec![7]);
+        assert_eq!(outbox.update_bytes(), 0);
+        assert!(!outbox.take(&mut Vec::new(), 0));
+    }
 }

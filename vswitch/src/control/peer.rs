@@ -128,7 +128,7 @@ impl Connection {
             match &mut self.stage {
                 Stage::Waiting => return true,
                 Stage::Dumping(dump) => {
-                    if dump.step(&self.outbox) {
+                    if dump.step(turn.switch, &self.outbox) {
                         self.stage = Stage::Idle;
                         bridge.agent.end_list(id);
                     }

@@ -73,8 +73,8 @@ pub struct Bridge {
     pub(super) instructions: Vector<Arc<Instructions>>,
     /// Counters of flows.
     pub(super) flow_rows: Arc<Rows>,
-    pub(super) groups: HashMap<GroupId, Arc<Group>>,
-    pub(super) meters: HashMap<MeterId, Arc<Meter>>,
+    pub(super) groups: OrdMap<GroupId, Arc<Group>>,
+    pub(super) meters: OrdMap<MeterId, Arc<Meter>>,
     pub(super) ports: OrdMap<OfPort, Arc<BridgePort>>,
     pub(super) macs: HashMap<(u16, u64), MacEntry>,
     pub(super) entry_mask: Arc<FlowMask>,
@@ -95,6 +95,16 @@ impl Bridge {
     /// A meter.
     pub fn meter(&self, id: MeterId) -> Option<&Arc<Meter>> {
         self.meters.get(&id)
+    }
+
+    /// How many groups there are.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// How many meters there are.
+    pub fn meter_count(&self) -> usize {
+        self.meters.len()
     }
 
     /// A port by its OpenFlow number.

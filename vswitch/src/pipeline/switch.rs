@@ -39,6 +39,7 @@ mod statistics;
 mod tests;
 mod timeouts;
 mod transaction;
+mod users;
 mod watch;
 
 use ledger::Ledger;

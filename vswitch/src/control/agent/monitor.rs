@@ -22,7 +22,7 @@ use openflow::{
 };
 use tracing::warn;
 
-use super::dump::{Dump, Pieces};
+use super::dump::{Dump, Source};
 use super::{Agent, Outbox, PeerId, Turn};
 use crate::action::BridgeId;
 use crate::pipeline::{Changed, Flow, FlowList, Moment, State, Switch};
@@ -48,7 +48,7 @@ struct Monitor {
 impl Monitor {
     fn selects(&self, flow: &Flow, before: Option<&Instructions>) -> bool {
         let wanted = &self.wanted;
-        let sends = |instructions: &Instructions| instructions.sends_to(wanted.out_port);
+        let sends = |does: &Instructions| does.outputs().any(|port| port == wanted.out_port);
         [flow.table, TableId::ALL].contains(&wanted.table)
             && (wanted.out_port == OfPort::ANY
                 || sends(&flow.instructions)
@@ -222,8 +222,8 @@ impl WatchedFlows {
         self.state = state;
     }
 
-    /// The next flow of the monitor whose turn it is.
-    fn read(&mut self) -> Option<Flow> {
+    /// The next flow of the monitor whose turn it is, within so many steps.
+    fn read(&mut self, steps: &mut usize) -> Option<Flow> {
         loop {
             let monitor = self.monitors.get(self.index)?;
             let flows = self.flows.get_or_insert_with(|| {
@@ -233,8 +233,11 @@ impl WatchedFlows {
                     None => list,
                 }
             });
-            if let Some(flow) = flows.next() {
+            if let Some(flow) = flows.next_within(steps) {
                 return Some(flow);
+            }
+            if *steps == 0 {
+                return None;
             }
             self.index += 1;
             self.flows = None;
@@ -252,14 +255,11 @@ impl WatchedFlows {
             }
         }
     }
-}
 
-impl Iterator for WatchedFlows {
-    type Item = FlowUpdate;
-
-    fn next(&mut self) -> Option<FlowUpdate> {
+    /// The next update if it takes no more than so many steps ([`FlowList::next_within`]).
+    pub(super) fn next_within(&mut self, steps: &mut usize) -> Option<FlowUpdate> {
         loop {
-            let flow = self.read()?;
+            let flow = self.read(steps)?;
             let (event, wanted) = self.kind(&flow);
             let asking = |monitor: &&Monitor| {
                 monitor.wanted.flags.has(wanted) && monitor.selects(&flow, None)
@@ -327,8 +327,8 @@ impl Agent {
         switch: &mut Switch,
         monitors: Vec<Monitor>,
         since: Option<Moment>,
-    ) -> Pieces {
-        Pieces::Watched(WatchedFlows {
+    ) -> Source {
+        Source::Watched(WatchedFlows {
             bridge: self.bridge,
             state: switch.publish(),
             since,

@@ -1,9 +1,11 @@
 //! Multipart requests (OpenFlow 1.3.5 §7.3.5): what is asked, and replies in as many messages as
 //! they need.
 
-use openflow::{Description, ErrorCode, Message, MultipartReply, MultipartRequest, OfPort, Xid};
+use openflow::{
+    Description, ErrorCode, GroupId, Message, MultipartReply, MultipartRequest, OfPort, Xid,
+};
 
-use super::dump::{Dump, Pieces};
+use super::dump::{Dump, Source};
 use super::{Agent, Identity, Next, PeerId, Turn};
 
 impl Agent {
@@ -27,8 +29,8 @@ impl Agent {
         Ok(Next::Done)
     }
 
-    /// Answers a request once the workers have told their counters. A list of flows is returned,
-    /// to be sent part by part.
+    /// Answers a request once the workers have told their counters. A list that may be long is
+    /// returned, to be sent part by part.
     pub fn answer(
         &mut self,
         turn: &mut Turn<'_>,
@@ -40,7 +42,7 @@ impl Agent {
         match request {
             MultipartRequest::Flow(request) => {
                 let flows = turn.switch.list(bridge, request);
-                return Ok(Some(Dump::new(xid, Pieces::Flows { flows, now_ms })));
+                return Ok(Some(Dump::new(xid, Source::Flows { flows, now_ms })));
             }
             MultipartRequest::FlowMonitor(wanted) => {
                 return self.begin_monitors(turn, peer, xid, wanted).map(Some);
@@ -54,12 +56,25 @@ impl Agent {
                 self.reply_part(peer, xid, MultipartReply::Table(tables));
             }
             MultipartRequest::Group(group) => {
-                let groups = switch.group_stats(bridge, *group, now_ms);
-                self.reply_part(peer, xid, MultipartReply::Group(groups));
+                let source = Source::GroupStats(bridge, group.asked(), now_ms);
+                return Ok(Some(Dump::new(xid, source)));
+            }
+            MultipartRequest::GroupDesc => {
+                let source = Source::GroupDesc(bridge, GroupId::ALL.asked());
+                return Ok(Some(Dump::new(xid, source)));
+            }
+            MultipartRequest::Meter(meter) | MultipartRequest::MeterConfig(meter)
+                if !switch.has_meter(bridge, *meter) =>
+            {
+                return Err(ErrorCode::METER_MOD_FAILED_UNKNOWN_METER);
             }
             MultipartRequest::Meter(meter) => {
-                let meters = switch.meter_stats(bridge, *meter, now_ms)?;
-                self.reply_part(peer, xid, MultipartReply::Meter(meters));
+                let source = Source::MeterStats(bridge, meter.asked(), now_ms);
+                return Ok(Some(Dump::new(xid, source)));
+            }
+            MultipartRequest::MeterConfig(meter) => {
+                let source = Source::MeterConfig(bridge, meter.asked());
+                return Ok(Some(Dump::new(xid, source)));
             }
             MultipartRequest::PortStats(port) => {
                 let stats = self.port_stats(turn, *port)?;
@@ -94,17 +109,9 @@ impl Agent {
                 let ports = self.ports(turn).map(|port| port.describe()).collect();
                 self.reply_part(peer, xid, MultipartReply::PortDesc(ports));
             }
-            MultipartRequest::GroupDesc => {
-                let groups = turn.switch.group_desc(bridge);
-                self.reply_part(peer, xid, MultipartReply::GroupDesc(groups));
-            }
             MultipartRequest::GroupFeatures => {
                 let features = turn.switch.group_features();
                 self.reply_part(peer, xid, MultipartReply::GroupFeatures(features));
-            }
-            MultipartRequest::MeterConfig(meter) => {
-                let meters = turn.switch.meter_config(bridge, meter)?;
-                self.reply_part(peer, xid, MultipartReply::MeterConfig(meters));
             }
             MultipartRequest::MeterFeatures => {
                 let features = turn.switch.meter_features();
@@ -188,6 +195,8 @@ fn waits(request: &MultipartRequest) -> bool {
             | MultipartRequest::Meter(_)
             | MultipartRequest::PortStats(_)
             | MultipartRequest::Queue { .. }
+            | MultipartRequest::GroupDesc
+            | MultipartRequest::MeterConfig(_)
             | MultipartRequest::FlowMonitor(_)
     )
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use openflow::{MeterId, Role};
+use openflow::Role;
 use serde_json::{Value, json};
 
 use super::super::actor::Actor;
@@ -134,15 +134,7 @@ impl Actor {
             .collect();
         let tables = self.switch.table_stats(id);
         let flows: u64 = tables.iter().map(|table| u64::from(table.active)).sum();
-        let meters = self
-            .switch
-            .meter_config(id, MeterId::ALL)
-            .map_or(0, |meters| meters.len());
-        let macs = self
-            .switch
-            .state()
-            .bridge(id)
-            .map_or(0, |bridge| bridge.macs().count());
+        let state = self.switch.state().bridge(id);
         json!({
             "name": bridge.settings.name,
             "datapath_id": format!("{:016x}", bridge.agent.identity.datapath_id),
@@ -152,9 +144,9 @@ impl Actor {
             "controllers": self.controllers_json(id),
             "ports": self.ports_json(id),
             "flows": flows,
-            "groups": self.switch.group_desc(id).len(),
-            "meters": meters,
-            "macs": macs,
+            "groups": state.map_or(0, |bridge| bridge.group_count()),
+            "meters": state.map_or(0, |bridge| bridge.meter_count()),
+            "macs": state.map_or(0, |bridge| bridge.macs().count()),
         })
     }
 

@@ -275,22 +275,21 @@ fn select(bridge: &Bridge, ledger: &Ledger, change: &FlowMod, epoch: u64) -> Vec
             .map(|flow| flow.row())
             .collect();
     }
-    if let Some(rows) = by_cookie(bridge, ledger, &request) {
+    if let Some(rows) = by_index(bridge, ledger, &request) {
         return rows;
     }
     let flows = flows(bridge, ledger, &request, epoch);
     flows.map(|flow| flow.row()).collect()
 }
 
-/// The rows of the flows that a request asks for, found by their cookies; `None` if that is not
-/// the way to find them: the match alone leads to a few, or they may have any cookie.
-fn by_cookie(bridge: &Bridge, ledger: &Ledger, request: &FlowStatsRequest) -> Option<Vec<u32>> {
+/// The rows of the flows that a request asks for, found by their cookies, groups or ports; `None`
+/// if that is not the way to find them: the match alone leads to a few, or they may be any.
+fn by_index(bridge: &Bridge, ledger: &Ledger, request: &FlowStatsRequest) -> Option<Vec<u32>> {
     let walk = Walk::included_in(&request.matching);
     let mut tables = ledger.used(request.table);
-    if request.cookie_mask == 0 || !tables.any(|(_, table)| table.rules().must_scan(&walk)) {
+    if !tables.any(|(_, table)| table.rules().must_scan(&walk)) {
         return None;
     }
-    let rows = ledger.rows.with_cookie(request.cookie, request.cookie_mask);
     let wanted = |row: &u32| {
         let Some((table, rule)) = ledger.flow(*row) else {
             return false;
@@ -299,7 +298,20 @@ fn by_cookie(bridge: &Bridge, ledger: &Ledger, request: &FlowStatsRequest) -> Op
             && rule.is_of(&walk)
             && wanted(&FlowRef::new(bridge, table, rule), request)
     };
-    Some(rows.filter(wanted).collect())
+    let by_cookie = || ledger.rows.with_cookie(request.cookie, request.cookie_mask);
+    Some(match request {
+        request if request.cookie_mask == u64::MAX => by_cookie().filter(wanted).collect(),
+        request if request.out_group != GroupId::ANY => {
+            let users = ledger.group_users.of(request.out_group);
+            users.filter(wanted).collect()
+        }
+        request if request.out_port != OfPort::ANY => {
+            let senders = ledger.senders(request.out_port);
+            senders.filter(wanted).collect()
+        }
+        request if request.cookie_mask != 0 => by_cookie().filter(wanted).collect(),
+        _ => return None,
+    })
 }
 
 /// The flows that a request asks for, one table after the other.

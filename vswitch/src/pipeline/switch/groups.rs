@@ -78,7 +78,7 @@ impl Switch {
         let groups: Vec<_> = match group {
             GroupId::ALL => bridge.groups.keys().copied().collect(),
             _ if bridge.group(group).is_none() => return Ok(Vec::new()),
-            _ if ledger.parents(group).next().is_some() => {
+            _ if ledger.has_parents(group) => {
                 return Err(ErrorCode::GROUP_MOD_FAILED_CHAINED_GROUP);
             }
             _ => vec![group],
@@ -87,7 +87,9 @@ impl Switch {
         for group in groups {
             self.take_group(id, group);
             let users = self.ledgers.get(&id).into_iter();
-            let users = users.flat_map(|ledger| ledger.group_users(group)).collect();
+            let users = users
+                .flat_map(|ledger| ledger.group_users.of(group))
+                .collect();
             removed.extend(self.remove_flows(id, users, FlowRemovedReason::GroupDelete, now_ms));
         }
         Ok(removed)

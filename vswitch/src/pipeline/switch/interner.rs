@@ -1,11 +1,13 @@
 //! Numbers for what flows do: flows with equal instructions share them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use imbl::Vector;
-use openflow::Instructions;
+use openflow::{Instructions, OfPort};
+
+use super::rows::{FlowRows, NONE};
 
 /// The writer's side of [`super::super::Bridge::instructions`].
 ///
@@ -18,6 +20,10 @@ pub struct Interner {
     numbers: HashMap<Arc<Instructions>, u32, RandomState>,
     /// Flows by number.
     users: Vec<u32>,
+    /// By number, the first of the list of its flows.
+    newest: Vec<u32>,
+    /// Ports with the numbers of what sends to them.
+    outputs: BTreeSet<(OfPort, u32)>,
     free: Vec<u32>,
 }
 
@@ -42,11 +48,45 @@ impl Interner {
             None => {
                 list.push_back(Arc::clone(&instructions));
                 self.users.push(1);
+                self.newest.push(NONE);
                 self.users.len() as u32 - 1
             }
         };
+        let outputs = instructions.outputs().map(|port| (port, number));
+        self.outputs.extend(outputs);
         self.numbers.insert(instructions, number);
         number
+    }
+
+    /// A flow is one of those with these instructions; it was counted when the number was taken.
+    pub fn join(&mut self, number: u32, row: u32, rows: &FlowRows) {
+        if let Some(newest) = self.newest.get_mut(number as usize) {
+            rows.join_alike(row, *newest);
+            *newest = row;
+        }
+    }
+
+    /// A flow is none of those any more.
+    pub fn leave(&mut self, number: u32, row: u32, rows: &FlowRows) {
+        if let Some(newest) = self.newest.get_mut(number as usize) {
+            *newest = rows.leave_alike(row, *newest);
+        }
+    }
+
+    /// Numbers of instructions that send to a port.
+    pub fn sending_to(&self, port: OfPort) -> impl Iterator<Item = u32> {
+        let numbers = self.outputs.range((port, 0)..=(port, u32::MAX));
+        numbers.map(|(_, number)| *number)
+    }
+
+    /// Flows with these instructions, by their rows.
+    pub fn flows<'a>(
+        &self,
+        number: u32,
+        rows: &'a FlowRows,
+    ) -> impl Iterator<Item = u32> + use<'a> {
+        let newest = self.newest.get(number as usize).copied();
+        rows.alike(newest.unwrap_or(NONE))
     }
 
     /// Flows with these.
@@ -64,6 +104,9 @@ impl Interner {
             && let Some(instructions) = list.get(number as usize)
         {
             self.numbers.remove(instructions);
+            for port in instructions.outputs() {
+                self.outputs.remove(&(port, number));
+            }
             list.set(number as usize, Arc::clone(&self.nothing));
             self.free.push(number);
         }

@@ -1,11 +1,11 @@
 //! What the writer keeps of a bridge beside the published part: where flows are, who uses what,
 //! and when flows and addresses end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowtable::{Classifier, FlowMask, Match, Rule, RuleId};
-use openflow::{Action, ErrorCode, GroupId, Instructions, MeterId, TableId};
+use openflow::{Action, ErrorCode, GroupId, Instructions, MeterId, OfPort, TableId};
 
 use super::super::flow::Payload;
 use super::super::{Bridge, Table};
@@ -16,6 +16,7 @@ use super::interner::Interner;
 use super::rows::FlowRows;
 use super::timeouts::Timeouts;
 use super::transaction::{Entry, GoneFlow, Journal};
+use super::users::Users;
 use super::{BridgeSpec, Changed, Draft, Group, Overflow};
 
 /// The writer's book on one bridge.
@@ -39,11 +40,11 @@ pub struct Ledger {
     /// What the buckets of all groups read.
     pub group_footprint: Footprint,
     /// Groups with each group that sends to them.
-    parents: BTreeSet<(GroupId, GroupId)>,
+    parents: Users<GroupId, GroupId>,
     /// Flows, by their rows, and the groups they send to.
-    group_users: BTreeSet<(GroupId, u32)>,
+    pub group_users: Users<GroupId, u32>,
     /// Flows, by their rows, and the meters they use.
-    meter_users: BTreeSet<(MeterId, u32)>,
+    pub meter_users: Users<MeterId, u32>,
     /// Flows with a timeout, by their rows.
     pub timeouts: Timeouts,
     /// Learned addresses.
@@ -92,9 +93,9 @@ impl Ledger {
             instructions: Interner::default(),
             footprints: BTreeMap::new(),
             group_footprint: Footprint::default(),
-            parents: BTreeSet::new(),
-            group_users: BTreeSet::new(),
-            meter_users: BTreeSet::new(),
+            parents: Users::default(),
+            group_users: Users::default(),
+            meter_users: Users::default(),
             timeouts: Timeouts::default(),
             addresses: Addresses::new(spec.macs_max, spec.mac_age_s),
             own_mask: FlowMask::default(),
@@ -290,11 +291,13 @@ impl Ledger {
         self.mask_stale = true;
         let footprint = self.footprints.entry(flow.table).or_default();
         footprint.add(flow.instructions);
+        self.instructions
+            .join(payload.instructions, row, &self.rows);
         for group in groups(flow.instructions) {
-            self.group_users.insert((group, row));
+            self.group_users.insert(group, row);
         }
         if let Some(meter) = flow.instructions.meter {
-            self.meter_users.insert((meter, row));
+            self.meter_users.insert(meter, row);
         }
         if payload.idle_timeout_s | payload.hard_timeout_s != 0 || self.rows.deadline_ms(row) != 0 {
             let deadline_ms = payload.deadline_ms(self.rows.used_ms(row));
@@ -329,12 +332,13 @@ impl Ledger {
                 footprint.remove(instructions);
             }
             for group in groups(instructions) {
-                self.group_users.remove(&(group, row));
+                self.group_users.remove(group, row);
             }
             if let Some(meter) = instructions.meter {
-                self.meter_users.remove(&(meter, row));
+                self.meter_users.remove(meter, row);
             }
         }
+        self.instructions.leave(number, row, &self.rows);
         self.instructions
             .release(number, &mut draft.bridge.instructions);
     }
@@ -389,8 +393,9 @@ impl Ledger {
         for bucket in &group.buckets {
             self.group_footprint.add_actions(&bucket.actions);
         }
-        self.parents
-            .extend(group.next().map(|next| (next, group.id)));
+        for next in group.next() {
+            self.parents.insert(next, group.id);
+        }
     }
 
     /// Strikes a group out.
@@ -401,26 +406,24 @@ impl Ledger {
             self.group_footprint.remove_actions(&bucket.actions);
         }
         for next in group.next() {
-            self.parents.remove(&(next, group.id));
+            self.parents.remove(next, group.id);
         }
     }
 
-    /// Groups that send to a group.
-    pub fn parents(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
-        let range = (group, GroupId(0))..=(group, GroupId(u32::MAX));
-        self.parents.range(range).map(|(_, parent)| *parent)
+    /// How many groups and flows send to a group.
+    pub fn references(&self, group: GroupId) -> u32 {
+        self.group_users.count(group) + self.parents.count(group)
     }
 
-    /// Flows that send to a group, by their rows.
-    pub fn group_users(&self, group: GroupId) -> impl Iterator<Item = u32> {
-        let range = (group, 0)..=(group, u32::MAX);
-        self.group_users.range(range).map(|(_, row)| *row)
+    /// Whether a group sends to this one.
+    pub fn has_parents(&self, group: GroupId) -> bool {
+        self.parents.count(group) > 0
     }
 
-    /// Flows that use a meter, by their rows.
-    pub fn meter_users(&self, meter: MeterId) -> impl Iterator<Item = u32> {
-        let range = (meter, 0)..=(meter, u32::MAX);
-        self.meter_users.range(range).map(|(_, row)| *row)
+    /// Flows that have an output to a port, by their rows.
+    pub fn senders(&self, port: OfPort) -> impl Iterator<Item = u32> {
+        let numbers = self.instructions.sending_to(port);
+        numbers.flat_map(|number| self.instructions.flows(number, &self.rows))
     }
 }
 

@@ -59,14 +59,15 @@ impl FlowList {
     }
 }
 
-impl Iterator for FlowList {
-    type Item = Flow;
-
-    fn next(&mut self) -> Option<Flow> {
+impl FlowList {
+    /// The next flow if it takes no more than so many steps to come to it. None without a step left
+    /// if it takes more: it goes on from there next time.
+    pub fn next_within(&mut self, steps: &mut usize) -> Option<Flow> {
         let bridge = self.state.bridge(self.bridge)?;
         loop {
             if let Some(table) = bridge.table(self.table) {
-                while let Some(rule) = table.rules.next(&mut self.walk, self.state.epoch()) {
+                let epoch = self.state.epoch();
+                while let Some(rule) = table.rules.next_within(&mut self.walk, epoch, steps) {
                     let flow = FlowRef::new(bridge, self.table, rule);
                     let is_new = self.since.is_none_or(|moment| moment.precedes(&flow));
                     if is_new
@@ -78,11 +79,19 @@ impl Iterator for FlowList {
                 }
             }
             let more = self.request.table == TableId::ALL && self.table < TableId::LAST;
-            if !more {
+            if !more || *steps == 0 {
                 return None;
             }
             self.table.0 += 1;
             self.walk.restart();
         }
+    }
+}
+
+impl Iterator for FlowList {
+    type Item = Flow;
+
+    fn next(&mut self) -> Option<Flow> {
+        self.next_within(&mut { usize::MAX })
     }
 }

@@ -53,7 +53,9 @@ impl Switch {
         let mut removed = Vec::new();
         for meter in meters {
             let users = self.ledgers.get(&id).into_iter();
-            let users = users.flat_map(|ledger| ledger.meter_users(meter)).collect();
+            let users = users
+                .flat_map(|ledger| ledger.meter_users.of(meter))
+                .collect();
             removed.extend(self.remove_flows(id, users, FlowRemovedReason::Delete, now_ms));
             if let Some((bridge, _)) = self.change(id) {
                 bridge.meters.remove(&meter);

@@ -130,12 +130,7 @@ impl FlowRows {
         let range = cookie & upper..=cookie & upper | !upper;
         let cookies = self.cookies.range(range);
         let wanted = cookies.filter(move |(other, _)| (*other ^ cookie) & mask == 0);
-        wanted.flat_map(|(_, newest)| {
-            std::iter::successors(Some(*newest), |row| match self.load(*row, LINKS) as u32 {
-                NONE => None,
-                older => Some(older),
-            })
-        })
+        wanted.flat_map(|(_, newest)| self.list(LINKS, *newest))
     }
 
     /// Makes rows free that nobody uses any more; readers are at `oldest` or later, changes are
@@ -168,33 +163,70 @@ impl FlowRows {
     /// A flow has this cookie now, and had none.
     pub fn join(&mut self, row: u32, cookie: u64) {
         let older = self.cookies.insert(cookie, row).unwrap_or(NONE);
-        self.set_links(row, NONE, older);
-        if older != NONE {
-            let next = self.load(older, LINKS) as u32;
-            self.set_links(older, row, next);
-        }
+        self.link(LINKS, row, older);
     }
 
     /// A flow does not have this cookie any more.
     pub fn leave(&mut self, row: u32, cookie: u64) {
-        let links = self.load(row, LINKS);
-        let (newer, older) = ((links >> 32) as u32, links as u32);
-        match (newer, older) {
+        match self.unlink(LINKS, row) {
             (NONE, NONE) => drop(self.cookies.remove(&cookie)),
             (NONE, older) => drop(self.cookies.insert(cookie, older)),
-            (newer, older) => {
-                let before = (self.load(newer, LINKS) >> 32) as u32;
-                self.set_links(newer, before, older);
-            }
-        }
-        if older != NONE {
-            let next = self.load(older, LINKS) as u32;
-            self.set_links(older, newer, next);
+            _ => {}
         }
     }
 
-    fn set_links(&self, row: u32, newer: u32, older: u32) {
-        self.set(row, LINKS, u64::from(newer) << 32 | u64::from(older));
+    /// A flow does the same now as the list of flows that begins with `newest`: the first of the
+    /// list is this one now.
+    pub fn join_alike(&self, row: u32, newest: u32) {
+        self.link(ALIKE, row, newest);
+    }
+
+    /// A flow does not do the same any more as others; the first of the list then, which was
+    /// `newest`.
+    pub fn leave_alike(&self, row: u32, newest: u32) -> u32 {
+        let (_, older) = self.unlink(ALIKE, row);
+        if newest == row { older } else { newest }
+    }
+
+    /// The flows of the list that begins with `newest`.
+    pub fn alike(&self, newest: u32) -> impl Iterator<Item = u32> {
+        self.list(ALIKE, newest)
+    }
+
+    /// Puts a row before the first of a list.
+    fn link(&self, word: usize, row: u32, older: u32) {
+        self.set_links(word, row, NONE, older);
+        if older != NONE {
+            let next = self.load(older, word) as u32;
+            self.set_links(word, older, row, next);
+        }
+    }
+
+    /// Takes a row out of its list; the rows next to it, newer and older.
+    fn unlink(&self, word: usize, row: u32) -> (u32, u32) {
+        let links = self.load(row, word);
+        let (newer, older) = ((links >> 32) as u32, links as u32);
+        if newer != NONE {
+            let before = (self.load(newer, word) >> 32) as u32;
+            self.set_links(word, newer, before, older);
+        }
+        if older != NONE {
+            let next = self.load(older, word) as u32;
+            self.set_links(word, older, newer, next);
+        }
+        (newer, older)
+    }
+
+    fn list(&self, word: usize, newest: u32) -> impl Iterator<Item = u32> {
+        let first = (newest != NONE).then_some(newest);
+        std::iter::successors(first, move |row| match self.load(*row, word) as u32 {
+            NONE => None,
+            older => Some(older),
+        })
+    }
+
+    fn set_links(&self, word: usize, row: u32, newer: u32, older: u32) {
+        self.set(row, word, u64::from(newer) << 32 | u64::from(older));
     }
 
     fn word(&self, row: u32, word: usize) -> Option<&AtomicU64> {
@@ -223,9 +255,11 @@ const HOME: usize = FlowCounters::WORDS;
 const LINKS: usize = HOME + 1;
 /// When to look whether it has ended.
 const DEADLINE: usize = HOME + 2;
-const WORDS: usize = HOME + 3;
+/// The next newer and older flow that does the same.
+const ALIKE: usize = HOME + 3;
+const WORDS: usize = HOME + 4;
 /// No row has this number.
-const NONE: u32 = u32::MAX;
+pub const NONE: u32 = u32::MAX;
 /// Numbers of tuples have 24 bits: a table has fewer flows than that.
 const TUPLE_MAX: u32 = 0xff_ffff;
 const _: () = assert!(super::limits::FLOWS_MAX < TUPLE_MAX as usize);

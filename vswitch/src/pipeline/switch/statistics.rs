@@ -1,12 +1,14 @@
 //! Statistics and descriptions of flows, tables, groups and meters (OpenFlow 1.3.5 §7.3.5).
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use imbl::OrdMap;
 use openflow::{
-    ActionKind, AggregateStats, BandStats, BucketStats, ErrorCode, FlowStatsRequest,
-    GroupCapabilities, GroupDesc, GroupFeatures, GroupId, GroupStats, MeterConfig, MeterFeatures,
-    MeterId, MeterStats, TableId, TableStats,
+    ActionKind, AggregateStats, BandStats, BucketStats, FlowStatsRequest, GroupCapabilities,
+    GroupDesc, GroupFeatures, GroupId, GroupStats, MeterConfig, MeterFeatures, MeterId, MeterStats,
+    TableId, TableStats,
 };
 
 use super::super::flow::FlowRef;
@@ -62,37 +64,37 @@ impl Switch {
         tables.map(|id| table_stats(bridge, ledger, id)).collect()
     }
 
-    /// Statistics of a group, or of all ([`GroupId::ALL`]). A group that is not there has none.
-    pub fn group_stats(&self, bridge: BridgeId, group: GroupId, now_ms: u64) -> Vec<GroupStats> {
-        let Some((bridge, ledger)) = self.read(bridge) else {
-            return Vec::new();
-        };
-        let all = bridge.groups.values();
-        let wanted = all.filter(|other| group == GroupId::ALL || other.id == group);
-        let mut list: Vec<_> = wanted
-            .map(|group| group_stats(ledger, group, now_ms))
-            .collect();
-        list.sort_by_key(|stats| stats.group);
-        list
+    /// Statistics of groups in the order of their numbers. A group that is not there has none.
+    pub fn group_stats(
+        &self,
+        bridge: BridgeId,
+        ids: RangeInclusive<GroupId>,
+        now_ms: u64,
+    ) -> impl Iterator<Item = GroupStats> {
+        let known = self.read(bridge).into_iter();
+        known.flat_map(move |(bridge, ledger)| {
+            let groups = within(&bridge.groups, ids.clone());
+            groups.map(move |group| group_stats(ledger, group, now_ms))
+        })
     }
 
-    /// Groups as they were set up.
-    pub fn group_desc(&self, bridge: BridgeId) -> Vec<GroupDesc> {
-        let groups = self.state.bridge(bridge).into_iter();
-        let groups = groups.flat_map(|bridge| bridge.groups.values());
-        let mut list: Vec<_> = groups
-            .map(|group| GroupDesc {
-                group: group.id,
-                kind: group.kind,
-                buckets: group
-                    .buckets
-                    .iter()
-                    .map(|bucket| bucket.bucket.clone())
-                    .collect(),
-            })
-            .collect();
-        list.sort_by_key(|desc| desc.group);
-        list
+    /// Groups as they were set up, in the order of their numbers.
+    pub fn group_desc(
+        &self,
+        bridge: BridgeId,
+        ids: RangeInclusive<GroupId>,
+    ) -> impl Iterator<Item = GroupDesc> {
+        let bridge = self.state.bridge(bridge).into_iter();
+        let groups = bridge.flat_map(move |bridge| within(&bridge.groups, ids.clone()));
+        groups.map(|group| GroupDesc {
+            group: group.id,
+            kind: group.kind,
+            buckets: group
+                .buckets
+                .iter()
+                .map(|bucket| bucket.bucket.clone())
+                .collect(),
+        })
     }
 
     /// What groups there can be.
@@ -111,38 +113,39 @@ impl Switch {
         }
     }
 
-    /// Statistics of a meter, or of all ([`MeterId::ALL`]).
+    /// Statistics of meters in the order of their numbers.
     pub fn meter_stats(
         &self,
         bridge: BridgeId,
-        meter: MeterId,
+        ids: RangeInclusive<MeterId>,
         now_ms: u64,
-    ) -> Result<Vec<MeterStats>, ErrorCode> {
-        let Some((bridge, ledger)) = self.read(bridge) else {
-            return Ok(Vec::new());
-        };
-        let meters = meters(bridge, meter)?.into_iter();
-        Ok(meters
-            .map(|meter| meter_stats(ledger, meter, now_ms))
-            .collect())
+    ) -> impl Iterator<Item = MeterStats> {
+        let known = self.read(bridge).into_iter();
+        known.flat_map(move |(bridge, ledger)| {
+            let meters = within(&bridge.meters, ids.clone());
+            meters.map(move |meter| meter_stats(ledger, meter, now_ms))
+        })
     }
 
-    /// A meter as it was set up, or all ([`MeterId::ALL`]).
+    /// Meters as they were set up, in the order of their numbers.
     pub fn meter_config(
         &self,
         bridge: BridgeId,
-        meter: MeterId,
-    ) -> Result<Vec<MeterConfig>, ErrorCode> {
-        let Some(bridge) = self.state.bridge(bridge) else {
-            return Ok(Vec::new());
-        };
-        let meters = meters(bridge, meter)?.into_iter();
-        let configs = meters.map(|meter| MeterConfig {
+        ids: RangeInclusive<MeterId>,
+    ) -> impl Iterator<Item = MeterConfig> {
+        let bridge = self.state.bridge(bridge).into_iter();
+        let meters = bridge.flat_map(move |bridge| within(&bridge.meters, ids.clone()));
+        meters.map(|meter| MeterConfig {
             meter: meter.id,
             flags: meter.flags,
             bands: meter.bands.iter().map(|band| band.band).collect(),
-        });
-        Ok(configs.collect())
+        })
+    }
+
+    /// Whether a bridge has a meter; [`MeterId::ALL`] stands for those there are.
+    pub fn has_meter(&self, bridge: BridgeId, meter: MeterId) -> bool {
+        let bridge = self.state.bridge(bridge);
+        meter == MeterId::ALL || bridge.is_some_and(|bridge| bridge.meter(meter).is_some())
     }
 
     /// What meters there can be.
@@ -180,14 +183,14 @@ fn table_stats(bridge: &Bridge, ledger: &Ledger, id: TableId) -> TableStats {
 
 fn group_stats(ledger: &Ledger, group: &Group, now_ms: u64) -> GroupStats {
     let (packets, bytes, _) = group.counters.read();
-    let references = ledger.group_users(group.id).count() + ledger.parents(group.id).count();
+    let references = ledger.references(group.id);
     let buckets = group.buckets.iter().map(|bucket| {
         let (packets, bytes, _) = bucket.counters.read();
         BucketStats { packets, bytes }
     });
     GroupStats {
         group: group.id,
-        references: references as u32,
+        references,
         packets,
         bytes,
         duration: age(group.created_ms, now_ms),
@@ -203,7 +206,7 @@ fn meter_stats(ledger: &Ledger, meter: &Meter, now_ms: u64) -> MeterStats {
     });
     MeterStats {
         meter: meter.id,
-        flows: ledger.meter_users(meter.id).count() as u32,
+        flows: ledger.meter_users.count(meter.id),
         packets,
         bytes,
         duration: age(meter.created_ms, now_ms),
@@ -211,17 +214,13 @@ fn meter_stats(ledger: &Ledger, meter: &Meter, now_ms: u64) -> MeterStats {
     }
 }
 
-/// A meter, or all in order of their numbers.
-fn meters(bridge: &Bridge, id: MeterId) -> Result<Vec<&Arc<Meter>>, ErrorCode> {
-    if id == MeterId::ALL {
-        let mut list: Vec<_> = bridge.meters.values().collect();
-        list.sort_by_key(|meter| meter.id);
-        return Ok(list);
-    }
-    match bridge.meter(id) {
-        Some(meter) => Ok(vec![meter]),
-        None => Err(ErrorCode::METER_MOD_FAILED_UNKNOWN_METER),
-    }
+/// Those of these numbers, in their order.
+fn within<K: Copy + Ord, V>(
+    all: &OrdMap<K, Arc<V>>,
+    ids: RangeInclusive<K>,
+) -> impl Iterator<Item = &Arc<V>> {
+    let some = (!ids.is_empty()).then(|| all.range(ids));
+    some.into_iter().flatten().map(|(_, one)| one)
 }
 
 fn age(created_ms: u64, now_ms: u64) -> Duration {

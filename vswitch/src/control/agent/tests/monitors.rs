@@ -7,7 +7,7 @@ use flowtable::Field;
 use openflow::*;
 
 use super::super::monitor::{MONITORS_MAX, UPDATE_BYTES_MAX};
-use super::super::{Dump, Next, PeerId, Turn};
+use super::super::{Dump, Next, PeerId};
 use super::{PeerKind, Scene, flow_mod, output};
 
 const EVERYTHING: MonitorFlags = MonitorFlags::ALL;
@@ -93,22 +93,13 @@ impl Scene {
             request: request.clone(),
         };
         assert_eq!(self.send(peer, message), Next::Count(request.clone()));
-        let mut turn = Turn {
-            switch: &mut self.switch,
-            ports: &mut self.ports,
-            now_ms: self.now_ms,
-            work: &mut self.work,
-        };
-        let list = self
-            .agent
-            .answer(&mut turn, PeerId(peer), Xid(7), &request)?;
-        Ok(list.expect("a list"))
+        Ok(self.list(peer, &request)?.expect("a list"))
     }
 
     /// Begins monitors and reads the answer.
     fn watch(&mut self, peer: u64, monitors: Vec<FlowMonitor>) -> Vec<Short> {
         let mut list = self.begin(peer, monitors).expect("fine monitors");
-        while !list.step(&self.outboxes[peer as usize]) {}
+        while !list.step(&self.switch, &self.outboxes[peer as usize]) {}
         self.agent.end_list(PeerId(peer));
         self.told(peer)
     }
@@ -303,7 +294,7 @@ impl Reader {
         let Some(list) = self.list.as_mut().filter(|_| !outbox.is_congested()) else {
             return;
         };
-        if list.step(outbox) {
+        if list.step(&scene.switch, outbox) {
             self.list = None;
             scene.agent.end_list(PeerId(0));
         }
