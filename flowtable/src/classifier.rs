@@ -7,10 +7,15 @@
 //!
 //! How. Rules whose matches have the same mask form a tuple: a hash table keyed by the masked
 //! words of the key alone. Finding probes one tuple after the other, the one with the heaviest
-//! rule first, and ends as soon as no tuple left can hold a better rule. The cost is thus bounded
-//! by the number of distinct masks among the rules, which packets cannot change. A rule's weight
-//! is its priority; of overlapping rules with equal priority the specification lets any win, and
-//! here it is the one whose mask has more bits.
+//! rule first, and ends as soon as no tuple left can hold a better rule. A rule's weight is its
+//! priority; of overlapping rules with equal priority the specification lets any win, and here it
+//! is the one whose mask has more bits.
+//!
+//! If there are more than a few masks, as in routing tables and access lists, some share a tuple
+//! that hashes the bits which all of them have, and compares what is left rule by rule. Which
+//! masks is chosen by the rules that are there, and again as they change ([`merge`]). Either way
+//! the cost is bounded by the rules alone: tuples, and cells in a stack of each. Packets have no
+//! say.
 //!
 //! Rules of one match and several priorities are a stack, the heaviest on top, and only the tops
 //! are in the lists of the hash table: how many priorities or bygone versions a rule has is nothing
@@ -57,6 +62,7 @@ mod cells;
 mod faces;
 mod index;
 mod mask;
+mod merge;
 mod moves;
 mod rules;
 mod stack;
@@ -66,7 +72,7 @@ mod walk;
 use bits::Bits;
 use cells::Cells;
 use index::Index;
-use mask::TupleMask;
+use mask::{Layout, TupleMask};
 use moves::Move;
 use rules::Face;
 pub use rules::{Rule, RuleId, Rules};
@@ -85,6 +91,10 @@ pub struct Classifier {
     /// The tuple of the last insertion, if it is the only one of its mask: most often that of the
     /// next.
     recent: Option<u32>,
+    /// Tuples that masks share.
+    shared: Vec<u32>,
+    /// Tuples of one mask from which on it is worth to look for masks that may share one.
+    merge_from: usize,
     /// Tuples that [`Classifier::maintain`] has something to do for.
     untidy: BTreeSet<u32>,
     /// The tuple that it begins with.
@@ -102,12 +112,18 @@ pub struct Classifier {
 pub struct Tuning {
     /// Cells from which on a tuple is moved to a smaller one if most are empty.
     pub hollow_from: u32,
+    /// Masks that have a tuple each, at least: if there are more some share one.
+    pub apart: usize,
+    /// Cells in a stack of a tuple that masks share, at most.
+    pub stack_max: u32,
 }
 
 impl Default for Tuning {
     fn default() -> Tuning {
         Tuning {
             hollow_from: HOLLOW_FROM,
+            apart: APART,
+            stack_max: STACK_MAX,
         }
     }
 }
@@ -116,8 +132,12 @@ impl Default for Tuning {
 #[derive(Debug)]
 struct Shape {
     rank: u32,
-    /// Where they are, and the next is put in the first.
-    tuples: Vec<u32>,
+    /// Tuples that they share with others: the next is put in the first that has room.
+    shared: Vec<u32>,
+    /// Rules in these.
+    sharing: usize,
+    /// Tuples for them alone, of which the first is in use.
+    own: Vec<u32>,
 }
 
 impl Classifier {
@@ -136,6 +156,8 @@ impl Classifier {
             shapes: HashMap::new(),
             bits: Bits::default(),
             recent: None,
+            shared: Vec::new(),
+            merge_from: tuning.apart + 1,
             untidy: BTreeSet::new(),
             turn: 0,
             moves: Vec::new(),
@@ -160,35 +182,56 @@ impl Classifier {
         payload: &[u64],
         epoch: u64,
     ) -> Option<RuleId> {
-        let recent = self.recent.filter(|number| self.is_for(*number, matching));
-        let (number, rank) = match recent {
-            Some(number) => (number, None),
-            None => {
-                let mask = TupleMask::of(matching);
-                self.recent = None;
-                let (number, rank) = match self.shapes.get(&mask) {
-                    Some(shape) => {
-                        let only = Some(shape.tuples[0]).filter(|_| shape.tuples.len() == 1);
-                        self.recent = only;
-                        (shape.tuples[0], shape.rank)
-                    }
-                    None => self.add_shape(mask, priority)?,
-                };
-                (number, Some(rank))
-            }
-        };
-        let tuple = self.tuples[number as usize].as_ref()?;
-        let rank = rank.unwrap_or(tuple.face.weight_max as u32);
         let rule = NewRule {
             matching,
             priority,
-            rank,
+            rank: 0,
             payload,
         };
-        let cell = self.put(number, &rule, epoch)?;
+        let recent = self.recent.filter(|number| self.is_for(*number, matching));
+        let (tuple, rank) = match recent {
+            Some(number) => (number, self.tuple(number)?.face.weight_max as u32),
+            None => self.choose(matching, priority)?,
+        };
+        let cell = self.put(tuple, &NewRule { rank, ..rule }, epoch)?;
         self.len += 1;
-        let tuple = number;
         Some(RuleId { tuple, cell })
+    }
+
+    /// The tuple in which a rule is put, and the rank of its mask.
+    fn choose(&mut self, matching: &Match, priority: u16) -> Option<(u32, u32)> {
+        let mask = TupleMask::of(matching);
+        if !self.shapes.contains_key(&mask) {
+            self.add_shape(mask.clone());
+        }
+        let (key, shape) = self.shapes.get_key_value(&mask)?;
+        let (key, rank) = (Arc::clone(key), shape.rank);
+        let has_room = |number: &u32| self.has_room(*number, matching);
+        if let Some(number) = shape.shared.iter().copied().find(has_room) {
+            return Some((number, rank));
+        }
+        let number = match shape.own.first() {
+            Some(number) => *number,
+            None => {
+                let number = self.add_tuple(&key, None, cells::weight(priority, rank))?;
+                self.shapes.get_mut(&mask)?.own.push(number);
+                number
+            }
+        };
+        let shape = self.shapes.get(&mask)?;
+        let is_only = shape.shared.is_empty() && shape.own.len() == 1;
+        self.recent = is_only.then_some(number);
+        Some((number, rank))
+    }
+
+    /// Whether a tuple that masks share takes one more rule with the key of this match.
+    fn has_room(&self, number: u32, matching: &Match) -> bool {
+        let tuple = self.tuple(number);
+        tuple.is_some_and(|tuple| tuple.depth(matching) < self.tuning.stack_max)
+    }
+
+    fn tuple(&self, number: u32) -> Option<&Tuple> {
+        self.tuples.get(number as usize)?.as_ref()
     }
 
     /// Puts a rule in a tuple.
@@ -201,6 +244,11 @@ impl Classifier {
             self.replace_face(number, None, parts);
         }
         self.reorder(number);
+        if self.tuple(number)?.face.layout.is_some()
+            && let Some(shape) = self.shapes.get_mut(&TupleMask::of(rule.matching))
+        {
+            shape.sharing += usize::from(cell.is_some());
+        }
         cell
     }
 
@@ -212,8 +260,16 @@ impl Classifier {
     }
 
     fn take(&mut self, id: RuleId, epoch: u64) -> bool {
+        let rule = self.rule(id).filter(|_| self.shared.contains(&id.tuple));
+        let mask = rule.map(|rule| TupleMask::of(&rule.matching()));
         let removed = self.change(id.tuple, |tuple| tuple.remove(id.cell, epoch));
         self.reorder(id.tuple);
+        if let Some(mask) = mask {
+            if let Some(shape) = self.shapes.get_mut(&mask) {
+                shape.sharing -= 1;
+            }
+            self.drop_shape(&mask);
+        }
         removed.is_some()
     }
 
@@ -232,7 +288,7 @@ impl Classifier {
             return find(&recent);
         }
         let shape = self.shapes.get(&TupleMask::of(matching))?;
-        shape.tuples.iter().find_map(find)
+        shape.own.iter().chain(&shape.shared).find_map(find)
     }
 
     /// A rule by where it is.
@@ -282,8 +338,11 @@ impl Classifier {
         // Whoever reads on at an older epoch has a list that it goes through bit by bit.
         if oldest + 1 >= epoch {
             self.go_on_moving(epoch, &mut left, moved);
+            if self.moves.is_empty() {
+                self.merge();
+            }
         }
-        left == 0
+        left == 0 || (oldest + 1 >= epoch && !self.moves.is_empty())
     }
 
     /// Makes room for more rules like this one, at once: for many of one epoch, between which
@@ -331,25 +390,57 @@ impl Classifier {
     /// Whether a tuple is for rules with the mask of this match alone.
     fn is_for(&self, number: u32, matching: &Match) -> bool {
         let tuple = self.tuples.get(number as usize).and_then(Option::as_ref);
-        tuple.is_some_and(|tuple| tuple.face.probe.is_of(matching))
+        tuple.is_some_and(|tuple| tuple.face.layout.is_none() && tuple.face.probe.is_of(matching))
     }
 
-    /// Makes room for the first rule of a mask: the number of a tuple, and the rank of the mask.
-    fn add_shape(&mut self, mask: TupleMask, priority: u16) -> Option<(u32, u32)> {
-        let (rank, mask) = (mask.rank(), Arc::new(mask));
-        let number = self.add_tuple(&mask, cells::weight(priority, rank))?;
+    /// Begins to have rules of a mask.
+    fn add_shape(&mut self, mask: TupleMask) {
         self.bits.add(&mask, &mut self.rules.mask);
-        let tuples = vec![number];
-        self.shapes.insert(mask, Shape { rank, tuples });
-        Some((number, rank))
+        let may_share = |number: &u32| {
+            let face = self.tuple(*number).map(|tuple| &tuple.face);
+            face.is_some_and(|face| face.may_hold(&mask))
+        };
+        let shape = Shape {
+            rank: mask.rank(),
+            shared: self.shared.iter().copied().filter(may_share).collect(),
+            sharing: 0,
+            own: Vec::new(),
+        };
+        self.shapes.insert(Arc::new(mask), shape);
     }
 
-    /// A tuple for rules of one mask, of which none is heavier.
-    fn add_tuple(&mut self, mask: &Arc<TupleMask>, weight_max: u64) -> Option<u32> {
-        let cells = Cells::new(self.payload_words, mask.words().len());
+    /// Forgets a mask that no rule has any more.
+    fn drop_shape(&mut self, mask: &TupleMask) {
+        let Some(shape) = self.shapes.get(mask) else {
+            return;
+        };
+        let is_idle = |number: &u32| self.tuple(*number).is_none_or(|tuple| tuple.len() == 0);
+        if shape.sharing == 0 && shape.own.iter().all(is_idle) {
+            let idle = self.shapes.remove(mask).map(|shape| shape.own);
+            self.bits.remove(mask, &mut self.rules.mask);
+            let shared = self.shared.iter().copied();
+            let shared: Vec<u32> = shared.filter(|_| self.shapes.is_empty()).collect();
+            let idle = idle.into_iter().flatten().chain(shared);
+            idle.for_each(|idle| self.drop_tuple(idle));
+        }
+    }
+
+    /// A tuple without rules; `weight_max` is for the first.
+    fn add_tuple(
+        &mut self,
+        probe: &Arc<TupleMask>,
+        layout: Option<Arc<Layout>>,
+        weight_max: u64,
+    ) -> Option<u32> {
+        let words = match &layout {
+            Some(layout) => 2 * layout.words().len(),
+            None => probe.words().len(),
+        };
+        let cells = Cells::new(self.payload_words, words);
         let number = self.vacant.pop().unwrap_or(self.tuples.len() as u32);
         let face = Arc::new(Face {
-            probe: Arc::clone(mask),
+            probe: Arc::clone(probe),
+            layout,
             weight_max,
             tuple: number,
             cells: Arc::new(cells),
@@ -391,19 +482,17 @@ impl Classifier {
         self.untidy.remove(&number);
         self.moves.retain(|it| it.from != number);
         self.recent = self.recent.filter(|recent| *recent != number);
-        let mask = &tuple.face.probe;
-        let Some(shape) = self.shapes.get_mut(mask) else {
+        if tuple.face.layout.is_some() {
+            self.shared.retain(|other| *other != number);
+            for shape in self.shapes.values_mut() {
+                shape.shared.retain(|other| *other != number);
+            }
             return;
-        };
-        shape.tuples.retain(|other| *other != number);
-        let tuple = |number: &u32| self.tuples[*number as usize].as_ref();
-        let is_idle = |number: &u32| tuple(number).is_none_or(|tuple| tuple.len() == 0);
-        if shape.tuples.iter().all(is_idle) {
-            let idle = self.shapes.remove(mask).map(|shape| shape.tuples);
-            self.bits.remove(mask, &mut self.rules.mask);
-            idle.into_iter()
-                .flatten()
-                .for_each(|idle| self.drop_tuple(idle));
+        }
+        let mask = &tuple.face.probe;
+        if let Some(shape) = self.shapes.get_mut(mask) {
+            shape.own.retain(|other| *other != number);
+            self.drop_shape(mask);
         }
     }
 
@@ -421,6 +510,7 @@ impl Classifier {
         let old = Arc::clone(&tuple.face);
         let new = Arc::new(Face {
             probe: Arc::clone(&old.probe),
+            layout: old.layout.clone(),
             weight_max: weight_max.unwrap_or(old.weight_max),
             tuple: number,
             cells,
@@ -439,3 +529,7 @@ const WAITING_SHARE: usize = 4;
 const HEADS_FIRST: usize = 8;
 /// Fewer empty cells are not worth the trouble of moving rules.
 const HOLLOW_FROM: u32 = 4096;
+/// Probing so few tuples costs no more than looking through a stack.
+const APART: usize = 4;
+/// A few cells to look at for each tuple probed.
+const STACK_MAX: u32 = 16;

@@ -103,11 +103,11 @@ fn check((classifier, epoch, rules): &Snapshot) {
         let found = classifier.find(&key, *epoch);
         assert_eq!(found.map(|found| found.priority()), best);
         let found = found.map(|found| number(&found));
-        let found = matching
-            .clone()
-            .find(|rule| Some(rule.number) == found)
-            .map(|rule| rule.priority);
-        assert_eq!(found, best);
+        let found = matching.clone().find(|rule| Some(rule.number) == found);
+        assert_eq!(found.map(|rule| rule.priority), best);
+        // Of those with equal priority it is one with the most bits, wherever they are.
+        let equal = matching.filter(|rule| Some(rule.priority) == best);
+        assert_eq!(found.map(bits), equal.map(bits).max());
     }
     let mut listed: Vec<_> = classifier
         .iter(*epoch)
@@ -125,6 +125,11 @@ fn check((classifier, epoch, rules): &Snapshot) {
         mask.unite(&rule.matching.mask());
     }
     assert_eq!(*classifier.mask(), mask);
+}
+
+fn bits(rule: &Rule) -> u32 {
+    let mask = rule.matching.mask();
+    mask.0.words().iter().map(|word| word.count_ones()).sum()
 }
 
 fn check_selection((classifier, epoch, rules): &Snapshot, probe: &Match) {
@@ -161,6 +166,13 @@ fn intersection(a: &FlowMask, b: &FlowMask) -> FlowKey {
     both
 }
 
+/// Structures change at sizes so small that a few rules reach them.
+const EAGER: Tuning = Tuning {
+    hollow_from: 8,
+    apart: 1,
+    stack_max: 3,
+};
+
 /// A classifier under change, the model, and the epoch that is being made.
 struct World {
     classifier: Classifier,
@@ -170,9 +182,8 @@ struct World {
 }
 
 impl World {
-    /// Structures change at sizes so small that a few rules reach them.
     fn new(secret: u64) -> World {
-        let classifier = Classifier::tuned(secret, 2, Tuning { hollow_from: 8 });
+        let classifier = Classifier::tuned(secret, 2, EAGER);
         let published = (classifier.rules().clone(), 0, Vec::new());
         World {
             classifier,
@@ -448,13 +459,22 @@ fn cells_of_rules_that_went_are_used_again() {
 /// What a reading thread is at.
 type Seat = Mutex<Arc<(Rules, u64)>>;
 
+/// One of eight masks; no packet that has the address matches another.
+fn prefix(n: u32) -> Match {
+    let mut matching = Match::default();
+    let bits = 24 + n % 8;
+    let mask = u32::MAX << (32 - bits);
+    matching.set(Field::Ipv4Dst, (n << 8).into(), mask.into());
+    matching
+}
+
 /// Each epoch has the same addresses, all with the number of the epoch, and half of them move to
 /// other cells each time: whoever reads finds every address with one and the same number.
 #[test]
 fn readers_see_all_changes_of_an_epoch_or_none() {
     const RULES: u32 = 64;
     const EPOCHS: u64 = 500;
-    let mut classifier = Classifier::new(3, 1);
+    let mut classifier = Classifier::tuned(3, 1, EAGER);
     let newest: Seat = Mutex::new(Arc::new((classifier.rules().clone(), 0)));
     let (ended, looked) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -465,7 +485,7 @@ fn readers_see_all_changes_of_an_epoch_or_none() {
                     let (rules, epoch) = &*state;
                     for n in (0..RULES).filter(|_| *epoch > 0) {
                         let found = rules
-                            .find(&address(n).key(), *epoch)
+                            .find(&prefix(n).key(), *epoch)
                             .expect("every epoch has it");
                         assert_eq!(found.word(0), *epoch);
                     }
@@ -476,14 +496,14 @@ fn readers_see_all_changes_of_an_epoch_or_none() {
         let mut published = Vec::new();
         for epoch in 1..=EPOCHS {
             for n in 0..RULES {
-                let old = classifier.get(&address(n), 1);
+                let old = classifier.get(&prefix(n), 1);
                 classifier
-                    .insert(&address(n), 1, &[epoch], epoch)
+                    .insert(&prefix(n), 1, &[epoch], epoch)
                     .expect("room");
                 old.into_iter()
                     .for_each(|old| classifier.remove(old, epoch));
                 // Rules of a moment make the cells move.
-                let passing = address(RULES + n * 7 + epoch as u32 % 5);
+                let passing = prefix(RULES + n * 7 + epoch as u32 % 5);
                 let id = classifier.insert(&passing, 1, &[0], epoch).expect("room");
                 classifier.remove(id, epoch);
             }
@@ -674,4 +694,74 @@ fn memory_follows_the_rules_that_are_there() {
             left(&n).then_some(n.into())
         );
     }
+}
+
+/// Rules of an access list: prefixes of both addresses in 64 combinations, and a port.
+fn access_list(count: u32) -> Vec<(Match, u16)> {
+    let rule = |n: u32| {
+        let address = 0x3000_0000 + (n.wrapping_mul(0x9e37_79b9) >> 4);
+        let prefix = |bits: u32| u128::from(u32::MAX << (32 - bits));
+        let mut matching = Match::default();
+        matching.set(Field::EthType, 0x0800, u128::MAX);
+        matching.set(Field::Ipv4Src, address.into(), prefix(8 + n % 8 * 3));
+        matching.set(Field::Ipv4Dst, (!address).into(), prefix(8 + n / 8 % 8 * 3));
+        matching.set(Field::TcpDst, (n % 100).into(), u128::MAX);
+        (matching, (n % 3) as u16)
+    };
+    let mut rules: Vec<_> = (0..count).map(rule).collect();
+    rules.sort_unstable_by_key(|(matching, priority)| (format!("{matching:?}"), *priority));
+    rules.dedup();
+    rules
+}
+
+#[test]
+fn many_masks_share_a_few_tuples() {
+    let rules = access_list(3000);
+    let mut classifier = Classifier::new(7, 1);
+    let mut ids = Vec::new();
+    for (n, (matching, priority)) in (0_u64..).zip(&rules) {
+        ids.push(classifier.insert(matching, *priority, &[n], 1));
+    }
+    let before = classifier.rules().clone();
+    assert!(before.probes_max() >= 64);
+    let moved = tidy(&mut classifier, 2);
+    assert!(
+        classifier.rules().probes_max() <= 8,
+        "{:?}",
+        classifier.rules()
+    );
+    assert!(moved.len() > rules.len() / 2, "{} moved", moved.len());
+    for (matching, priority) in &rules {
+        let key = matching.key();
+        let matches = |rule: &&(Match, u16)| rule.0.matches(&key);
+        let best = rules.iter().filter(matches).map(|rule| rule.1).max();
+        let at = |rules: &Rules, epoch| rules.find(&key, epoch).map(|found| found.priority());
+        assert_eq!(at(classifier.rules(), 9), best);
+        assert_eq!(at(&before, 1), best);
+        let id = classifier.get(matching, *priority).expect("it is there");
+        let rule = classifier.rule(id).expect("it is there");
+        assert_eq!(
+            (rule.matching(), rule.priority()),
+            (matching.clone(), *priority)
+        );
+    }
+    // What comes later joins those that are there.
+    let mut other = Match::default();
+    other.set(Field::EthType, 0x0800, u128::MAX);
+    for (field, value) in [(Field::Ipv4Src, 1), (Field::Ipv4Dst, 2), (Field::TcpDst, 3)] {
+        other.set(field, value, u128::MAX);
+    }
+    let tuples = classifier.rules().probes_max();
+    classifier.insert(&other, 9, &[0], 9);
+    assert_eq!(classifier.rules().probes_max(), tuples);
+    for (matching, priority) in &rules {
+        let id = classifier.get(matching, *priority).expect("it is there");
+        classifier.remove(id, 9);
+    }
+    let left = classifier.rules().find(&other.key(), 9);
+    assert_eq!(left.map(|rule| rule.matching()), Some(other));
+    assert_eq!(
+        (classifier.len(), classifier.rules().iter(9).count()),
+        (1, 1)
+    );
 }

@@ -1,5 +1,7 @@
 //! The mask that the rules of a tuple have in common.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use crate::hash::Keyed;
 use crate::{FlowKey, FlowMask, Match};
 
@@ -68,6 +70,34 @@ impl TupleMask {
         words.all(|&(index, bits)| bits & !mask.0.words()[usize::from(index)] == 0)
     }
 
+    /// Whether every bit in this mask is in `mask`.
+    pub(super) fn is_part_of(&self, mask: &TupleMask) -> bool {
+        let mut words = self.words.iter();
+        words.all(|&(index, bits)| bits & !mask.word(index) == 0)
+    }
+
+    /// The bits of a word of the key.
+    pub(super) fn word(&self, index: u8) -> u64 {
+        let place = self.words.binary_search_by_key(&index, |word| word.0);
+        place.map_or(0, |place| self.words[place].1)
+    }
+
+    /// Bit n is set if word n counts.
+    pub(super) fn present(&self) -> u64 {
+        self.present
+    }
+
+    /// The bits that are in both masks.
+    pub(super) fn intersection(&self, other: &TupleMask) -> TupleMask {
+        let words = self
+            .words
+            .iter()
+            .map(|&(index, bits)| (index, bits & other.word(index)));
+        let words: Box<[_]> = words.filter(|(_, bits)| *bits != 0).collect();
+        let present = words.iter().fold(0, |all, (index, _)| all | 1 << index);
+        TupleMask { present, words }
+    }
+
     /// Whether every bit in the mask of `matching` is in this mask.
     pub(super) fn covers(&self, matching: &Match) -> bool {
         matching.present() & !self.present == 0
@@ -78,6 +108,89 @@ impl TupleMask {
             })
     }
 }
+
+/// The words that the rules of a tuple with many masks may match: each of its cells has the values
+/// of all of them, then their masks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    present: u64,
+    /// Indices of the words.
+    words: Box<[u8]>,
+    /// Where each word that is hashed is among them.
+    hashed: Box<[u8]>,
+}
+
+impl Layout {
+    /// For rules that match no word but those in `present`, of which those of `hashed` are hashed.
+    pub(super) fn new(present: u64, hashed: &TupleMask) -> Layout {
+        let present = present | hashed.present;
+        let words = (0..64).filter(|word| present >> word & 1 == 1);
+        let before = |index: u8| (present & ((1 << index) - 1)).count_ones() as u8;
+        let hashed = hashed.words.iter().map(|(index, _)| before(*index));
+        Layout {
+            present,
+            words: words.collect(),
+            hashed: hashed.collect(),
+        }
+    }
+
+    pub(super) fn words(&self) -> &[u8] {
+        &self.words
+    }
+
+    /// Where a word that is hashed is among the values.
+    pub(super) fn place_of_hashed(&self, nth: usize) -> usize {
+        usize::from(self.hashed[nth])
+    }
+
+    /// Whether rules of this mask have their words in it.
+    pub(super) fn holds(&self, mask: &TupleMask) -> bool {
+        mask.present & !self.present == 0
+    }
+
+    /// Whether a rule may have all the bits of `matching`.
+    pub(super) fn may_cover(&self, matching: &Match) -> bool {
+        matching.present() & !self.present == 0
+    }
+
+    /// Whether the values of a cell have these words, masked.
+    #[inline(always)]
+    pub(super) fn has_key(&self, values: &[AtomicU64], mask: &TupleMask, words: &[u64]) -> bool {
+        let places = self.hashed.iter().zip(&mask.words);
+        let mut pairs = places.zip(words);
+        pairs.all(|((place, (_, bits)), word)| {
+            let value = values.get(usize::from(*place));
+            value.is_some_and(|value| value.load(Ordering::Relaxed) & bits == *word)
+        })
+    }
+
+    /// Whether a cell's rule matches a packet.
+    #[inline(always)]
+    pub(super) fn matches(&self, words: &[AtomicU64], key: &FlowKey) -> bool {
+        let (values, masks) = words.split_at(self.words.len());
+        let pairs = values.iter().zip(masks);
+        let mut triples = self.words.iter().zip(pairs);
+        triples.all(|(&index, (value, mask))| {
+            let word = key.words()[usize::from(index)];
+            word & mask.load(Ordering::Relaxed) == value.load(Ordering::Relaxed)
+        })
+    }
+
+    /// Values and masks of a rule, as a cell has them.
+    pub(super) fn write<'a>(&self, matching: &Match, room: &'a mut Room) -> &'a [u64] {
+        let count = self.words.len();
+        room[..2 * count].fill(0);
+        for (index, value, mask) in matching.words() {
+            let before = self.present & ((1_u64 << index) - 1);
+            let place = before.count_ones() as usize;
+            (room[place], room[count + place]) = (value, mask);
+        }
+        &room[..2 * count]
+    }
+}
+
+/// Room for the words of any cell's key.
+pub(super) type Room = [u64; 2 * FlowKey::WORDS];
 
 pub(super) use crate::hash::hash_words as hash;
 

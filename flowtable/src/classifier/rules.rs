@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::cells::{Cell, Cells};
 use super::faces::Faces;
 use super::index::Index;
-use super::mask::{self, TupleMask};
+use super::mask::{self, Layout, TupleMask};
 use super::walk::Walk;
 use crate::hash::Keyed;
 use crate::{FlowKey, FlowMask, Match};
@@ -24,8 +24,10 @@ pub struct Rules {
 /// What readers see of a tuple.
 #[derive(Debug)]
 pub(super) struct Face {
-    /// The mask of its rules.
+    /// The bits that are hashed: all that its rules match, or some that all of them match.
     pub(super) probe: Arc<TupleMask>,
+    /// What its rules may match beyond that; nothing if they all have one mask.
+    pub(super) layout: Option<Arc<Layout>>,
     /// No rule has a higher weight.
     pub(super) weight_max: u64,
     /// Number of the tuple.
@@ -139,7 +141,8 @@ impl Rules {
                 break;
             }
             let words = face.probe.apply(key, &mut room);
-            if let Some(found) = face.find(words, self.hasher, epoch)
+            let at = (key, epoch, weight);
+            if let Some(found) = face.find(words, self.hasher, at)
                 && weight < Some(found.cell.weight())
             {
                 weight = Some(found.cell.weight());
@@ -207,18 +210,36 @@ impl Rules {
 }
 
 impl Face {
-    /// The heaviest rule with these words that is there.
+    /// The heaviest rule that a packet matches; nothing if all that might are lighter than what was
+    /// found already.
     #[inline(always)]
-    fn find(&self, words: &[u64], hasher: Keyed, epoch: u64) -> Option<Rule<'_>> {
+    fn find(
+        &self,
+        words: &[u64],
+        hasher: Keyed,
+        (key, epoch, weight): (&FlowKey, u64, Option<u64>),
+    ) -> Option<Rule<'_>> {
         let mut top = self.index.first(mask::hash(hasher, words.iter().copied()));
         while top != 0 {
             let cell = self.cells.get(top)?;
-            if self.cells.has_key(cell, words) {
-                return self.visible(top, epoch);
+            if self.has_key(cell, words) {
+                return match &self.layout {
+                    None => self.visible(top, epoch),
+                    Some(layout) => self.matching(layout, top, (key, epoch, weight)),
+                };
             }
             top = cell.link(self.index.side());
         }
         None
+    }
+
+    /// Whether a cell is in the stack of this key.
+    #[inline(always)]
+    pub(super) fn has_key(&self, cell: Cell<'_>, words: &[u64]) -> bool {
+        match &self.layout {
+            None => self.cells.has_key(cell, words),
+            Some(layout) => layout.has_key(self.cells.key(cell), &self.probe, words),
+        }
     }
 
     /// The first cell of a stack that is there.
@@ -227,6 +248,27 @@ impl Face {
         while number != 0 {
             let cell = self.cells.get(number)?;
             if cell.is_visible(epoch) {
+                let face = self;
+                return Some(Rule { face, cell, number });
+            }
+            number = cell.below();
+        }
+        None
+    }
+
+    /// The first cell of a stack that is there and matches.
+    fn matching(
+        &self,
+        layout: &Layout,
+        mut number: u32,
+        (key, epoch, weight): (&FlowKey, u64, Option<u64>),
+    ) -> Option<Rule<'_>> {
+        while number != 0 {
+            let cell = self.cells.get(number)?;
+            if weight >= Some(cell.weight()) {
+                return None;
+            }
+            if layout.matches(self.cells.key(cell), key) && cell.is_visible(epoch) {
                 let face = self;
                 return Some(Rule { face, cell, number });
             }
@@ -245,8 +287,29 @@ impl Face {
             key.get(place)
                 .map_or(0, |word| word.load(Ordering::Relaxed))
         };
-        let words = self.probe.words().iter().enumerate();
-        words.map(move |(place, &(index, mask))| (usize::from(index), load(place), mask))
+        let words = self.layout.as_ref().map(|layout| layout.words());
+        let count = words.map_or(self.probe.words().len(), <[u8]>::len);
+        (0..count).map(move |place| match words {
+            Some(words) => (usize::from(words[place]), load(place), load(count + place)),
+            None => {
+                let (index, mask) = self.probe.words()[place];
+                (usize::from(index), load(place), mask)
+            }
+        })
+    }
+
+    /// Whether rules of a mask may be in it, among others.
+    pub(super) fn may_hold(&self, mask: &TupleMask) -> bool {
+        let layout = self.layout.as_ref();
+        layout.is_some_and(|layout| layout.holds(mask)) && self.probe.is_part_of(mask)
+    }
+
+    /// Whether no rule in it has all the bits of `matching`.
+    pub(super) fn lacks(&self, matching: &Match) -> bool {
+        match &self.layout {
+            Some(layout) => !layout.may_cover(matching),
+            None => !self.probe.covers(matching),
+        }
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 
 use super::cells::{Cell, Cells, Place, weight};
 use super::index::Index;
-use super::mask;
+use super::mask::{self, Room};
 use super::rules::Face;
 use super::stack::{Crowds, Stacks};
 use crate::hash::Keyed;
 use crate::{FlowKey, Match};
 
-/// The rules of one mask.
+/// The rules of one mask, or of several.
 #[derive(Debug)]
 pub(super) struct Tuple {
     /// As readers see it.
@@ -82,8 +82,9 @@ impl Tuple {
 
     /// The cell of the rule with this match and priority.
     pub(super) fn find(&self, matching: &Match, priority: u16) -> Option<u32> {
-        let mut room = [0; FlowKey::WORDS];
-        let key = values(matching, &mut room);
+        let (mut hashed, mut room) = ([0; FlowKey::WORDS], [0; 2 * FlowKey::WORDS]);
+        let key = self.face.hashed(matching, &mut hashed);
+        let all = self.face.cell_key(matching, &mut room);
         let top = self.top(self.hash(key), key)?;
         let mut at = match self.crowds.first(key, priority) {
             Some(first) => first?,
@@ -94,7 +95,7 @@ impl Tuple {
             if cell.priority() < priority {
                 return None;
             }
-            if cell.priority() == priority && cell.is_living() {
+            if cell.priority() == priority && cell.is_living() && cells.has_key(cell, all) {
                 return Some(at);
             }
             at = cell.below();
@@ -102,17 +103,26 @@ impl Tuple {
         None
     }
 
+    /// Cells in the stack of the key that rules with this match have.
+    pub(super) fn depth(&self, matching: &Match) -> u32 {
+        let mut hashed = [0; FlowKey::WORDS];
+        let key = self.face.hashed(matching, &mut hashed);
+        let top = self.top(self.hash(key), key);
+        top.map_or(0, |top| self.stacks_now().count(top))
+    }
+
     /// Puts a rule in a free cell; `None` if there is none.
     pub(super) fn insert(&mut self, rule: &NewRule<'_>, epoch: u64) -> Option<u32> {
-        let mut room = [0; FlowKey::WORDS];
+        let (mut hashed, mut room) = ([0; FlowKey::WORDS], [0; 2 * FlowKey::WORDS]);
         let face = Arc::clone(&self.face);
-        let key = values(rule.matching, &mut room);
+        let key = face.hashed(rule.matching, &mut hashed);
         let number = match self.free.pop() {
             Some(number) => number,
             None => face.cells.add()?,
         };
         let (cells, weight) = (&face.cells, weight(rule.priority, rule.rank));
-        cells.fill(cells.get(number)?, (weight, epoch), rule.payload, key);
+        let all = face.cell_key(rule.matching, &mut room);
+        cells.fill(cells.get(number)?, (weight, epoch), rule.payload, all);
         let hash = self.hash(key);
         let top = self.top(hash, key);
         self.stacks += usize::from(top.is_none());
@@ -147,7 +157,7 @@ impl Tuple {
             return;
         };
         let mut room = [0; FlowKey::WORDS];
-        let key = key_of(&face.cells, cell, &mut room);
+        let key = face.hashed_of(cell, &mut room);
         let hash = self.hash(key);
         let top = match cell.place() {
             Place::Top(_) => None,
@@ -164,7 +174,7 @@ impl Tuple {
         let face = &self.face;
         let is_of_key = |number| {
             let cell = face.cells.get(number);
-            cell.is_some_and(|cell| face.cells.has_key(cell, key))
+            cell.is_some_and(|cell| face.has_key(cell, key))
         };
         self.stacks_now().top(hash, is_of_key)
     }
@@ -292,7 +302,7 @@ impl Tuple {
         let is_top = |cell: &Cell<'_>| matches!(cell.place(), Place::Top(_));
         if let Some(cell) = cell.filter(is_top) {
             let mut room = [0; FlowKey::WORDS];
-            let hash = self.hash(key_of(cells, cell, &mut room));
+            let hash = self.hash(self.face.hashed_of_key(cells.key(cell), &mut room));
             index.push(cells, hash, number);
         }
     }
@@ -317,22 +327,64 @@ impl Tuple {
     }
 }
 
-/// The words of a match that count, as a tuple's key.
-fn values<'a>(matching: &Match, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64] {
-    let words = matching.words();
-    let len = words.len();
-    for (word, (_, value, _)) in room.iter_mut().zip(words) {
-        *word = value;
+impl Face {
+    /// The words of a match that are hashed.
+    pub(super) fn hashed<'a>(
+        &self,
+        matching: &Match,
+        room: &'a mut [u64; FlowKey::WORDS],
+    ) -> &'a [u64] {
+        match &self.layout {
+            Some(_) => self.probe.apply(&matching.key(), room),
+            None => {
+                let words = matching.words();
+                let len = words.len();
+                for (word, (_, value, _)) in room.iter_mut().zip(words) {
+                    *word = value;
+                }
+                &room[..len]
+            }
+        }
     }
-    &room[..len]
-}
 
-fn key_of<'a>(cells: &Cells, cell: Cell<'_>, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64] {
-    let words = cells.key(cell);
-    for (value, word) in room.iter_mut().zip(words) {
-        *value = word.load(Ordering::Relaxed);
+    /// The words of a match as a cell has them.
+    fn cell_key<'a>(&self, matching: &Match, room: &'a mut Room) -> &'a [u64] {
+        match &self.layout {
+            Some(layout) => layout.write(matching, room),
+            None => {
+                let words = matching.words();
+                let len = words.len();
+                for (word, (_, value, _)) in room.iter_mut().zip(words) {
+                    *word = value;
+                }
+                &room[..len]
+            }
+        }
     }
-    &room[..words.len()]
+
+    fn hashed_of<'a>(&self, cell: Cell<'_>, room: &'a mut [u64; FlowKey::WORDS]) -> &'a [u64] {
+        self.hashed_of_key(self.cells.key(cell), room)
+    }
+
+    /// The words of a cell that are hashed.
+    fn hashed_of_key<'a>(
+        &self,
+        key: &[std::sync::atomic::AtomicU64],
+        room: &'a mut [u64; FlowKey::WORDS],
+    ) -> &'a [u64] {
+        let count = self.probe.words().len();
+        let load = |place: usize| {
+            key.get(place)
+                .map_or(0, |word| word.load(Ordering::Relaxed))
+        };
+        for (nth, (word, (_, bits))) in room.iter_mut().zip(self.probe.words()).enumerate() {
+            *word = match &self.layout {
+                Some(layout) => load(layout.place_of_hashed(nth)) & bits,
+                None => load(nth),
+            };
+        }
+        &room[..count]
+    }
 }
 
 /// Tops for each list from which on an index is not waited for any more.

@@ -125,7 +125,7 @@ impl Walk {
 
     /// Whether there may be rules in this tuple that it is for.
     pub(super) fn enters(&self, face: &Face) -> bool {
-        !self.included || face.probe.covers(&self.matching)
+        !self.included || !face.lacks(&self.matching)
     }
 
     /// Whether it looks at rules in this tuple that it is not for, beyond a few.
@@ -135,8 +135,21 @@ impl Walk {
 
     /// Whether it is for a rule of a tuple that it enters.
     pub(super) fn wants(&self, face: &Face, cell: Cell<'_>) -> bool {
+        // If all have one mask it was looked at before.
+        if self.included && face.layout.is_some() && !self.is_covered(face, cell) {
+            return false;
+        }
         face.words(cell).all(|(index, value, mask)| {
             (value ^ self.key.words()[index]) & mask & self.mask.0.words()[index] == 0
+        })
+    }
+
+    /// Whether a rule matches every bit that the match of the walk does.
+    fn is_covered(&self, face: &Face, cell: Cell<'_>) -> bool {
+        self.matching.words().all(|(index, _, bits)| {
+            let mut words = face.words(cell);
+            let word = words.find(|(other, ..)| *other == index);
+            word.is_some_and(|(_, _, mask)| bits & !mask == 0)
         })
     }
 
