@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
         count: u32,
     ) -> Result<()> {
         let bytes = rules::adds(first, count)?;
-        let (took, forwarding) = self.beside_packets(&bytes)?;
+        let (took, forwarding) = self.beside_packets(&bytes, PARTS)?;
         self.note(rate_name, f64::from(count) / took.as_secs_f64());
         self.note(forwarding_name, forwarding);
         Ok(())
@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
     /// Adds flows to a small table in a stream, and deletes another for each, while packets run.
     fn churn(&mut self) -> Result<()> {
         self.carry_out(&rules::adds(0, SMALL)?)?;
-        let (took, forwarding) = self.beside_packets(&rules::churn(0, SMALL, CHURNED)?)?;
+        let (took, forwarding) = self.beside_packets(&rules::churn(0, SMALL, CHURNED)?, PARTS)?;
         let rate = f64::from(CHURNED) / took.as_secs_f64();
         self.note("adds a second at 10,000 flows", rate);
         self.note("forwarding at 10,000 flows", forwarding);
@@ -124,27 +124,34 @@ impl<'a> Run<'a> {
         self.carry_out(&rules::adds(0, SMALL)?).map(drop)
     }
 
-    /// How long it takes to do this, and the packets forwarded meanwhile over those before, each
-    /// in a second that the worker ran. What is over at once is seen with a moment after it.
-    fn beside_packets(&mut self, bytes: &[u8]) -> Result<(Duration, f64)> {
+    /// How long it takes to do this, and the packets forwarded meanwhile over those at other times,
+    /// each in a second that the worker ran. It is done in parts, with a moment of nothing else
+    /// before each, since what memory gives the worker changes from second to second. What is over
+    /// at once is seen with a moment after it.
+    fn beside_packets(&mut self, bytes: &[u8], parts: usize) -> Result<(Duration, f64)> {
         let (mut client, mut watcher) = (self.peer.connect()?, self.peer.connect()?);
-        let start = self.sent(&mut watcher)?;
-        std::thread::sleep(Duration::from_secs(1));
-        let before = self.sent(&mut watcher)?.since(start);
-        let (sent, start) = (self.sent(&mut watcher)?, Instant::now());
-        client.write(bytes)?;
-        client.barrier()?;
-        let took = start.elapsed();
-        std::thread::sleep(MOMENT.saturating_sub(took));
-        let end = self.sent(&mut watcher)?;
-        let during = end.since(sent);
-        self.ran = self.ran.min(end.share_since(sent));
+        let mut took = Duration::ZERO;
+        let (mut before, mut during) = (Vec::new(), Vec::new());
+        for part in parts_of(bytes, parts) {
+            let start = self.sent(&mut watcher)?;
+            std::thread::sleep(MOMENT);
+            let idle = self.sent(&mut watcher)?;
+            before.push(idle.since(start));
+            let start = Instant::now();
+            client.write(part)?;
+            client.barrier()?;
+            took += start.elapsed();
+            std::thread::sleep(MOMENT.saturating_sub(start.elapsed()));
+            let end = self.sent(&mut watcher)?;
+            during.push(end.since(idle));
+            self.ran = self.ran.min(end.share_since(idle));
+        }
         ensure!(
             client.errors == 0,
             "{} requests were refused",
             client.errors
         );
-        Ok((took, during / before))
+        Ok((took, median(&mut during) / median(&mut before)))
     }
 
     fn sent(&self, watcher: &mut Client) -> Result<Sent> {
@@ -243,14 +250,14 @@ impl<'a> Run<'a> {
         let each = f64::from(flows / rules::OWNERS);
         let modify = format!("{},actions=output:9", owned(3));
         let modify = rules::encoded(&modify, FlowModCommand::Modify)?;
-        let (took, forwarding) = self.beside_packets(&modify)?;
+        let (took, forwarding) = self.beside_packets(&modify, 1)?;
         self.note(
             "flows modified a second, by cookie",
             each / took.as_secs_f64(),
         );
         self.note("forwarding while they are", forwarding);
         let delete = rules::encoded(&owned(5), FlowModCommand::Delete)?;
-        let (took, forwarding) = self.beside_packets(&delete)?;
+        let (took, forwarding) = self.beside_packets(&delete, 1)?;
         self.note(
             "flows deleted a second, by cookie",
             each / took.as_secs_f64(),
@@ -269,10 +276,9 @@ impl<'a> Run<'a> {
         let net = rules::encoded("ip,nw_src=11.0.1.0/24", FlowModCommand::Delete)?;
         let took = self.carry_out(&net)?;
         self.note("milliseconds to delete a network", took.as_secs_f64() * 1e3);
-        let start = Instant::now();
-        let (_, forwarding) =
-            self.beside_packets(&rules::encoded("ip", FlowModCommand::Delete)?)?;
-        self.note("seconds to delete all", start.elapsed().as_secs_f64() - 1.0);
+        let all = rules::encoded("ip", FlowModCommand::Delete)?;
+        let (took, forwarding) = self.beside_packets(&all, 1)?;
+        self.note("seconds to delete all", took.as_secs_f64());
         self.note("forwarding while all go", forwarding);
         Ok(())
     }
@@ -296,10 +302,7 @@ impl<'a> Run<'a> {
             times.push(start.elapsed().as_secs_f64() * 1e6);
         }
         times.sort_by(f64::total_cmp);
-        self.note(
-            "microseconds of a packet-in, median",
-            times[times.len() / 2],
-        );
+        self.note("microseconds of a packet-in, median", median(&mut times));
         self.note(
             "microseconds of a packet-in, 99 %",
             times[times.len() * 99 / 100],
@@ -336,6 +339,28 @@ impl<'a> Run<'a> {
         client.barrier()?;
         Ok(client)
     }
+}
+
+/// Messages in so many parts of about the same length.
+fn parts_of(mut bytes: &[u8], parts: usize) -> Vec<&[u8]> {
+    let wanted = bytes.len() / parts;
+    let mut list = Vec::new();
+    while !bytes.is_empty() {
+        let mut end = 0;
+        while end < bytes.len() && (end < wanted || list.len() + 1 == parts) {
+            let length = bytes[end + 2..end + 4].try_into().map(u16::from_be_bytes);
+            end += usize::from(length.unwrap_or(u16::MAX));
+        }
+        let (part, rest) = bytes.split_at(end.min(bytes.len()));
+        list.push(part);
+        bytes = rest;
+    }
+    list
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Answers a packet-in of this sender's with a flow for it and the packet itself; false if it was
@@ -432,12 +457,14 @@ fn millis(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
+/// Parts in which a stream is sent.
+const PARTS: usize = 7;
 /// The shortest time in which forwarding is looked at.
 const MOMENT: Duration = Duration::from_millis(250);
 /// Flows in a small table.
 const SMALL: u32 = 10_000;
 /// Flows added to it, and others deleted.
-const CHURNED: u32 = 50_000;
+const CHURNED: u32 = 100_000;
 /// Flows added to a full one.
 const MORE: u32 = 100_000;
 /// Flows of a bundle.
