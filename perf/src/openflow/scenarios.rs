@@ -30,20 +30,26 @@ pub fn measure(peer: &Peer, hosts: &Hosts, flows: u32) -> Result<Vec<Figure>> {
     run.forward()?;
     run.memory(flows)?;
     run.bundle()?;
-    run.churn()?;
+    run.carry_out(&rules::adds(0, SMALL)?)?;
+    run.churn(
+        "adds a second at 10,000 flows",
+        "forwarding at 10,000 flows",
+        SMALL,
+    )?;
+    run.clear()?;
+    run.carry_out(&rules::adds(0, SMALL)?)?;
     run.adds(
         "adds a second up to all flows",
         "forwarding up to all flows",
         SMALL,
         flows - SMALL,
     )?;
-    run.adds(
+    run.churn(
         "adds a second at all flows",
         "forwarding at all flows",
         flows,
-        MORE,
     )?;
-    run.dump(flows + MORE)?;
+    run.dump(flows)?;
     run.changes(flows)?;
     run.note("least share of the time that the worker ran", run.ran);
     Ok(run.figures)
@@ -113,15 +119,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Adds flows to a small table in a stream, and deletes another for each, while packets run.
-    fn churn(&mut self) -> Result<()> {
-        self.carry_out(&rules::adds(0, SMALL)?)?;
-        let (took, forwarding) = self.beside_packets(&rules::churn(0, SMALL, CHURNED)?, PARTS)?;
-        let rate = f64::from(CHURNED) / took.as_secs_f64();
-        self.note("adds a second at 10,000 flows", rate);
-        self.note("forwarding at 10,000 flows", forwarding);
-        self.clear()?;
-        self.carry_out(&rules::adds(0, SMALL)?).map(drop)
+    /// Adds flows in a stream, and deletes another for each, so that there are always `size`, while
+    /// packets run.
+    fn churn(
+        &mut self,
+        rate_name: &'static str,
+        forwarding_name: &'static str,
+        size: u32,
+    ) -> Result<()> {
+        let bytes = rules::churn(0, size, CHURNED)?;
+        let (took, forwarding) = self.beside_packets(&bytes, PARTS)?;
+        self.note(rate_name, f64::from(CHURNED) / took.as_secs_f64());
+        self.note(forwarding_name, forwarding);
+        Ok(())
     }
 
     /// How long it takes to do this, and the packets forwarded meanwhile over those at other times,
@@ -263,7 +273,7 @@ impl<'a> Run<'a> {
             each / took.as_secs_f64(),
         );
         self.note("forwarding while those are", forwarding);
-        let one = (rules::OWNERS..).step_by(rules::OWNERS as usize).skip(1);
+        let one = (CHURNED..).step_by(rules::OWNERS as usize);
         let mut bytes = Vec::new();
         for rule in one.take(SINGLE).map(|owned| owned + 7) {
             let cookie = u64::from(7_u32) << 32 | u64::from(rule);
@@ -273,7 +283,7 @@ impl<'a> Run<'a> {
         let took = self.carry_out(&bytes)?;
         let micros = took.as_secs_f64() * 1e6 / SINGLE as f64;
         self.note("microseconds to delete one by its cookie", micros);
-        let net = rules::encoded("ip,nw_src=11.0.1.0/24", FlowModCommand::Delete)?;
+        let net = rules::encoded("ip,nw_src=11.0.32.0/24", FlowModCommand::Delete)?;
         let took = self.carry_out(&net)?;
         self.note("milliseconds to delete a network", took.as_secs_f64() * 1e3);
         let all = rules::encoded("ip", FlowModCommand::Delete)?;
@@ -463,10 +473,8 @@ const PARTS: usize = 7;
 const MOMENT: Duration = Duration::from_millis(250);
 /// Flows in a small table.
 const SMALL: u32 = 10_000;
-/// Flows added to it, and others deleted.
+/// Flows added to a table of any size, and as many deleted: those up to this number.
 const CHURNED: u32 = 100_000;
-/// Flows added to a full one.
-const MORE: u32 = 100_000;
 /// Flows of a bundle.
 const BUNDLED: u32 = 100_000;
 /// Deletions of one flow each.
