@@ -5,6 +5,7 @@ pub mod contender;
 pub mod controller;
 pub mod frames;
 pub mod generator;
+pub mod guest;
 pub mod hosts;
 pub mod machine;
 pub mod measure;

@@ -68,16 +68,35 @@ pub struct Counted {
     pub cycles: Option<(f64, f64)>,
 }
 
+/// What port 2 is.
+#[derive(Clone, Debug)]
+pub enum Second {
+    /// A device that drops what it is sent.
+    Sink,
+    /// A memif, as port 1 is.
+    Memif,
+    /// A guest, whose hypervisor listens here for vhost-user.
+    Guest(PathBuf),
+}
+
+/// A port, as a contender is told of it.
+enum Port {
+    /// A device of DPDK with its arguments.
+    Device(String),
+    /// A guest's socket.
+    Guest(PathBuf),
+}
+
 impl Contender {
-    /// Starts it with its ports and rules; what port 2 sends is dropped there, unless that has a
-    /// memif of its own.
-    pub fn start(kind: Kind, rules: &Rules, two_ends: bool) -> Result<Contender> {
+    /// Starts it with its ports and rules.
+    pub fn start(kind: Kind, rules: &Rules, second: &Second) -> Result<Contender> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        let second = match two_ends {
-            true => memif(folder.path(), 2),
-            false => "net_null1,no-rx=1".into(),
+        let second = match second {
+            Second::Sink => Port::Device("net_null1,no-rx=1".into()),
+            Second::Memif => Port::Device(memif(folder.path(), 2)),
+            Second::Guest(socket) => Port::Guest(socket.clone()),
         };
-        let ports = [memif(folder.path(), 1), second];
+        let ports = [Port::Device(memif(folder.path(), 1)), second];
         let program = match kind {
             Kind::Ours => Program::Ours(ours::Ours::start(&ports, folder.path())?),
             Kind::Ovs => Program::Ovs(ovs::Ovs::start(&ports)?),
@@ -86,6 +105,14 @@ impl Contender {
         let contender = Contender { program, folder };
         contender.install(rules)?;
         Ok(contender)
+    }
+
+    /// Rings that it sends by to a memif: Open vSwitch has one for each PMD thread and one more.
+    pub fn transmit_rings(&self) -> u16 {
+        match &self.program {
+            Program::Ovs(_) => 2,
+            Program::Ours(_) | Program::Testpmd(_) => 1,
+        }
     }
 
     /// Where the other end of a port's memif connects.

@@ -14,7 +14,7 @@ use crate::openflow::client::Client;
 #[derive(Debug)]
 pub struct Controller {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<()>>,
+    thread: JoinHandle<Result<f64>>,
 }
 
 impl Controller {
@@ -39,22 +39,15 @@ impl Controller {
             client.barrier().context("no answer to the last change")?;
             let reached = sent as f64 / start.elapsed().as_secs_f64();
             ensure!(client.errors == 0, "{} changes were refused", client.errors);
-            ensure!(
-                reached >= RATE_REACHED * rate,
-                "{reached:.0} changes a second in place of {rate:.0}"
-            );
-            Ok(())
+            Ok(reached)
         })?;
         Ok(Controller { stop, thread })
     }
 
-    /// Ends it, once all is done; an error if the switch did not keep pace.
-    pub fn stop(self) -> Result<()> {
+    /// Ends it, once all is done: changes a second that the switch has made.
+    pub fn stop(self) -> Result<f64> {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.thread.join();
         ended.map_err(|_| anyhow!("the controller panicked"))?
     }
 }
-
-/// Share of the rate that a switch has to take.
-const RATE_REACHED: f64 = 0.9;

@@ -87,9 +87,10 @@ struct Shared {
 }
 
 impl Generator {
-    /// Connects to the switch's end at `path` and begins to send, on this CPU.
-    pub fn start(path: &Path, traffic: &Traffic, cpu: usize) -> Result<Generator> {
-        let mut source = Source::new(path, traffic)?;
+    /// Connects to the switch's end at `path`, which sends by so many rings, and begins to send, on
+    /// this CPU.
+    pub fn start(path: &Path, rings: u16, traffic: &Traffic, cpu: usize) -> Result<Generator> {
+        let mut source = Source::new(path, rings, traffic)?;
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
         let thread = std::thread::Builder::new().name("generator".into());
@@ -183,14 +184,19 @@ enum Kind {
 }
 
 impl Source {
-    fn new(path: &Path, traffic: &Traffic) -> Result<Source> {
+    fn new(path: &Path, rings: u16, traffic: &Traffic) -> Result<Source> {
+        let connect = |frame_bytes| Memif::connect(path, rings, frame_bytes);
         match traffic {
-            Traffic::Cycle { frames, orders } => Source::cycle(path, frames, orders),
-            Traffic::Fresh { frames, port } => Source::fresh(path, frames, *port),
+            Traffic::Cycle { frames, orders } => Source::cycle(connect, frames, orders),
+            Traffic::Fresh { frames, port } => Source::fresh(connect, frames, *port),
         }
     }
 
-    fn cycle(path: &Path, frames: &[Vec<u8>], orders: &[Vec<u32>]) -> Result<Source> {
+    fn cycle(
+        connect: impl Fn(u64) -> Result<Memif>,
+        frames: &[Vec<u8>],
+        orders: &[Vec<u32>],
+    ) -> Result<Source> {
         let mut bytes = Vec::new();
         let mut places = Vec::with_capacity(frames.len());
         for frame in frames {
@@ -203,16 +209,20 @@ impl Source {
             frames.collect()
         };
         let rounds = orders.iter().map(round).collect();
-        let memif = Memif::connect(path, bytes.len() as u64)?;
+        let memif = connect(bytes.len() as u64)?;
         memif.write_frames(&bytes, 0)?;
         let kind = Kind::Cycle { rounds, next: 0 };
         Ok(Source { memif, kind })
     }
 
-    fn fresh(path: &Path, frames: &[Vec<u8>], port: usize) -> Result<Source> {
+    fn fresh(
+        connect: impl Fn(u64) -> Result<Memif>,
+        frames: &[Vec<u8>],
+        port: usize,
+    ) -> Result<Source> {
         let length = frames.first().context("no frames")?.len();
         let stride = length.next_multiple_of(CACHE_LINE);
-        let memif = Memif::connect(path, u64::from(RING) * stride as u64)?;
+        let memif = connect(u64::from(RING) * stride as u64)?;
         let slot = |slot| frame_descriptor(u32::from(slot) * stride as u32, length as u32);
         let descriptors: Vec<u8> = (0..RING).flat_map(slot).collect();
         memif.place(&descriptors)?;

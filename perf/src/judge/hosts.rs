@@ -21,14 +21,14 @@ pub struct Hosts {
 
 impl Hosts {
     /// Connects to the switch's end; each frame is that of a host.
-    pub fn start(path: &Path, frames: Vec<Vec<u8>>, cpu: usize) -> Result<Hosts> {
+    pub fn start(path: &Path, rings: u16, frames: &[Vec<u8>], cpu: usize) -> Result<Hosts> {
         let (mut bytes, mut descriptors) = (Vec::new(), Vec::new());
-        for frame in &frames {
+        for frame in frames {
             let place = bytes.len() as u32;
             descriptors.extend(frame_descriptor(place, frame.len() as u32));
             bytes.extend_from_slice(frame);
         }
-        let mut memif = Memif::connect(path, bytes.len() as u64)?;
+        let mut memif = Memif::connect(path, rings, bytes.len() as u64)?;
         memif.write_frames(&bytes, 0)?;
         let stop = Arc::new(AtomicBool::new(false));
         let until = stop.clone();

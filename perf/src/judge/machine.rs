@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -62,9 +64,14 @@ fn first_line(words: &[&str]) -> String {
     text.lines().next().unwrap_or_default().to_string()
 }
 
-/// Ticks a second of the counter that switches count cycles with.
+/// Ticks a second of the counter that switches count cycles with; found out once.
 pub fn cycles_hz() -> f64 {
-    pmd::cycles_hz() as f64
+    static HZ: OnceLock<f64> = OnceLock::new();
+    *HZ.get_or_init(|| {
+        let (cycles, start) = (pmd::cycles(), Instant::now());
+        std::thread::sleep(Duration::from_millis(100));
+        (pmd::cycles() - cycles) as f64 / start.elapsed().as_secs_f64()
+    })
 }
 
 /// What a thread and its CPU did until now, in seconds.

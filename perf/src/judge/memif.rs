@@ -25,25 +25,28 @@ use rustix::net::{
     SocketType, connect, recv, sendmsg, socket,
 };
 
-/// A connection: one ring to the switch, one from it.
+/// A connection: one ring to the switch, some from it.
 #[derive(Debug)]
 pub struct Memif {
     memory: File,
     _control: OwnedFd,
-    _interrupts: [OwnedFd; 2],
+    _interrupts: Vec<OwnedFd>,
     sent: u16,
     taken: u16,
-    returned: u16,
+    /// Of each ring from the switch.
+    returned: Vec<u16>,
 }
 
 impl Memif {
-    /// Connects to the switch's end with room for so many bytes of frames, which are zero.
-    pub fn connect(path: &Path, frame_bytes: u64) -> Result<Memif> {
+    /// Connects to the switch's end with room for so many bytes of frames, which are zero. `rings`
+    /// is how many the switch sends by: the driver writes to all that it has, made or not.
+    pub fn connect(path: &Path, rings: u16, frame_bytes: u64) -> Result<Memif> {
+        ensure!((1..=RINGS_MAX).contains(&rings), "{rings} rings");
         let size = FRAMES + frame_bytes;
         let memory = memfd_create("frames", MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&memory, size)?;
         let memory = File::from(memory);
-        for ring in [TO_SWITCH, FROM_SWITCH] {
+        for ring in [TO_SWITCH].into_iter().chain((0..rings).map(from_switch)) {
             memory.write_all_at(&COOKIE.to_le_bytes(), ring)?;
             memory.write_all_at(&WITHOUT_INTERRUPT.to_le_bytes(), ring + 4)?;
         }
@@ -51,7 +54,8 @@ impl Memif {
         connect(&control, &SocketAddrUnix::new(path)?)
             .with_context(|| format!("no memif at {}", path.display()))?;
         let interrupt = || eventfd(0, EventfdFlags::CLOEXEC);
-        let interrupts = [interrupt()?, interrupt()?];
+        let interrupts = (0..=rings).map(|_| interrupt());
+        let interrupts = interrupts.collect::<Result<Vec<OwnedFd>, _>>()?;
         shake_hands(control.as_fd(), &memory, size, &interrupts)?;
         let memif = Memif {
             memory,
@@ -59,9 +63,11 @@ impl Memif {
             _interrupts: interrupts,
             sent: 0,
             taken: 0,
-            returned: 0,
+            returned: vec![0; rings.into()],
         };
-        memif.offer(0_u16.wrapping_sub(RING), RING)?;
+        for ring in 0..rings {
+            memif.offer(ring, 0_u16.wrapping_sub(RING), RING)?;
+        }
         Ok(memif)
     }
 
@@ -113,32 +119,34 @@ impl Memif {
         Ok(self.memory.write_all_at(&head, TO_SWITCH + HEAD)?)
     }
 
-    /// Takes what the switch has sent and gives its slots back; how many frames that were.
-    pub fn receive(&mut self) -> Result<u16> {
-        let tail = self.read_word(FROM_SWITCH + TAIL)?;
-        let (first, count) = (self.returned, tail.wrapping_sub(self.returned));
-        self.returned = tail;
-        if count > 0 {
-            self.offer(first, count)?;
+    /// Takes what the switch has sent and gives its slots back.
+    pub fn receive(&mut self) -> Result<()> {
+        for ring in 0..self.returned.len() {
+            let tail = self.read_word(from_switch(ring as u16) + TAIL)?;
+            let first = std::mem::replace(&mut self.returned[ring], tail);
+            let count = tail.wrapping_sub(first);
+            if count > 0 {
+                self.offer(ring as u16, first, count)?;
+            }
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Makes slots empty again, from the one given on (the switch has written lengths into them),
     /// and lets the switch have them.
-    fn offer(&self, from: u16, count: u16) -> Result<()> {
+    fn offer(&self, ring: u16, from: u16, count: u16) -> Result<()> {
+        let ring = from_switch(ring);
         let first = from % RING;
         let until_end = count.min(RING - first);
         for (slot, count) in [(first, until_end), (0, count - until_end)] {
             let empty: Vec<u8> = (slot..slot + count)
                 .flat_map(|slot| descriptor(buffer(slot), BUFFER as u32))
                 .collect();
-            let place = FROM_SWITCH + DESCRIPTORS + u64::from(slot) * DESCRIPTOR as u64;
+            let place = ring + DESCRIPTORS + u64::from(slot) * DESCRIPTOR as u64;
             self.memory.write_all_at(&empty, place)?;
         }
         let head = from.wrapping_add(count).wrapping_add(RING);
-        let place = FROM_SWITCH + HEAD;
-        Ok(self.memory.write_all_at(&head.to_le_bytes(), place)?)
+        Ok(self.memory.write_all_at(&head.to_le_bytes(), ring + HEAD)?)
     }
 
     fn read_word(&self, offset: u64) -> Result<u16> {
@@ -170,6 +178,11 @@ pub fn frame_descriptor(offset: u32, length: u32) -> [u8; DESCRIPTOR] {
     descriptor(FRAMES as u32 + offset, length)
 }
 
+/// Where a ring from the switch is.
+fn from_switch(ring: u16) -> u64 {
+    TO_SWITCH + (1 + u64::from(ring)) * RING_BYTES
+}
+
 /// Where the switch writes the frame of a slot.
 fn buffer(slot: u16) -> u32 {
     BUFFERS as u32 + u32::from(slot) * BUFFER as u32
@@ -179,7 +192,7 @@ fn shake_hands(
     control: BorrowedFd,
     memory: &File,
     size: u64,
-    interrupts: &[OwnedFd; 2],
+    interrupts: &[OwnedFd],
 ) -> Result<()> {
     await_reply(control, HELLO)?;
     let version = VERSION.to_le_bytes();
@@ -187,11 +200,13 @@ fn shake_hands(
     exchange(control, INIT, &request.concat(), None, ACK)?;
     let region = [&[0; 2][..], &size.to_le_bytes()].concat();
     exchange(control, ADD_REGION, &region, Some(memory.as_fd()), ACK)?;
-    let rings = [(TO_SWITCH, 1_u16), (FROM_SWITCH, 0)];
-    for ((offset, flags), interrupt) in rings.into_iter().zip(interrupts) {
+    let back = (0..interrupts.len() as u16 - 1).map(|ring| (from_switch(ring), 0, ring));
+    let rings = [(TO_SWITCH, 1_u16, 0)].into_iter().chain(back);
+    for ((offset, flags, index), interrupt) in rings.zip(interrupts) {
+        let (flags, index) = (flags.to_le_bytes(), index.to_le_bytes());
         let offset = (offset as u32).to_le_bytes();
         let log2 = [RING.trailing_zeros() as u8];
-        let ring = [&flags.to_le_bytes()[..], &[0; 4], &offset, &log2, &[0; 2]];
+        let ring = [&flags[..], &index, &[0; 2], &offset, &log2, &[0; 2]];
         exchange(
             control,
             ADD_RING,
@@ -267,8 +282,11 @@ pub const DESCRIPTOR: usize = 16;
 /// Bytes for a frame that comes from the switch.
 const BUFFER: u64 = 2048;
 
-/// In the region: both rings, buffers of the second, then the frames to be sent.
+/// In the region: the rings, buffers that all rings from the switch share, since nobody reads them,
+/// then the frames to be sent.
 const TO_SWITCH: u64 = 0;
-const FROM_SWITCH: u64 = 1 << 20;
-const BUFFERS: u64 = 2 << 20;
+const RING_BYTES: u64 = 1 << 20;
+/// Rings from the switch.
+const RINGS_MAX: u16 = 8;
+const BUFFERS: u64 = (1 + RINGS_MAX as u64) * RING_BYTES;
 const FRAMES: u64 = BUFFERS + RING as u64 * BUFFER;

@@ -184,6 +184,10 @@ impl Row {
                 let share = starved * 100.0;
                 doubts.push(format!("{name} found no packet {share:.0} % of the time"));
             }
+            let changes = samples.median(|sample| sample.changes);
+            if let Some(changes) = changes.filter(|&changes| changes < CHANGES_MIN) {
+                doubts.push(format!("{name} made only {changes:.0} changes a second"));
+            }
             let off = |sample: &Sample| {
                 let delivered = sample.delivered.unwrap_or(self.delivered);
                 (delivered - self.delivered).abs()
@@ -219,3 +223,4 @@ fn number(value: f64) -> String {
 const OTHERS_MAX: f64 = 0.05;
 const STARVED_MAX: f64 = 0.02;
 const DELIVERED_OFF_MAX: f64 = 0.02;
+const CHANGES_MIN: f64 = 9_500.0;

@@ -58,6 +58,11 @@ pub enum Beyond {
     Nothing,
     /// Hosts that each send their frame now and then, so that their addresses are learned.
     Hosts(fn() -> Vec<Vec<u8>>),
+    /// A guest on vhost-user; packets count once it has them.
+    Guest {
+        /// With packed rings, else split ones.
+        packed: bool,
+    },
 }
 
 /// What comes on top once the rate without it is known.

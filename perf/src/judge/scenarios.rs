@@ -5,6 +5,7 @@ mod attack;
 mod bridge;
 mod forward;
 mod group;
+mod guest;
 mod pipeline;
 
 use super::frames::{Udp, random, shuffled};
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Scenario> {
         bridge::scenarios(),
         group::scenarios(),
         attack::scenarios(),
+        guest::scenarios(),
     ]
     .into_iter()
     .flatten()

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::{Background, Netns, binary, eventually, run};
 
+use super::Port;
 use crate::judge::machine::WORKER_CPU;
 
 pub(super) struct Ours {
@@ -16,7 +17,7 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    pub(super) fn start(ports: &[String], folder: &Path) -> Result<Ours> {
+    pub(super) fn start(ports: &[Port], folder: &Path) -> Result<Ours> {
         let run_dir = folder.join("run");
         let config = folder.join("vswitch.toml");
         fs::write(&config, text(ports, &run_dir))?;
@@ -86,17 +87,24 @@ impl Ours {
     }
 }
 
-fn text(ports: &[String], run_dir: &Path) -> String {
+fn text(ports: &[Port], run_dir: &Path) -> String {
     let head = format!(
         "run_dir = \"{}\"\n[workers]\ncpus = [{WORKER_CPU}]\n[dpdk]\nmemory_mib = 256\n\
          [[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n",
         run_dir.display()
     );
-    let port = |(index, device): (usize, &String)| {
+    let port = |(index, port): (usize, &Port)| {
         let number = index + 1;
+        let (kind, option, value) = match port {
+            Port::Device(device) => ("dpdk", "dpdk-devargs", device.clone()),
+            Port::Guest(path) => {
+                let path = path.display().to_string();
+                ("dpdkvhostuserclient", "vhost-server-path", path)
+            }
+        };
         format!(
-            "[[bridge.port]]\nname = \"p{number}\"\nnumber = {number}\ntype = \"dpdk\"\n\
-             options = {{ dpdk-devargs = \"{device}\" }}\n"
+            "[[bridge.port]]\nname = \"p{number}\"\nnumber = {number}\ntype = \"{kind}\"\n\
+             options = {{ {option} = \"{value}\" }}\n"
         )
     };
     head + &ports.iter().enumerate().map(port).collect::<String>()

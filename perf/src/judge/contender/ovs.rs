@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use tests::{Netns, run};
 
+use super::Port;
+
 pub(super) struct Ovs {
     switch: tests::Ovs,
 }
 
 impl Ovs {
-    pub(super) fn start(ports: &[String]) -> Result<Ovs> {
+    pub(super) fn start(ports: &[Port]) -> Result<Ovs> {
         let switch = tests::Ovs::start(Netns::new("ovs"));
         let bridge = ["add-br", "br0", "--", "set", "bridge", "br0"];
         let settings = [
@@ -19,13 +21,22 @@ impl Ovs {
             "protocols=OpenFlow13",
         ];
         switch.vsctl(&[&bridge[..], &settings].concat());
-        for (index, device) in ports.iter().enumerate() {
+        for (index, port) in ports.iter().enumerate() {
             let number = index + 1;
             let name = format!("p{number}");
-            let devargs = format!("options:dpdk-devargs=\"{device}\"");
+            let (kind, options) = match port {
+                Port::Device(device) => ("type=dpdk", format!("options:dpdk-devargs=\"{device}\"")),
+                Port::Guest(path) => {
+                    let path = path.display();
+                    (
+                        "type=dpdkvhostuserclient",
+                        format!("options:vhost-server-path={path}"),
+                    )
+                }
+            };
             let request = format!("ofport_request={number}");
             let add = ["add-port", "br0", &name, "--", "set", "interface", &name];
-            switch.vsctl(&[&add[..], &["type=dpdk", &devargs, &request]].concat());
+            switch.vsctl(&[&add[..], &[kind, &options, &request]].concat());
         }
         Ok(Ovs { switch })
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use tests::{Background, eventually};
 
+use super::Port;
 use crate::judge::machine::{CONTROL_CPU, WORKER_CPU};
 
 pub(super) struct Testpmd {
@@ -12,12 +13,17 @@ pub(super) struct Testpmd {
 }
 
 impl Testpmd {
-    pub(super) fn start(ports: &[String], folder: &Path) -> Result<Testpmd> {
+    pub(super) fn start(ports: &[Port], folder: &Path) -> Result<Testpmd> {
         let lcores = format!("0@{CONTROL_CPU},1@{WORKER_CPU}");
         let mut words = vec!["dpdk-testpmd", "--lcores", &lcores];
         words.extend(["--no-pci", "--in-memory", "--no-telemetry", "-m", "128"]);
-        for port in ports {
-            words.extend(["--vdev", port]);
+        let device = |port: &Port| match port {
+            Port::Device(device) => device.clone(),
+            Port::Guest(path) => format!("net_vhost1,client=1,iface={}", path.display()),
+        };
+        let devices: Vec<String> = ports.iter().map(device).collect();
+        for device in &devices {
+            words.extend(["--vdev", device]);
         }
         // It ends at the end of its input unless it is to print statistics.
         words.extend([
