@@ -1,8 +1,8 @@
 //! What is compared: our daemon, Open vSwitch on DPDK, and dpdk-testpmd, each with the same ports.
 //!
-//! Only one runs at a time, its worker on one CPU and the rest on the other. Port 1 is the server's
-//! end of a memif that the generator fills; port 2 drops what it is sent (`net_null`), or is a memif
-//! too.
+//! Only one runs at a time, its worker on one CPU and the rest on the other. Port 1 is the
+//! server's end of a memif that the generator fills; port 2 drops what it is sent (`net_null`), or
+//! is a memif too, or a guest.
 
 mod ours;
 mod ovs;

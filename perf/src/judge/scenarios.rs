@@ -8,6 +8,8 @@ mod group;
 mod guest;
 mod pipeline;
 
+use std::collections::BTreeSet;
+
 use super::frames::{Udp, random, shuffled};
 use super::generator::Traffic;
 use super::scenario::Scenario;
@@ -57,11 +59,22 @@ fn cycle(flows: u32, frame: impl Fn(u32) -> Vec<u8>) -> Traffic {
     }
 }
 
+/// Frames that do not repeat: these, each time with another port at this place.
+fn fresh(frames: impl Iterator<Item = Vec<u8>>, port: usize) -> Traffic {
+    let without_port = frames.map(|mut frame| {
+        frame[port..port + 2].fill(0);
+        frame
+    });
+    let different: BTreeSet<Vec<u8>> = without_port.collect();
+    let frames = different.into_iter().collect();
+    Traffic::Fresh { frames, port }
+}
+
 /// Ports that differ from flow to flow.
 fn udp(flow: u32) -> Udp {
     Udp {
         source: 1024 + (random(flow.into()) % 60_000) as u16,
-        destination: 1 + (flow % 1000) as u16,
+        destination: 20_000 + (flow % 1000) as u16,
         ..Udp::default()
     }
 }

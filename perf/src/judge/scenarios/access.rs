@@ -1,22 +1,23 @@
 //! Access lists: rules on addresses, protocol and ports in 64 mask shapes, a quarter of them deny.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::{cycle, short, udp};
-use crate::judge::frames::{ipv6, mask, random, within};
+use super::{fresh, short, udp};
+use crate::judge::frames::{ipv6, mask, random, shuffled, within};
 use crate::judge::generator::Traffic;
 use crate::judge::scenario::{Rules, Scenario, Wanted};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let broken = [Wanted::TimesOvs(500.0), Wanted::OfOvsPortForward(0.2)];
-    let fresh = [Wanted::TimesOvs(100.0), Wanted::OfCeiling(0.0375)];
+    let endless = [Wanted::TimesOvs(100.0), Wanted::OfCeiling(0.0375)];
     let some = [Wanted::TimesOvs(2.0)];
     vec![
         acl("acl-1k", 1_000, 1_000, Ip::V4, &some),
         acl("acl-10k", 10_000, 100_000, Ip::V4, &broken),
         acl("acl-ipv6-1k", 1_000, 1_000, Ip::V6, &some),
         acl("acl-ipv6-10k", 10_000, 100_000, Ip::V6, &broken),
-        new_flows(&fresh),
+        new_flows(&endless),
     ]
 }
 
@@ -40,7 +41,7 @@ fn acl(name: &str, rules: u32, flows: u32, ip: Ip, wanted: &[Wanted]) -> Scenari
         ),
         move || {
             let list = list(rules);
-            cycle(flows, |flow| Packet::allowed(&list, flow).frame(ip))
+            different_flows(&list, flows, ip)
         },
         move || {
             let list = list(rules);
@@ -52,6 +53,17 @@ fn acl(name: &str, rules: u32, flows: u32, ip: Ip, wanted: &[Wanted]) -> Scenari
     )
 }
 
+/// Frames of so many flows that the list allows, no two alike.
+fn different_flows(list: &[Rule], flows: u32, ip: Ip) -> Traffic {
+    let mut seen = BTreeSet::new();
+    let drawn = (0..).map(|flow| Packet::allowed(list, flow).frame(ip));
+    let frames = drawn.filter(|frame| seen.insert(frame.clone()));
+    Traffic::Cycle {
+        frames: frames.take(flows as usize).collect(),
+        orders: vec![shuffled(flows as usize)],
+    }
+}
+
 /// Every packet another 5-tuple. The rules match source ports, so no answer serves two packets.
 fn new_flows(wanted: &[Wanted]) -> Scenario {
     let mut scenario = acl("new-flows-acl-10k", 10_000, 1, Ip::V4, wanted);
@@ -60,10 +72,7 @@ fn new_flows(wanted: &[Wanted]) -> Scenario {
         let list = list(10_000);
         let packets = (0..).map(|flow| Packet::allowed(&list, flow));
         let free = packets.filter(|packet| packet.any_source_port).take(FRESH);
-        Traffic::Fresh {
-            frames: free.map(|packet| packet.frame(Ip::V4)).collect(),
-            port: 34,
-        }
+        fresh(free.map(|packet| packet.frame(Ip::V4)), 34)
     });
     scenario
 }

@@ -4,9 +4,8 @@
 use std::net::Ipv4Addr;
 
 use super::forward::{Route, routes};
-use super::{cycle, short, udp};
+use super::{cycle, fresh, short, udp};
 use crate::judge::frames::{Udp, mac, mac_text, random, within};
-use crate::judge::generator::Traffic;
 use crate::judge::scenario::{Rules, Scenario, Wanted};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -23,21 +22,18 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &[Wanted::TimesOvs(ratio)],
         )
     };
-    let fresh = Scenario::new(
+    let endless = Scenario::new(
         "new-flows-pipeline".into(),
         format!("{about}; every packet a new flow"),
         || {
             let routes = routes();
             let frames = (0..FRESH).map(|flow| frame(&routes, flow));
-            Traffic::Fresh {
-                frames: frames.collect(),
-                port: 38,
-            }
+            fresh(frames, 38)
         },
         rules,
         &[Wanted::TimesOvs(100.0), Wanted::OfCeiling(0.0375)],
     );
-    vec![each(1_000, 2.5), each(100_000, 3.0), fresh]
+    vec![each(1_000, 2.5), each(100_000, 3.0), endless]
 }
 
 /// From one of the hosts, in its VLAN, to the router.
@@ -49,6 +45,7 @@ fn frame(routes: &[Route], flow: u32) -> Vec<u8> {
         from: mac(GUEST, host),
         to: router(),
         vlan: Some(vlan(host)),
+        source: 1024 + (flow / HOSTS) as u16,
         destination: SERVICES[flow as usize % SERVICES.len()],
         ..udp(flow)
     };
