@@ -51,8 +51,8 @@ fn main() -> Result<()> {
         }
         return Ok(());
     }
-    let report = match &arguments.from {
-        Some(path) => show(Report::read(path)?),
+    let (report, failures) = match &arguments.from {
+        Some(path) => (show(Report::read(path)?), Vec::new()),
         None => measure(&arguments)?,
     };
     if let Some(path) = &arguments.json {
@@ -61,6 +61,7 @@ fn main() -> Result<()> {
     if let Some(folder) = &arguments.documents {
         write_document(&report, folder)?;
     }
+    ensure!(failures.is_empty(), "not measured: {}", failures.join(", "));
     Ok(())
 }
 
@@ -72,7 +73,8 @@ fn show(report: Report) -> Report {
     report
 }
 
-fn measure(arguments: &Arguments) -> Result<Report> {
+/// The results, and the names of scenarios that could not be measured.
+fn measure(arguments: &Arguments) -> Result<(Report, Vec<String>)> {
     let scenarios = chosen(&arguments.scenarios)?;
     let plan = match arguments.quick {
         true => Plan {
@@ -101,8 +103,7 @@ fn measure(arguments: &Arguments) -> Result<Report> {
             }
         }
     }
-    ensure!(failures.is_empty(), "not measured: {}", failures.join(", "));
-    Ok(report)
+    Ok((report, failures))
 }
 
 /// What Open vSwitch does with one rule on the port, if the scenario is judged by that: from this
