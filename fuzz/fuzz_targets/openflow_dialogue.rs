@@ -1,7 +1,11 @@
 //! Whole dialogues with one end of an OpenFlow connection: whatever the peer says, cut however the
 //! network likes, at whatever times. The first byte chooses the side and whether the peer begins
-//! with a hello; then come parts, each after the seconds that pass and its length.
+//! with a hello; then come parts, each after the seconds that pass and its length. Or it chooses a
+//! bridge with all that is behind a connection.
 #![no_main]
+
+#[path = "openflow_dialogue/bridge.rs"]
+mod bridge;
 
 use libfuzzer_sys::fuzz_target;
 use openflow::connection::{Config, Connection, Side};
@@ -12,6 +16,9 @@ const REFUSAL_LEN_MAX: usize = 2000;
 
 fuzz_target!(|script: &[u8]| {
     let Some((&choice, mut script)) = script.split_first() else { return };
+    if choice & 4 != 0 {
+        return bridge::rehearse(script);
+    }
     let side = if choice & 1 == 0 { Side::Switch } else { Side::Controller };
     let mut connection = Connection::new(Config::new(side), 0);
     let mut answered_max = connection.outgoing().len() + REFUSAL_LEN_MAX;

@@ -23,3 +23,6 @@ mod quiesce;
 pub mod run_dir;
 pub mod target;
 mod tls;
+
+#[cfg(fuzzing)]
+pub use agent::{Reader, Rehearsal};

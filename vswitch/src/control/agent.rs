@@ -32,9 +32,13 @@ mod notices;
 mod packet;
 mod port;
 mod queue;
+#[cfg(any(test, fuzzing))]
+mod rehearsal;
 mod role;
 
 pub use dump::Dump;
+#[cfg(any(test, fuzzing))]
+pub use rehearsal::{Reader, Rehearsal};
 
 use buffers::Buffers;
 use bundle::Bundles;

@@ -15,6 +15,8 @@ use super::pace::Limit;
 
 mod packets;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use packets::BYTES_MAX as PACKET_BYTES_MAX;
 use packets::Packets;
 
 /// Messages for one connection.
@@ -51,6 +53,20 @@ pub struct Dropped {
     pub notices: u64,
     /// Packet-ins.
     pub packet_ins: u64,
+}
+
+/// Bytes that wait to be written.
+#[cfg(any(test, fuzzing))]
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Of answers.
+    pub replies: usize,
+    /// Of port status and flow removed.
+    pub notices: usize,
+    /// Of what flow monitors told.
+    pub updates: usize,
+    /// Of packet-ins.
+    pub packet_ins: usize,
 }
 
 impl Dropped {
@@ -156,6 +172,18 @@ impl Outbox {
         }
     }
 
+    /// Bytes that wait.
+    #[cfg(any(test, fuzzing))]
+    pub fn waiting(&self) -> Waiting {
+        let queue = self.lock();
+        Waiting {
+            replies: queue.reply_bytes,
+            notices: queue.notice_bytes,
+            updates: queue.update_bytes,
+            packet_ins: queue.packets.bytes(),
+        }
+    }
+
     /// Appends waiting messages to `bytes`, up to what one write should hold; whether there were
     /// any.
     pub fn take(&self, bytes: &mut Vec<u8>, now_ms: u64) -> bool {
@@ -228,9 +256,9 @@ impl Queue {
 
 /// A few of the largest messages (64 KiB each): enough to keep the peer busy, little enough for
 /// hundreds of peers that do not read.
-const REPLY_BYTES_MAX: usize = 256 << 10;
+pub(super) const REPLY_BYTES_MAX: usize = 256 << 10;
 /// Some ten thousand flows that went.
-const NOTICE_BYTES_MAX: usize = 1 << 20;
+pub(super) const NOTICE_BYTES_MAX: usize = 1 << 20;
 /// What a socket takes at once by default.
 const WRITE_BYTES: usize = 128 << 10;
 

@@ -43,6 +43,33 @@ pub struct Port {
 }
 
 impl Port {
+    /// A port without a device behind it.
+    #[cfg(any(test, fuzzing))]
+    pub fn bare(name: &str, bridge: BridgeId, of_port: OfPort) -> Port {
+        let settings = config::Port {
+            name: name.into(),
+            number: None,
+            kind: config::PortKind::Null,
+            options: Default::default(),
+            vlan: config::Vlan::All,
+            mtu: None,
+            admin_up: true,
+        };
+        Port {
+            bridge,
+            of_port,
+            settings,
+            config: PortConfig::default(),
+            device: None,
+            crossed: Default::default(),
+            fault: None,
+            link: Default::default(),
+            mac: [2, 0, 0, 0, 0, 1],
+            created_ms: 0,
+            is_announced: true,
+        }
+    }
+
     /// As controllers see it (OpenFlow 1.3.5 §7.2.1).
     pub fn describe(&self) -> PortDesc {
         let speed_kbps = self.link.speed_mbps.saturating_mul(1000);

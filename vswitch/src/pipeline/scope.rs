@@ -1,5 +1,5 @@
-//! Numbers for what a translation may ask of a bridge, as [`flowtable::Changes`] wants them: so that
-//! a change in one table does not concern packets that never come there.
+//! Numbers for what a translation may ask of a bridge, as [`flowtable::Changes`] wants them: so
+//! that a change in one table does not concern packets that never come there.
 
 use openflow::TableId;
 

@@ -73,6 +73,12 @@ impl Buffers {
         Some(slot.generation << INDEX_BITS | index as u32)
     }
 
+    /// How many packets there is memory for.
+    #[cfg(any(test, fuzzing))]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Takes a packet out.
     pub fn take(&mut self, id: u32) -> Result<Buffered, BufferError> {
         self.check(id)?;

@@ -126,6 +126,14 @@ impl Bundles {
         Some(bundle)
     }
 
+    /// How many there are, and the bytes of all their messages.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn held(&self) -> (usize, usize) {
+        let messages = self.bundles.values().map(|bundle| bundle.messages.len());
+        assert_eq!(messages.sum::<usize>(), self.bytes);
+        (self.bundles.len(), self.bytes)
+    }
+
     /// Forgets those that nothing was said of for too long.
     fn expire(&mut self, now_ms: u64) -> Vec<(BundleId, Bundle)> {
         let is_old = |bundle: &Bundle| now_ms.saturating_sub(bundle.used_ms) >= IDLE_MS_MAX;
@@ -360,7 +368,7 @@ fn added(bundle: BundleId, flags: BundleFlags, message: &[u8]) -> (Xid, Vec<u8>)
 
 /// Bundles of one connection: a controller fills one after the other; a few more for those that
 /// prepare changes ahead.
-const BUNDLES_MAX: usize = 64;
+pub(super) const BUNDLES_MAX: usize = 64;
 /// Bytes of messages in all bundles of one connection: a million flow modifications of five
 /// fields, as a controller sends that replaces everything it knows at one instant.
 pub(super) const BYTES_MAX: usize = 160 << 20;

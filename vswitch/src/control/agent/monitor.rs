@@ -58,6 +58,13 @@ impl Monitor {
 }
 
 impl Monitors {
+    /// How many there are, and the bytes that are held back.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn held(&self) -> (usize, usize) {
+        let held = self.held.as_ref().map_or(0, Vec::len);
+        (self.monitors.len(), held)
+    }
+
     /// What those ask for that are for this change of a flow, and the serial number of the newest
     /// flow that the peer was told of when they began.
     fn asked(&self, event: FlowEvent, changed: &Changed) -> (MonitorFlags, u64) {

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use flowtable::FlowKey;
 use openflow::{PacketOut, *};
 
-use super::{Agent, BridgeId, Identity, Next, Outbox, PeerId, PeerKind, Ports, Switch, Turn, Work};
+use super::{Agent, Identity, Next, Outbox, PeerId, PeerKind, Ports, Switch, Turn, Work};
 use crate::action::{Punt, PuntReason};
 use crate::control::config;
 use crate::control::ports::Port;
 use crate::pipeline::{BridgeSpec, PortSpec, VlanMode};
 
 mod bundles;
+mod dialogues;
 mod lists;
 mod monitors;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// A bridge with ports 1 (`a`) and 2 (`b`).
 struct Scene {
@@ -24,8 +27,6 @@ struct Scene {
     outboxes: Vec<Arc<Outbox>>,
     now_ms: u64,
 }
-
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 impl Scene {
     fn new() -> Scene {
@@ -44,7 +45,7 @@ impl Scene {
                 peer_name: None,
             };
             let (number, of_port) = switch.add_port(bridge, &spec).unwrap();
-            ports.insert(number, port(name, bridge, of_port));
+            ports.insert(number, Port::bare(name, bridge, of_port));
         }
         let identity = Identity {
             name: "br0".into(),
@@ -180,31 +181,6 @@ impl Scene {
             meters: Box::default(),
         };
         self.agent.packet_in(&punt, &[0xab; 200], self.now_ms);
-    }
-}
-
-fn port(name: &str, bridge: BridgeId, of_port: OfPort) -> Port {
-    let settings = config::Port {
-        name: name.into(),
-        number: None,
-        kind: config::PortKind::Null,
-        options: Default::default(),
-        vlan: config::Vlan::All,
-        mtu: None,
-        admin_up: true,
-    };
-    Port {
-        bridge,
-        of_port,
-        settings,
-        config: PortConfig::default(),
-        device: None,
-        crossed: Default::default(),
-        fault: None,
-        link: Default::default(),
-        mac: MAC,
-        created_ms: 0,
-        is_announced: true,
     }
 }
 

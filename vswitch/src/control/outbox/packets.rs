@@ -73,6 +73,14 @@ impl Packets {
         self.pace.is_some()
     }
 
+    /// Bytes of all that waits.
+    #[cfg(any(test, fuzzing))]
+    pub fn bytes(&self) -> usize {
+        let waiting = self.ports.values().flat_map(|port| &port.messages);
+        assert_eq!(waiting.map(Vec::len).sum::<usize>(), self.bytes);
+        self.bytes
+    }
+
     /// Messages that there was no room for.
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -106,7 +114,7 @@ impl Packets {
 }
 
 /// Some thousand packet-ins of small packets, or a few hundred whole ones.
-const BYTES_MAX: usize = 1 << 20;
+pub const BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
