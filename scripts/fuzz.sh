@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes one target, or all in turn: fuzz.sh [parse|openflow_decode|flow_syntax|config|all] [RUNS].
+# Fuzzes one target of `cargo fuzz list`, or all in turn: fuzz.sh [TARGET|all] [RUNS].
 # SANITIZER=none is five times as fast; the default, address, sees what unsafe code would do.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

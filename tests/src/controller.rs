@@ -25,6 +25,27 @@ impl Controller {
         Controller::spawn(netns, &words, &[port], folder)
     }
 
+    /// As [`Controller::start`], over TLS: with its private key, its certificate, and that of the
+    /// authority which it trusts.
+    #[track_caller]
+    pub fn start_secure(
+        netns: &Netns,
+        application: &str,
+        port: u16,
+        files: [&Path; 3],
+        folder: &Path,
+    ) -> Controller {
+        let manager = program("osken-manager");
+        let mut words = vec![manager, "--verbose".to_string(), application.to_string()];
+        words.extend(["--ofp-listen-host=127.0.0.1".to_string()]);
+        words.push(format!("--ofp-ssl-listen-port={port}"));
+        for (option, file) in ["ctl-privkey", "ctl-cert", "ca-certs"].iter().zip(files) {
+            words.push(format!("--{option}={}", file.display()));
+        }
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        Controller::spawn(netns, &words, &[port], folder)
+    }
+
     /// Starts an application that is asked by REST, which it offers on [`REST_PORT`]; it expects
     /// switches on [`OPENFLOW_PORT`].
     #[track_caller]

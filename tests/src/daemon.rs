@@ -12,6 +12,14 @@ use crate::process::{Background, Output, binary, eventually, run};
 /// One switch at a time: the machine has two cores.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// A bridge `br0` in fail mode secure, with these settings besides, whose ports 1 and 2, `n1` and
+/// `n2`, lead nowhere.
+pub fn null_bridge(settings: &str) -> String {
+    let head = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n";
+    let port = |i| format!("[[bridge.port]]\nname = \"n{i}\"\nnumber = {i}\ntype = \"null\"\n");
+    format!("{head}{settings}{}{}", port(1), port(2))
+}
+
 /// A running `vswitchd`; killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {

@@ -20,7 +20,7 @@ pub mod tshark;
 
 pub use controller::Controller;
 pub use crossing::Crossing;
-pub use daemon::Daemon;
+pub use daemon::{Daemon, null_bridge};
 pub use guest::{Guest, GuestOptions};
 pub use netns::Netns;
 pub use ovs::Ovs;

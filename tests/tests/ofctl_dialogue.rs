@@ -6,25 +6,12 @@
 //! switch; what follows is what it prints, without durations, addresses and transaction numbers,
 //! which differ from run to run. `! ` begins what it prints when it fails.
 
-use tests::{Background, Daemon, Netns, eventually, run};
+use tests::{Background, Daemon, Netns, eventually, null_bridge, run};
 
 #[path = "ofctl_dialogue/recorded.rs"]
 mod recorded;
 
-const BRIDGE: &str = r#"
-[[bridge]]
-name = "br0"
-fail_mode = "secure"
-datapath_id = 42
-[[bridge.port]]
-name = "n1"
-number = 1
-type = "null"
-[[bridge.port]]
-name = "n2"
-number = 2
-type = "null"
-"#;
+const SETTINGS: &str = "datapath_id = 42\n";
 
 const DIALOGUE: &str = include_str!("ofctl_dialogue/dialogue.txt");
 
@@ -75,7 +62,7 @@ fn answer(command: &str, socket: &str, file: &str) -> String {
 
 #[test]
 fn stock_ovs_ofctl_has_an_answer_to_every_command() {
-    let daemon = Daemon::start_in(Netns::silent("sw"), BRIDGE);
+    let daemon = Daemon::start_in(Netns::silent("sw"), &null_bridge(SETTINGS));
     let socket = format!("unix:{}/br0.mgmt", daemon.run_dir().display());
     let file = daemon.scratch().join("file").display().to_string();
     let (mut dialogue, mut lines) = (String::new(), String::new());
@@ -113,7 +100,7 @@ const PACKET: &str = "in_port=1,packet=ffffffffffff02000000009988b5,actions=CONT
 
 #[test]
 fn stock_ovs_ofctl_measures_and_listens() {
-    let daemon = Daemon::start_in(Netns::silent("sw"), BRIDGE);
+    let daemon = Daemon::start_in(Netns::silent("sw"), &null_bridge(SETTINGS));
     let socket = format!("unix:{}/br0.mgmt", daemon.run_dir().display());
     let pings = listening(&daemon, &socket, &["ping", "1000"]);
     eventually("echoes come back", 30, || {

@@ -8,22 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use openflow::{ErrorCode, GroupId, MeterId};
-use tests::Daemon;
-
-const BRIDGE: &str = r#"
-[[bridge]]
-name = "br0"
-fail_mode = "secure"
-flow_limit = 2
-[[bridge.port]]
-name = "n1"
-number = 1
-type = "null"
-[[bridge.port]]
-name = "n2"
-number = 2
-type = "null"
-"#;
+use tests::{Daemon, null_bridge};
 
 const CASES: &str = include_str!("openflow_errors/cases.txt");
 const DOCUMENT: &str = include_str!("../../docs/openflow.md");
@@ -298,7 +283,7 @@ fn is_code(word: &str) -> bool {
 
 #[test]
 fn every_error_is_provoked() {
-    let daemon = Daemon::start(BRIDGE);
+    let daemon = Daemon::start(&null_bridge("flow_limit = 2\n"));
     let mut names = Names::new();
     let mut provoked = BTreeSet::new();
     let mut case: Option<Case<'_>> = None;

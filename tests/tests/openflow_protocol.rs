@@ -9,18 +9,16 @@ use openflow::{
 };
 use tests::netns::silent_hosts;
 use tests::peer::{Exchange, Peer, packet_in};
-use tests::{Daemon, Netns, eventually, run, target_dir};
+use tests::{Daemon, Netns, eventually, null_bridge, run, target_dir};
 
 /// A switch with ports 1 and 2 and its controller.
 fn connected() -> (Daemon, Exchange, Peer) {
     let exchange = Exchange::new(1);
     let controllers = exchange.path(0).display().to_string();
-    let port = |i| format!("[[bridge.port]]\nname = \"n{i}\"\nnumber = {i}\ntype = \"null\"\n");
-    let head = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n";
     // Packets are counted: the host's own are not to be among them.
     let netns = Netns::silent("sw");
-    let bridge = format!("{head}controllers = [\"unix:{controllers}\"]\n");
-    let daemon = Daemon::start_in(netns, &format!("{bridge}{}{}", port(1), port(2)));
+    let bridge = null_bridge(&format!("controllers = [\"unix:{controllers}\"]\n"));
+    let daemon = Daemon::start_in(netns, &bridge);
     let peer = exchange.accept(0);
     (daemon, exchange, peer)
 }

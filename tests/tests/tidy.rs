@@ -220,6 +220,36 @@ fn what_the_openflow_document_names_is_there() {
     assert!(named > 50, "the table was not found");
 }
 
+/// The fuzz targets are a workspace of their own; they are to be built of what all else is.
+#[test]
+fn fuzz_targets_have_the_dependencies_of_the_workspace() {
+    let read = |file: &str| std::fs::read_to_string(root().join(file)).expect("a lock file");
+    let [ours, theirs] = ["Cargo.lock", "fuzz/Cargo.lock"].map(read);
+    let [ours, theirs] = [packages(&ours), packages(&theirs)];
+    for (name, version) in &theirs {
+        let same_name = ours.iter().filter(|(ours, _)| ours == name);
+        let versions: Vec<_> = same_name.map(|(_, version)| version).collect();
+        assert!(
+            versions.is_empty() || versions.contains(&version),
+            "fuzz/Cargo.lock has {name} {version}, Cargo.lock {versions:?}"
+        );
+    }
+    assert!(theirs.len() > 50, "the list was not found");
+}
+
+/// Names and versions in a lock file.
+fn packages(lock: &str) -> Vec<(&str, &str)> {
+    let parts = lock.split("[[package]]").skip(1);
+    parts
+        .map(|part| (field(part, "name = "), field(part, "version = ")))
+        .collect()
+}
+
+fn field<'a>(part: &'a str, name: &str) -> &'a str {
+    let value = part.lines().find_map(|line| line.strip_prefix(name));
+    value.expect("a field").trim_matches('"')
+}
+
 /// What stands between backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)

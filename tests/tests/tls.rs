@@ -5,9 +5,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use tests::{Background, Daemon, Netns, Output, eventually};
+use tests::netns::silent_hosts;
+use tests::{Background, Controller, Daemon, Netns, Output, eventually};
 
 /// An authority with its certificate in a folder.
 struct Authority {
@@ -255,6 +257,72 @@ fn a_controller_is_dialled_and_has_to_show_who_it_is() {
     eventually("the controller is told of a hello", 60, || {
         controller.output().contains("told 00 True").then_some(())
     });
+    daemon.stop();
+}
+
+/// A real controller: os-ken's learning switch, which first trusts another authority than ours.
+#[test]
+fn os_ken_decides_over_tls_for_a_switch_that_it_trusts() {
+    let folder = tests::folder();
+    let ours = Authority::new(&folder.path().join("ours"));
+    let other = Authority::new(&folder.path().join("other"));
+    ours.sign("switch", false);
+    ours.sign("controller", false);
+    let port = |i| format!("[[bridge.port]]\nname = \"p{i}\"\nnumber = {i}\ntype = \"system\"\n");
+    let target = "controllers = [{ target = \"ssl:127.0.0.1:6653\", max_backoff_s = 1 }]\n";
+    let (switch, hosts) = silent_hosts::<2>();
+    let bridge = format!("{target}{}{}", port(1), port(2));
+    let daemon = Daemon::start_in(switch, &ours.config(&bridge));
+    let os_ken = |trusted: &Authority| {
+        let [key, certificate] = ["controller-key.pem", "controller.pem"].map(|it| ours.path(it));
+        let files = [&*key, &*certificate, &*trusted.path("ca.pem")];
+        let application = "os_ken.app.simple_switch_13";
+        Controller::start_secure(daemon.netns(), application, 6653, files, daemon.scratch())
+    };
+    let mistrustful = os_ken(&other);
+    eventually("the switch is told that it is not trusted", 60, || {
+        let log = daemon.log();
+        let mut lines = log.lines();
+        let told = |line: &str| line.contains("controller not reached") && line.contains("alert");
+        lines.any(told).then_some(())
+    });
+    assert!(hosts[0].is_cut_off_from("10.0.0.2"));
+    drop(mistrustful);
+    let controller = os_ken(&ours);
+    eventually("the controller's flows connect the hosts", 60, || {
+        hosts[0].pings("10.0.0.2").then_some(())
+    });
+    assert!(
+        controller.log().contains("packet in"),
+        "{}",
+        controller.log()
+    );
+    let flows = daemon.ofctl("dump-flows", "br0", &[]).expect_success();
+    assert!(flows.contains("actions=CONTROLLER:65535"), "{flows}");
+    daemon.stop();
+}
+
+#[test]
+fn a_peer_that_fails_again_and_again_does_not_fill_the_log() {
+    const TIMES: usize = 300;
+    let folder = tests::folder();
+    let ours = Authority::new(folder.path());
+    ours.sign("switch", false);
+    ours.sign("tool", false);
+    let start = Instant::now();
+    let daemon = Daemon::start(&ours.config("listeners = [\"pssl:6655:127.0.0.1\"]"));
+    daemon.netns().enter(|| {
+        for _ in 0..TIMES {
+            let mut stream = TcpStream::connect("127.0.0.1:6655").expect("it listens");
+            stream.write_all(&[0xff; 64]).expect("it reads");
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    let at = "ssl:127.0.0.1:6655";
+    ofctl(&daemon, &ours, "tool", &ours, at).expect_success();
+    let lines = daemon.log().matches("connection not secured").count();
+    let minutes = start.elapsed().as_secs() as usize / 60 + 1;
+    assert!((1..=30 * minutes).contains(&lines), "{lines} lines");
     daemon.stop();
 }
 

@@ -1,23 +1,12 @@
 //! `vsctl` against the switch itself, stock `ovs-ofctl` reading beside it.
 
 use serde_json::Value;
-use tests::{Daemon, Netns, Output};
+use tests::{Daemon, Netns, Output, null_bridge};
 
-const BRIDGE: &str = r#"
-[[bridge]]
-name = "br0"
-fail_mode = "secure"
-datapath_id = 42
-[[bridge.port]]
-name = "n1"
-number = 1
-type = "null"
-[[bridge.port]]
-name = "n2"
-number = 2
-type = "null"
-tag = 10
-"#;
+/// Port n2 is in VLAN 10.
+fn bridge() -> String {
+    null_bridge("datapath_id = 42\n") + "tag = 10\n"
+}
 
 const FLOWS: &[&str] = &[
     "priority=0,actions=CONTROLLER:128",
@@ -65,7 +54,7 @@ fn refused(output: &Output, code: i32, word: &str) {
 #[test]
 fn flows_groups_and_meters_are_dumped_as_ovs_ofctl_dumps_them() {
     // Counters are to be the same in one dump and the next.
-    let daemon = Daemon::start_in(Netns::silent("sw"), BRIDGE);
+    let daemon = Daemon::start_in(Netns::silent("sw"), &bridge());
     let group = "group_id=1,type=select,bucket=weight:3,watch_port:1,actions=output:n1,bucket=2";
     let meter = "meter=1,kbps,burst,stats,bands=type=drop,rate=100,burst_size=10";
     daemon
@@ -114,7 +103,7 @@ fn flows_groups_and_meters_are_dumped_as_ovs_ofctl_dumps_them() {
 
 #[test]
 fn flows_are_selected_modified_and_deleted() {
-    let daemon = Daemon::start(BRIDGE);
+    let daemon = Daemon::start(&bridge());
     let count = |filter: &str| {
         let dump = daemon.json(&["flow", "dump", "br0", filter]);
         dump["flows"].as_array().expect("flows").len()
@@ -155,7 +144,7 @@ fn flows_are_selected_modified_and_deleted() {
 #[test]
 fn a_long_file_goes_in_and_comes_out() {
     const COUNT: usize = 20_000;
-    let daemon = Daemon::start(BRIDGE);
+    let daemon = Daemon::start(&bridge());
     let file = daemon.run_dir().with_file_name("flows");
     let line = |n: usize| {
         format!(
@@ -180,7 +169,7 @@ fn a_long_file_goes_in_and_comes_out() {
 
 #[test]
 fn every_command_answers_in_text_and_json() {
-    let daemon = Daemon::start(BRIDGE);
+    let daemon = Daemon::start(&bridge());
     let hexadecimal = format!("{}0800{}", "525400000001525400000002", "00".repeat(46));
     let commands: &[&[&str]] = &[
         &["show"],
@@ -218,7 +207,7 @@ fn every_command_answers_in_text_and_json() {
 
 #[test]
 fn settings_are_changed_and_told() {
-    let daemon = Daemon::start(BRIDGE);
+    let daemon = Daemon::start(&bridge());
     let does = |words: &[&str]| {
         daemon.vsctl(words).expect_success();
     };
@@ -281,7 +270,7 @@ fn settings_are_changed_and_told() {
 
 #[test]
 fn refusals_say_why_and_scripts_can_tell_them_apart() {
-    let daemon = Daemon::start(BRIDGE);
+    let daemon = Daemon::start(&bridge());
     let says = |words: &[&str]| daemon.vsctl(words);
     refused(&says(&["flow", "dump", "br9"]), 1, "br0");
     refused(&says(&["port", "list", "br9"]), 1, "br0");

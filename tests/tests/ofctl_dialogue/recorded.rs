@@ -2,12 +2,15 @@
 //! dissector reads every message of ours and finds nothing malformed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
 
+use openflow::Message;
 use serde_json::json;
 use tests::controller::{OPENFLOW_PORT, ask};
-use tests::{Background, Controller, Daemon, Netns, eventually, run};
+use tests::peer::{Peer, READ_PAUSE};
+use tests::{Background, Controller, Daemon, Netns, eventually, null_bridge, run};
 
-use super::{BRIDGE, DIALOGUE, PACKET, answer, listening};
+use super::{DIALOGUE, PACKET, SETTINGS, answer, listening};
 
 /// Where `ovs-ofctl` finds the switch.
 const TARGET: &str = "tcp:127.0.0.1:6654";
@@ -135,8 +138,8 @@ fn record(daemon: &Daemon, recording: &str) {
         (ask(netns, "GET", "/stats/switches", None).1 == json!([42])).then_some(())
     });
     let role = json!({ "dpid": 42, "role": "MASTER" });
-    assert_eq!(ask(netns, "POST", "/stats/role", Some(&role)).0, 200);
     eventually("the controller is the master", 60, || {
+        assert_eq!(ask(netns, "POST", "/stats/role", Some(&role)).0, 200);
         let (_, roles) = ask(netns, "GET", "/stats/role/42", None);
         (roles["42"][0]["role"] == "MASTER").then_some(())
     });
@@ -164,26 +167,35 @@ fn record(daemon: &Daemon, recording: &str) {
         let both = told.contains("OFPT_FLOW_REMOVED") && told.contains("OFPT_PORT_STATUS");
         both.then_some(())
     });
+    // Neither program asks for this.
+    netns.enter(|| {
+        let stream = TcpStream::connect(("127.0.0.1", LISTENER_PORT)).expect("it listens");
+        stream.set_read_timeout(Some(READ_PAUSE)).expect("a socket");
+        let mut peer = Peer::new(stream);
+        peer.send(Message::AsyncRequest);
+        peer.wait(|message| matches!(message, Message::AsyncReply(_)).then_some(()));
+    });
+    let is_recorded = |wanted: &[u8]| {
+        let bytes = std::fs::read(recording).expect("the recording is there");
+        let mut parts = bytes.windows(wanted.len());
+        parts.any(|bytes| bytes == wanted).then_some(())
+    };
+    // The controller says nothing for some seconds.
+    eventually("the switch probes", 60, || is_recorded(&PROBE));
     // What comes last is in the recording as soon as it is written.
     let last = u64::from_be_bytes(*LAST);
     let last = format!("add-flow BRIDGE cookie={last},actions=drop");
     netns.enter(|| answer(&last, TARGET, &file));
-    eventually("all is recorded", 30, || {
-        let bytes = std::fs::read(recording).expect("the recording is there");
-        bytes
-            .windows(LAST.len())
-            .any(|bytes| bytes == LAST)
-            .then_some(())
-    });
+    eventually("all is recorded", 30, || is_recorded(LAST));
     recorder.signal("INT");
     recorder.wait(60);
 }
 
 #[test]
 fn tshark_reads_the_whole_of_a_recorded_dialogue() {
-    let controllers = "controllers = [{ target = \"tcp:127.0.0.1:6653\", max_backoff_s = 1 }]\n\
-                       listeners = [\"ptcp:6654:127.0.0.1\"]\n[[bridge.port]]";
-    let bridge = BRIDGE.replacen("[[bridge.port]]", controllers, 1);
+    let connections = "controllers = [{ target = \"tcp:127.0.0.1:6653\", max_backoff_s = 1 }]\n\
+                       listeners = [\"ptcp:6654:127.0.0.1\"]\n";
+    let bridge = null_bridge(&format!("{SETTINGS}{connections}"));
     let daemon = Daemon::start_in(Netns::silent("sw"), &bridge);
     let recording = daemon
         .scratch()
@@ -219,9 +231,13 @@ fn tshark_reads_the_whole_of_a_recorded_dialogue() {
     daemon.stop();
 }
 
-/// What a switch sends: hello, errors, echoes, experimenter's (bundles), features, configuration,
-/// packets, flows removed, ports, multipart and barrier replies, queues, roles.
-const ANSWERS: [u8; 13] = [0, 1, 3, 4, 6, 8, 10, 11, 12, 19, 21, 23, 25];
+/// All that a switch sends: hello, errors, echo requests and replies, experimenter's (bundles),
+/// features, configuration, packets, flows removed, ports, multipart and barrier replies, queues,
+/// roles, choices of asynchronous messages.
+const ANSWERS: [u8; 15] = [0, 1, 2, 3, 4, 6, 8, 10, 11, 12, 19, 21, 23, 25, 27];
+
+/// Beginning of the switch's echo requests, whose numbers have the highest bit.
+const PROBE: [u8; 5] = [4, 2, 0, 8, 0x80];
 
 const ERROR: u8 = 1;
 

@@ -4,7 +4,8 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::connection::{self, Link};
+use super::logging::Throttle;
 use super::run_dir::SocketFile;
 use super::target::Listener;
 
@@ -46,6 +48,7 @@ impl Socket {
     /// Serves whoever comes, until dropped.
     pub async fn serve(self, link: Link) {
         let mut served = JoinSet::new();
+        let complaints = Arc::new(Complaints::default());
         loop {
             while served.try_join_next().is_some() {}
             let accepted = match &self {
@@ -61,14 +64,18 @@ impl Socket {
                 Socket::Tls(listener) => listener.accept().await.map(|(stream, from)| {
                     debug!(bridge = %link.bridge_name, %from, "connection accepted");
                     let _ = stream.set_nodelay(true);
-                    served.spawn(secure(stream, from, link.clone()));
+                    let complaints = Arc::clone(&complaints);
+                    served.spawn(secure(stream, from, link.clone(), complaints));
                 }),
                 Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
                     served.spawn(run(stream, link.clone()));
                 }),
             };
             if let Err(error) = accepted {
-                warn!(bridge = %link.bridge_name, %error, "connection not accepted");
+                complaints.utter(|left_out| {
+                    let bridge = &*link.bridge_name;
+                    warn!(bridge, %error, left_out, "connection not accepted");
+                });
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -79,15 +86,45 @@ async fn run<S: AsyncRead + AsyncWrite>(stream: S, link: Link) {
     connection::run(stream, link).await;
 }
 
+/// What a listener complains of, which any stranger can make it do as often as he likes.
+#[derive(Debug)]
+struct Complaints {
+    start: Instant,
+    throttle: Mutex<Throttle>,
+}
+
+impl Default for Complaints {
+    fn default() -> Complaints {
+        Complaints {
+            start: Instant::now(),
+            throttle: Mutex::default(),
+        }
+    }
+}
+
+impl Complaints {
+    /// Writes a line if it is not one too many; it is told how many were, if any.
+    fn utter(&self, write: impl FnOnce(Option<u64>)) {
+        let now_ms = self.start.elapsed().as_millis() as u64;
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left_out) = throttle.admits(now_ms) {
+            write((left_out > 0).then_some(left_out));
+        }
+    }
+}
+
 /// Serves whoever shows a certificate.
-async fn secure(stream: TcpStream, from: SocketAddr, link: Link) {
+async fn secure(stream: TcpStream, from: SocketAddr, link: Link, complaints: Arc<Complaints>) {
     let Some(tls) = link.tls.clone() else { return };
     let error = match timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
         Ok(Ok(stream)) => return run(stream, link).await,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no handshake in time".to_owned(),
     };
-    warn!(bridge = %link.bridge_name, %from, %error, "connection not secured");
+    complaints.utter(|left_out| {
+        let bridge = &*link.bridge_name;
+        warn!(bridge, %from, %error, left_out, "connection not secured");
+    });
 }
 
 /// Tries again and again to listen, then serves; tells why it does not yet.

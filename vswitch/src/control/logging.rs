@@ -49,19 +49,40 @@ impl LogLevel {
     }
 }
 
+/// Keeps one kind of line from filling the log: so many a minute are written, of the others the
+/// number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Throttle {
+    since_ms: u64,
+    written: u32,
+    left_out: u64,
+}
+
+impl Throttle {
+    /// Whether a line may be written: how many were left out since the last one.
+    pub fn admits(&mut self, now_ms: u64) -> Option<u64> {
+        if now_ms.saturating_sub(self.since_ms) >= MINUTE_MS {
+            (self.since_ms, self.written) = (now_ms, 0);
+        }
+        if self.written >= LINES_A_MINUTE {
+            self.left_out += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
 /// A level, or directives such as `info,vswitch::control=debug`; the error says what is allowed.
 pub fn check_level(text: &str) -> Result<String, String> {
     filter(text).map(|_| text.to_owned())
 }
 
 fn filter(text: &str) -> Result<EnvFilter, String> {
-    let known = |part: &str| {
-        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
-        LEVELS.contains(&level.trim().to_ascii_lowercase().as_str())
-    };
-    let parsed = EnvFilter::builder().parse(text).ok();
-    let right = text.len() <= LEVEL_BYTES_MAX && text.split(',').all(known);
-    parsed.filter(|_| right).ok_or_else(|| {
+    // The parser knows more than this, and panics at some text that is not ASCII.
+    let right = text.len() <= LEVEL_BYTES_MAX && text.split(',').all(is_directive);
+    let parsed = right.then(|| EnvFilter::builder().parse(text).ok());
+    parsed.flatten().ok_or_else(|| {
         format!(
             "allowed are {}, also as MODULE=LEVEL, separated by commas",
             LEVELS.join(", ")
@@ -69,6 +90,17 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     })
 }
 
+/// Whether a text is LEVEL or MODULE=LEVEL.
+fn is_directive(text: &str) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+    let (module, level) = text.rsplit_once('=').unwrap_or(("", text));
+    let level = level.trim().to_ascii_lowercase();
+    LEVELS.contains(&level.as_str()) && module.trim().chars().all(is_of_name)
+}
+
+const MINUTE_MS: u64 = 60_000;
+/// More of one kind nobody reads; and no stranger fills a disk with them.
+const LINES_A_MINUTE: u32 = 30;
 /// What `tracing` knows.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// A few dozen directives; beyond that it is no level.
@@ -77,6 +109,16 @@ const LEVEL_BYTES_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_lines_a_minute_are_written_and_the_others_counted() {
+        let mut throttle = Throttle::default();
+        let first = (0..100).filter_map(|ms| throttle.admits(ms));
+        assert_eq!(first.collect::<Vec<_>>(), [0; LINES_A_MINUTE as usize]);
+        assert_eq!(throttle.admits(MINUTE_MS - 1), None);
+        assert_eq!(throttle.admits(MINUTE_MS), Some(71));
+        assert_eq!(throttle.admits(MINUTE_MS + 1), Some(0));
+    }
 
     #[test]
     fn levels_are_checked() {
@@ -89,7 +131,17 @@ mod tests {
         ] {
             assert_eq!(check_level(text).as_deref(), Ok(text));
         }
-        for text in ["", "loud", "info,", "pmd=loud", "pmd", &"info,".repeat(300)] {
+        // The last one made the parser of `tracing_subscriber` panic.
+        for text in [
+            "",
+            "loud",
+            "info,",
+            "pmd=loud",
+            "pmd",
+            "[span]=info",
+            &"info,".repeat(300),
+            "  00000#\u{83dc}0#\u{83dc}[0\u{83dc}info",
+        ] {
             let error = check_level(text).unwrap_err();
             assert!(error.contains("trace"), "{text}: {error}");
         }
