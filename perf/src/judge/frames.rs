@@ -102,7 +102,7 @@ pub fn mask(length: u32) -> u32 {
     u32::MAX.checked_shl(32 - length).unwrap_or(0)
 }
 
-/// Each of `count` frames as often as any other, neighbours unrelated, at least [`ORDER_MIN`] long.
+/// Each of `count` frames as often as any other, neighbours unrelated, at least `ORDER_MIN` long.
 pub fn shuffled(count: usize) -> Vec<u32> {
     let rounds = ORDER_MIN.div_ceil(count);
     let mut order = Vec::with_capacity(rounds * count);
