@@ -68,7 +68,7 @@ impl Monitor {
         ];
         let words = words.map(str::to_owned);
         let process = Background::start(&words, &name("log"));
-        eventually("the answer to the request", 20, || {
+        eventually("the answer to the request", 60, || {
             process
                 .output()
                 .contains("ONFST_FLOW_MONITOR")
@@ -86,7 +86,7 @@ impl Monitor {
         let count = |text: &str| text.matches("OFPT_BARRIER_REPLY").count();
         let before = count(&self.process.output());
         self.tell(&["ofctl/barrier"]);
-        eventually("the answer to a barrier", 20, || {
+        eventually("the answer to a barrier", 60, || {
             (count(&self.process.output()) > before).then_some(())
         });
     }
@@ -167,6 +167,8 @@ fn print(place: &Place) -> Vec<String> {
     monitors.iter().for_each(Monitor::wait);
     for own in &monitors[..2] {
         place.ofctl(&["add-flow", "in_port=3,actions=output:5"]);
+        // What is printed of that, and of the next command, would else come in any order.
+        own.wait();
         own.tell(&["ofctl/send", DELETE]);
         monitors.iter().for_each(Monitor::wait);
     }
@@ -176,7 +178,7 @@ fn print(place: &Place) -> Vec<String> {
             &format!("{timeout}_timeout=1,in_port=3,actions=output:5"),
         ]);
         let reason = format!("DELETED reason={timeout}");
-        eventually(&reason, 20, || {
+        eventually(&reason, 60, || {
             monitors[0].process.output().contains(&reason).then_some(())
         });
         monitors.iter().for_each(Monitor::wait);
