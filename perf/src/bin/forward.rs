@@ -28,11 +28,11 @@ struct Arguments {
     /// CPU for everything else.
     #[arg(long, default_value_t = 0)]
     control_cpu: usize,
-    /// Rounds, each of both programs.
-    #[arg(long, default_value_t = 5)]
+    /// Rounds, each of both programs: many, since neighbours on the host disturb single ones.
+    #[arg(long, default_value_t = 11)]
     rounds: usize,
     /// Seconds that each program forwards in a round.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// Numbers of flows to try.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100_000])]

@@ -1,6 +1,7 @@
 //! A controller that is as cheap as can be: bytes made beforehand, blocking reads.
 
 use std::io::{ErrorKind, Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -12,8 +13,10 @@ use openflow::{Message, Xid, v13};
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
+    /// What was read; of it, what is not taken yet lies from `start` to `end`.
     buffer: Vec<u8>,
     start: usize,
+    end: usize,
     /// Messages of type error seen so far.
     pub errors: u64,
 }
@@ -26,8 +29,9 @@ impl Client {
         stream.set_read_timeout(Some(REPLY_TIME_MAX))?;
         let mut client = Client {
             stream,
-            buffer: Vec::new(),
+            buffer: vec![0; BUFFER_BYTES],
             start: 0,
+            end: 0,
             errors: 0,
         };
         client.write(&HELLO)?;
@@ -54,35 +58,27 @@ impl Client {
     }
 
     /// The next message of this type; what comes before it is dropped, errors are counted.
-    pub fn receive_kind(&mut self, kind: u8) -> Result<Vec<u8>> {
-        loop {
+    pub fn receive_kind(&mut self, kind: u8) -> Result<&[u8]> {
+        let message = loop {
             let message = self.receive()?;
-            if message[1] == kind {
-                return Ok(message);
+            let found = self.buffer[message.start + 1];
+            if found == kind {
+                break message;
             }
-            self.errors += u64::from(message[1] == ERROR);
-        }
+            self.errors += u64::from(found == ERROR);
+        };
+        Ok(&self.buffer[message])
     }
 
     /// The next message of this type; an error before it is one.
-    pub fn expect_kind(&mut self, kind: u8) -> Result<Vec<u8>> {
-        let message = loop {
-            let message = self.receive()?;
-            if message[1] == kind || message[1] == ERROR {
-                break message;
-            }
-        };
-        ensure!(message[1] == kind, "refused: {:?}", v13::decode(&message));
-        Ok(message)
-    }
-
-    /// The next message.
-    pub fn receive(&mut self) -> Result<Vec<u8>> {
+    pub fn expect_kind(&mut self, kind: u8) -> Result<()> {
         loop {
-            if let Some(message) = self.take() {
-                return Ok(message);
+            let message = self.receive()?;
+            let message = &self.buffer[message];
+            ensure!(message[1] != ERROR, "refused: {:?}", v13::decode(message));
+            if message[1] == kind {
+                return Ok(());
             }
-            self.fill()?;
         }
     }
 
@@ -96,39 +92,42 @@ impl Client {
     pub fn drain_multipart(&mut self, mut part: impl FnMut(&[u8])) -> Result<()> {
         loop {
             let message = self.receive_kind(MULTIPART_REPLY)?;
-            part(&message);
+            part(message);
             if message[11] & 1 == 0 {
                 return Ok(());
             }
         }
     }
 
-    /// The stream, to be used otherwise.
-    pub fn stream(&self) -> &UnixStream {
-        &self.stream
+    /// Where the next message lies in the buffer.
+    fn receive(&mut self) -> Result<Range<usize>> {
+        loop {
+            if let Some(message) = self.take() {
+                return Ok(message);
+            }
+            self.fill()?;
+        }
     }
 
-    fn take(&mut self) -> Option<Vec<u8>> {
-        let rest = &self.buffer[self.start..];
+    fn take(&mut self) -> Option<Range<usize>> {
+        let rest = &self.buffer[self.start..self.end];
         let len = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
-        let message = rest.get(..len)?.to_vec();
-        self.start += len;
+        rest.get(..len)?;
+        let message = self.start..self.start + len;
+        self.start = message.end;
         Some(message)
     }
 
     fn fill(&mut self) -> Result<()> {
-        self.buffer.drain(..self.start);
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
         self.start = 0;
-        let before = self.buffer.len();
-        self.buffer.resize(before + READ_BYTES, 0);
-        let read = self.stream.read(&mut self.buffer[before..]);
-        let count = match read {
+        match self.stream.read(&mut self.buffer[self.end..]) {
             Ok(0) => bail!("the switch closed the connection"),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            Ok(count) => self.end += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error).context("no reply"),
-        };
-        self.buffer.truncate(before + count);
+        }
         Ok(())
     }
 }
@@ -144,6 +143,7 @@ pub const MULTIPART_REPLY: u8 = 19;
 pub const PACKET_IN: u8 = 10;
 const ERROR: u8 = 1;
 const WRITE_BYTES: usize = 256 << 10;
-const READ_BYTES: usize = 256 << 10;
+/// Room for several messages of the greatest length, 65,535 bytes.
+const BUFFER_BYTES: usize = 256 << 10;
 /// The longest that either switch thinks about anything measured here.
 const REPLY_TIME_MAX: Duration = Duration::from_secs(600);

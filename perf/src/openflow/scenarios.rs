@@ -303,7 +303,7 @@ impl<'a> Run<'a> {
             let start = Instant::now();
             socket.send_to(b"0123456789abcdef", inside.local_addr()?)?;
             loop {
-                let message = client.receive_kind(PACKET_IN)?;
+                let message = client.receive_kind(PACKET_IN)?.to_vec();
                 if answer(&mut client, &message, &socket)? {
                     break;
                 }

@@ -168,6 +168,9 @@ async fn run(mut actor: Actor, mut inlets: Inlets) {
         if actor.is_ending {
             return;
         }
+        // Connections write what this turn made before the next one makes more: they may share a
+        // thread with this task, which a port that floods keeps busy without end.
+        tokio::task::yield_now().await;
     }
 }
 
