@@ -27,7 +27,7 @@ use super::send::{Outlet, PortSlot, Ports};
 use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
 use crate::action::{BridgeId, DropReason, PortNo, Program};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
-use crate::pipeline::{Context, Ingress, NoTrace, Points, State, translate};
+use crate::pipeline::{Context, Ingress, Points, Programs, State};
 
 /// A point in time: nanoseconds since the switch was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +98,7 @@ impl Processor {
             masks: Masks::default(),
             engine: Engine {
                 points,
+                programs: Programs::new(),
                 cache: FlowCache::new(cache_entries, secret),
                 executor: Executor {
                     ports: Ports::default(),
@@ -201,7 +202,8 @@ impl Processor {
 
     /// Tells the counts of at most `limit` cache entries to the counters of their rules.
     pub fn flush_counters(&mut self, limit: usize) {
-        self.engine.cache.flush(limit, credit);
+        let cache = &mut self.engine.cache;
+        cache.flush(limit, |program, counts| credit(program, counts));
     }
 
     /// Cache entries with counts that are not told yet.
@@ -313,7 +315,8 @@ struct Tallied {
 /// All of the processor but the state and its masks, which it reads meanwhile.
 struct Engine {
     points: Points,
-    cache: FlowCache<Program>,
+    programs: Programs,
+    cache: FlowCache<Arc<Program>>,
     executor: Executor,
     keys: Box<[FlowKey; BATCH_MAX]>,
     headers: [Headers; BATCH_MAX],
@@ -421,7 +424,7 @@ impl Engine {
             return self.hit(found, entry.origin, packets);
         }
         self.tally.misses += 1;
-        let program = self.translate(state, entry.ingress.clone(), index);
+        let program = self.translate(state, &entry.ingress, index);
         let bytes = packet.len() as u64;
         let parcel = Parcel {
             packet,
@@ -436,7 +439,7 @@ impl Engine {
             used_ms: self.executor.now.ms(),
         };
         credit(&program, counts);
-        let evicted = |program: Program, counts| credit(&program, counts);
+        let evicted = |program: Arc<Program>, counts| credit(&program, counts);
         let epoch = state.epoch();
         // Without room the next such packet is translated again.
         let _ = self
@@ -455,7 +458,7 @@ impl Engine {
         let key = &mut self.keys[0];
         key.entry = origin.map_or(0, |number| number.0);
         self.headers[0] = Headers::new(parse(packet.data(), key), key);
-        let program = self.translate(state, ingress, 0);
+        let program = self.translate(state, &ingress, 0);
         let counts = flowtable::Counts {
             packets: 1,
             bytes: packet.len() as u64,
@@ -471,10 +474,11 @@ impl Engine {
         credit(&program, counts);
     }
 
-    fn translate(&mut self, state: &State, ingress: Ingress, index: usize) -> Program {
+    fn translate(&mut self, state: &State, ingress: &Ingress, index: usize) -> Arc<Program> {
         let points = &mut self.points;
         let mut context = Context { state, points };
-        translate(&mut context, ingress, &self.keys[index], &mut NoTrace)
+        self.programs
+            .decide(&mut context, ingress, &self.keys[index])
     }
 }
 

@@ -46,3 +46,11 @@ pub const RECIRCULATIONS_MAX: u32 = 16;
 /// Recirculation points of one worker. Their number follows from rules and ports, not traffic;
 /// they are forgotten when the rules change.
 pub const POINTS_MAX: usize = 65_536;
+
+/// Programs of one worker that may be found again: a way through the rules of each. The longest
+/// access lists have as many ways as rules; of more, those that come last take the place of others
+/// and cost a translation each time. 30 MB if they are large.
+pub const PROGRAMS_MAX: usize = 32_768;
+
+/// Choices of one packet, such as rules that it matches, up to which its program is looked for.
+pub const PATH_MAX: usize = 64;

@@ -29,6 +29,8 @@ pub struct Script {
     pub bridge: BridgeId,
     /// Recirculation points.
     pub points: Points,
+    /// What was decided before.
+    programs: Programs,
     /// What the last packet met.
     pub last: Program,
     /// The last recirculation point.
@@ -52,6 +54,7 @@ impl Script {
             switch,
             bridge,
             points: Points::new(),
+            programs: Programs::new(),
             last: Program::default(),
             point: None,
             now_ms: 0,
@@ -215,7 +218,10 @@ impl Script {
             state: &state,
             points: &mut self.points,
         };
-        self.last = translate(&mut context, ingress, &key(headers), &mut NoTrace);
+        let key = key(headers);
+        let known = self.programs.decide(&mut context, &ingress, &key);
+        self.last = translate(&mut context, ingress, &key, &mut NoTrace);
+        assert_eq!(format!("{known:?}"), format!("{:?}", self.last));
         for op in &self.last.ops {
             if let crate::action::Op::Recirculate(point) = op {
                 self.point = Some(*point);

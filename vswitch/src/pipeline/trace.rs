@@ -1,4 +1,5 @@
-//! Listens to a translation: nobody on a worker, a [`Recorder`] for `vsctl trace`.
+//! Listens to a translation: nobody on a worker, or a [`super::Path`]; a [`Recorder`] for
+//! `vsctl trace`.
 
 use std::fmt::Arguments;
 
@@ -9,6 +10,9 @@ use crate::action::{Op, Program};
 
 /// Hears what a translation decides. Levels nest; a text is only made for who listens.
 pub trait Trace {
+    /// Whether a program is wanted. Who wants none gets an empty one, and hears the choices sooner.
+    const WANTS_PROGRAM: bool = true;
+
     /// Something was decided; what follows until the matching [`Trace::leave`] is because of it.
     fn enter(&mut self, text: Arguments<'_>);
 
@@ -17,6 +21,10 @@ pub trait Trace {
 
     /// The pipeline ends for the packet itself, not a copy, which looks like this now.
     fn end(&mut self, key: &FlowKey);
+
+    /// The key chose a way: which rule, or what else. With the same state, entry and choices the
+    /// program is the same. At one place in the pipeline other ways have other numbers.
+    fn choose(&mut self, _way: u64) {}
 
     /// Something was decided that nothing follows from.
     fn note(&mut self, text: Arguments<'_>) {

@@ -37,6 +37,7 @@ mod strand;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod way;
 
 pub(super) use strand::Frozen;
 
@@ -219,6 +220,10 @@ impl<'a, T: Trace> Machine<'a, T> {
     /// only, and so are programs that lead to them or come from them.
     fn freeze(&mut self, strand: &mut Strand<'a>, step: Step) {
         self.scopes = None;
+        self.trace.choose(way::PARSE_AGAIN);
+        if !T::WANTS_PROGRAM {
+            return strand.todo.clear();
+        }
         strand.todo.push(step);
         let frozen = strand.freeze();
         strand.todo.clear();
@@ -273,6 +278,15 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn emit(&mut self, op: Op) {
+        self.emit_with(|| op);
+    }
+
+    /// The same, for operations that are some work to make.
+    fn emit_with(&mut self, op: impl FnOnce() -> Op) {
+        if !T::WANTS_PROGRAM {
+            return;
+        }
+        let op = op();
         self.emitted += match &op {
             Op::Outputs(ports) => ports.len(),
             _ => 1,
@@ -284,8 +298,17 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     /// Counts the packet: with the program if it gets here whenever the program runs.
-    fn count(&mut self, strand: &Strand<'_>, counters: impl Into<Counted>) {
-        let counters = counters.into();
+    fn count<C: Into<Counted>>(
+        &mut self,
+        strand: &Strand<'_>,
+        counters: impl FnOnce() -> Option<C>,
+    ) {
+        if !T::WANTS_PROGRAM {
+            return;
+        }
+        let Some(counters) = counters().map(Into::into) else {
+            return;
+        };
         if strand.certain {
             self.counters.push(counters);
         } else {

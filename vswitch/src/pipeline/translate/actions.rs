@@ -105,7 +105,7 @@ impl<'a, T: Trace> Machine<'a, T> {
 
     /// What becomes of a packet whose time to live ends (OpenFlow 1.3.5 §7.4.1).
     fn invalid_ttl(&self, strand: &Strand<'a>) -> Option<Arc<Punt>> {
-        let wanted = strand.bridge.wants_invalid_ttl;
+        let wanted = T::WANTS_PROGRAM && strand.bridge.wants_invalid_ttl;
         wanted.then(|| strand.punt(PuntReason::InvalidTtl, Punt::WHOLE))
     }
 }

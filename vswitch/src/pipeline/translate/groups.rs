@@ -16,7 +16,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         };
         self.trace
             .enter(format_args!("group {id}, {}", kind_name(group.kind)));
-        self.count(strand, &group.counters);
+        self.count(strand, || Some(&group.counters));
         match group.kind {
             GroupKind::Select => self.select(strand, group),
             GroupKind::All | GroupKind::Indirect => {
@@ -49,7 +49,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         let mut copy = strand.copy(Step::Actions(bucket.actions.clone(), 0));
         copy.certain = certain;
         copy.origin.cookie = u64::MAX;
-        self.count(&copy, &bucket.counters);
+        self.count(&copy, || Some(&bucket.counters));
         self.run(&mut copy);
     }
 
@@ -77,7 +77,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             self.trace.leave();
         }
         let buckets = buckets.into();
-        self.emit(Op::Select(std::sync::Arc::new(Select { buckets })));
+        self.emit_with(|| Op::Select(std::sync::Arc::new(Select { buckets })));
     }
 
     /// Whether a bucket can be used: what it watches is live.

@@ -11,7 +11,7 @@ use openflow::Action;
 
 use super::super::{BridgePort, Trace, scope};
 use super::strand::Strand;
-use super::{Machine, Step};
+use super::{Machine, Step, way};
 use crate::action::{DropReason, Learn, Op};
 
 /// Addresses that bridges keep to themselves: spanning tree, pause, LACP, LLDP and their kin
@@ -29,6 +29,8 @@ const TPID: u16 = 0x8100;
 
 impl<'a, T: Trace> Machine<'a, T> {
     pub(super) fn normal(&mut self, strand: &mut Strand<'a>) {
+        // What it makes of the tag, and where the sender is.
+        self.trace.choose(way::tag(strand.key.vlan_tci));
         let Some(vlan) = admitted_vlan(strand) else {
             let name = strand.port.map_or("", |port| &port.name);
             let vid = vid(&strand.key);
@@ -37,10 +39,12 @@ impl<'a, T: Trace> Machine<'a, T> {
             return self.refuse(DropReason::Vlan);
         };
         if RESERVED.contains(&strand.key.eth_dst) {
+            self.trace.choose(way::RESERVED_ADDRESS);
             self.trace
                 .note(format_args!("the destination is a bridge's own"));
             return self.refuse(DropReason::Normal);
         }
+        self.trace.choose(strand.key.eth_src);
         self.ask(scope::addresses(strand.bridge.id));
         self.learn(strand, vlan);
         self.forward(strand, vlan);
@@ -78,7 +82,10 @@ impl<'a, T: Trace> Machine<'a, T> {
         let bridge = strand.bridge;
         let learned = bridge.macs.get(&(vlan, strand.key.eth_dst));
         let ingress = strand.port.map(|port| port.number);
-        match learned.and_then(|entry| self.state.port(entry.port)) {
+        let learned = learned.and_then(|entry| self.state.port(entry.port));
+        let number = learned.map(|port| port.number);
+        self.trace.choose(way::port(number));
+        match learned {
             Some(port) if Some(port.number) == ingress => {
                 self.trace
                     .note(format_args!("the destination is behind {}", port.name));

@@ -31,7 +31,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         };
         self.trace
             .note(format_args!("send to the controllers, {max_len} bytes"));
-        self.emit(Op::Controller(strand.punt(reason, max_len)));
+        self.emit_with(|| Op::Controller(strand.punt(reason, max_len)));
     }
 
     /// By one port, the ingress included.
@@ -62,8 +62,8 @@ impl<'a, T: Trace> Machine<'a, T> {
             copy.known = strand.known;
             copy.certain = strand.certain;
             copy.recirculations = strand.recirculations;
-            self.count(strand, &port.crossed.tx);
-            self.count(strand, &peer.crossed.rx);
+            self.count(strand, || Some(&port.crossed.tx));
+            self.count(strand, || Some(&peer.crossed.rx));
             self.run_copy(copy);
         }
         self.trace.leave();
@@ -91,7 +91,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             let names: Vec<_> = plain.iter().map(|port| port.name.as_str()).collect();
             self.trace
                 .note(format_args!("output to {}", names.join(", ")));
-            self.emit(Op::Outputs(plain.iter().map(|port| port.number).collect()));
+            self.emit_with(|| Op::Outputs(plain.iter().map(|port| port.number).collect()));
         }
         for port in patches {
             self.send(strand, Some(port));

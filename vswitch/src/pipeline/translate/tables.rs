@@ -9,7 +9,7 @@ use openflow::{Action, Band, MeterId, OfPort, TableId};
 use super::super::flow::FlowRef;
 use super::super::{BridgePort, Trace, limits, scope};
 use super::strand::{Origin, Strand};
-use super::{Machine, Step};
+use super::{Machine, Step, way};
 use crate::action::{DropReason, Op};
 
 impl<'a, T: Trace> Machine<'a, T> {
@@ -42,6 +42,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         self.open_level(strand, id);
         self.ask(scope::table(strand.bridge.id, id));
         if strand.bridge.drops_fragments && strand.key.ip_frag != 0 {
+            self.trace.choose(way::FRAGMENT);
             return self.refuse(DropReason::Fragment);
         }
         let Some(table) = strand.bridge.table(id) else {
@@ -49,15 +50,15 @@ impl<'a, T: Trace> Machine<'a, T> {
         };
         match table.rules.find(&strand.key, self.state.epoch()) {
             Some(rule) => {
+                self.trace.choose(way::rule(rule.id()));
                 let flow = FlowRef::new(strand.bridge, id, rule);
-                self.count(strand, &table.matched);
-                if let Some(counters) = flow.counters() {
-                    self.count(strand, counters);
-                }
+                self.count(strand, || Some(&table.matched));
+                self.count(strand, || flow.counters());
                 self.follow(strand, flow);
             }
             None => {
-                self.count(strand, &table.missed);
+                self.trace.choose(way::NO_RULE);
+                self.count(strand, || Some(&table.missed));
                 self.refuse(DropReason::TableMiss);
             }
         }
@@ -123,7 +124,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             return;
         };
         self.trace.note(format_args!("meter {id}"));
-        self.emit(Op::Meter(meter.clone()));
+        self.emit_with(|| Op::Meter(meter.clone()));
         for band in &meter.bands {
             match band.band {
                 Band::Drop { .. } => strand.certain = false,
