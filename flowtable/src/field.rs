@@ -6,8 +6,6 @@
 
 use core::mem::offset_of;
 
-use zerocopy::IntoBytes;
-
 use crate::{FlowKey, FlowMask};
 
 /// What must already be matched exactly before a field may be matched or set.
@@ -50,12 +48,35 @@ pub enum Prerequisite {
 /// Where a field lies in the key.
 #[derive(Clone, Copy, Debug)]
 struct Storage {
-    /// Byte offset of the integer that holds the field.
-    offset: usize,
-    /// Size of that integer in bytes: 1, 2, 4, 8, or 16 for two words.
-    size: usize,
-    /// Bits to the right of the field in that integer.
+    /// The word that holds it, or the more significant one of two.
+    word: usize,
+    /// Bits to the right of it in that word.
     shift: u32,
+    /// Its bits in that word, or in each of two.
+    mask: u64,
+    /// Whether it takes two words.
+    is_wide: bool,
+}
+
+impl Storage {
+    /// `width` bits of an integer of `size` bytes, 16 for two words, at `offset` in the key, with
+    /// `shift` bits to the right of them there.
+    const fn new(offset: usize, size: usize, shift: u32, width: u32) -> Storage {
+        let is_wide = size == 16;
+        let before = match cfg!(target_endian = "big") {
+            _ if is_wide => 0,
+            true => 8 - offset % 8 - size,
+            false => offset % 8,
+        };
+        let shift = before as u32 * 8 + shift;
+        let width = if is_wide { 64 } else { width };
+        Storage {
+            word: offset / 8,
+            shift,
+            mask: u64::MAX >> (64 - width) << shift,
+            is_wide,
+        }
+    }
 }
 
 macro_rules! fields {
@@ -89,18 +110,16 @@ macro_rules! fields {
             pub fn prerequisite(self) -> Prerequisite {
                 match self { $(Field::$name => Prerequisite::$need,)* }
             }
-
-            fn storage(self) -> Storage {
-                const KEY: FlowKey = zero();
-                match self {
-                    $(Field::$name => Storage {
-                        offset: offset_of!(FlowKey, $member),
-                        size: size_of_val(&KEY.$member),
-                        shift: $shift,
-                    },)*
-                }
-            }
         }
+
+        /// Where each lies, in the order of [`Field::ALL`].
+        static STORAGE: [Storage; Field::ALL.len()] = {
+            const KEY: FlowKey = zero();
+            [$({
+                let (offset, size) = (offset_of!(FlowKey, $member), size_of_val(&KEY.$member));
+                Storage::new(offset, size, $shift, $width)
+            },)*]
+        };
     };
 }
 
@@ -205,18 +224,54 @@ impl Field {
         u128::MAX >> (128 - self.width())
     }
 
+    /// The fields, a bit for each at its place in [`Field::ALL`], that have one of the bits of
+    /// `mask` in word `index` of the key.
+    pub(crate) fn with_bits(index: usize, mask: u64) -> u64 {
+        let fields = bits(FIELDS[index]).filter(|field| STORAGE[*field].mask & mask != 0);
+        fields.fold(0, |all, field| all | 1 << field)
+    }
+
+    /// The fields of a set of bits, in canonical order.
+    pub(crate) fn of_bits(set: u64) -> impl Iterator<Item = Field> {
+        bits(set).map(|field| Field::ALL[field])
+    }
+
     /// The field's value in `key`.
     pub fn read(self, key: &FlowKey) -> u128 {
-        (load(key, self.storage()) >> self.storage().shift) & self.ones()
+        let [value] = self.read_words(|index| [key.words()[index]]);
+        value
+    }
+
+    /// The field's values in keys of which these are the words.
+    #[inline]
+    pub(crate) fn read_words<const N: usize>(self, words: impl Fn(usize) -> [u64; N]) -> [u128; N] {
+        let at = &STORAGE[self as usize];
+        let first = words(at.word);
+        match at.is_wide {
+            true => {
+                let second = words(at.word + 1);
+                std::array::from_fn(|n| u128::from(first[n]) << 64 | u128::from(second[n]))
+            }
+            false => first.map(|word| u128::from((word & at.mask) >> at.shift)),
+        }
     }
 
     /// Writes the bits of `value` that are set in `mask`, keeping the others.
     pub fn write(self, key: &mut FlowKey, value: u128, mask: u128) {
-        let storage = self.storage();
-        let mask = (mask & self.ones()) << storage.shift;
-        let value = value << storage.shift & mask;
-        let kept = load(key, storage) & !mask;
-        store(key, storage, kept | value);
+        let at = &STORAGE[self as usize];
+        let mask = (mask & self.ones()) << at.shift;
+        let value = value << at.shift & mask;
+        let mut put = |index: usize, value: u64, mask: u64| {
+            let word = &mut key.words_mut()[index];
+            *word = *word & !mask | value;
+        };
+        match at.is_wide {
+            true => {
+                put(at.word, (value >> 64) as u64, (mask >> 64) as u64);
+                put(at.word + 1, value as u64, mask as u64);
+            }
+            false => put(at.word, value as u64, mask as u64),
+        }
     }
 
     /// A mask with just this field's bits.
@@ -227,36 +282,30 @@ impl Field {
     }
 }
 
-fn load(key: &FlowKey, at: Storage) -> u128 {
-    let bytes = &key.as_bytes()[at.offset..at.offset + at.size];
-    match *bytes {
-        [a] => a.into(),
-        [a, b] => u16::from_ne_bytes([a, b]).into(),
-        [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]).into(),
-        _ => {
-            let word = at.offset / 8;
-            let words = &key.words()[word..word + at.size / 8];
-            words
-                .iter()
-                .fold(0, |sum, word| sum << 64 | u128::from(*word))
-        }
-    }
+/// The numbers of the bits that are set, in order.
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let next = set.trailing_zeros() as usize;
+        set &= set.wrapping_sub(1);
+        (next < 64).then_some(next)
+    })
 }
 
-fn store(key: &mut FlowKey, at: Storage, value: u128) {
-    if at.size == 16 {
-        key.words_mut()[at.offset / 8] = (value >> 64) as u64;
-        key.words_mut()[at.offset / 8 + 1] = value as u64;
-        return;
+/// For each word of the key the fields in it, bit n for the field at place n of [`Field::ALL`].
+const FIELDS: [u64; FlowKey::WORDS] = {
+    let mut fields = [0; FlowKey::WORDS];
+    let mut index = 0;
+    while index < STORAGE.len() {
+        let at = &STORAGE[index];
+        fields[at.word] |= 1 << index;
+        if at.is_wide {
+            fields[at.word + 1] |= 1 << index;
+        }
+        index += 1;
     }
-    let bytes = &mut key.as_mut_bytes()[at.offset..at.offset + at.size];
-    match at.size {
-        1 => bytes[0] = value as u8,
-        2 => bytes.copy_from_slice(&(value as u16).to_ne_bytes()),
-        4 => bytes.copy_from_slice(&(value as u32).to_ne_bytes()),
-        _ => bytes.copy_from_slice(&(value as u64).to_ne_bytes()),
-    }
-}
+    fields
+};
+const _: () = assert!(Field::ALL.len() <= 64, "a bitmap has a bit for each field");
 
 #[cfg(test)]
 mod tests {
@@ -270,6 +319,44 @@ mod tests {
             assert_eq!(field.read(&key), field.ones(), "{}", field.name());
             field.write(&mut key, 0, 1);
             assert_eq!(field.read(&key), field.ones() - 1, "{}", field.name());
+        }
+    }
+
+    #[test]
+    fn a_field_is_what_the_parser_writes() {
+        let key = FlowKey {
+            eth_dst: 0x0102_0304_0506,
+            vlan_tci: 0xb005,
+            eth_type: 0x86dd,
+            ip_tos: 0xb9,
+            mpls: 0x1234_5b40,
+            ipv6_src: [0xfe80 << 48, 7],
+            tp_src: 135,
+            tp_dst: 0xffff,
+            ..FlowKey::default()
+        };
+        for (field, value) in [
+            (Field::EthDst, 0x0102_0304_0506),
+            (Field::EthSrc, 0),
+            (Field::VlanVid, 0x1005),
+            (Field::VlanPcp, 5),
+            (Field::EthType, 0x86dd),
+            (Field::IpDscp, 0x2e),
+            (Field::IpEcn, 1),
+            (Field::MplsLabel, 0x12345),
+            (Field::MplsTc, 5),
+            (Field::MplsBos, 1),
+            (Field::MplsTtl, 0x40),
+            (Field::Ipv6Src, 0xfe80 << 112 | 7),
+            (Field::Icmpv6Type, 135),
+            (Field::UdpDst, 0xffff),
+        ] {
+            assert_eq!(field.read(&key), value, "{}", field.name());
+            let mut written = FlowKey::default();
+            field.write(&mut written, value, u128::MAX);
+            assert_eq!(field.read(&written), value, "{}", field.name());
+            let pairs = key.words().iter().zip(written.words());
+            assert!(pairs.into_iter().all(|(all, one)| one & !all == 0));
         }
     }
 }

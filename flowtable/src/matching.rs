@@ -22,7 +22,7 @@ pub struct Match {
 }
 
 /// A word of the key that counts, at least in one bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Word {
     value: u64,
     mask: u64,
@@ -47,12 +47,14 @@ impl Match {
         }
     }
 
-    /// A match by the words that count, each with its mask, in the order of the bits of `present`.
-    pub(crate) fn of_words(present: u64, words: impl Iterator<Item = (u64, u64)>) -> Match {
-        let words = words.map(|(value, mask)| Word { value, mask });
+    /// A match by the words that count: index, value and mask of each, in order.
+    pub(crate) fn of_words(words: impl Iterator<Item = (usize, u64, u64)> + Clone) -> Match {
+        let present: u64 = words.clone().fold(0, |all, (index, ..)| all | 1 << index);
+        let mut list = Vec::with_capacity(present.count_ones() as usize);
+        list.extend(words.map(|(_, value, mask)| Word { value, mask }));
         Match {
             present,
-            words: words.collect(),
+            words: list.into(),
         }
     }
 
@@ -69,22 +71,35 @@ impl Match {
     /// Value and mask required of `field`; the mask is 0 if it may be anything. Fields that share
     /// storage read alike: [`Match::fields`] tells which of them is meant.
     pub fn read(&self, field: Field) -> (u128, u128) {
-        (field.read(&self.key()), field.read(&self.mask().0))
+        let [value, mask] = field.read_words(|index| {
+            let word = self.at(index);
+            [word.value, word.mask]
+        });
+        (value, mask)
     }
 
     /// Every field that is matched, with value and mask, in canonical order. Of fields that share
     /// storage it is the one whose prerequisites are matched too.
     pub fn fields(&self) -> impl Iterator<Item = (Field, u128, u128)> {
-        let (key, mask) = (self.key(), self.mask());
-        let all = Field::ALL.iter().copied();
-        let set = all.filter(move |field| field.read(&mask.0) != 0);
-        let meant = set.filter(move |field| satisfied(field.prerequisite(), &key, &mask));
-        meant.map(move |field| (field, field.read(&key), field.read(&mask.0)))
+        let words = self.words();
+        let set = words.fold(0, |set, (index, _, mask)| {
+            set | Field::with_bits(index, mask)
+        });
+        let known = self.known();
+        let meant = Field::of_bits(set).filter(move |field| known.meets(field.prerequisite()));
+        meant.map(|field| {
+            let (value, mask) = self.read(field);
+            (field, value, mask)
+        })
     }
 
     /// Whether `field` may not be matched or set under this match, for what it lacks.
     pub fn missing_prerequisite(&self, field: Field) -> bool {
-        !satisfied(field.prerequisite(), &self.key(), &self.mask())
+        !self.known().meets(field.prerequisite())
+    }
+
+    fn known(&self) -> Known {
+        Known::new(|field| self.read(field))
     }
 
     /// The values, 0 where the mask is.
@@ -161,41 +176,71 @@ impl Match {
         })
     }
 
+    /// A word of the key; without a bit if it does not count.
+    fn at(&self, index: usize) -> Word {
+        match self.present >> index & 1 {
+            0 => Word::default(),
+            _ => self.word(1 << index),
+        }
+    }
+
     fn word(&self, bit: u64) -> Word {
         self.words[(self.present & (bit - 1)).count_ones() as usize]
     }
 }
 
-/// Whether the values of `key` in the bits of `mask` fulfil a prerequisite for every packet.
-pub fn satisfied(need: Prerequisite, key: &FlowKey, mask: &FlowMask) -> bool {
-    let ethernet = |kinds: &[u16]| mask.0.eth_type == u16::MAX && kinds.contains(&key.eth_type);
-    let protocol = |proto: u8| {
-        mask.0.ip_proto == u8::MAX
-            && key.ip_proto == proto
-            && ethernet(&[eth_type::IPV4, eth_type::IPV6])
-    };
-    let icmpv6 = || protocol(ip_proto::ICMPV6) && ethernet(&[eth_type::IPV6]);
-    let nd =
-        |kinds: &[u16]| mask.0.tp_src & 0xff == 0xff && kinds.contains(&key.tp_src) && icmpv6();
-    let solicitation = icmpv6_type::NEIGHBOUR_SOLICITATION;
-    let advertisement = icmpv6_type::NEIGHBOUR_ADVERTISEMENT;
-    match need {
-        Prerequisite::None => true,
-        Prerequisite::Vlan => mask.0.vlan_tci & key.vlan_tci & VLAN_PRESENT != 0,
-        Prerequisite::Arp => ethernet(&[eth_type::ARP, eth_type::RARP]),
-        Prerequisite::Ip => ethernet(&[eth_type::IPV4, eth_type::IPV6]),
-        Prerequisite::Ipv4 => ethernet(&[eth_type::IPV4]),
-        Prerequisite::Ipv6 => ethernet(&[eth_type::IPV6]),
-        Prerequisite::Mpls => ethernet(&[eth_type::MPLS, eth_type::MPLS_MULTICAST]),
-        Prerequisite::Pbb => ethernet(&[eth_type::PBB]),
-        Prerequisite::Tcp => protocol(ip_proto::TCP),
-        Prerequisite::Udp => protocol(ip_proto::UDP),
-        Prerequisite::Sctp => protocol(ip_proto::SCTP),
-        Prerequisite::Icmpv4 => protocol(ip_proto::ICMP) && ethernet(&[eth_type::IPV4]),
-        Prerequisite::Icmpv6 => icmpv6(),
-        Prerequisite::Nd => nd(&[solicitation, advertisement]),
-        Prerequisite::NdSolicit => nd(&[solicitation]),
-        Prerequisite::NdAdvert => nd(&[advertisement]),
+/// What is the same in every packet that matches, of the fields that others depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    eth_type: Option<u16>,
+    ip_proto: Option<u8>,
+    icmpv6_type: Option<u16>,
+    is_tagged: bool,
+}
+
+impl Known {
+    /// Of fields of these values and masks.
+    pub fn new(read: impl Fn(Field) -> (u128, u128)) -> Known {
+        let exact = |field: Field| {
+            let (value, mask) = read(field);
+            (mask == field.ones()).then_some(value)
+        };
+        let (vlan_vid, mask) = read(Field::VlanVid);
+        Known {
+            eth_type: exact(Field::EthType).map(|it| it as u16),
+            ip_proto: exact(Field::IpProto).map(|it| it as u8),
+            icmpv6_type: exact(Field::Icmpv6Type).map(|it| it as u16),
+            is_tagged: vlan_vid & mask & u128::from(VLAN_PRESENT) != 0,
+        }
+    }
+
+    /// Whether every packet fulfils a prerequisite.
+    pub fn meets(&self, need: Prerequisite) -> bool {
+        let ethernet = |kinds: &[u16]| self.eth_type.is_some_and(|it| kinds.contains(&it));
+        let protocol =
+            |proto: u8| self.ip_proto == Some(proto) && ethernet(&[eth_type::IPV4, eth_type::IPV6]);
+        let icmpv6 = || protocol(ip_proto::ICMPV6) && ethernet(&[eth_type::IPV6]);
+        let nd = |kind: u16| self.icmpv6_type == Some(kind) && icmpv6();
+        let solicits = || nd(icmpv6_type::NEIGHBOUR_SOLICITATION);
+        let advertises = || nd(icmpv6_type::NEIGHBOUR_ADVERTISEMENT);
+        match need {
+            Prerequisite::None => true,
+            Prerequisite::Vlan => self.is_tagged,
+            Prerequisite::Arp => ethernet(&[eth_type::ARP, eth_type::RARP]),
+            Prerequisite::Ip => ethernet(&[eth_type::IPV4, eth_type::IPV6]),
+            Prerequisite::Ipv4 => ethernet(&[eth_type::IPV4]),
+            Prerequisite::Ipv6 => ethernet(&[eth_type::IPV6]),
+            Prerequisite::Mpls => ethernet(&[eth_type::MPLS, eth_type::MPLS_MULTICAST]),
+            Prerequisite::Pbb => ethernet(&[eth_type::PBB]),
+            Prerequisite::Tcp => protocol(ip_proto::TCP),
+            Prerequisite::Udp => protocol(ip_proto::UDP),
+            Prerequisite::Sctp => protocol(ip_proto::SCTP),
+            Prerequisite::Icmpv4 => protocol(ip_proto::ICMP) && ethernet(&[eth_type::IPV4]),
+            Prerequisite::Icmpv6 => icmpv6(),
+            Prerequisite::Nd => solicits() || advertises(),
+            Prerequisite::NdSolicit => solicits(),
+            Prerequisite::NdAdvert => advertises(),
+        }
     }
 }
 

@@ -208,9 +208,12 @@ impl<'a> Writer<'a> {
         self.u32(duration.subsec_nanos());
     }
 
-    /// The low `len` bytes of `value`.
+    /// The low `len` bytes of `value`, from 1 to 16. All there can be are appended and the rest
+    /// taken back: a copy of constant length is a few moves.
     pub(crate) fn uint(&mut self, value: u128, len: usize) {
-        self.bytes(&value.to_be_bytes()[16 - len..]);
+        let end = self.position() + len;
+        self.bytes(&(value << (128 - 8 * len)).to_be_bytes());
+        self.truncate(end);
     }
 
     /// Text in a field of `len` bytes that ends with a zero; cut between characters to fit.

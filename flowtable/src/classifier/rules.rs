@@ -91,9 +91,7 @@ impl<'a> Rule<'a> {
 
     /// Its match.
     pub fn matching(&self) -> Match {
-        let words = self.words();
-        let present = words.clone().fold(0, |all, (index, ..)| all | 1 << index);
-        Match::of_words(present, words.map(|(_, value, mask)| (value, mask)))
+        Match::of_words(self.words())
     }
 
     /// Whether a walk is for it.

@@ -1,7 +1,7 @@
 //! Matches (OpenFlow 1.3.5 §7.2.3): a list of fields in TLVs, prerequisites before what needs
 //! them.
 
-use flowtable::{Field, FlowKey, FlowMask, Match, satisfied};
+use flowtable::{Field, FlowKey, FlowMask, Known, Match};
 
 use crate::ErrorCode;
 use crate::oxm::{self, Oxm, Tlv};
@@ -30,7 +30,8 @@ fn decode_fields(fields: &mut Reader) -> Result<Match, ErrorCode> {
         if std::mem::replace(&mut seen[oxm.field as usize], true) {
             return Err(ErrorCode::BAD_MATCH_DUP_FIELD);
         }
-        if !satisfied(oxm.field.prerequisite(), &key, &masks) {
+        let known = Known::new(|field| (field.read(&key), field.read(&masks.0)));
+        if !known.meets(oxm.field.prerequisite()) {
             return Err(ErrorCode::BAD_MATCH_BAD_PREREQ);
         }
         let (value, mask) = decode_value(oxm, tlv)?;

@@ -195,7 +195,7 @@ pub struct Flow {
 
 impl Flow {
     /// The flow with its statistics.
-    pub fn stats(&self, now_ms: u64) -> FlowStats {
+    pub fn into_stats(self, now_ms: u64) -> FlowStats {
         let (packets, bytes, _) = self.counters.read();
         FlowStats {
             table: self.table,
@@ -207,7 +207,7 @@ impl Flow {
             cookie: self.cookie,
             packets,
             bytes,
-            matching: self.matching.clone(),
+            matching: self.matching,
             instructions: Instructions::clone(&self.instructions),
         }
     }
@@ -221,7 +221,7 @@ impl fmt::Display for Flow {
     /// As a dump without statistics shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        let stats = self.stats(self.created_ms);
+        let stats = self.clone().into_stats(self.created_ms);
         openflow::text::flow::write_stats(&mut text, &stats, false, &Ports::default());
         f.write_str(&text)
     }

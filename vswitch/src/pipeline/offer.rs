@@ -4,7 +4,7 @@
 //! Every table can do everything; a controller that asks for less gets less. So a table that
 //! nobody cut down has no offer, and its flows are not checked here at all.
 
-use flowtable::{Field, Match, satisfied};
+use flowtable::{Field, Match};
 use openflow::{
     Action, ErrorCode, FieldFeature, Instructions, TableFeatures, TableId, TableProperty,
 };
@@ -116,10 +116,9 @@ impl Offer {
                 return Err(ErrorCode::BAD_MATCH_BAD_MASK);
             }
         }
-        let (key, mask) = (matching.key(), matching.mask());
         let left_out = Field::ALL.iter().any(|&field| {
             let required = self.matched.has(field) && !self.wildcards.has(field);
-            required && !present.has(field) && satisfied(field.prerequisite(), &key, &mask)
+            required && !present.has(field) && !matching.missing_prerequisite(field)
         });
         match left_out {
             true => Err(ErrorCode::BAD_MATCH_BAD_WILDCARDS),

@@ -56,13 +56,15 @@ impl Source {
         }
     }
 
-    /// The next entry, and bytes that it takes at least. None without a step left if there may be
-    /// one, none with steps left at the end.
+    /// The next entry or a few, and bytes that they take at least. None without a step left if there
+    /// may be one, none with steps left at the end.
     fn next(&mut self, switch: &Switch, steps: &mut usize) -> Option<(MultipartReply, usize)> {
         let parts = match self {
             Source::Flows { flows, now_ms } => {
-                let flow = flows.next_within(steps)?.stats(*now_ms);
-                return Some((MultipartReply::Flow(vec![flow]), FLOW_BYTES_MIN));
+                let next = || Some(flows.next_within(steps)?.into_stats(*now_ms));
+                let list: Vec<_> = std::iter::from_fn(next).take(FLOWS_AT_ONCE).collect();
+                let bytes = list.len() * FLOW_BYTES_MIN;
+                return (bytes > 0).then_some((MultipartReply::Flow(list), bytes));
             }
             Source::Watched(flows) => {
                 let update = flows.next_within(steps)?;
@@ -159,11 +161,12 @@ impl Dump {
     pub fn step(&mut self, switch: &Switch, outbox: &Outbox) -> bool {
         self.read(switch);
         loop {
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(MESSAGE_ROOM);
             match self.stream.encode_next(&mut bytes) {
                 Ok(more) => {
                     let is_wanted = !self.is_optional || !self.stream.is_empty();
                     if !bytes.is_empty() && is_wanted {
+                        bytes.shrink_to_fit();
                         outbox.reply(bytes);
                     }
                     return !more;
@@ -197,8 +200,13 @@ const FLOWS_WAITING_MAX: usize = 100_000;
 /// Flows, buckets and bands looked at for one message: some ten microseconds, and more than a
 /// message holds.
 const STEPS_MAX: usize = 2048;
+/// Flows read in a row: enough to make room for them cheap, few enough to stay in the cache until
+/// they are written.
+const FLOWS_AT_ONCE: usize = 64;
 /// Length of the longest message.
 const MESSAGE_BYTES_MAX: usize = 0xffff;
+/// Room for that, and for an entry of usual length that turns out not to fit in it any more.
+const MESSAGE_ROOM: usize = MESSAGE_BYTES_MAX + 4096;
 /// `ofp_flow_stats` with a match and no instructions.
 const FLOW_BYTES_MIN: usize = 56;
 /// The same of an update of a flow monitor.
