@@ -13,6 +13,12 @@
 //! changes, however many changes there were; changes that share a stamp by chance make a packet be
 //! translated in vain.
 //!
+//! Masks that are almost the same, as of prefixes of about one length, are a group
+//! ([`group`]), and their changes fall on one more stamp, of a table that is small: by the bits
+//! that all of them have. Most often that stamp says already that none of them concerns a packet,
+//! so with thirty lengths of prefixes changing a question costs half a dozen stamps close at hand.
+//! And who has met rules of higher priority than any of a mask that changed need not ask for it.
+//!
 //! Bits that actions rewrite are left out of the masks, since a rule sees them as they are when the
 //! packet gets to it, and the cache knows them as they were when it came in. So is metadata, for
 //! the same reason. What no match tells (ports, groups, meters) concerns everybody
@@ -27,27 +33,48 @@
 //! [`Changed`]: stamps are atomic, and a change that such a reader need not know yet can only make
 //! it err to the safe side.
 
+use core::cmp::Reverse;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use crate::hash::{Keyed, Stream, hash_words};
+use crate::hash::Keyed;
 use crate::{FlowKey, FlowMask, Match, Rule};
 
-/// Tables of rules: the caller numbers them as it likes, numbers fall together modulo 64.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(u64);
+mod group;
+
+use group::{Change, Group, Kind, Probe};
+
+/// What a decision was made by: tables of rules, which the caller numbers as it likes (numbers fall
+/// together modulo 64), and the lowest priority of the rules that decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scopes {
+    tables: u64,
+    lightest: u16,
+}
+
+impl Default for Scopes {
+    /// Nothing yet.
+    fn default() -> Scopes {
+        Scopes {
+            tables: 0,
+            lightest: u16::MAX,
+        }
+    }
+}
 
 impl Scopes {
-    /// Adds one.
+    /// Adds one in which no rule of a priority below this one can decide otherwise.
     #[inline(always)]
-    pub fn add(&mut self, scope: u32) {
-        self.0 |= 1 << (scope % u64::BITS);
+    pub fn add(&mut self, scope: u32, priority: u16) {
+        self.tables |= 1 << (scope % u64::BITS);
+        self.lightest = self.lightest.min(priority);
     }
 
+    /// Whether a change in one, of a rule of this priority at most, may matter.
     #[inline(always)]
-    fn has(self, scope: u32) -> bool {
-        self.0 >> (scope % u64::BITS) & 1 == 1
+    fn has(self, scope: u32, heaviest: u16) -> bool {
+        self.tables >> (scope % u64::BITS) & 1 == 1 && self.lightest <= heaviest
     }
 }
 
@@ -57,88 +84,87 @@ pub struct Changes {
     shown: Changed,
     /// Header bits that no action rewrites.
     steady: FlowMask,
-    /// The kind of the last change: most often that of the next.
-    recent: usize,
+    /// The group and the kind of the last change: most often those of the next.
+    recent: (usize, usize),
 }
 
 /// The readers' side. A clone copies pointers.
 #[derive(Clone)]
 pub struct Changed {
     hasher: Keyed,
-    stamps: Arc<[AtomicU64]>,
+    /// Of kinds.
+    stamps: Stamps,
+    /// Of groups.
+    rough: Stamps,
     /// Those of the latest changes first, when it was published.
-    kinds: Arc<Vec<Kind>>,
+    groups: Arc<Vec<Group>>,
     /// Everything may be otherwise than before this epoch.
     floor: u64,
 }
 
-/// Changes of rules in one scope with the same mask.
-#[derive(Clone, Debug)]
-struct Kind {
-    /// Epoch of the last one.
-    last: u64,
-    scope: u32,
-    /// Hashed before the words, so that kinds do not fall together.
-    seed: u64,
-    /// Index and mask of the words that are hashed.
-    words: Arc<[(u8, u64)]>,
-    /// Index and mask of the words that the rules match.
-    matched: Arc<[(u8, u64)]>,
-}
+/// Epochs by hashes.
+type Stamps = Arc<[AtomicU64]>;
 
 impl Changes {
     /// Nothing has changed. Whoever does not know the secret cannot make rules that fall together.
     pub fn new(secret: u64) -> Changes {
         let mut steady = FlowMask::default();
         steady.0.words_mut()[FlowKey::HEADER_WORD..].fill(u64::MAX);
+        let stamps = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
         Changes {
             shown: Changed {
                 hasher: Keyed::new(secret),
-                stamps: (0..STAMPS).map(|_| AtomicU64::new(0)).collect(),
-                kinds: Arc::default(),
-                floor: 0,
+                stamps: stamps(STAMPS),
+                rough: stamps(ROUGH_STAMPS),
+                ..Changed::default()
             },
             steady,
-            recent: 0,
+            recent: (0, 0),
         }
     }
 
-    /// A rule with this match came, went, or does something else from `epoch` on, in a table.
-    pub fn note(&mut self, scope: u32, matching: &Match, epoch: u64) {
-        self.note_words(scope, matching.words(), epoch);
+    /// A rule with this match and priority came, went, or does something else from `epoch` on, in a
+    /// table.
+    pub fn note(&mut self, scope: u32, matching: &Match, priority: u16, epoch: u64) {
+        let change = Change {
+            scope,
+            priority,
+            words: matching.words(),
+        };
+        self.note_change(&change, epoch);
     }
 
     /// The same for a rule that is there.
     pub fn note_rule(&mut self, scope: u32, rule: &Rule<'_>, epoch: u64) {
-        self.note_words(scope, rule.words(), epoch);
+        let change = Change {
+            scope,
+            priority: rule.priority(),
+            words: rule.words(),
+        };
+        self.note_change(&change, epoch);
     }
 
-    fn note_words(
-        &mut self,
-        scope: u32,
-        words: impl Iterator<Item = (usize, u64, u64)> + Clone,
-        epoch: u64,
-    ) {
+    fn note_change<W>(&mut self, change: &Change<W>, epoch: u64)
+    where
+        W: Iterator<Item = (usize, u64, u64)> + Clone,
+    {
         if self.shown.floor >= epoch {
             return;
         }
-        let place = self.place(scope, words.clone());
-        let kind = &mut Arc::make_mut(&mut self.shown.kinds)[place];
-        kind.last = epoch;
-        self.recent = place;
-        let mut values = words;
-        let hashed = kind.words.iter().map(|&(index, mask)| {
-            let value = values.find(|(other, _, _)| *other == usize::from(index));
-            value.map_or(0, |(_, value, _)| value) & mask
-        });
-        let stamp = stamp(self.shown.hasher, kind.seed, hashed);
-        self.shown.stamps[stamp].store(epoch, Ordering::Relaxed);
+        self.recent = self.place(change);
+        let shown = &mut self.shown;
+        let group = &mut Arc::make_mut(&mut shown.groups)[self.recent.0];
+        let (rough, exact) = group.note(self.recent.1, change, epoch);
+        for (stamps, probe) in [(&shown.rough, rough), (&shown.stamps, exact)] {
+            let hash = probe.hash_of_words(shown.hasher, change.words.clone());
+            stamp(stamps, hash).store(epoch, Ordering::Relaxed);
+        }
     }
 
     /// Something else changes with `epoch`: it concerns everybody.
     pub fn all(&mut self, epoch: u64) {
         self.shown.floor = epoch;
-        Arc::make_mut(&mut self.shown.kinds).clear();
+        Arc::make_mut(&mut self.shown.groups).clear();
     }
 
     /// From `epoch` on some action may rewrite these bits.
@@ -155,64 +181,52 @@ impl Changes {
 
     /// What readers of the state that is published next are given.
     pub fn publish(&mut self) -> Changed {
-        let kinds = &self.shown.kinds;
-        if !kinds.is_sorted_by_key(|kind| core::cmp::Reverse(kind.last)) {
-            Arc::make_mut(&mut self.shown.kinds).sort_by_key(|kind| core::cmp::Reverse(kind.last));
-            self.recent = 0;
+        let groups = &self.shown.groups;
+        if !groups.is_sorted_by_key(|group| Reverse(group.last())) {
+            Arc::make_mut(&mut self.shown.groups).sort_by_key(|group| Reverse(group.last()));
+            self.recent = (0, 0);
         }
         self.shown.clone()
     }
 
-    /// Where the kind of a change is, made if it is new.
-    fn place(
-        &mut self,
-        scope: u32,
-        words: impl Iterator<Item = (usize, u64, u64)> + Clone,
-    ) -> usize {
-        let is_it = |kind: &Kind| {
-            let masks = words.clone().map(|(index, _, mask)| (index as u8, mask));
-            kind.scope == scope && kind.matched.iter().copied().eq(masks)
-        };
-        let kinds = &self.shown.kinds;
-        if kinds.get(self.recent).is_some_and(is_it) {
+    /// Group and kind of a change, made if they are new.
+    fn place<W>(&mut self, change: &Change<W>) -> (usize, usize)
+    where
+        W: Iterator<Item = (usize, u64, u64)> + Clone,
+    {
+        let groups = &self.shown.groups;
+        let (group, kind) = self.recent;
+        if groups.get(group).is_some_and(|it| it.is_at(kind, change)) {
             return self.recent;
         }
-        if let Some(place) = kinds.iter().position(is_it) {
+        let mut places = groups.iter().enumerate();
+        let place = places.find_map(|(at, group)| Some((at, group.place(change)?)));
+        if let Some(place) = place {
             return place;
         }
-        let kind = self.new_kind(scope, words);
-        let kinds = Arc::make_mut(&mut self.shown.kinds);
-        if kinds.len() < KINDS_MAX {
-            kinds.push(kind);
-            return kinds.len() - 1;
+        if groups.iter().map(Group::len).sum::<usize>() >= KINDS_MAX {
+            self.forget_oldest();
         }
-        let ages = kinds
-            .iter()
-            .enumerate()
-            .map(|(place, kind)| (kind.last, place));
-        let (last, place) = ages.min().unwrap_or_default();
-        self.shown.floor = self.shown.floor.max(last);
-        kinds[place] = kind;
-        place
+        let kind = Kind::new(change, &self.steady);
+        let groups = Arc::make_mut(&mut self.shown.groups);
+        let mut places = groups.iter_mut().enumerate();
+        if let Some(place) = places.find_map(|(at, group)| Some((at, group.join(&kind)?))) {
+            return place;
+        }
+        groups.push(Group::new(change.scope, kind));
+        (groups.len() - 1, 0)
     }
 
-    fn new_kind(&self, scope: u32, words: impl Iterator<Item = (usize, u64, u64)> + Clone) -> Kind {
-        let matched: Arc<[_]> = words.map(|(index, _, mask)| (index as u8, mask)).collect();
-        let steady = matched.iter().filter_map(|&(index, mask)| {
-            let mask = mask & self.steady.0.words()[usize::from(index)];
-            (mask != 0).then_some((index, mask))
-        });
-        let start = Stream(scope.into()).next();
-        let seed = matched.iter().fold(start, |seed, &(index, mask)| {
-            Stream(seed ^ Stream(mask ^ Stream(index.into()).next()).next()).next()
-        });
-        Kind {
-            last: 0,
-            scope,
-            seed,
-            words: steady.collect(),
-            matched,
-        }
+    /// Forgets a kind: who asks about a time before its last change is told that it concerns them.
+    fn forget_oldest(&mut self) {
+        let groups = Arc::make_mut(&mut self.shown.groups);
+        let ages = groups.iter().map(Group::oldest).enumerate();
+        let Some((place, last)) = ages.min_by_key(|(_, last)| *last) else {
+            return;
+        };
+        self.shown.floor = self.shown.floor.max(last);
+        groups[place].forget_oldest();
+        groups.retain(|group| group.len() > 0);
     }
 }
 
@@ -221,16 +235,29 @@ impl Changed {
     /// may be otherwise now.
     #[inline]
     pub fn concerns(&self, key: &FlowKey, scopes: Scopes, since: u64) -> bool {
-        let late = self.kinds.iter().take_while(|kind| kind.last > since);
-        let mut kinds = late.filter(|kind| scopes.has(kind.scope));
-        since < self.floor || kinds.any(|kind| self.last(kind, key) > since)
+        let late = self.groups.iter().take_while(|group| group.last() > since);
+        let mut asked = late.filter(|group| scopes.has(group.scope(), group.heaviest()));
+        since < self.floor || asked.any(|group| self.group_concerns(group, key, scopes, since))
     }
 
-    /// Epoch of the last change of a kind that may concern a packet.
-    fn last(&self, kind: &Kind, key: &FlowKey) -> u64 {
-        let words = kind.words.iter();
-        let words = words.map(|&(index, mask)| key.words()[usize::from(index)] & mask);
-        self.stamps[stamp(self.hasher, kind.seed, words)].load(Ordering::Relaxed)
+    #[inline]
+    fn group_concerns(&self, group: &Group, key: &FlowKey, scopes: Scopes, since: u64) -> bool {
+        if let Some(probe) = group.rough(since)
+            && self.read(&self.rough, probe, key) <= since
+        {
+            return false;
+        }
+        let mut late = group.kinds().iter().filter(|kind| kind.last > since);
+        late.any(|kind| {
+            scopes.has(group.scope(), kind.heaviest)
+                && self.read(&self.stamps, &kind.probe, key) > since
+        })
+    }
+
+    /// Epoch of the last change that fell on the stamp of a packet.
+    #[inline(always)]
+    fn read(&self, stamps: &Stamps, probe: &Probe, key: &FlowKey) -> u64 {
+        stamp(stamps, probe.hash(self.hasher, key)).load(Ordering::Relaxed)
     }
 }
 
@@ -240,7 +267,8 @@ impl Default for Changed {
         Changed {
             hasher: Keyed::new(0),
             stamps: Arc::default(),
-            kinds: Arc::default(),
+            rough: Arc::default(),
+            groups: Arc::default(),
             floor: 0,
         }
     }
@@ -248,20 +276,22 @@ impl Default for Changed {
 
 impl fmt::Debug for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds = self.kinds.len();
+        let kinds: usize = self.groups.iter().map(Group::len).sum();
         write!(f, "{kinds} kinds of changes, all before {}", self.floor)
     }
 }
 
 #[inline(always)]
-fn stamp(hasher: Keyed, seed: u64, words: impl Iterator<Item = u64>) -> usize {
-    (hash_words(hasher, core::iter::once(seed).chain(words)) >> 32) as usize % STAMPS
+fn stamp(stamps: &Stamps, hash: u64) -> &AtomicU64 {
+    &stamps[(hash >> 32) as usize % stamps.len()]
 }
 
-/// Stamps: one in a few hundred packets is translated in vain if so few changes as hundreds come
-/// between two packets of a flow; a half of them at a million changes a second and ten packets. A
-/// megabyte.
+/// Stamps of kinds: one in a few hundred packets is translated in vain if so few changes as
+/// hundreds come between two packets of a flow; a half of them at a million changes a second and
+/// ten packets. A megabyte.
 const STAMPS: usize = 1 << 17;
-/// Kinds of changes that are told apart, those of the latest changes. A question looks at all that
-/// are later than what it asks about.
-const KINDS_MAX: usize = 64;
+/// Stamps of groups: so few that they stay close at hand, 64 KB. With hundreds of changes between
+/// two packets of a flow one group in thirty is looked at in vain.
+const ROUGH_STAMPS: usize = 1 << 13;
+/// Kinds of changes that are told apart, those of the latest changes.
+const KINDS_MAX: usize = 128;

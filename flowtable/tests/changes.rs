@@ -10,6 +10,9 @@ enum Step {
         scope: u32,
         key: Box<FlowKey>,
         fields: u8,
+        /// Bits of the IPv4 destination that are left out.
+        shorter: u8,
+        priority: u16,
     },
     Rewritten(Field),
     All,
@@ -25,9 +28,17 @@ const FIELDS: [Field; 6] = [
 ];
 
 fn step() -> impl Strategy<Value = Step> {
-    let rule = (0..3u32, key().prop_map(Box::new), any::<u8>());
+    let key = key().prop_map(Box::new);
+    let rule = (0..3u32, key, any::<u8>(), 0..8u8, 0..4u16);
+    let rule = rule.prop_map(|(scope, key, fields, shorter, priority)| Step::Rule {
+        scope,
+        key,
+        fields,
+        shorter,
+        priority,
+    });
     prop_oneof![
-        40 => rule.prop_map(|(scope, key, fields)| Step::Rule { scope, key, fields }),
+        40 => rule,
         1 => prop::sample::select(&FIELDS[..5]).prop_map(Step::Rewritten),
         1 => Just(Step::All),
     ]
@@ -46,27 +57,40 @@ fn key() -> impl Strategy<Value = FlowKey> {
     })
 }
 
-fn mask(fields: u8) -> FlowMask {
+fn mask(fields: u8, shorter: u8) -> FlowMask {
     let mut mask = FlowMask::default();
     for (bit, field) in FIELDS.iter().enumerate() {
         if fields >> bit & 1 == 1 {
             mask.unite(&field.mask());
         }
     }
+    mask.0.ipv4_dst &= u32::MAX << shorter;
     mask
 }
 
 /// Whether a step concerns packets with this key, `rewritten` being what may have changed in them.
-fn concerns(step: &Step, packet: &FlowKey, scopes: &[u32], rewritten: &FlowMask) -> bool {
-    let Step::Rule { scope, key, fields } = step else {
+fn concerns(
+    step: &Step,
+    packet: &FlowKey,
+    (scopes, lightest): (&[u32], u16),
+    rewritten: &FlowMask,
+) -> bool {
+    let Step::Rule {
+        scope,
+        key,
+        fields,
+        shorter,
+        priority,
+    } = step
+    else {
         return true;
     };
-    let mut mask = mask(*fields);
+    let mut mask = mask(*fields, *shorter);
     mask.0.metadata = 0;
     for (word, rewritten) in mask.0.words_mut().iter_mut().zip(rewritten.0.words()) {
         *word &= !rewritten;
     }
-    scopes.contains(scope) && mask.agree(key, packet)
+    scopes.contains(scope) && lightest <= *priority && mask.agree(key, packet)
 }
 
 proptest! {
@@ -74,14 +98,15 @@ proptest! {
     #[test]
     fn whom_a_change_concerns_is_told(
         steps in prop::collection::vec(step(), 1..120),
-        questions in prop::collection::vec((key(), 0..120usize, 1..8u8), 60),
+        questions in prop::collection::vec((key(), 0..120usize, 1..8u8, 0..4u16), 60),
     ) {
         let mut changes = Changes::new(7);
         let mut rewritten = FlowMask::default();
         for (epoch, step) in (1u64..).zip(&steps) {
             match step {
-                Step::Rule { scope, key, fields } => {
-                    changes.note(*scope, &Match::new(key, &mask(*fields)), epoch);
+                Step::Rule { scope, key, fields, shorter, priority } => {
+                    let matching = Match::new(key, &mask(*fields, *shorter));
+                    changes.note(*scope, &matching, *priority, epoch);
                 }
                 Step::Rewritten(field) => {
                     rewritten.unite(&field.mask());
@@ -90,16 +115,16 @@ proptest! {
                 Step::All => changes.all(epoch),
             }
             let now = changes.publish();
-            for (key, since, wanted) in &questions {
+            for (key, since, wanted, lightest) in &questions {
                 let list: Vec<u32> = (0..3).filter(|scope| wanted >> scope & 1 == 1).collect();
                 let mut scopes = Scopes::default();
-                list.iter().for_each(|scope| scopes.add(*scope));
+                list.iter().for_each(|scope| scopes.add(*scope, *lightest));
                 let since = (*since).min(epoch as usize);
                 let mut later = steps[since..epoch as usize].iter();
                 // Bits that were rewritten already change nothing.
                 let news = |step: &&Step| !matches!(step, Step::Rewritten(_));
                 let expected = later.any(|step| {
-                    news(&step) && concerns(step, key, &list, &rewritten)
+                    news(&step) && concerns(step, key, (&list, *lightest), &rewritten)
                 });
                 prop_assert!(!expected || now.concerns(key, scopes, since as u64));
             }
@@ -116,15 +141,10 @@ fn a_change_elsewhere_concerns_nobody() {
         matching.set(Field::Ipv4Dst, address.into(), 0xffff_ffff);
         matching
     };
-    let packet = |address| FlowKey {
-        eth_type: 0x800,
-        ipv4_dst: address,
-        ..FlowKey::default()
-    };
     let mut here = Scopes::default();
-    here.add(3);
+    here.add(3, 9);
     for address in 0..1000 {
-        changes.note(3, &rule(address), 5);
+        changes.note(3, &rule(address), 9, 5);
     }
     let now = changes.publish();
     let concerned = |now: &flowtable::Changed, since| {
@@ -135,12 +155,12 @@ fn a_change_elsewhere_concerns_nobody() {
     assert!(concerned(&now, 4) < 400, "{}", concerned(&now, 4));
     assert_eq!(concerned(&now, 5), 0);
     let mut elsewhere = Scopes::default();
-    elsewhere.add(4);
+    elsewhere.add(4, 9);
     assert!(!now.concerns(&packet(1), elsewhere, 4));
 
     // What is rewritten on the way does not tell packets apart any more.
     changes.rewritten(&Field::Ipv4Dst.mask(), 6);
-    changes.note(3, &rule(1), 7);
+    changes.note(3, &rule(1), 9, 7);
     let now = changes.publish();
     assert_eq!(concerned(&now, 6), 10_000);
     assert_eq!(concerned(&now, 7), 0);
@@ -149,15 +169,57 @@ fn a_change_elsewhere_concerns_nobody() {
 #[test]
 fn of_too_many_kinds_the_oldest_are_forgotten_to_the_safe_side() {
     let mut changes = Changes::new(7);
-    for bits in 0..100u32 {
+    for bits in 0..200u32 {
         let mut matching = Match::default();
         matching.set(Field::Ipv4Dst, 1, u128::from(bits) << 1 | 1);
-        changes.note(0, &matching, u64::from(bits) + 1);
+        changes.note(0, &matching, 1, u64::from(bits) + 1);
     }
     let now = changes.publish();
     let mut scopes = Scopes::default();
-    scopes.add(0);
+    scopes.add(0, 0);
     let other = FlowKey::default();
-    assert!(now.concerns(&other, scopes, 20), "older than what is kept");
-    assert!(!now.concerns(&other, scopes, 60), "{now:?}");
+    assert!(now.concerns(&other, scopes, 60), "older than what is kept");
+    assert!(!now.concerns(&other, scopes, 80), "{now:?}");
+}
+
+#[test]
+fn prefixes_of_every_length_concern_few() {
+    let mut changes = Changes::new(7);
+    let net = |n: u32, length: u32| {
+        let mut mask = FlowMask::default();
+        mask.0.eth_type = u16::MAX;
+        mask.0.ipv4_dst = u32::MAX << (32 - length);
+        Match::new(&packet(n.wrapping_mul(0x9e37_79b9)), &mask)
+    };
+    for n in 0..250 {
+        let length = 8 + n % 25;
+        changes.note(0, &net(n, length), length as u16, u64::from(n / 50) + 5);
+    }
+    let now = changes.publish();
+    for n in 0..250 {
+        let length = 8 + n % 25;
+        let key = net(n, length).key();
+        let by = |priority| {
+            let mut scopes = Scopes::default();
+            scopes.add(0, priority);
+            scopes
+        };
+        assert!(now.concerns(&key, by(length as u16), u64::from(n / 50) + 4));
+        let heavier = now.concerns(&key, by(33), 0);
+        assert!(!heavier, "who met a rule of higher priority need not care");
+    }
+    // Of the lengths of 20 and more none concerns many.
+    let mut scopes = Scopes::default();
+    scopes.add(0, 20);
+    let keys = (1000..11_000).map(|n: u32| packet(n.wrapping_mul(0x85eb_ca6b)));
+    let concerned = keys.filter(|key| now.concerns(key, scopes, 4)).count();
+    assert!(concerned < 100, "{concerned}");
+}
+
+fn packet(address: u32) -> FlowKey {
+    FlowKey {
+        eth_type: 0x800,
+        ipv4_dst: address,
+        ..FlowKey::default()
+    }
 }

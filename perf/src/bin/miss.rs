@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use flowtable::{EntryMask, FlowCache, FlowKey};
+use flowtable::{EntryMask, FlowCache, FlowKey, Lookup};
 use openflow::{FlowModCommand, OfPort, TableId, text};
+use perf::judge::frames::random;
 use perf::judge::scenario::Scenario;
 use perf::judge::scenarios;
-use vswitch::action::{BridgeId, PortNo};
+use vswitch::action::{BridgeId, PortNo, Program};
 use vswitch::pipeline::{
     BridgeSpec, Context, FailMode, Ingress, NoTrace, Points, PortSpec, Programs, State, Switch,
     VlanMode, translate,
@@ -31,6 +32,9 @@ struct Arguments {
     /// Entries of the flow cache.
     #[arg(long, default_value_t = vswitch::datapath::limits::CACHE_ENTRIES_DEFAULT)]
     cache_entries: usize,
+    /// The cache while routes come and go, instead.
+    #[arg(long)]
+    storm: bool,
     /// Different packets.
     #[arg(long, default_value_t = 2_000)]
     packets: u64,
@@ -38,6 +42,16 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.storm {
+        let l3 = scenarios::named("l3-100k");
+        let all: Vec<u32> = (8..=32).collect();
+        for lengths in [&[][..], &[29], &[16, 20, 24, 29], &all] {
+            let (cycles, translated) = storm(&arguments, &l3[0], lengths)?;
+            let (count, share) = (lengths.len(), 100.0 * translated);
+            println!("{count:2} lengths {cycles:6.0} cycles, {share:.2} % translated");
+        }
+        return Ok(());
+    }
     println!(
         "{:20} {:>9} {:>9} {:>9} {:>9} {:>7}",
         "scenario", "translate", "decide", "find", "miss", "tuples"
@@ -53,17 +67,9 @@ fn main() -> Result<()> {
 }
 
 fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
-    let (bridge, port, state) = install(scenario)?;
-    let traffic = (scenario.traffic)();
-    let keys = (0..arguments.packets).map(|number| {
-        let mut key = FlowKey {
-            entry: port.0,
-            ..FlowKey::default()
-        };
-        flowtable::parse(&traffic.frame(number), &mut key);
-        key
-    });
-    let keys: Vec<FlowKey> = keys.collect();
+    let (bridge, port, mut switch) = install(scenario)?;
+    let state = switch.publish();
+    let keys = keys(scenario, port, arguments.packets);
     let (mut points, mut programs) = (Points::new(), Programs::new());
     let ingress = Ingress::Port(port);
     let translation = least(arguments.rounds, &keys, |key| {
@@ -93,6 +99,80 @@ fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
     );
     Ok(())
 }
+
+/// What one packet costs in the cache while routes of so many lengths come and go, 10,000 changes a
+/// second at two million packets a second; without them if there are no lengths.
+fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<(f64, f64)> {
+    let (bridge, port, mut switch) = install(scenario)?;
+    let keys = keys(scenario, port, STORM_FLOWS);
+    let mut state = switch.publish();
+    let mask = EntryMask::new(state.entry_mask(port).context("no port")?);
+    let mut cache = FlowCache::new(arguments.cache_entries, 1);
+    let (mut points, mut programs) = (Points::new(), Programs::new());
+    let (mut cycles, mut packets, mut translated) = (0, 0, 0);
+    let mut found = [Lookup::Miss; 32];
+    for round in 0..STORM_ROUNDS {
+        for change in 0..if lengths.is_empty() { 0 } else { 50 } {
+            let number = round * 50 + change;
+            let length = lengths[number as usize % lengths.len()];
+            let address = 0x1400_0000 | (random(number / 100) as u32 >> 8);
+            let net = std::net::Ipv4Addr::from(address & !0 << (32 - length));
+            let adds = number / 50 % 2 == 0;
+            let rule = format!("priority={},ip,nw_dst={net}/{length}", 1000 + length);
+            let change = match adds {
+                true => text::flow::parse(&format!("{rule},actions=drop"), FlowModCommand::Add)?,
+                false => text::flow::parse(&rule, FlowModCommand::DeleteStrict)?,
+            };
+            let _ = switch.flow_mod(bridge, &change, 0);
+        }
+        state = switch.publish();
+        points.renew(state.epoch());
+        let start = pmd::cycles();
+        for chunk in 0..STORM_PACKETS / 32 {
+            cache.begin_batch(0);
+            let first = (round * STORM_PACKETS + chunk * 32) as usize % (keys.len() - 32);
+            let keys = &keys[first..first + 32];
+            cache.find_batch(&mask, keys, state.epoch(), &mut found);
+            for (key, found) in keys.iter().zip(&found) {
+                match *found {
+                    Lookup::Hit(slot) => {
+                        black_box(cache.program(slot));
+                        continue;
+                    }
+                    Lookup::Stale(slot) => {
+                        let program: &Arc<Program> = cache.program(slot).context("gone")?;
+                        let since = cache.epoch(slot).context("gone")?;
+                        let scopes = program.scopes.context("no scopes")?;
+                        if !state.changes().concerns(key, scopes, since) {
+                            cache.renew(slot, state.epoch());
+                            continue;
+                        }
+                    }
+                    Lookup::Miss => {}
+                }
+                translated += 1;
+                let mut context = Context {
+                    state: &state,
+                    points: &mut points,
+                };
+                let program = programs.decide(&mut context, &Ingress::Port(port), key);
+                let _ = cache.insert(&mask, key, program, state.epoch(), |_, _| {});
+            }
+        }
+        if round >= STORM_ROUNDS / 2 {
+            cycles += pmd::cycles() - start;
+            packets += STORM_PACKETS;
+        } else {
+            translated = 0;
+        }
+    }
+    let share = translated as f64 / packets as f64;
+    Ok((cycles as f64 / packets as f64, share))
+}
+
+const STORM_FLOWS: u64 = 100_000;
+const STORM_ROUNDS: u64 = 200;
+const STORM_PACKETS: u64 = 9_984;
 
 /// Cycles of a miss of a cache that is full, its programs made long ago: look, translate, insert.
 fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) -> Result<f64> {
@@ -132,8 +212,22 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
     Ok(rounds.fold(f64::INFINITY, f64::min))
 }
 
+/// The first packets of a scenario.
+fn keys(scenario: &Scenario, port: PortNo, count: u64) -> Vec<FlowKey> {
+    let traffic = (scenario.traffic)();
+    let keys = (0..count).map(|number| {
+        let mut key = FlowKey {
+            entry: port.0,
+            ..FlowKey::default()
+        };
+        flowtable::parse(&traffic.frame(number), &mut key);
+        key
+    });
+    keys.collect()
+}
+
 /// A switch that a scenario's rules are in.
-fn install(scenario: &Scenario) -> Result<(BridgeId, PortNo, Arc<State>)> {
+fn install(scenario: &Scenario) -> Result<(BridgeId, PortNo, Switch)> {
     let mut switch = Switch::new();
     let bridge = switch.add_bridge(&BridgeSpec {
         name: "br0".into(),
@@ -165,7 +259,7 @@ fn install(scenario: &Scenario) -> Result<(BridgeId, PortNo, Arc<State>)> {
     while switch.maintain() || switch.is_changed() {
         switch.publish();
     }
-    Ok((bridge, ports[0], switch.publish()))
+    Ok((bridge, ports[0], switch))
 }
 
 /// Cycles that `act` takes for a key, in the best round.

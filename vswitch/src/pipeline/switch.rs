@@ -254,10 +254,10 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// A flow with this match comes or does something else.
-    fn note_flow(&mut self, table: TableId, matching: &Match) {
+    /// A flow with this match and priority comes or does something else.
+    fn note_flow(&mut self, table: TableId, matching: &Match, priority: u16) {
         let scope = scope::table(self.bridge.id, table);
-        self.changes.note(scope, matching, self.epoch);
+        self.changes.note(scope, matching, priority, self.epoch);
     }
 
     /// A flow goes.
@@ -273,7 +273,7 @@ impl Draft<'_> {
             for field in [Field::EthDst, Field::EthSrc] {
                 let mut matching = Match::default();
                 matching.set(field, address.into(), field.ones());
-                self.changes.note(scope, &matching, self.epoch);
+                self.changes.note(scope, &matching, u16::MAX, self.epoch);
             }
         }
     }

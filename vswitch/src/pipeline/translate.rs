@@ -209,10 +209,10 @@ impl<'a, T: Trace> Machine<'a, T> {
         self.close_level(strand);
     }
 
-    /// Notes that the program depends on something.
-    fn ask(&mut self, scope: u32) {
+    /// Notes that the program depends on something, except for rules of lower priority there.
+    fn ask(&mut self, scope: u32, priority: u16) {
         if let Some(scopes) = &mut self.scopes {
-            scopes.add(scope);
+            scopes.add(scope, priority);
         }
     }
 

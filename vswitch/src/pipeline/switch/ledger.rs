@@ -191,7 +191,7 @@ impl Ledger {
         self.enter(row, flow, &payload);
         let is_new = kept.is_none();
         self.note(|| Entry::Flow { row, is_new });
-        draft.note_flow(flow.table, flow.matching);
+        draft.note_flow(flow.table, flow.matching, flow.priority);
         self.show(draft.bridge, flow.table);
         Ok(row)
     }

@@ -45,7 +45,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             return self.refuse(DropReason::Normal);
         }
         self.trace.choose(strand.key.eth_src);
-        self.ask(scope::addresses(strand.bridge.id));
+        self.ask(scope::addresses(strand.bridge.id), u16::MAX);
         self.learn(strand, vlan);
         self.forward(strand, vlan);
     }

@@ -40,16 +40,18 @@ impl<'a, T: Trace> Machine<'a, T> {
             return self.exceed();
         }
         self.open_level(strand, id);
-        self.ask(scope::table(strand.bridge.id, id));
+        let scope = scope::table(strand.bridge.id, id);
         if strand.bridge.drops_fragments && strand.key.ip_frag != 0 {
             self.trace.choose(way::FRAGMENT);
             return self.refuse(DropReason::Fragment);
         }
         let Some(table) = strand.bridge.table(id) else {
+            self.ask(scope, 0);
             return self.refuse(DropReason::TableMiss);
         };
         match table.rules.find(&strand.key, self.state.epoch()) {
             Some(rule) => {
+                self.ask(scope, rule.priority());
                 self.trace.choose(way::rule(rule.id()));
                 let flow = FlowRef::new(strand.bridge, id, rule);
                 self.count(strand, || Some(&table.matched));
@@ -57,6 +59,7 @@ impl<'a, T: Trace> Machine<'a, T> {
                 self.follow(strand, flow);
             }
             None => {
+                self.ask(scope, 0);
                 self.trace.choose(way::NO_RULE);
                 self.count(strand, || Some(&table.missed));
                 self.refuse(DropReason::TableMiss);

@@ -1,0 +1,244 @@
+//! Kinds of late changes, by the mask of the rules that changed, and groups of kinds that are much
+//! alike. A group is asked first: by the bits that all of its masks have.
+
+use crate::hash::{Keyed, Stream, hash_words};
+use crate::{FlowKey, FlowMask};
+
+/// A rule that changed: its table, priority, and words as index, value and mask.
+pub(super) struct Change<W> {
+    pub(super) scope: u32,
+    pub(super) priority: u16,
+    pub(super) words: W,
+}
+
+/// The words of a key that are hashed.
+#[derive(Clone, Debug)]
+pub(super) struct Probe {
+    /// Hashed before the words, so that probes do not fall together.
+    seed: u64,
+    /// Index and mask of the words.
+    words: Box<[(u8, u64)]>,
+}
+
+/// Changes of rules in one table with the same mask.
+#[derive(Clone, Debug)]
+pub(super) struct Kind {
+    /// Epoch of the last one.
+    pub(super) last: u64,
+    /// The highest priority of a rule.
+    pub(super) heaviest: u16,
+    /// The bits of the mask that no action rewrites.
+    pub(super) probe: Probe,
+    scope: u32,
+    /// Index and mask of the words that the rules match.
+    matched: Box<[(u8, u64)]>,
+}
+
+/// Kinds of one table whose masks differ in a few bits.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    scope: u32,
+    last: u64,
+    heaviest: u16,
+    /// The bits that all kinds have.
+    probe: Probe,
+    /// The changes after this epoch have fallen on stamps of `probe`.
+    probe_since: u64,
+    kinds: Vec<Kind>,
+}
+
+impl<W: Iterator<Item = (usize, u64, u64)> + Clone> Change<W> {
+    fn masks(&self) -> impl Iterator<Item = (u8, u64)> {
+        let words = self.words.clone();
+        words.map(|(index, _, mask)| (index as u8, mask))
+    }
+}
+
+impl Probe {
+    fn new(scope: u32, words: impl Iterator<Item = (u8, u64)>) -> Probe {
+        let words: Box<[_]> = words.collect();
+        let start = Stream(scope.into()).next();
+        let seed = words.iter().fold(start, |seed, &(index, mask)| {
+            Stream(seed ^ Stream(mask ^ Stream(index.into()).next()).next()).next()
+        });
+        Probe { seed, words }
+    }
+
+    /// Of a packet.
+    #[inline(always)]
+    pub(super) fn hash(&self, hasher: Keyed, key: &FlowKey) -> u64 {
+        let words = self.words.iter();
+        let words = words.map(|&(index, mask)| key.words()[usize::from(index)] & mask);
+        hash_words(hasher, core::iter::once(self.seed).chain(words))
+    }
+
+    /// Of a rule, by its words in order.
+    pub(super) fn hash_of_words(
+        &self,
+        hasher: Keyed,
+        mut rule: impl Iterator<Item = (usize, u64, u64)>,
+    ) -> u64 {
+        let words = self.words.iter().map(|&(index, mask)| {
+            let word = rule.find(|(other, ..)| *other == usize::from(index));
+            word.map_or(0, |(_, value, _)| value) & mask
+        });
+        hash_words(hasher, core::iter::once(self.seed).chain(words))
+    }
+
+    fn bits(&self) -> u32 {
+        self.words.iter().map(|(_, mask)| mask.count_ones()).sum()
+    }
+
+    /// The bits that both have.
+    fn intersection(&self, scope: u32, other: &Probe) -> Probe {
+        let words = self.words.iter().filter_map(|&(index, mask)| {
+            let mut words = other.words.iter();
+            let (_, theirs) = words.find(|(other, _)| *other == index)?;
+            (mask & theirs != 0).then_some((index, mask & theirs))
+        });
+        Probe::new(scope, words)
+    }
+}
+
+impl Kind {
+    /// Of a change, to be noted next; of bits that are not `steady` nothing is told.
+    pub(super) fn new<W>(change: &Change<W>, steady: &FlowMask) -> Kind
+    where
+        W: Iterator<Item = (usize, u64, u64)> + Clone,
+    {
+        let matched: Box<[_]> = change.masks().collect();
+        let kept = matched.iter().filter_map(|&(index, mask)| {
+            let mask = mask & steady.0.words()[usize::from(index)];
+            (mask != 0).then_some((index, mask))
+        });
+        Kind {
+            last: 0,
+            heaviest: 0,
+            probe: Probe::new(change.scope, kept),
+            scope: change.scope,
+            matched,
+        }
+    }
+
+    fn is_of<W>(&self, change: &Change<W>) -> bool
+    where
+        W: Iterator<Item = (usize, u64, u64)> + Clone,
+    {
+        self.scope == change.scope && self.matched.iter().copied().eq(change.masks())
+    }
+}
+
+impl Group {
+    /// With one kind, of which nothing has been noted.
+    pub(super) fn new(scope: u32, kind: Kind) -> Group {
+        Group {
+            scope,
+            last: 0,
+            heaviest: 0,
+            probe: kind.probe.clone(),
+            probe_since: 0,
+            kinds: vec![kind],
+        }
+    }
+
+    /// Takes one more kind if it is much like all others, and says where.
+    pub(super) fn join(&mut self, kind: &Kind) -> Option<usize> {
+        if self.scope != kind.scope {
+            return None;
+        }
+        let probe = self.probe.intersection(self.scope, &kind.probe);
+        let bits = self.kinds.iter().map(|kind| kind.probe.bits());
+        let most = bits.fold(kind.probe.bits(), u32::max);
+        if probe.bits() + SPREAD_BITS_MAX < most {
+            return None;
+        }
+        if probe.words != self.probe.words {
+            self.probe = probe;
+            self.probe_since = self.last;
+        }
+        self.kinds.push(kind.clone());
+        Some(self.kinds.len() - 1)
+    }
+
+    /// Notes a change of a kind, and says on which stamps it falls: the group's and the kind's.
+    pub(super) fn note<W>(
+        &mut self,
+        kind: usize,
+        change: &Change<W>,
+        epoch: u64,
+    ) -> (&Probe, &Probe) {
+        let kind = &mut self.kinds[kind];
+        kind.last = epoch;
+        kind.heaviest = kind.heaviest.max(change.priority);
+        self.last = epoch;
+        self.heaviest = self.heaviest.max(change.priority);
+        (&self.probe, &kind.probe)
+    }
+
+    /// Whether a change is of this kind.
+    pub(super) fn is_at<W>(&self, kind: usize, change: &Change<W>) -> bool
+    where
+        W: Iterator<Item = (usize, u64, u64)> + Clone,
+    {
+        self.kinds.get(kind).is_some_and(|kind| kind.is_of(change))
+    }
+
+    /// The kind of a change.
+    pub(super) fn place<W>(&self, change: &Change<W>) -> Option<usize>
+    where
+        W: Iterator<Item = (usize, u64, u64)> + Clone,
+    {
+        self.kinds.iter().position(|kind| kind.is_of(change))
+    }
+
+    /// What all changes after an epoch have fallen on; `None` if not all have.
+    #[inline(always)]
+    pub(super) fn rough(&self, since: u64) -> Option<&Probe> {
+        (since >= self.probe_since).then_some(&self.probe)
+    }
+
+    #[inline(always)]
+    pub(super) fn scope(&self) -> u32 {
+        self.scope
+    }
+
+    /// Epoch of the last change.
+    #[inline(always)]
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The highest priority of a rule.
+    #[inline(always)]
+    pub(super) fn heaviest(&self) -> u16 {
+        self.heaviest
+    }
+
+    #[inline(always)]
+    pub(super) fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// Number of kinds.
+    pub(super) fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// Epoch of the last change of the kind whose last change is the longest ago.
+    pub(super) fn oldest(&self) -> u64 {
+        let ages = self.kinds.iter().map(|kind| kind.last);
+        ages.min().unwrap_or_default()
+    }
+
+    /// Forgets that kind.
+    pub(super) fn forget_oldest(&mut self) {
+        let oldest = self.oldest();
+        if let Some(place) = self.kinds.iter().position(|kind| kind.last == oldest) {
+            self.kinds.remove(place);
+        }
+    }
+}
+
+/// Bits that masks of a group may lack of the largest. The more, the fewer groups are asked, and
+/// the more often all of a group's kinds are.
+const SPREAD_BITS_MAX: u32 = 4;
