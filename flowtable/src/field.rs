@@ -107,7 +107,7 @@ macro_rules! fields {
             }
 
             /// What must be matched with it.
-            pub fn prerequisite(self) -> Prerequisite {
+            pub const fn prerequisite(self) -> Prerequisite {
                 match self { $(Field::$name => Prerequisite::$need,)* }
             }
         }
@@ -224,14 +224,19 @@ impl Field {
         u128::MAX >> (128 - self.width())
     }
 
-    /// The fields, a bit for each at its place in [`Field::ALL`], that have one of the bits of
-    /// `mask` in word `index` of the key.
-    pub(crate) fn with_bits(index: usize, mask: u64) -> u64 {
-        let fields = bits(FIELDS[index]).filter(|field| STORAGE[*field].mask & mask != 0);
+    /// The fields that have one of these prerequisites, bit n for that of number n. A set of
+    /// fields is a bit for each at its place in [`Field::ALL`].
+    pub(crate) fn allowed(met: u32) -> u64 {
+        bits(met.into()).fold(0, |all, need| all | NEEDING[need])
+    }
+
+    /// Those of a set that have one of the bits of `mask` in word `index` of the key.
+    pub(crate) fn with_bits(index: usize, mask: u64, of: u64) -> u64 {
+        let fields = bits(FIELDS[index] & of).filter(|field| STORAGE[*field].mask & mask != 0);
         fields.fold(0, |all, field| all | 1 << field)
     }
 
-    /// The fields of a set of bits, in canonical order.
+    /// The fields of a set, in canonical order.
     pub(crate) fn of_bits(set: u64) -> impl Iterator<Item = Field> {
         bits(set).map(|field| Field::ALL[field])
     }
@@ -291,7 +296,7 @@ fn bits(mut set: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// For each word of the key the fields in it, bit n for the field at place n of [`Field::ALL`].
+/// For each word of the key the fields in it.
 const FIELDS: [u64; FlowKey::WORDS] = {
     let mut fields = [0; FlowKey::WORDS];
     let mut index = 0;
@@ -306,6 +311,17 @@ const FIELDS: [u64; FlowKey::WORDS] = {
     fields
 };
 const _: () = assert!(Field::ALL.len() <= 64, "a bitmap has a bit for each field");
+
+/// For each prerequisite the fields that have it.
+const NEEDING: [u64; Prerequisite::NdAdvert as usize + 1] = {
+    let mut fields = [0; _];
+    let mut index = 0;
+    while index < Field::ALL.len() {
+        fields[Field::ALL[index].prerequisite() as usize] |= 1 << index;
+        index += 1;
+    }
+    fields
+};
 
 #[cfg(test)]
 mod tests {

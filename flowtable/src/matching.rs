@@ -81,13 +81,12 @@ impl Match {
     /// Every field that is matched, with value and mask, in canonical order. Of fields that share
     /// storage it is the one whose prerequisites are matched too.
     pub fn fields(&self) -> impl Iterator<Item = (Field, u128, u128)> {
+        let allowed = Field::allowed(self.known().met);
         let words = self.words();
         let set = words.fold(0, |set, (index, _, mask)| {
-            set | Field::with_bits(index, mask)
+            set | Field::with_bits(index, mask, allowed)
         });
-        let known = self.known();
-        let meant = Field::of_bits(set).filter(move |field| known.meets(field.prerequisite()));
-        meant.map(|field| {
+        Field::of_bits(set).map(|field| {
             let (value, mask) = self.read(field);
             (field, value, mask)
         })
@@ -189,58 +188,58 @@ impl Match {
     }
 }
 
-/// What is the same in every packet that matches, of the fields that others depend on.
+/// The prerequisites that every packet fulfils which has some fields of known values.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    eth_type: Option<u16>,
-    ip_proto: Option<u8>,
-    icmpv6_type: Option<u16>,
-    is_tagged: bool,
+    /// Bit n is set for the prerequisite of number n.
+    met: u32,
 }
 
 impl Known {
     /// Of fields of these values and masks.
     pub fn new(read: impl Fn(Field) -> (u128, u128)) -> Known {
+        use Prerequisite as P;
         let exact = |field: Field| {
             let (value, mask) = read(field);
-            (mask == field.ones()).then_some(value)
+            (mask == field.ones()).then_some(value as u16)
+        };
+        let ethernet: &[P] = match exact(Field::EthType) {
+            Some(eth_type::ARP | eth_type::RARP) => &[P::Arp],
+            Some(eth_type::IPV4) => &[P::Ip, P::Ipv4],
+            Some(eth_type::IPV6) => &[P::Ip, P::Ipv6],
+            Some(eth_type::MPLS | eth_type::MPLS_MULTICAST) => &[P::Mpls],
+            Some(eth_type::PBB) => &[P::Pbb],
+            _ => &[],
+        };
+        let ip = ethernet.get(1);
+        let protocol = ip.and_then(|_| exact(Field::IpProto));
+        let transport: &[P] = match (ip, protocol.map(|number| number as u8)) {
+            (_, Some(ip_proto::TCP)) => &[P::Tcp],
+            (_, Some(ip_proto::UDP)) => &[P::Udp],
+            (_, Some(ip_proto::SCTP)) => &[P::Sctp],
+            (Some(P::Ipv4), Some(ip_proto::ICMP)) => &[P::Icmpv4],
+            (Some(P::Ipv6), Some(ip_proto::ICMPV6)) => match exact(Field::Icmpv6Type) {
+                Some(icmpv6_type::NEIGHBOUR_SOLICITATION) => &[P::Icmpv6, P::Nd, P::NdSolicit],
+                Some(icmpv6_type::NEIGHBOUR_ADVERTISEMENT) => &[P::Icmpv6, P::Nd, P::NdAdvert],
+                _ => &[P::Icmpv6],
+            },
+            _ => &[],
         };
         let (vlan_vid, mask) = read(Field::VlanVid);
+        let vlan: &[P] = match vlan_vid as u16 & mask as u16 & VLAN_PRESENT {
+            0 => &[],
+            _ => &[P::Vlan],
+        };
+        let all = [&[P::None], vlan, ethernet, transport];
+        let met = all.into_iter().flatten();
         Known {
-            eth_type: exact(Field::EthType).map(|it| it as u16),
-            ip_proto: exact(Field::IpProto).map(|it| it as u8),
-            icmpv6_type: exact(Field::Icmpv6Type).map(|it| it as u16),
-            is_tagged: vlan_vid & mask & u128::from(VLAN_PRESENT) != 0,
+            met: met.fold(0, |met, need| met | 1 << *need as u32),
         }
     }
 
-    /// Whether every packet fulfils a prerequisite.
+    /// Whether it is fulfilled.
     pub fn meets(&self, need: Prerequisite) -> bool {
-        let ethernet = |kinds: &[u16]| self.eth_type.is_some_and(|it| kinds.contains(&it));
-        let protocol =
-            |proto: u8| self.ip_proto == Some(proto) && ethernet(&[eth_type::IPV4, eth_type::IPV6]);
-        let icmpv6 = || protocol(ip_proto::ICMPV6) && ethernet(&[eth_type::IPV6]);
-        let nd = |kind: u16| self.icmpv6_type == Some(kind) && icmpv6();
-        let solicits = || nd(icmpv6_type::NEIGHBOUR_SOLICITATION);
-        let advertises = || nd(icmpv6_type::NEIGHBOUR_ADVERTISEMENT);
-        match need {
-            Prerequisite::None => true,
-            Prerequisite::Vlan => self.is_tagged,
-            Prerequisite::Arp => ethernet(&[eth_type::ARP, eth_type::RARP]),
-            Prerequisite::Ip => ethernet(&[eth_type::IPV4, eth_type::IPV6]),
-            Prerequisite::Ipv4 => ethernet(&[eth_type::IPV4]),
-            Prerequisite::Ipv6 => ethernet(&[eth_type::IPV6]),
-            Prerequisite::Mpls => ethernet(&[eth_type::MPLS, eth_type::MPLS_MULTICAST]),
-            Prerequisite::Pbb => ethernet(&[eth_type::PBB]),
-            Prerequisite::Tcp => protocol(ip_proto::TCP),
-            Prerequisite::Udp => protocol(ip_proto::UDP),
-            Prerequisite::Sctp => protocol(ip_proto::SCTP),
-            Prerequisite::Icmpv4 => protocol(ip_proto::ICMP) && ethernet(&[eth_type::IPV4]),
-            Prerequisite::Icmpv6 => icmpv6(),
-            Prerequisite::Nd => solicits() || advertises(),
-            Prerequisite::NdSolicit => solicits(),
-            Prerequisite::NdAdvert => advertises(),
-        }
+        self.met >> need as u32 & 1 == 1
     }
 }
 

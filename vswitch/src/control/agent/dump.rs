@@ -56,8 +56,8 @@ impl Source {
         }
     }
 
-    /// The next entry or a few, and bytes that they take at least. None without a step left if there
-    /// may be one, none with steps left at the end.
+    /// The next entry or a few, and bytes that they take at least. None without a step left if
+    /// there may be one, none with steps left at the end.
     fn next(&mut self, switch: &Switch, steps: &mut usize) -> Option<(MultipartReply, usize)> {
         let parts = match self {
             Source::Flows { flows, now_ms } => {
@@ -200,9 +200,9 @@ const FLOWS_WAITING_MAX: usize = 100_000;
 /// Flows, buckets and bands looked at for one message: some ten microseconds, and more than a
 /// message holds.
 const STEPS_MAX: usize = 2048;
-/// Flows read in a row: enough to make room for them cheap, few enough to stay in the cache until
-/// they are written.
-const FLOWS_AT_ONCE: usize = 64;
+/// Flows read in a row: enough to make room for them cheap, few enough that an allocator keeps
+/// their memory at hand when it is freed, and gives it to the next ones.
+const FLOWS_AT_ONCE: usize = 6;
 /// Length of the longest message.
 const MESSAGE_BYTES_MAX: usize = 0xffff;
 /// Room for that, and for an entry of usual length that turns out not to fit in it any more.
