@@ -81,6 +81,19 @@ pub enum FlowRemovedReason {
     Delete = 2,
     /// Its group was deleted.
     GroupDelete = 3,
+    /// Its meter was deleted; only flow monitors tell that.
+    MeterDelete = 4,
+}
+
+impl FlowRemovedReason {
+    /// Its number in flow removed and in what a controller wants to hear of: before OpenFlow 1.4
+    /// there is none for the end of a meter, and Open vSwitch takes that for a deletion.
+    pub fn number(self) -> u8 {
+        match self {
+            FlowRemovedReason::MeterDelete => FlowRemovedReason::Delete as u8,
+            reason => reason as u8,
+        }
+    }
 }
 
 /// A flow went.

@@ -142,6 +142,9 @@ fn change(place: &Place) {
     place.ofctl(&["add-group", "group_id=1,type=all,bucket=output:1"]);
     place.ofctl(&["add-flow", "in_port=4,actions=group:1"]);
     place.ofctl(&["del-groups", "group_id=1"]);
+    place.ofctl(&["add-meter", "meter=1,kbps,bands=type=drop,rate=1000"]);
+    place.ofctl(&["add-flow", "in_port=6,actions=meter:1,output:5"]);
+    place.ofctl(&["del-meter", "meter=1"]);
     place.ofctl(&["del-flows", "table=2,udp"]);
     let bundle = place.file(
         "bundle",
@@ -196,18 +199,7 @@ fn place(socket: PathBuf, folder: &Path) -> Place {
 #[test]
 fn the_same_changes_print_the_same_as_before_open_vswitch() {
     let ovs = Ovs::start_without_dpdk(Netns::silent("ovs"));
-    let protocols = "protocols=OpenFlow13";
-    ovs.vsctl(&[
-        "add-br",
-        "br0",
-        "--",
-        "set",
-        "bridge",
-        "br0",
-        "datapath_type=netdev",
-        protocols,
-        "fail_mode=secure",
-    ]);
+    ovs.add_bridge("br0", &["protocols=OpenFlow13", "fail_mode=secure"]);
     let theirs = print(&place(ovs.folder().join("br0.mgmt"), ovs.folder()));
     drop(ovs);
     let daemon = Daemon::start_in(Netns::silent("sw"), BRIDGE);

@@ -158,7 +158,7 @@ fn decode_reason(number: u8) -> Result<FlowRemovedReason, ErrorCode> {
 pub(super) fn encode_removed(removed: &FlowRemoved, out: &mut Writer) {
     out.u64(removed.cookie);
     out.u16(removed.priority);
-    out.u8(removed.reason as u8);
+    out.u8(removed.reason.number());
     out.u8(removed.table.0);
     out.duration(removed.duration);
     out.u16(removed.idle_timeout_s);

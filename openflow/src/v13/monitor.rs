@@ -96,6 +96,7 @@ fn decode_event(number: u16, reason: u16) -> Result<FlowEvent, ErrorCode> {
             0 => FlowRemovedReason::IdleTimeout,
             1 => FlowRemovedReason::HardTimeout,
             3 => FlowRemovedReason::GroupDelete,
+            4 => FlowRemovedReason::MeterDelete,
             // Others have reasons that are not of this version.
             _ => FlowRemovedReason::Delete,
         }),

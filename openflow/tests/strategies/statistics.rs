@@ -100,20 +100,11 @@ fn flow_update() -> BoxedStrategy<FlowUpdate> {
         FlowEvent::Deleted(FlowRemovedReason::HardTimeout),
         FlowEvent::Deleted(FlowRemovedReason::Delete),
         FlowEvent::Deleted(FlowRemovedReason::GroupDelete),
+        FlowEvent::Deleted(FlowRemovedReason::MeterDelete),
         FlowEvent::Modified,
     ];
-    let full = (select(events), flow_stats()).prop_map(|(event, flow)| {
-        FlowUpdate::Full(Box::new(FlowChange {
-            event,
-            table: flow.table,
-            priority: flow.priority,
-            idle_timeout_s: flow.idle_timeout_s,
-            hard_timeout_s: flow.hard_timeout_s,
-            cookie: flow.cookie,
-            matching: flow.matching,
-            instructions: flow.instructions,
-        }))
-    });
+    let full = (select(events), flow_stats())
+        .prop_map(|(event, flow)| FlowUpdate::Full(Box::new(FlowChange::new(event, flow))));
     let short = any::<u32>().prop_map(|xid| FlowUpdate::Abbreviated(Xid(xid)));
     prop_oneof![3 => full, 1 => short].boxed()
 }

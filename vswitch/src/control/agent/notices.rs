@@ -68,7 +68,7 @@ impl Agent {
         if !removed.flow.flags.send_flow_removed {
             return;
         }
-        let bit = 1 << removed.reason as u32;
+        let bit = 1 << removed.reason.number();
         let message = Message::FlowRemoved(Box::new(removed.message()));
         self.notify(&message, |wants| wants.flow_removed & bit != 0);
     }

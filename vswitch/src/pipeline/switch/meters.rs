@@ -56,7 +56,7 @@ impl Switch {
             let users = users
                 .flat_map(|ledger| ledger.meter_users.of(meter))
                 .collect();
-            removed.extend(self.remove_flows(id, users, FlowRemovedReason::Delete, now_ms));
+            removed.extend(self.remove_flows(id, users, FlowRemovedReason::MeterDelete, now_ms));
             if let Some((bridge, _)) = self.change(id) {
                 bridge.meters.remove(&meter);
             }

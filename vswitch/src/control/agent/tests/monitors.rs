@@ -142,7 +142,7 @@ fn what_happens_is_told_to_who_asked_for_it() {
 }
 
 #[test]
-fn timeouts_and_groups_are_told_with_their_reasons() {
+fn timeouts_groups_and_meters_are_told_with_their_reasons() {
     let mut scene = Scene::with_peers(&[PeerKind::Listener]);
     let mut old = flow(1);
     old.hard_timeout_s = 1;
@@ -162,6 +162,38 @@ fn timeouts_and_groups_are_told_with_their_reasons() {
         let deleted = FlowEvent::Deleted(reason);
         assert!(told.contains(&(deleted, 0, port, Some(OfPort(2)))));
     }
+    for (command, reason) in [
+        (MeterModCommand::Add, None),
+        (
+            MeterModCommand::Delete,
+            Some(FlowRemovedReason::MeterDelete),
+        ),
+    ] {
+        let meter = MeterMod {
+            command,
+            flags: MeterFlags::default(),
+            meter: MeterId(1),
+            bands: Vec::new(),
+        };
+        scene.send(0, Message::MeterMod(meter));
+        if let Some(reason) = reason {
+            let deleted = FlowEvent::Deleted(reason);
+            assert_eq!(scene.told(0), [(deleted, 0, 3, Some(OfPort(2)))]);
+        } else {
+            let mut metered = flow(3);
+            metered.instructions.meter = Some(MeterId(1));
+            metered.flags.send_flow_removed = true;
+            scene.change(0, metered);
+            scene.told(0);
+        }
+    }
+    let removed = scene.work.removed.remove(0);
+    assert_eq!(removed.reason, FlowRemovedReason::MeterDelete);
+    scene.agent.flow_removed(&removed);
+    let [Message::FlowRemoved(told)] = &scene.sent(0)[..] else {
+        panic!()
+    };
+    assert_eq!(told.reason, FlowRemovedReason::Delete, "1.3 has no other");
 }
 
 #[test]
