@@ -3,7 +3,7 @@
 
 use flowtable::Match;
 
-use crate::{FlowRemovedReason, Instructions, OfPort, TableId, Xid};
+use crate::{FlowRemovedReason, FlowStats, Instructions, OfPort, TableId, Xid};
 
 /// Number of a monitor, its controller's choice and of meaning on its connection alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +95,22 @@ pub struct FlowChange {
     pub matching: Match,
     /// What is done with them; nothing if nobody asked for that.
     pub instructions: Instructions,
+}
+
+impl FlowChange {
+    /// A change of this flow.
+    pub fn new(event: FlowEvent, flow: FlowStats) -> FlowChange {
+        FlowChange {
+            event,
+            table: flow.table,
+            priority: flow.priority,
+            idle_timeout_s: flow.idle_timeout_s,
+            hard_timeout_s: flow.hard_timeout_s,
+            cookie: flow.cookie,
+            matching: flow.matching,
+            instructions: flow.instructions,
+        }
+    }
 }
 
 /// What a monitor tells.

@@ -73,6 +73,20 @@ impl Ovs {
         self.vswitchd.pid()
     }
 
+    /// Adds a bridge on the userspace datapath, with settings as `ovs-vsctl set` has them.
+    #[track_caller]
+    pub fn add_bridge(&self, name: &str, settings: &[&str]) {
+        let words = ["add-br", name, "--", "set", "bridge", name];
+        self.vsctl(&[&words[..], &["datapath_type=netdev"], settings].concat());
+    }
+
+    /// Adds an interface as a port to a bridge, with settings of the interface.
+    #[track_caller]
+    pub fn add_interface(&self, bridge: &str, name: &str, settings: &[&str]) {
+        let words = ["add-port", bridge, name, "--", "set", "interface", name];
+        self.vsctl(&[&words[..], settings].concat());
+    }
+
     /// Runs `ovs-vsctl` with the given words, which must succeed and waits for the daemon.
     #[track_caller]
     pub fn vsctl(&self, words: &[&str]) {

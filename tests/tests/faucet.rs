@@ -71,9 +71,9 @@ fn edge(switch: &Netns) -> (Ovs, Netns) {
     switch.veth("p4", &edge, "trunk");
     let host = host(&edge, "p4", 2, 4);
     let edge = Ovs::start_without_dpdk(edge);
-    let text = "add-br edge -- set bridge edge datapath_type=netdev -- add-port edge trunk \
-                -- add-port edge p4 tag=200";
-    edge.vsctl(&text.split_whitespace().collect::<Vec<_>>());
+    edge.add_bridge("edge", &[]);
+    edge.vsctl(&["add-port", "edge", "trunk"]);
+    edge.vsctl(&["add-port", "edge", "p4", "tag=200"]);
     (edge, host)
 }
 

@@ -182,14 +182,6 @@ fn internal_rate(switch: &Netns, folder: &Path) -> f64 {
 
 fn ovs_with_bridge() -> Ovs {
     let ovs = Ovs::start(Netns::new("ovs"));
-    ovs.vsctl(&[
-        "add-br",
-        "br0",
-        "--",
-        "set",
-        "bridge",
-        "br0",
-        "datapath_type=netdev",
-    ]);
+    ovs.add_bridge("br0", &[]);
     ovs
 }

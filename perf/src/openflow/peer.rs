@@ -173,26 +173,18 @@ fn config(source: &str, sink: &str) -> String {
 
 fn start_ovs(source: &str, sink: &str) -> Ovs {
     let ovs = Ovs::start(Netns::new("ovs"));
-    let bridge = ["add-br", "br0", "--", "set", "bridge", "br0"];
-    let settings = [
-        "datapath_type=netdev",
-        "fail_mode=secure",
-        "protocols=OpenFlow13",
-    ];
-    ovs.vsctl(&[&bridge[..], &settings].concat());
+    ovs.add_bridge("br0", &["fail_mode=secure", "protocols=OpenFlow13"]);
     for (number, device) in [(1, source), (2, sink)] {
         let (name, devargs) = (
             format!("p{number}"),
             format!("options:dpdk-devargs=\"{device}\""),
         );
         let request = format!("ofport_request={number}");
-        let add = ["add-port", "br0", &name, "--", "set", "interface", &name];
-        ovs.vsctl(&[&add[..], &["type=dpdk", &devargs, &request]].concat());
+        ovs.add_interface("br0", &name, &["type=dpdk", &devargs, &request]);
     }
     for number in [3, 4] {
         let (name, request) = (format!("i{number}"), format!("ofport_request={number}"));
-        let add = ["add-port", "br0", &name, "--", "set", "interface", &name];
-        ovs.vsctl(&[&add[..], &["type=internal", &request]].concat());
+        ovs.add_interface("br0", &name, &["type=internal", &request]);
     }
     ovs
 }

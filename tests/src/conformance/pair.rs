@@ -162,18 +162,16 @@ fn add_bridge(ovs: &Ovs, datapath: u32, prefix: &str) {
     let name = format!("br{datapath}");
     let id = format!("other_config:datapath-id={datapath:016x}");
     let controller = format!("tcp:{CONTROLLER}:6653");
-    let text = format!(
-        "add-br {name} -- set bridge {name} datapath_type=netdev protocols=OpenFlow13 \
-         fail_mode=secure {id} other_config:disable-in-band=true \
-         -- set-controller {name} {controller} \
-         -- set controller {name} connection-mode=out-of-band max_backoff=1000"
-    );
-    let ports = (1..=PORTS).map(|port| {
-        let device = format!("{prefix}{port}");
-        format!(" -- add-port {name} {device} -- set interface {device} ofport_request={port}")
-    });
-    let text = text + &ports.collect::<String>();
-    ovs.vsctl(&text.split_whitespace().collect::<Vec<_>>());
+    let secure = ["protocols=OpenFlow13", "fail_mode=secure"];
+    let in_band = "other_config:disable-in-band=true";
+    ovs.add_bridge(&name, &[&secure[..], &[&id, in_band]].concat());
+    for port in 1..=PORTS {
+        let number = format!("ofport_request={port}");
+        ovs.add_interface(&name, &format!("{prefix}{port}"), &[&number]);
+    }
+    ovs.vsctl(&["set-controller", &name, &controller]);
+    let patience = ["connection-mode=out-of-band", "max_backoff=1000"];
+    ovs.vsctl(&[&["set", "controller", &name], &patience[..]].concat());
 }
 
 /// Where a pattern is in the files written: what its file is about, and its number there.

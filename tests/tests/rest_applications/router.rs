@@ -34,14 +34,12 @@ impl Tenants {
             })
             .collect();
         let edge = Ovs::start_without_dpdk(edge);
-        let mut words = vec!["add-br", "edge", "--", "set", "bridge", "edge"];
-        words.push("datapath_type=netdev");
-        words.extend(["--", "add-port", "edge", "trunk"]);
-        let ports = VLANS[1..].iter();
-        let ports = ports.map(|vlan| format!("-- add-port edge v{vlan} tag={vlan}"));
-        let ports: Vec<String> = ports.collect();
-        words.extend(ports.iter().flat_map(|port| port.split(' ')));
-        edge.vsctl(&words);
+        edge.add_bridge("edge", &[]);
+        edge.vsctl(&["add-port", "edge", "trunk"]);
+        for vlan in &VLANS[1..] {
+            let (port, tag) = (format!("v{vlan}"), format!("tag={vlan}"));
+            edge.vsctl(&["add-port", "edge", &port, &tag]);
+        }
         Tenants { _edge: edge, hosts }
     }
 }

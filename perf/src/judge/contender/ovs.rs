@@ -14,13 +14,7 @@ pub(super) struct Ovs {
 impl Ovs {
     pub(super) fn start(ports: &[Port]) -> Result<Ovs> {
         let switch = tests::Ovs::start(Netns::new("ovs"));
-        let bridge = ["add-br", "br0", "--", "set", "bridge", "br0"];
-        let settings = [
-            "datapath_type=netdev",
-            "fail_mode=secure",
-            "protocols=OpenFlow13",
-        ];
-        switch.vsctl(&[&bridge[..], &settings].concat());
+        switch.add_bridge("br0", &["fail_mode=secure", "protocols=OpenFlow13"]);
         for (index, port) in ports.iter().enumerate() {
             let number = index + 1;
             let name = format!("p{number}");
@@ -35,8 +29,7 @@ impl Ovs {
                 }
             };
             let request = format!("ofport_request={number}");
-            let add = ["add-port", "br0", &name, "--", "set", "interface", &name];
-            switch.vsctl(&[&add[..], &[kind, &options, &request]].concat());
+            switch.add_interface("br0", &name, &[kind, &options, &request]);
         }
         Ok(Ovs { switch })
     }

@@ -191,20 +191,11 @@ impl Monitors {
 }
 
 fn full(event: FlowEvent, flow: &Flow, flags: MonitorFlags) -> FlowUpdate {
-    let instructions = match flags.has(MonitorFlags::ACTIONS) {
-        true => Instructions::clone(&flow.instructions),
-        false => Instructions::default(),
-    };
-    FlowUpdate::Full(Box::new(FlowChange {
-        event,
-        table: flow.table,
-        priority: flow.priority,
-        idle_timeout_s: flow.idle_timeout_s,
-        hard_timeout_s: flow.hard_timeout_s,
-        cookie: flow.cookie,
-        matching: flow.matching.clone(),
-        instructions,
-    }))
+    let mut change = FlowChange::new(event, flow.clone().into_stats(flow.created_ms));
+    if !flags.has(MonitorFlags::ACTIONS) {
+        change.instructions = Instructions::default();
+    }
+    FlowUpdate::Full(Box::new(change))
 }
 
 /// The flows that monitors are for, each once.
