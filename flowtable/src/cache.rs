@@ -1,18 +1,28 @@
 //! The flow cache: what was decided for a flow, found again by a few loads and compares.
 //!
 //! What. Each worker has one. It maps the bits of a packet's key that may matter (those of its
-//! entry point's [`EntryMask`], computed from the rules and never from packets) to `P`, the
-//! program that translation made of them. It may change speed, never behaviour: an entry answers
-//! only for equal words under an equal mask, and only in the epoch for which it was made; in any
-//! other it is told as stale, so that the caller renews it ([`crate::Changes`]) or translates anew.
+//! entry point's [`EntryMask`], computed from the rules and never from packets) to a code `C`,
+//! what is to be done, and an account `A`, what it is counted in and depends on. It may change
+//! speed, never behaviour: an entry answers only for equal words under an equal mask, and only in
+//! the epoch for which it was made; in any other it is told as stale, so that the caller renews it
+//! ([`crate::Changes`]) or translates anew.
 //!
 //! How. A hash under a secret chooses a bucket of eight slots. A bucket is one cache line: eight
-//! signatures of 16 bits, compared at once, and what replacement needs to know. A slot whose
-//! signature fits has its key words in a line (or few) of their own and program, epoch and
-//! counters in another. A batch is looked up in passes (hash all, compare all signatures, verify
-//! all), so that the loads of different packets overlap where one packet alone would wait three
-//! times. Memory is fixed at creation. Key words lie `stride` apart, which is a cache line until
-//! a wider mask appears; then the cache empties itself, once, and goes on with a wider stride.
+//! signatures of 16 bits, compared at once, and what replacement needs to know. A slot is another:
+//! the first four key words, epoch, counts, and the numbers of code and account. So a hit touches
+//! two lines of memory that grows with the flows, and one more for a key of five to twelve words
+//! (what lies behind the fourth word is in lines of its own, `stride` apart).
+//!
+//! Codes and accounts are kept once however many entries have them ([`shared`]): many flows do few
+//! things, so that the code of a hit is nearly always in the first-level cache, and packets of
+//! different flows with the same code can be handled together. The account is only looked at to
+//! renew an entry and to tell its counts.
+//!
+//! A batch is looked up in passes (hash all, compare all signatures and ask for the slots that fit,
+//! verify all), so that the loads of different packets overlap where one packet alone would wait
+//! twice. Passes over keys of up to four words have their number of words known to the compiler.
+//! Memory is fixed at creation. When a mask appears that is wider than there is room for, the
+//! cache empties itself, once, and goes on with a wider stride.
 //!
 //! A full bucket gives up the slot that was least recently used, but not one that has been found
 //! again since it came and was used within [`PROTECTED_MS`]: a flood of flows with a packet each
@@ -25,31 +35,40 @@
 //!
 //! Why not simpler. A `HashMap` has no bound on memory, allocates, cannot choose what to forget
 //! and looks up one key after another. A direct-mapped array would let two flows of one slot
-//! push each other out for ever. More elaborate replacement would cost stores on every hit.
+//! push each other out for ever. More elaborate replacement would cost stores on every hit. With
+//! the program itself in the entry a hit touched eight lines, most of them outside every cache
+//! with many flows.
 //!
 //! Threads. None: a worker owns its cache.
 
+use core::hash::Hash;
 use std::collections::VecDeque;
 
 use crate::FlowKey;
 
 mod bucket;
+mod entry;
 mod entry_mask;
 mod keys;
+mod shared;
 
 use bucket::{Bucket, Candidates, SLOTS};
+use entry::Entry;
 pub use entry_mask::EntryMask;
 use entry_mask::{PAIRS_MAX, Row, Secret};
-use keys::Keys;
+use keys::{INLINE, Keys};
+use shared::{NONE, Shared};
 
-/// Programs by the significant words of a packet's key.
-pub struct FlowCache<P> {
+/// Codes and accounts by the significant words of a packet's key.
+pub struct FlowCache<C, A> {
     secret: Secret,
     buckets: Box<[Bucket]>,
+    entries: Box<[Entry]>,
     keys: Keys,
-    /// The significant words of the keys that are looked up together.
+    codes: Shared<C>,
+    accounts: Shared<A>,
+    /// The significant words of wide keys that are looked up together.
     rows: Box<[Row; CHUNK]>,
-    entries: Box<[Entry<P>]>,
     /// Slots with counts to be told, the oldest first; as long as there are slots at most.
     dirty: VecDeque<u32>,
     /// Pairs of words of the widest mask that was refused for its width.
@@ -65,6 +84,10 @@ pub struct FlowCache<P> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u32);
 
+/// Number of a code, as long as an entry has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CodeNo(u32);
+
 /// What a lookup came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lookup {
@@ -74,7 +97,7 @@ pub enum Lookup {
     /// There is an entry of another epoch in this slot: renew it ([`FlowCache::renew`]) or
     /// translate anew and insert.
     Stale(Slot),
-    /// The program is in this slot.
+    /// The entry is in this slot.
     Hit(Slot),
 }
 
@@ -89,28 +112,19 @@ pub struct Counts {
     pub used_ms: u64,
 }
 
-#[repr(align(64))]
-struct Entry<P> {
-    program: Option<P>,
-    epoch: u64,
-    /// [`EntryMask::id`] of the mask under which the key words were taken.
-    mask: u64,
-    counts: Counts,
-    /// Whether the slot is in the queue of dirty ones.
-    queued: bool,
-}
-
-impl<P> FlowCache<P> {
+impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     /// A cache of at least this many entries, rounded up to a power of two and at most
     /// [`ENTRIES_MAX`]. Whoever does not know the secret cannot make packets that collide.
-    pub fn new(entries: usize, secret: u64) -> FlowCache<P> {
+    pub fn new(entries: usize, secret: u64) -> FlowCache<C, A> {
         let entries = entries.clamp(SLOTS * 2, ENTRIES_MAX).next_power_of_two();
         FlowCache {
             secret: Secret::new(secret),
             buckets: vec![Bucket::default(); entries / SLOTS].into(),
+            entries: vec![Entry::default(); entries].into(),
             keys: Keys::new(entries),
+            codes: Shared::new(entries, secret),
+            accounts: Shared::new(entries, secret),
             rows: Box::new([[[0; 2]; PAIRS_MAX]; CHUNK]),
-            entries: (0..entries).map(|_| Entry::default()).collect(),
             dirty: VecDeque::with_capacity(entries),
             room_wanted: 0,
             hand: 0,
@@ -144,105 +158,188 @@ impl<P> FlowCache<P> {
         found: &mut [Lookup],
     ) {
         for (keys, found) in keys.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
-            self.find_chunk(mask, keys, epoch, found);
+            match mask.pairs() {
+                1 => self.find_narrow::<1>(mask, keys, epoch, found),
+                2 => self.find_narrow::<2>(mask, keys, epoch, found),
+                _ => self.find_wide(mask, keys, epoch, found),
+            }
         }
     }
 
-    fn find_chunk(&mut self, mask: &EntryMask, keys: &[FlowKey], epoch: u64, found: &mut [Lookup]) {
+    /// Looks up keys of `N` pairs of words, which are all in the lines of their slots.
+    fn find_narrow<const N: usize>(
+        &mut self,
+        mask: &EntryMask,
+        keys: &[FlowKey],
+        epoch: u64,
+        found: &mut [Lookup],
+    ) {
+        let mut rows = [[[0; 2]; N]; CHUNK];
+        let mut places = [Place::default(); CHUNK];
         let mut hashes = [0; CHUNK];
-        let mut candidates = [Candidates::default(); CHUNK];
+        self.secret.pack_all(mask, keys, &mut rows, &mut hashes);
+        let count = keys.len().min(found.len());
+        self.look(&hashes[..count], &mut places);
+        let wanted = rows.iter().zip(&places);
+        for (found, (row, place)) in found.iter_mut().zip(wanted).take(count) {
+            let entries = &self.entries;
+            let slot = place.find(|slot| entries[slot].begins_with(row));
+            *found = self.found(slot, epoch);
+        }
+    }
+
+    /// Looks up keys of any width.
+    fn find_wide(&mut self, mask: &EntryMask, keys: &[FlowKey], epoch: u64, found: &mut [Lookup]) {
+        let mut places = [Place::default(); CHUNK];
+        let mut hashes = [0; CHUNK];
         for ((key, row), hash) in keys.iter().zip(&mut *self.rows).zip(&mut hashes) {
             *hash = self.secret.pack(mask, key, row);
         }
-        let hashes = &hashes[..keys.len()];
-        for (&hash, candidates) in hashes.iter().zip(&mut candidates) {
-            *candidates = self.buckets[self.bucket(hash)].candidates(hash);
-        }
-        for (n, (&hash, found)) in hashes.iter().zip(found).enumerate() {
-            *found = self.verify(mask, n, epoch, self.bucket(hash), candidates[n]);
+        let count = keys.len().min(found.len());
+        self.look(&hashes[..count], &mut places);
+        for (row, found) in found.iter_mut().enumerate().take(count) {
+            let slot = places[row].find(|slot| self.holds(mask, row, slot));
+            *found = self.found(slot, epoch);
         }
     }
 
-    /// The program in a slot; `None` only if the slot is not of the current batch.
-    pub fn program(&self, slot: Slot) -> Option<&P> {
-        self.entries.get(slot.0 as usize)?.program.as_ref()
+    /// Compares signatures, and has the slots fetched that fit.
+    #[inline(always)]
+    fn look(&self, hashes: &[u64], places: &mut [Place; CHUNK]) {
+        for (&hash, place) in hashes.iter().zip(places) {
+            let bucket = self.bucket(hash);
+            *place = Place {
+                bucket: bucket as u32,
+                candidates: self.buckets[bucket].candidates(hash),
+            };
+        }
     }
 
-    /// The epoch for which the program in a slot was made or renewed last.
+    /// Notes that a lookup ended in a slot; what it came to.
+    #[inline(always)]
+    fn found(&mut self, slot: Option<usize>, epoch: u64) -> Lookup {
+        let Some(slot) = slot else {
+            return Lookup::Miss;
+        };
+        self.buckets[slot / SLOTS].found(slot % SLOTS, self.now_ms, self.batch);
+        match self.entries[slot].epoch() == epoch {
+            true => Lookup::Hit(Slot(slot as u32)),
+            false => Lookup::Stale(Slot(slot as u32)),
+        }
+    }
+
+    /// The code of a number that [`FlowCache::count`] or [`FlowCache::code_of`] told.
+    #[inline]
+    pub fn code(&self, number: CodeNo) -> Option<&C> {
+        self.codes.value(number.0)
+    }
+
+    /// Number of the code in a slot of the current batch.
+    pub fn code_of(&self, slot: Slot) -> CodeNo {
+        let entry = self.entries.get(slot.0 as usize);
+        CodeNo(entry.map_or(NONE, |entry| entry.code))
+    }
+
+    /// The account in a slot of the current batch.
+    pub fn account(&self, slot: Slot) -> Option<&A> {
+        let entry = self.entries.get(slot.0 as usize)?;
+        self.accounts.value(entry.account)
+    }
+
+    /// The epoch for which an entry was made or renewed last.
     pub fn epoch(&self, slot: Slot) -> Option<u64> {
-        Some(self.entries.get(slot.0 as usize)?.epoch)
+        Some(self.entries.get(slot.0 as usize)?.epoch())
     }
 
-    /// Says that the program in a slot is right in an epoch, too.
+    /// Says that the entry in a slot is right in an epoch, too.
     pub fn renew(&mut self, slot: Slot, epoch: u64) {
         if let Some(entry) = self.entries.get_mut(slot.0 as usize) {
-            entry.epoch = epoch;
+            entry.set_epoch(epoch);
         }
     }
 
-    /// Counts packets that ran the program in a slot.
-    pub fn count(&mut self, slot: Slot, packets: u64, bytes: u64) {
+    /// Counts packets for the entry in a slot, and says what is to be done with them. What was
+    /// counted before is told if there is no room for the sum.
+    #[inline]
+    pub fn count(
+        &mut self,
+        slot: Slot,
+        packets: u32,
+        bytes: u64,
+        mut tell: impl FnMut(&A, Counts),
+    ) -> CodeNo {
         let Some(entry) = self.entries.get_mut(slot.0 as usize) else {
-            return;
+            return CodeNo::default();
         };
-        entry.counts.packets += packets;
-        entry.counts.bytes += bytes;
-        entry.counts.used_ms = self.now_ms;
-        if !entry.queued {
-            entry.queued = true;
-            self.dirty.push_back(slot.0);
+        if !entry.count(packets, bytes, self.now_ms) {
+            let counts = entry.take_counts(self.now_ms);
+            if let Some(account) = self.accounts.value(entry.account) {
+                tell(account, counts);
+            }
+            // Now there is room.
+            entry.count(packets, bytes, self.now_ms);
         }
+        entry.enqueue(slot, &mut self.dirty);
+        CodeNo(entry.code)
     }
 
-    /// Keeps a program for the packets that are like this one under `mask`, in place of what was
-    /// kept for them. Whatever is pushed out goes to `evicted` with its counts. The program comes
-    /// back if there is no room for it: its bucket is full of better entries, or the mask is
-    /// wider than the cache provides for before the next [`FlowCache::maintain`].
+    /// Keeps code and account for the packets that are like this one under `mask`, in place of
+    /// what was kept for them. The account of what is pushed out goes to `evicted` with its counts.
+    /// Nothing is kept if there is no room for it: its bucket is full of better entries, or the
+    /// mask is wider than the cache provides for before the next [`FlowCache::maintain`].
     pub fn insert(
         &mut self,
         mask: &EntryMask,
         key: &FlowKey,
-        program: P,
+        (code, account): (C, A),
         epoch: u64,
-        mut evicted: impl FnMut(P, Counts),
-    ) -> Result<Slot, P> {
+        mut evicted: impl FnMut(&A, Counts),
+    ) -> Option<Slot> {
         if mask.pairs() > self.keys.room() {
             self.room_wanted = self.room_wanted.max(mask.pairs());
-            return Err(program);
+            return None;
         }
         let hash = self.secret.pack(mask, key, &mut self.rows[0]);
         let bucket = self.bucket(hash);
-        let (place, again) = match self.place(mask, bucket, hash) {
-            Some(place) => (place, true),
-            None => match self.buckets[bucket].victim(self.now_ms, self.batch) {
-                Some(place) => (place, false),
-                None => return Err(program),
-            },
+        let candidates = self.buckets[bucket].candidates(hash);
+        let place = Place {
+            bucket: bucket as u32,
+            candidates,
         };
-        let slot = bucket * SLOTS + place;
+        let again = place.find(|slot| self.holds(mask, 0, slot));
+        let slot = match again {
+            Some(slot) => slot,
+            None => bucket * SLOTS + self.buckets[bucket].victim(self.now_ms, self.batch)?,
+        };
         self.clear(slot, &mut evicted);
         self.len += 1;
-        self.buckets[bucket].occupy(place, hash, again);
+        let place = slot % SLOTS;
+        self.buckets[bucket].occupy(place, hash, again.is_some());
         self.buckets[bucket].touch(place, self.now_ms, self.batch);
-        self.keys.write(slot, &self.rows[0][..mask.pairs()]);
         let entry = &mut self.entries[slot];
-        entry.program = Some(program);
-        entry.epoch = epoch;
-        entry.mask = mask.id();
-        Ok(Slot(slot as u32))
+        entry.code = self.codes.acquire(code);
+        entry.account = self.accounts.acquire(account);
+        entry.set_epoch(epoch);
+        let row = &self.rows[0];
+        entry.key.copy_from_slice(&row[..INLINE]);
+        if let Some(rest) = row.get(INLINE..mask.pairs()) {
+            self.keys.write(slot, rest);
+        }
+        Some(Slot(slot as u32))
     }
 
     /// Tells the counts of at most `limit` entries; returns whether there are more.
-    pub fn flush(&mut self, limit: usize, mut tell: impl FnMut(&P, Counts)) -> bool {
+    pub fn flush(&mut self, limit: usize, mut tell: impl FnMut(&A, Counts)) -> bool {
         for _ in 0..limit {
             let Some(slot) = self.dirty.pop_front() else {
                 break;
             };
             let entry = &mut self.entries[slot as usize];
-            entry.queued = false;
-            let counts = core::mem::take(&mut entry.counts);
-            if let Some(program) = entry.program.as_ref().filter(|_| counts.packets > 0) {
-                tell(program, counts);
+            entry.dequeued();
+            let counts = entry.take_counts(self.now_ms);
+            let account = self.accounts.value(entry.account);
+            if let Some(account) = account.filter(|_| counts.packets > 0) {
+                tell(account, counts);
             }
         }
         !self.dirty.is_empty()
@@ -258,7 +355,7 @@ impl<P> FlowCache<P> {
     /// `idle_ms`; to be called between batches. This is also where the cache gives up all, if a
     /// mask was refused for its width, to take it next time; widths are multiples of a cache
     /// line, so that this happens a few times in the life of a cache.
-    pub fn maintain(&mut self, buckets: usize, idle_ms: u32, mut evicted: impl FnMut(P, Counts)) {
+    pub fn maintain(&mut self, buckets: usize, idle_ms: u32, mut evicted: impl FnMut(&A, Counts)) {
         if self.room_wanted > self.keys.room() {
             for slot in 0..self.entries.len() {
                 self.clear(slot, &mut evicted);
@@ -290,12 +387,14 @@ impl<P> FlowCache<P> {
         self.entries.len()
     }
 
-    /// Bytes of memory, without what `P` points to.
+    /// Bytes of memory, without what codes and accounts point to.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + size_of_val(&*self.buckets)
             + size_of_val(&*self.entries)
             + self.keys.memory_bytes()
+            + self.codes.memory_bytes()
+            + self.accounts.memory_bytes()
             + self.dirty.capacity() * size_of::<u32>()
     }
 
@@ -304,63 +403,45 @@ impl<P> FlowCache<P> {
         (hash >> 32) as usize & (self.buckets.len() - 1)
     }
 
-    /// Looks through the slots whose signature fits for the key in a row.
-    #[inline(always)]
-    fn verify(
-        &mut self,
-        mask: &EntryMask,
-        row: usize,
-        epoch: u64,
-        bucket: usize,
-        mut candidates: Candidates,
-    ) -> Lookup {
-        let Some(place) = candidates.find(|place| self.holds(mask, row, bucket * SLOTS + place))
-        else {
-            return Lookup::Miss;
-        };
-        let slot = bucket * SLOTS + place;
-        self.buckets[bucket].found(place);
-        self.buckets[bucket].touch(place, self.now_ms, self.batch);
-        match self.entries[slot].epoch == epoch {
-            true => Lookup::Hit(Slot(slot as u32)),
-            false => Lookup::Stale(Slot(slot as u32)),
-        }
-    }
-
-    /// Which slot of its bucket holds the key in the first row, of whatever epoch.
-    fn place(&self, mask: &EntryMask, bucket: usize, hash: u64) -> Option<usize> {
-        let mut candidates = self.buckets[bucket].candidates(hash);
-        candidates.find(|place| self.holds(mask, 0, bucket * SLOTS + place))
-    }
-
     /// Whether a slot holds the key in a row.
     #[inline(always)]
     fn holds(&self, mask: &EntryMask, row: usize, slot: usize) -> bool {
-        let key = &self.rows[row][..mask.pairs()];
-        self.entries[slot].mask == mask.id() && self.keys.equal(slot, key)
+        let pairs = mask.pairs();
+        let (first, rest) = self.rows[row][..pairs].split_at(pairs.min(INLINE));
+        self.entries[slot].begins_with(first) && (rest.is_empty() || self.keys.equal(slot, rest))
     }
 
     /// Gives up what is in a slot.
-    fn clear(&mut self, slot: usize, evicted: &mut impl FnMut(P, Counts)) {
+    fn clear(&mut self, slot: usize, evicted: &mut impl FnMut(&A, Counts)) {
         let entry = &mut self.entries[slot];
-        let counts = core::mem::take(&mut entry.counts);
-        if let Some(program) = entry.program.take() {
+        if !entry.is_empty() {
             self.len -= 1;
-            evicted(program, counts);
+            let counts = entry.take_counts(self.now_ms);
+            if let Some(account) = self.accounts.value(entry.account) {
+                evicted(account, counts);
+            }
+            self.codes.release(entry.code);
+            self.accounts.release(entry.account);
+            (entry.code, entry.account) = (NONE, NONE);
         }
         self.buckets[slot / SLOTS].vacate(slot % SLOTS);
     }
 }
 
-impl<P> Default for Entry<P> {
-    fn default() -> Self {
-        Entry {
-            program: None,
-            epoch: 0,
-            mask: 0,
-            counts: Counts::default(),
-            queued: false,
-        }
+/// Where the entry of a key can be.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    bucket: u32,
+    candidates: Candidates,
+}
+
+impl Place {
+    /// The slot that `holds` the key.
+    #[inline(always)]
+    fn find(mut self, mut holds: impl FnMut(usize) -> bool) -> Option<usize> {
+        let first = self.bucket as usize * SLOTS;
+        let place = self.candidates.find(|place| holds(first + place))?;
+        Some(first + place)
     }
 }
 
@@ -368,7 +449,7 @@ impl<P> Default for Entry<P> {
 /// has.
 const CHUNK: usize = 32;
 
-/// Most entries. A worker's cache of this size takes 2.5 GB; with more flows than that, lookups
+/// Most entries. A worker's cache of this size takes 1.5 GB; with more flows than that, lookups
 /// wait for memory about as long as translation takes.
 pub const ENTRIES_MAX: usize = 1 << 24;
 

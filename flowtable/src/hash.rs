@@ -58,6 +58,18 @@ impl Hasher for WordHasher {
         self.write_u64(word as u64);
     }
 
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(byte.into());
+    }
+
+    fn write_u16(&mut self, word: u16) {
+        self.write_u64(word.into());
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
+    }
+
     fn finish(&self) -> u64 {
         fold(self.sum, self.factor)
     }

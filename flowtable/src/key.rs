@@ -150,6 +150,12 @@ impl FlowKey {
         self.words_mut()[Self::HEADER_WORD..].fill(0);
     }
 
+    /// Zeroes the words with Ethernet addresses, VLAN tags and Ethernet type.
+    #[inline(always)]
+    pub(crate) fn clear_link(&mut self) {
+        self.words_mut()[Self::HEADER_WORD..Self::HEADER_WORD + LINK_WORDS].fill(0);
+    }
+
     /// The key as words, for hashing and masked comparison.
     #[inline(always)]
     pub fn words(&self) -> &[u64; Self::WORDS] {
@@ -184,3 +190,6 @@ impl FlowMask {
             .all(|((a, b), mask)| (a ^ b) & mask == 0)
     }
 }
+
+/// The first words of the header part, up to that with the Ethernet type.
+const LINK_WORDS: usize = core::mem::offset_of!(FlowKey, eth_type) / 8 + 1 - FlowKey::HEADER_WORD;

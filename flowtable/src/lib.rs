@@ -14,12 +14,12 @@ mod parse;
 mod protocol;
 mod rows;
 
-pub use cache::{Counts, ENTRIES_MAX, EntryMask, FlowCache, Lookup, PROTECTED_MS, Slot};
+pub use cache::{CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, Lookup, PROTECTED_MS, Slot};
 pub use changes::{Changed, Changes, Scopes};
 pub use classifier::{Classifier, Rule, RuleId, Rules, Tuning, Walk};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};
 pub use matching::{Known, Match};
-pub use parse::{FRAME_LEN_MAX, Layout, parse};
+pub use parse::{Depth, FRAME_LEN_MAX, Layout, parse, parse_link};
 pub use protocol::{ETH_TYPE_LLC, eth_type, exthdr, icmpv6_type, ip_proto};
 pub use rows::Rows;

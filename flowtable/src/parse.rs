@@ -11,7 +11,7 @@
 //! offloads on has none yet. One file per layer: `ethernet`, `network`, `extension` (IPv6),
 //! `transport`, `nd`.
 
-use crate::FlowKey;
+use crate::{FlowKey, FlowMask};
 
 mod bytes;
 mod ethernet;
@@ -38,6 +38,42 @@ pub struct Layout {
     pub end: u16,
 }
 
+/// How much of a packet must be parsed to know some bits of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Nothing: they are metadata.
+    Nothing,
+    /// What [`parse_link`] reads.
+    Link,
+    /// All that [`parse`] reads.
+    All,
+}
+
+impl Depth {
+    /// How deep to parse for the bits of a mask.
+    pub fn of(mask: &FlowMask) -> Depth {
+        let FlowMask(mut rest) = *mask;
+        rest.words_mut()[..FlowKey::HEADER_WORD].fill(0);
+        if rest == FlowKey::default() {
+            return Depth::Nothing;
+        }
+        let beyond = FlowKey {
+            eth_dst: 0,
+            eth_src: 0,
+            vlan_tci: 0,
+            vlan_tpid: 0,
+            inner_vlan_tci: 0,
+            inner_vlan_tpid: 0,
+            eth_type: 0,
+            ..rest
+        };
+        match beyond == FlowKey::default() {
+            true => Depth::Link,
+            false => Depth::All,
+        }
+    }
+}
+
 /// Longest frame that is looked at: offsets have 16 bits, and no IP datagram is longer.
 pub const FRAME_LEN_MAX: usize = 65_535;
 
@@ -57,4 +93,42 @@ pub fn parse(frame: &[u8], key: &mut FlowKey) -> Layout {
         network::parse(rest, at, key, &mut layout);
     }
     layout
+}
+
+/// Parses a frame as far as its Ethernet type alone: addresses, VLAN tags and that type, as
+/// [`parse`] does. What else the key tells of headers is of no meaning after it.
+#[inline]
+pub fn parse_link(frame: &[u8], key: &mut FlowKey) {
+    key.clear_link();
+    let frame = frame.get(..FRAME_LEN_MAX).unwrap_or(frame);
+    let _ = ethernet::parse(frame, key);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Field;
+
+    #[test]
+    fn depth_follows_the_bits() {
+        let depth = |fields: &[Field]| {
+            let mut mask = FlowMask::default();
+            fields.iter().for_each(|field| mask.unite(&field.mask()));
+            Depth::of(&mask)
+        };
+        assert_eq!(depth(&[]), Depth::Nothing);
+        assert_eq!(depth(&[Field::InPort, Field::Metadata]), Depth::Nothing);
+        let link = [Field::EthDst, Field::EthSrc, Field::EthType, Field::VlanVid];
+        for field in link {
+            assert_eq!(depth(&[Field::InPort, field]), Depth::Link);
+        }
+        for field in [
+            Field::IpProto,
+            Field::IpFrag,
+            Field::MplsLabel,
+            Field::ArpOp,
+        ] {
+            assert_eq!(depth(&[Field::EthDst, field]), Depth::All);
+        }
+    }
 }

@@ -8,8 +8,15 @@ use flowtable::{
 };
 use proptest::prelude::*;
 
-/// Programs are numbered, each given once.
+/// Programs are numbered, each given once; a program's number is its account.
 type Program = u32;
+
+/// What is to be done: what many programs have in common.
+type Code = u32;
+
+fn code(program: Program) -> Code {
+    program % 3
+}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -76,7 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The cache under test with what it should know.
 struct Model {
-    cache: FlowCache<Program>,
+    cache: FlowCache<Code, Program>,
     masks: Vec<EntryMask>,
     /// What was inserted last for a mask and flow, and in which epoch.
     latest: HashMap<(usize, u8), (Program, u64)>,
@@ -118,7 +125,7 @@ impl Model {
             }
             Step::Maintain(buckets) => {
                 let told = &mut self.told;
-                let evicted = |program, counts| tell(told, program, counts);
+                let evicted = |program: &Program, counts| tell(told, *program, counts);
                 self.cache.maintain(buckets, 1500, evicted);
             }
         }
@@ -142,9 +149,14 @@ impl Model {
             }
         }
         for (slot, program) in hits {
-            let kept = self.cache.program(slot);
+            let kept = self.cache.account(slot);
             assert_eq!(kept, Some(&program), "a slot lasts for the batch");
-            self.cache.count(slot, 1, 100);
+            let told = &mut self.told;
+            let number = self
+                .cache
+                .count(slot, 1, 100, |program, counts| tell(told, *program, counts));
+            assert_eq!(self.cache.code_of(slot), number);
+            assert_eq!(self.cache.code(number), Some(&code(program)));
             *self.counted.entry(program).or_default() += 1;
         }
     }
@@ -162,7 +174,7 @@ impl Model {
         let flow = (packet.mask, packet.flow);
         let latest = self.latest.get(&flow).copied();
         if let Lookup::Hit(slot) = found {
-            let program = *self.cache.program(slot).expect("a hit has a program");
+            let program = *self.cache.account(slot).expect("a hit has a program");
             assert_eq!(Some((program, self.epoch)), latest);
             return Some((slot, program));
         }
@@ -174,11 +186,11 @@ impl Model {
         self.programs += 1;
         let program = self.programs;
         let told = &mut self.told;
-        let evicted = |program, counts| tell(told, program, counts);
+        let evicted = |program: &Program, counts| tell(told, *program, counts);
+        let both = (code(program), program);
         let slot = self
             .cache
-            .insert(mask, &key(packet), program, self.epoch, evicted)
-            .ok()?;
+            .insert(mask, &key(packet), both, self.epoch, evicted)?;
         self.latest.insert(flow, (program, self.epoch));
         Some((slot, program))
     }
@@ -218,7 +230,9 @@ fn flow(n: u32) -> FlowKey {
 fn a_flood_of_single_packets_leaves_established_flows() {
     let mask = EntryMask::new(&Field::InPort.mask());
     let mut cache = FlowCache::new(1024, 7);
-    let insert = |cache: &mut FlowCache<u32>, n| cache.insert(&mask, &flow(n), n, 1, |_, _| ());
+    let insert = |cache: &mut FlowCache<Code, Program>, n| {
+        cache.insert(&mask, &flow(n), (code(n), n), 1, |_, _| ())
+    };
     let established = 0..256;
     for now_ms in 0..2 {
         cache.begin_batch(now_ms);
@@ -248,15 +262,17 @@ fn flows_that_ended_make_room() {
         cache.begin_batch(now_ms);
         for n in 0..1000 {
             if cache.find(&mask, &flow(n), 1) == Lookup::Miss {
-                let _ = cache.insert(&mask, &flow(n), n, 1, |_, _| ());
+                let _ = cache.insert(&mask, &flow(n), (code(n), n), 1, |_, _| ());
             }
         }
     }
     assert_eq!(cache.len(), 16);
     cache.begin_batch(u64::from(PROTECTED_MS) - 1);
-    assert_eq!(cache.insert(&mask, &flow(2000), 0, 1, |_, _| ()), Err(0));
+    let insert =
+        |cache: &mut FlowCache<_, _>| cache.insert(&mask, &flow(2000), (0, 0), 1, |_, _| ());
+    assert_eq!(insert(&mut cache), None);
     cache.begin_batch(u64::from(PROTECTED_MS) + 1);
-    assert!(cache.insert(&mask, &flow(2000), 0, 1, |_, _| ()).is_ok());
+    assert!(insert(&mut cache).is_some());
 }
 
 #[test]
@@ -270,7 +286,9 @@ fn equal_words_under_another_mask_are_another_flow() {
         ..FlowKey::default()
     };
     cache.begin_batch(1);
-    cache.insert(&a, &key, 'a', 1, |_, _| ()).expect("room");
+    cache
+        .insert(&a, &key, ('a', 'b'), 1, |_, _| ())
+        .expect("room");
     assert_eq!(cache.find(&b, &key, 1), Lookup::Miss);
     assert!(matches!(cache.find(&a, &key, 1), Lookup::Hit(_)));
     let Lookup::Stale(slot) = cache.find(&a, &key, 2) else {
@@ -289,13 +307,13 @@ fn a_wide_mask_is_taken_after_maintenance() {
     let mut cache = FlowCache::new(16, 7);
     cache.begin_batch(1);
     let slot = cache
-        .insert(&narrow, &flow(1), 1, 1, |_, _| ())
+        .insert(&narrow, &flow(1), (0, 1), 1, |_, _| ())
         .expect("room");
-    cache.count(slot, 3, 300);
-    assert_eq!(cache.insert(&wide, &flow(2), 2, 1, |_, _| ()), Err(2));
+    cache.count(slot, 3, 300, |_, _| ());
+    assert_eq!(cache.insert(&wide, &flow(2), (0, 2), 1, |_, _| ()), None);
     let mut evicted = Vec::new();
     cache.maintain(0, u32::MAX, |program, counts| {
-        evicted.push((program, counts))
+        evicted.push((*program, counts))
     });
     let counts = Counts {
         packets: 3,
@@ -305,7 +323,7 @@ fn a_wide_mask_is_taken_after_maintenance() {
     assert_eq!(evicted, [(1, counts)]);
     assert_eq!(cache.len(), 0);
     cache
-        .insert(&wide, &flow(2), 2, 1, |_, _| ())
+        .insert(&wide, &flow(2), (0, 2), 1, |_, _| ())
         .expect("room");
     assert!(matches!(cache.find(&wide, &flow(2), 1), Lookup::Hit(_)));
     assert_eq!(cache.find(&wide, &flow(3), 1), Lookup::Miss);
@@ -313,7 +331,7 @@ fn a_wide_mask_is_taken_after_maintenance() {
 
 #[test]
 fn memory_is_what_was_asked_for() {
-    let cache: FlowCache<u64> = FlowCache::new(60_000, 7);
+    let cache: FlowCache<u64, u64> = FlowCache::new(60_000, 7);
     assert_eq!(cache.capacity(), 65_536);
     assert!(cache.is_empty());
     assert!(cache.memory_bytes() < 65_536 * 160);
@@ -348,7 +366,7 @@ fn regular_keys_spread() {
         let mut cache = FlowCache::new(8192, 11);
         cache.begin_batch(1);
         for n in 0..4096 {
-            let _ = cache.insert(&mask, &key(n), n, 1, |_, _| ());
+            let _ = cache.insert(&mask, &key(n), (0, n), 1, |_, _| ());
         }
         // Of as many that fall at random about one in a hundred finds its bucket full.
         assert!(cache.len() > 3980, "pattern {pattern}: {}", cache.len());
@@ -362,23 +380,71 @@ fn idle_entries_are_given_up_a_few_buckets_at_a_time() {
     for n in 0..20 {
         cache.begin_batch(if n < 10 { 100 } else { 600 });
         let slot = cache
-            .insert(&mask, &flow(n), n, 1, |_, _| ())
+            .insert(&mask, &flow(n), (0, n), 1, |_, _| ())
             .expect("room");
-        cache.count(slot, 1, 60);
+        cache.count(slot, 1, 60, |_, _| ());
     }
     let mut gone = Vec::new();
     cache.begin_batch(1099);
-    cache.maintain(8, 1000, |program, _| gone.push(program));
+    cache.maintain(8, 1000, |program, _| gone.push(*program));
     assert!(gone.is_empty());
     cache.begin_batch(1100);
-    cache.maintain(3, 1000, |program, _| gone.push(program));
+    cache.maintain(3, 1000, |program, _| gone.push(*program));
     assert!(gone.len() < 10, "three of eight buckets do not hold all");
     cache.maintain(5, 1000, |program, counts| {
         assert_eq!((counts.packets, counts.used_ms), (1, 100));
-        gone.push(program);
+        gone.push(*program);
     });
     gone.sort_unstable();
     assert_eq!(gone, (0..10).collect::<Vec<_>>());
     assert_eq!(cache.len(), 10);
     assert_eq!(cache.find(&mask, &flow(3), 1), Lookup::Miss);
+}
+
+#[test]
+fn a_code_is_kept_once_and_goes_with_its_last_entry() {
+    use std::rc::Rc;
+    let mask = EntryMask::new(&Field::InPort.mask());
+    let mut cache: FlowCache<Rc<u32>, Rc<u32>> = FlowCache::new(256, 7);
+    let (first, second) = (Rc::new(5), Rc::new(5));
+    cache.begin_batch(1);
+    let mut slots = Vec::new();
+    for n in 0..50 {
+        let code = if n == 0 { &first } else { &second };
+        let both = (Rc::clone(code), Rc::new(n));
+        slots.push(cache.insert(&mask, &flow(n), both, 1, |_, _| ()));
+    }
+    let numbers = slots.iter().map(|slot| cache.code_of(slot.expect("room")));
+    assert!(
+        numbers
+            .collect::<Vec<_>>()
+            .windows(2)
+            .all(|two| two[0] == two[1])
+    );
+    assert_eq!(
+        (Rc::strong_count(&first), Rc::strong_count(&second)),
+        (2, 1)
+    );
+    cache.begin_batch(2);
+    cache.find(&mask, &flow(49), 1);
+    cache.maintain(usize::MAX, 1, |_, _| ());
+    assert_eq!((cache.len(), Rc::strong_count(&first)), (1, 2));
+    cache.begin_batch(3);
+    cache.maintain(usize::MAX, 1, |_, _| ());
+    assert_eq!((cache.len(), Rc::strong_count(&first)), (0, 1));
+}
+
+#[test]
+fn counts_are_told_before_they_overflow() {
+    let mask = EntryMask::new(&Field::InPort.mask());
+    let mut cache: FlowCache<Code, Program> = FlowCache::new(16, 7);
+    cache.begin_batch(1);
+    let slot = cache.insert(&mask, &flow(1), (0, 1), 1, |_, _| ());
+    let slot = slot.expect("room");
+    let mut told = 0;
+    for _ in 0..5 {
+        cache.count(slot, u32::MAX - 1, 60, |_, counts| told += counts.packets);
+    }
+    cache.flush(1, |_, counts| told += counts.packets);
+    assert_eq!(told, 5 * u64::from(u32::MAX - 1));
 }

@@ -1,7 +1,7 @@
 //! The parser against a second one that is plain and slow, over frames that are right, nearly
 //! right and arbitrary.
 
-use flowtable::{FlowKey, parse};
+use flowtable::{FlowKey, parse, parse_link};
 use proptest::prelude::*;
 
 #[path = "parser/frames.rs"]
@@ -20,6 +20,21 @@ fn check(frame: &[u8]) {
     let (plain_key, plain_layout) = plain::parse(frame);
     assert_eq!(key, plain_key, "{frame:02x?}");
     assert_eq!(layout, plain_layout, "{frame:02x?}");
+    check_link(frame, &plain_key);
+}
+
+/// Compares what is read of the link layer alone.
+fn check_link(frame: &[u8], plain_key: &FlowKey) {
+    let link = |key: &FlowKey| {
+        let outer = (key.vlan_tci, key.vlan_tpid);
+        let inner = (key.inner_vlan_tci, key.inner_vlan_tpid);
+        (key.eth_dst, key.eth_src, outer, inner, key.eth_type)
+    };
+    let mut key = FlowKey::default();
+    key.words_mut().fill(u64::MAX);
+    parse_link(frame, &mut key);
+    assert_eq!(link(&key), link(plain_key), "{frame:02x?}");
+    assert_eq!(key.metadata, u64::MAX);
 }
 
 proptest! {

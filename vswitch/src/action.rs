@@ -11,10 +11,12 @@ use openflow::TableId;
 
 mod counters;
 mod drop_reason;
+mod shared;
 pub mod text;
 
 pub use counters::{Counted, Counters, FlowCounters};
 pub use drop_reason::DropReason;
+pub use shared::{Account, Routine};
 
 /// Number of a port in the datapath, unique over all bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,7 +64,7 @@ pub struct Program {
 }
 
 /// One operation. On a header that the packet does not have, it does nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Send a copy by a port.
     Output(PortNo),
@@ -128,6 +130,17 @@ impl Op {
         )
     }
 
+    /// Whether it asks for more than the packet's bytes and Ethernet header.
+    pub fn parses(&self) -> bool {
+        let address = |field: &Field| matches!(field, Field::EthDst | Field::EthSrc);
+        match self {
+            Op::SetField { field, .. } => !address(field),
+            Op::Clone(ops) => ops.iter().any(Op::parses),
+            Op::Meter(_) | Op::PopVlan | Op::PushVlan(_) | Op::Recirculate(_) => false,
+            _ => !self.keeps_packet() || matches!(self, Op::Select(_)),
+        }
+    }
+
     /// Whether it may send the packet anywhere.
     pub fn sends(&self) -> bool {
         match self {
@@ -143,14 +156,14 @@ impl Op {
 }
 
 /// The buckets of a select group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Select {
     /// Sum of all weights up to and including the bucket, and its operations.
     pub buckets: Box<[(u32, Box<[Op]>)]>,
 }
 
 /// Why and with what a packet goes to the controllers (OpenFlow 1.3.5 §7.4.1).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Punt {
     /// Whose controllers.
     pub bridge: BridgeId,

@@ -40,10 +40,11 @@ impl Bucket {
         self.found[place] = found;
     }
 
-    /// Notes that a slot was found again.
+    /// Notes that a slot was found again, and so used.
     #[inline(always)]
-    pub(super) fn found(&mut self, place: usize) {
+    pub(super) fn found(&mut self, place: usize, now_ms: u64, batch: u8) {
         self.found[place] = true;
+        self.touch(place, now_ms, batch);
     }
 
     /// Notes that a slot was used.
@@ -168,7 +169,7 @@ mod tests {
         }
         bucket.touch(6, 5, 1);
         assert_eq!(bucket.victim(100, 2), Some(6));
-        bucket.found(6);
+        bucket.found(6, 5, 1);
         assert_eq!(bucket.victim(100, 2).map(|place| place % 3), Some(0));
         assert_eq!(bucket.victim(u64::from(PROTECTED_MS) + 5, 2), Some(6));
         assert_eq!(bucket.victim(100, 1), None, "this batch uses them all");

@@ -1,15 +1,17 @@
 //! The significant bits of packets at one entry point, and the hash of a key under them.
 
 use crate::hash::{Stream, fold};
+use crate::parse::Depth;
 use crate::{FlowKey, FlowMask};
 
 /// The bits that may matter for packets that enter the pipeline at one point, as a list of words.
 /// Masks are equal if they have the same bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryMask {
-    /// In pairs; a last one without a partner has one that selects nothing.
+    /// In pairs, at least one; a word without a partner has one that selects nothing.
     pairs: Box<[[MaskWord; 2]]>,
     id: u64,
+    depth: Depth,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +20,8 @@ struct MaskWord {
     mask: u64,
 }
 
-/// The words of a key that count, masked, in pairs; only as many as the mask has are in use.
+/// The words of a key that count, masked, in pairs; only as many as the mask has are in use. The
+/// first word tells the mask, too.
 pub(super) type Row = [[u64; 2]; PAIRS_MAX];
 
 /// Pairs of words of the widest mask.
@@ -36,23 +39,24 @@ impl EntryMask {
             let word_id = Stream(word.mask ^ Stream(word.index as u64).next()).next();
             Stream(id ^ word_id).next()
         });
-        let second = |pair: &[MaskWord]| pair.get(1).copied().unwrap_or_default();
-        let pairs = words.chunks(2).map(|pair| [pair[0], second(pair)]);
+        let word = |at: usize| words.get(at).copied().unwrap_or_default();
+        let pairs = (0..words.len().max(1)).step_by(2);
         EntryMask {
-            pairs: pairs.collect(),
+            pairs: pairs.map(|at| [word(at), word(at + 1)]).collect(),
             id,
+            depth: Depth::of(mask),
         }
+    }
+
+    /// How deep packets must be parsed for every bit of the mask to be known.
+    #[inline]
+    pub fn depth(&self) -> Depth {
+        self.depth
     }
 
     /// Number of pairs of words.
     pub(super) fn pairs(&self) -> usize {
         self.pairs.len()
-    }
-
-    /// A number that equal masks share and others in all likelihood do not. It tells apart the
-    /// masks that one entry point has from epoch to epoch, nothing that a packet could choose.
-    pub(super) fn id(&self) -> u64 {
-        self.id
     }
 }
 
@@ -76,17 +80,51 @@ impl Secret {
     /// Writes the words of `key` that count under `mask` to `row` and returns their hash. Each pair
     /// of words, hidden behind secret ones, is multiplied on its own, so that the products do not
     /// wait for one another.
+    ///
+    /// The first word is mixed with a number that equal masks share and others in all likelihood do
+    /// not: so keys are told apart with the masks under which they were taken. In the switch this
+    /// word is metadata, so that no packet chooses it.
     #[inline(always)]
-    pub(super) fn pack(&self, mask: &EntryMask, key: &FlowKey, row: &mut Row) -> u64 {
+    pub(super) fn pack(&self, mask: &EntryMask, key: &FlowKey, row: &mut [[u64; 2]]) -> u64 {
         let words = key.words();
-        let mut sum = self.start;
+        let (mut sum, mut id) = (self.start, mask.id);
         let pairs = mask.pairs.iter().zip(&self.pairs);
         for (([a, b], [secret_a, secret_b]), packed) in pairs.zip(row) {
-            let (a, b) = (words[a.index] & a.mask, words[b.index] & b.mask);
+            let (a, b) = (words[a.index] & a.mask ^ id, words[b.index] & b.mask);
+            id = 0;
             *packed = [a, b];
             sum = sum.wrapping_add(fold(a ^ secret_a, b ^ secret_b));
         }
         fold(sum, self.factor)
+    }
+
+    /// The same for each of some keys under a mask of `N` pairs, which is known to the compiler.
+    #[inline(always)]
+    pub(super) fn pack_all<const N: usize>(
+        &self,
+        mask: &EntryMask,
+        keys: &[FlowKey],
+        rows: &mut [[[u64; 2]; N]],
+        hashes: &mut [u64],
+    ) {
+        let Some(pairs) = mask.pairs.first_chunk::<N>() else {
+            return;
+        };
+        let Some(secrets) = self.pairs.first_chunk::<N>() else {
+            return;
+        };
+        for ((key, row), hash) in keys.iter().zip(rows).zip(hashes) {
+            let words = key.words();
+            let mut sum = self.start;
+            for n in 0..N {
+                let [a, b] = pairs[n];
+                let id = if n == 0 { mask.id } else { 0 };
+                let (a, b) = (words[a.index] & a.mask ^ id, words[b.index] & b.mask);
+                row[n] = [a, b];
+                sum = sum.wrapping_add(fold(a ^ secrets[n][0], b ^ secrets[n][1]));
+            }
+            *hash = fold(sum, self.factor);
+        }
     }
 }
 
@@ -112,7 +150,8 @@ mod tests {
         let (a, b) = (Field::EthDst, Field::TcpSrc);
         assert_eq!(mask(&[a, b]), mask(&[b, a]));
         assert_ne!(mask(&[a]), mask(&[a, b]));
-        assert_ne!(mask(&[Field::VlanVid]).id(), mask(&[Field::VlanPcp]).id());
+        assert_ne!(mask(&[Field::VlanVid]).id, mask(&[Field::VlanPcp]).id);
+        assert_eq!(mask(&[]).pairs(), 1);
         assert_eq!(mask(&[a, b]).pairs(), 1);
         assert_eq!(mask(&[a, b, Field::InPort]).pairs(), 2);
     }
@@ -152,5 +191,24 @@ mod tests {
         };
         assert_ne!(packed(&mask, &key(1, 2)).0, packed(&mask, &key(2, 1)).0);
         assert_ne!(packed(&mask, &key(1, 1)).0, packed(&mask, &key(2, 2)).0);
+    }
+
+    #[test]
+    fn many_keys_are_packed_like_one() {
+        let mask = mask(&[Field::EthDst, Field::EthSrc, Field::Ipv4Src]);
+        let key = |n: u64| FlowKey {
+            eth_dst: n,
+            eth_src: n * 3,
+            ipv4_src: n as u32 * 5,
+            ..FlowKey::default()
+        };
+        let keys: Vec<FlowKey> = (0..5).map(key).collect();
+        let mut rows = [[[0; 2]; 2]; 5];
+        let mut hashes = [0; 5];
+        Secret::new(3).pack_all(&mask, &keys, &mut rows, &mut hashes);
+        for (n, key) in keys.iter().enumerate() {
+            let (hash, row) = packed(&mask, key);
+            assert_eq!((hash, &row[..2]), (hashes[n], &rows[n][..]));
+        }
     }
 }

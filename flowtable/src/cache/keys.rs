@@ -1,6 +1,10 @@
-//! The key words of the flow cache's slots, each slot's in cache lines of their own.
+//! What of the key words does not fit into the line of a slot: the pairs behind the first
+//! [`INLINE`], each slot's in cache lines of their own.
 
 use super::entry_mask::PAIRS_MAX;
+
+/// Pairs of words that a slot's own line has room for.
+pub(super) const INLINE: usize = 2;
 
 pub(super) struct Keys {
     /// Room for whole keys, in pairs of words. The memory is zeroed by the kernel as it is
@@ -10,6 +14,8 @@ pub(super) struct Keys {
     start: usize,
     /// Pairs from one slot to the next.
     stride: usize,
+    /// Whether any key was that wide.
+    used: bool,
 }
 
 impl Keys {
@@ -20,21 +26,23 @@ impl Keys {
             start: (LINE_BYTES - misplaced) % LINE_BYTES / size_of::<[u64; 2]>(),
             pairs,
             stride: LINE,
+            used: false,
         }
     }
 
-    /// Pairs of words for which a slot has room.
+    /// Pairs of words for which there is room, with those in the slot's own line.
     pub(super) fn room(&self) -> usize {
-        self.stride
+        INLINE + self.stride
     }
 
     /// Makes room for keys of this many pairs. What was in the slots is lost.
     pub(super) fn widen(&mut self, pairs: usize) {
-        self.stride = pairs.next_multiple_of(LINE).min(STRIDE_MAX);
+        let more = pairs.saturating_sub(INLINE);
+        self.stride = more.next_multiple_of(LINE).min(STRIDE_MAX);
     }
 
-    /// Whether the slot holds this key, which is no longer than its room. It looks at all of it:
-    /// a key that got this far is nearly always the one.
+    /// Whether these are the slot's pairs behind the first, no more than there is room for. It
+    /// looks at all of them: a key that got this far is nearly always the one.
     #[inline(always)]
     pub(super) fn equal(&self, slot: usize, key: &[[u64; 2]]) -> bool {
         let at = self.start + slot * self.stride;
@@ -47,21 +55,22 @@ impl Keys {
         difference == [0; 2]
     }
 
-    /// Puts a key into the slot.
+    /// Puts the pairs behind the first into the slot.
     pub(super) fn write(&mut self, slot: usize, key: &[[u64; 2]]) {
+        self.used |= !key.is_empty();
         let at = self.start + slot * self.stride;
         self.pairs[at..at + key.len()].copy_from_slice(key);
     }
 
-    /// Bytes that are in use at this stride.
+    /// Bytes that are in use at this stride: none before there is a key that wide.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.pairs) / STRIDE_MAX * self.stride
+        size_of_val(&*self.pairs) / STRIDE_MAX * self.stride * usize::from(self.used)
     }
 }
 
 const LINE_BYTES: usize = 64;
 const LINE: usize = LINE_BYTES / size_of::<[u64; 2]>();
-const STRIDE_MAX: usize = PAIRS_MAX.next_multiple_of(LINE);
+const STRIDE_MAX: usize = (PAIRS_MAX - INLINE).next_multiple_of(LINE);
 
 #[cfg(test)]
 mod tests {
@@ -70,8 +79,9 @@ mod tests {
     #[test]
     fn a_key_is_compared_in_every_word() {
         let mut keys = Keys::new(16);
-        keys.widen(LINE + 1);
-        assert_eq!(keys.room(), 2 * LINE);
+        assert_eq!((keys.room(), keys.memory_bytes()), (INLINE + LINE, 0));
+        keys.widen(INLINE + LINE + 1);
+        assert_eq!(keys.room(), INLINE + 2 * LINE);
         let key = [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]];
         keys.write(3, &key);
         keys.write(4, &[[0; 2]; 5]);
@@ -86,11 +96,12 @@ mod tests {
     #[test]
     fn slots_begin_at_cache_lines() {
         let mut keys = Keys::new(16);
-        for pairs in 1..=PAIRS_MAX {
+        for pairs in INLINE + 1..=PAIRS_MAX {
             keys.widen(pairs);
+            assert!(keys.room() >= pairs);
             let at = keys.start + 5 * keys.stride;
             assert_eq!(&raw const keys.pairs[at] as usize % LINE_BYTES, 0);
-            keys.write(15, &[[1; 2]; PAIRS_MAX][..pairs]);
+            keys.write(15, &[[1; 2]; PAIRS_MAX][INLINE..pairs]);
         }
     }
 }

@@ -14,7 +14,7 @@ use openflow::{FlowModCommand, OfPort, TableId, text};
 use perf::judge::frames::random;
 use perf::judge::scenario::Scenario;
 use perf::judge::scenarios;
-use vswitch::action::{BridgeId, PortNo, Program};
+use vswitch::action::{Account, BridgeId, PortNo, Routine};
 use vswitch::pipeline::{
     BridgeSpec, Context, FailMode, Ingress, NoTrace, Points, PortSpec, Programs, State, Switch,
     VlanMode, translate,
@@ -136,11 +136,11 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
             for (key, found) in keys.iter().zip(&found) {
                 match *found {
                     Lookup::Hit(slot) => {
-                        black_box(cache.program(slot));
+                        black_box(cache.code(cache.code_of(slot)));
                         continue;
                     }
                     Lookup::Stale(slot) => {
-                        let program: &Arc<Program> = cache.program(slot).context("gone")?;
+                        let Account(program) = cache.account(slot).context("gone")?;
                         let since = cache.epoch(slot).context("gone")?;
                         let scopes = program.scopes.context("no scopes")?;
                         if !state.changes().concerns(key, scopes, since) {
@@ -156,7 +156,8 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
                     points: &mut points,
                 };
                 let program = programs.decide(&mut context, &Ingress::Port(port), key);
-                let _ = cache.insert(&mask, key, program, state.epoch(), |_, _| {});
+                let both = (Routine(Arc::clone(&program)), Account(program));
+                let _ = cache.insert(&mask, key, both, state.epoch(), |_, _| {});
             }
         }
         if round >= STORM_ROUNDS / 2 {
@@ -201,8 +202,9 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
                 points: &mut points,
             };
             let program = programs.decide(&mut context, &ingress, &key);
-            let _ = black_box(cache.insert(&mask, &key, program, epoch, |program, _| {
-                drop(black_box(program))
+            let both = (Routine(Arc::clone(&program)), Account(program));
+            let _ = black_box(cache.insert(&mask, &key, both, epoch, |account, _| {
+                black_box(account);
             }));
         }
         (pmd::cycles() - start) as f64 / count as f64

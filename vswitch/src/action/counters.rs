@@ -107,6 +107,16 @@ impl fmt::Debug for FlowCounters {
     }
 }
 
+/// Those of the same flow.
+impl PartialEq for FlowCounters {
+    fn eq(&self, other: &FlowCounters) -> bool {
+        let place = (self.serial, self.row) == (other.serial, other.row);
+        place && Arc::ptr_eq(&self.rows, &other.rows)
+    }
+}
+
+impl Eq for FlowCounters {}
+
 /// What a program counts a packet in.
 #[derive(Clone, Debug)]
 pub enum Counted {
@@ -125,6 +135,19 @@ impl Counted {
         }
     }
 }
+
+/// The same counters, whatever they read.
+impl PartialEq for Counted {
+    fn eq(&self, other: &Counted) -> bool {
+        match (self, other) {
+            (Counted::Shared(ours), Counted::Shared(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Counted::Flow(ours), Counted::Flow(theirs)) => ours == theirs,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Counted {}
 
 impl From<&Arc<Counters>> for Counted {
     fn from(counters: &Arc<Counters>) -> Counted {

@@ -1,6 +1,6 @@
 //! Runs a program on a packet: every decision was taken, here it happens.
 //!
-//! Called by `processor` for each packet of a group that shares a program. An operation that
+//! Called by `processor` for each packet of a group that does the same. An operation that
 //! sends the packet somewhere works on a copy, unless it is the last: then it gets the packet
 //! itself, so that the common program, ending in one output, copies nothing.
 
@@ -47,12 +47,24 @@ pub struct Recirculated {
 
 impl Executor {
     /// Runs a program on a packet.
-    #[inline]
     pub fn run_program(&mut self, program: &Program, parcel: Parcel) {
         if let Some(reason) = program.drop {
             self.count_drop(parcel.origin, reason);
         }
         self.run(&program.ops, parcel);
+    }
+
+    /// Sends packets that came in by `origin` by a port and does nothing else with them.
+    #[inline]
+    pub fn output_run(
+        &mut self,
+        port: PortNo,
+        origin: Option<PortNo>,
+        packets: impl Iterator<Item = Packet>,
+    ) {
+        if let Err((reason, count)) = self.ports.stage_all(port, packets) {
+            self.ports.count_drops(origin, reason, count);
+        }
     }
 
     /// Runs operations on a packet, which ends with the last.

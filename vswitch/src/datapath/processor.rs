@@ -3,17 +3,22 @@
 //! `worker` drives it; tests and benchmarks drive it just so, with outlets that capture.
 //!
 //! How: a batch is parsed as a whole and looked up as a whole, so that the loads of its packets
-//! overlap; then packets are taken in order, runs of one program together. A packet without a
-//! program is looked up once more (a packet before it may have brought the program) and then
-//! translated, on the spot. Packets to be parsed again wait until the batch is through and go
-//! the same way as a batch of their own, a bounded number of times.
+//! overlap; then packets are taken in order, runs of the same operations together, of whatever flows. A
+//! packet without an entry in the cache is looked up once more (a packet before it may have
+//! brought it) and then translated, on the spot. Packets to be parsed again wait until the batch
+//! is through and go the same way as a batch of their own, a bounded number of times.
+//!
+//! Packets are parsed as deep as their entry point's mask has bits. Behind a port whose rules look
+//! at no header they are not parsed at all, and a batch is looked up as one packet. The rest is
+//! parsed where it turns out to be needed: on a miss, for an entry of an older epoch, and for
+//! operations that ask.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use flowtable::{EntryMask, FlowCache, FlowKey, Lookup, parse};
+use flowtable::{CodeNo, Depth, EntryMask, FlowCache, FlowKey, Lookup, parse, parse_link};
 use openflow::{Action, OfPort};
 use pmd::{BATCH_MAX, Batch, Packet, Pools};
 
@@ -25,7 +30,7 @@ use super::punt::{EventQueues, Events, Punter};
 use super::rewrite::Headers;
 use super::send::{Outlet, PortSlot, Ports};
 use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
-use crate::action::{BridgeId, DropReason, PortNo, Program};
+use crate::action::{Account, BridgeId, DropReason, Op, PortNo, Program, Routine};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Context, Ingress, Points, Programs, State};
 
@@ -189,7 +194,7 @@ impl Processor {
             in_port: out.in_port,
             actions: out.actions,
         };
-        self.engine.run_once(&self.state, ingress, packet, origin);
+        self.engine.inject(&self.state, ingress, packet, origin);
         self.process_again(&mut Batch::new());
     }
 
@@ -202,8 +207,7 @@ impl Processor {
 
     /// Tells the counts of at most `limit` cache entries to the counters of their rules.
     pub fn flush_counters(&mut self, limit: usize) {
-        let cache = &mut self.engine.cache;
-        cache.flush(limit, |program, counts| credit(program, counts));
+        self.engine.cache.flush(limit, credit);
     }
 
     /// Cache entries with counts that are not told yet.
@@ -215,9 +219,7 @@ impl Processor {
     pub fn maintain(&mut self) {
         let buckets = limits::MAINTAIN_BUCKETS;
         let cache = &mut self.engine.cache;
-        cache.maintain(buckets, limits::CACHE_IDLE_MS, |program, counts| {
-            credit(&program, counts);
-        });
+        cache.maintain(buckets, limits::CACHE_IDLE_MS, credit);
     }
 
     /// Entries in the flow cache.
@@ -316,7 +318,7 @@ struct Tallied {
 struct Engine {
     points: Points,
     programs: Programs,
-    cache: FlowCache<Arc<Program>>,
+    cache: FlowCache<Routine, Account>,
     executor: Executor,
     keys: Box<[FlowKey; BATCH_MAX]>,
     headers: [Headers; BATCH_MAX],
@@ -329,48 +331,93 @@ impl Engine {
         let count = batch.len();
         self.tally.packets += count as u64;
         self.tally.batches += 1;
-        self.parse(entry.number, batch);
         self.cache.begin_batch(self.executor.now.ms());
         let mut found = [Lookup::Miss; BATCH_MAX];
         let found = &mut found[..count];
-        self.cache
-            .find_batch(mask, &self.keys[..count], state.epoch(), found);
-        self.renew(state, found);
-        let mut packets = batch.drain().enumerate();
+        self.find(state, mask, entry, batch, found);
+        let mut codes = [CodeNo::default(); BATCH_MAX];
+        self.count(batch, found, &mut codes);
+        let mut packets = batch.drain();
         let mut index = 0;
         while index < count {
-            if let Lookup::Hit(_) = found[index] {
-                let alike = |other: &&Lookup| **other == found[index];
-                let run = found[index..].iter().take_while(alike).count();
-                self.hit(found[index], entry.origin, packets.by_ref().take(run));
-                index += run;
-            } else if let Some((_, packet)) = packets.next() {
-                self.tally.stale += u64::from(matches!(found[index], Lookup::Stale(_)));
-                self.miss(state, mask, entry, index, packet);
+            let code = codes[index];
+            if code == CodeNo::default() {
+                if let Some(packet) = packets.next() {
+                    self.tally.stale += u64::from(matches!(found[index], Lookup::Stale(_)));
+                    self.miss(state, mask, entry, index, packet);
+                }
                 index += 1;
+                continue;
             }
+            let alike = codes[index..count].iter();
+            let run = alike.take_while(|other| **other == code).count();
+            let ours = packets.by_ref().take(run);
+            self.run(code, mask.depth(), entry, index, ours);
+            index += run;
         }
     }
 
-    fn parse(&mut self, entry: u32, batch: &Batch) {
-        batch.iter().for_each(Packet::prefetch);
+    /// Parses a batch as deep as the mask asks, and looks it up.
+    fn find(
+        &mut self,
+        state: &State,
+        mask: &EntryMask,
+        entry: &Entry,
+        batch: &Batch,
+        found: &mut [Lookup],
+    ) {
+        let epoch = state.epoch();
         let slots = self.keys.iter_mut().zip(&mut self.headers);
-        for (packet, (key, headers)) in batch.iter().zip(slots) {
-            key.entry = entry;
-            *headers = Headers::new(parse(packet.data(), key), key);
+        match mask.depth() {
+            Depth::Nothing => {
+                self.keys[0].entry = entry.number;
+                let first = self.cache.find(mask, &self.keys[0], epoch);
+                found.fill(first);
+                return self.renew(state, mask, entry, batch, found);
+            }
+            Depth::Link => {
+                batch.iter().for_each(Packet::prefetch);
+                for (packet, (key, _)) in batch.iter().zip(slots) {
+                    key.entry = entry.number;
+                    parse_link(packet.data(), key);
+                }
+            }
+            Depth::All => {
+                batch.iter().for_each(Packet::prefetch);
+                for (packet, (key, headers)) in batch.iter().zip(slots) {
+                    key.entry = entry.number;
+                    *headers = Headers::new(parse(packet.data(), key), key);
+                }
+            }
         }
+        let keys = &self.keys[..found.len()];
+        self.cache.find_batch(mask, keys, epoch, found);
+        self.renew(state, mask, entry, batch, found);
     }
 
     /// Makes hits of entries of an older epoch that no change since then concerns.
-    fn renew(&mut self, state: &State, found: &mut [Lookup]) {
-        for (found, key) in found.iter_mut().zip(&*self.keys) {
+    fn renew(
+        &mut self,
+        state: &State,
+        mask: &EntryMask,
+        entry: &Entry,
+        batch: &Batch,
+        found: &mut [Lookup],
+    ) {
+        for (index, (found, packet)) in found.iter_mut().zip(batch).enumerate() {
             let Lookup::Stale(slot) = *found else {
                 continue;
             };
-            let scopes = self.cache.program(slot).and_then(|program| program.scopes);
+            if mask.depth() < Depth::All {
+                self.parse(entry, index, packet);
+            }
+            let scopes = self
+                .cache
+                .account(slot)
+                .and_then(|account| account.0.scopes);
             if let Some(scopes) = scopes
                 && let Some(since) = self.cache.epoch(slot)
-                && !state.changes().concerns(key, scopes, since)
+                && !state.changes().concerns(&self.keys[index], scopes, since)
             {
                 self.cache.renew(slot, state.epoch());
                 self.tally.renewed += u64::from(since != state.epoch());
@@ -379,33 +426,55 @@ impl Engine {
         }
     }
 
-    /// Packets that have the same cache entry.
-    fn hit(
+    /// Parses a packet whole.
+    fn parse(&mut self, entry: &Entry, index: usize, packet: &Packet) {
+        let key = &mut self.keys[index];
+        key.entry = entry.number;
+        self.headers[index] = Headers::new(parse(packet.data(), key), key);
+    }
+
+    /// Counts hits in their entries, and tells which code each has.
+    fn count(&mut self, batch: &Batch, found: &[Lookup], codes: &mut [CodeNo; BATCH_MAX]) {
+        for ((packet, found), code) in batch.iter().zip(found).zip(codes) {
+            if let Lookup::Hit(slot) = *found {
+                let bytes = packet.len() as u64;
+                *code = self.cache.count(slot, 1, bytes, credit);
+            }
+        }
+    }
+
+    /// Runs a program on packets that follow one another in the batch.
+    fn run(
         &mut self,
-        found: Lookup,
-        origin: Option<PortNo>,
-        packets: impl Iterator<Item = (usize, Packet)>,
+        code: CodeNo,
+        depth: Depth,
+        entry: &Entry,
+        first: usize,
+        packets: impl ExactSizeIterator<Item = Packet>,
     ) {
-        let Lookup::Hit(slot) = found else {
+        let Some(Routine(program)) = self.cache.code(code) else {
             return;
         };
-        let Some(program) = self.cache.program(slot) else {
-            return;
-        };
-        let (mut count, mut bytes) = (0, 0);
-        for (index, packet) in packets {
-            count += 1;
-            bytes += packet.len() as u64;
+        self.tally.hits += packets.len() as u64;
+        if let [Op::Output(port)] = *program.ops {
+            return self.executor.output_run(port, entry.origin, packets);
+        }
+        let parse_more = depth < Depth::All && program.ops.iter().any(Op::parses);
+        let parsed = depth == Depth::All || parse_more;
+        for (index, packet) in (first..).zip(packets) {
+            if parse_more {
+                let key = &mut self.keys[index];
+                key.entry = entry.number;
+                self.headers[index] = Headers::new(parse(packet.data(), key), key);
+            }
             let parcel = Parcel {
                 packet,
                 key: &self.keys[index],
-                headers: Some(self.headers[index]),
-                origin,
+                headers: parsed.then_some(self.headers[index]),
+                origin: entry.origin,
             };
             self.executor.run_program(program, parcel);
         }
-        self.tally.hits += count;
-        self.cache.count(slot, count, bytes);
     }
 
     /// A packet that the batch lookup found no valid entry for.
@@ -417,48 +486,44 @@ impl Engine {
         index: usize,
         packet: Packet,
     ) {
-        let key = &self.keys[index];
-        let found = self.cache.find(mask, key, state.epoch());
-        if let Lookup::Hit(_) = found {
-            let packets = std::iter::once((index, packet));
-            return self.hit(found, entry.origin, packets);
+        if mask.depth() < Depth::All {
+            self.parse(entry, index, &packet);
+        }
+        let bytes = packet.len() as u64;
+        let found = self.cache.find(mask, &self.keys[index], state.epoch());
+        if let Lookup::Hit(slot) = found {
+            let code = self.cache.count(slot, 1, bytes, credit);
+            let packets = std::iter::once(packet);
+            return self.run(code, mask.depth(), entry, index, packets);
         }
         self.tally.misses += 1;
         let program = self.translate(state, &entry.ingress, index);
-        let bytes = packet.len() as u64;
-        let parcel = Parcel {
-            packet,
-            key: &self.keys[index],
-            headers: Some(self.headers[index]),
-            origin: entry.origin,
-        };
-        self.executor.run_program(&program, parcel);
-        let counts = flowtable::Counts {
-            packets: 1,
-            bytes,
-            used_ms: self.executor.now.ms(),
-        };
-        credit(&program, counts);
-        let evicted = |program: Arc<Program>, counts| credit(&program, counts);
+        self.run_once(&program, packet, entry.origin, index);
+        let both = (Routine(Arc::clone(&program)), Account(program));
         let epoch = state.epoch();
         // Without room the next such packet is translated again.
         let _ = self
             .cache
-            .insert(mask, &self.keys[index], program, epoch, evicted);
+            .insert(mask, &self.keys[index], both, epoch, credit);
     }
 
     /// Translates and runs one packet that is like no other.
-    fn run_once(
-        &mut self,
-        state: &State,
-        ingress: Ingress,
-        packet: Packet,
-        origin: Option<PortNo>,
-    ) {
+    fn inject(&mut self, state: &State, ingress: Ingress, packet: Packet, origin: Option<PortNo>) {
         let key = &mut self.keys[0];
         key.entry = origin.map_or(0, |number| number.0);
         self.headers[0] = Headers::new(parse(packet.data(), key), key);
         let program = self.translate(state, &ingress, 0);
+        self.run_once(&program, packet, origin, 0);
+    }
+
+    /// Runs a program that was just translated.
+    fn run_once(
+        &mut self,
+        program: &Program,
+        packet: Packet,
+        origin: Option<PortNo>,
+        index: usize,
+    ) {
         let counts = flowtable::Counts {
             packets: 1,
             bytes: packet.len() as u64,
@@ -466,12 +531,12 @@ impl Engine {
         };
         let parcel = Parcel {
             packet,
-            key: &self.keys[0],
-            headers: Some(self.headers[0]),
+            key: &self.keys[index],
+            headers: Some(self.headers[index]),
             origin,
         };
-        self.executor.run_program(&program, parcel);
-        credit(&program, counts);
+        self.executor.run_program(program, parcel);
+        program.credit(counts);
     }
 
     fn translate(&mut self, state: &State, ingress: &Ingress, index: usize) -> Arc<Program> {
@@ -482,19 +547,9 @@ impl Engine {
     }
 }
 
-/// Adds what was counted for a program to the counters of its rules.
-fn credit(program: &Program, counts: flowtable::Counts) {
-    for counters in &program.counters {
-        counters.add(counts.packets, counts.bytes, counts.used_ms);
-    }
-    if counts.packets > 0 {
-        let heard_s = (counts.used_ms / 1000) as u32;
-        for heard in &program.heard {
-            heard
-                .0
-                .fetch_max(heard_s, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
+/// Adds what was counted in cache entries to the counters of their rules.
+fn credit(account: &Account, counts: flowtable::Counts) {
+    account.0.credit(counts);
 }
 
 #[cfg(test)]

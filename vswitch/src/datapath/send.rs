@@ -129,6 +129,32 @@ impl Ports {
         Ok(())
     }
 
+    /// Puts packets down likewise; how many could not be, and why.
+    #[inline]
+    pub fn stage_all(
+        &mut self,
+        number: PortNo,
+        packets: impl Iterator<Item = Packet>,
+    ) -> Result<(), (DropReason, u64)> {
+        let Some(slot) = self.slots.get_mut(number.0 as usize) else {
+            return Err((DropReason::PortDown, packets.count() as u64));
+        };
+        let Some(slot) = slot.as_deref_mut() else {
+            return Err((DropReason::PortDown, packets.count() as u64));
+        };
+        if slot.staged.is_empty() {
+            self.staged.push(number);
+        }
+        for packet in packets {
+            // A full batch is sent as it fills up, so there is room.
+            let _ = slot.staged.push(packet);
+            if slot.staged.is_full() {
+                slot.send(number);
+            }
+        }
+        Ok(())
+    }
+
     /// Sends all that is staged, one burst per port.
     #[inline]
     pub fn flush(&mut self) {

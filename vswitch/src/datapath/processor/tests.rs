@@ -218,6 +218,80 @@ fn what_a_pop_uncovers_is_parsed_and_matched() {
 }
 
 #[test]
+fn what_no_rule_looks_at_is_parsed_for_actions_that_ask() {
+    let rules = [
+        ("in_port=1,actions=dec_ttl,output:2", None),
+        (
+            "ip,actions=set_field:1.2.3.4->ip_dst,dec_ttl,output:2",
+            Some(0x0102_0304),
+        ),
+    ];
+    for (rule, address) in rules {
+        let mut rig = Rig::new(2, &[rule]);
+        let built = |seed| frame(eth_type::IPV4, ip_proto::TCP, seed);
+        let built: Vec<_> = (0..40).map(built).collect();
+        let bytes: Vec<_> = built.iter().map(|built| built.bytes.clone()).collect();
+        rig.receive(1, &bytes);
+        let sent = rig.sent(2);
+        assert_eq!(sent.len(), 40, "{rule}");
+        for (built, bytes) in built.into_iter().zip(sent) {
+            let before = key(&built.bytes);
+            let expected = FlowKey {
+                ip_ttl: before.ip_ttl - 1,
+                ipv4_dst: address.unwrap_or(before.ipv4_dst),
+                ..before
+            };
+            assert_eq!(key(&bytes), expected);
+            Built { bytes, ..built }.assert_checksums();
+        }
+        let statistics = rig.processor.statistics();
+        assert_eq!((statistics.misses, statistics.hits), (1, 39));
+        assert_eq!(rig.counted().0, 40);
+    }
+}
+
+#[test]
+fn a_port_whose_rules_look_at_nothing_spreads_conversations_by_their_addresses() {
+    let mut rig = Rig::new(4, &[]);
+    let buckets = "bucket=output:2,bucket=output:3,bucket=output:4";
+    let group = format!("group_id=1,type=select,{buckets}");
+    rig.bridge.group(&group);
+    rig.bridge.flow("in_port=1,actions=group:1");
+    rig.publish();
+    let frames: Vec<_> = (0..60).map(udp).collect();
+    rig.receive(1, &frames);
+    let first = [2, 3, 4].map(|port| rig.sent(port));
+    assert!(
+        first.iter().all(|sent| sent.len() > 5),
+        "each bucket has some"
+    );
+    rig.receive(1, &frames);
+    assert_eq!([2, 3, 4].map(|port| rig.sent(port)), first);
+}
+
+#[test]
+fn of_addresses_alone_only_those_are_decided_anew_that_changed() {
+    let rule = |host: u8, port: u32| format!("dl_dst=02:00:00:00:00:0{host},actions=output:{port}");
+    let mut rig = Rig::new(3, &[&rule(1, 2), &rule(2, 2)]);
+    let frames = [1, 2].map(|host| {
+        let mut bytes = udp(7);
+        bytes[..6].copy_from_slice(&[2, 0, 0, 0, 0, host]);
+        bytes
+    });
+    rig.receive(1, &frames);
+    rig.bridge.flow(&rule(2, 3));
+    rig.publish();
+    rig.processor.statistics();
+    rig.receive(1, &frames);
+    let statistics = rig.processor.statistics();
+    assert_eq!(
+        (statistics.renewed, statistics.stale, statistics.hits),
+        (1, 1, 1)
+    );
+    assert_eq!([2, 3].map(|port| rig.sent(port).len()), [3, 1]);
+}
+
+#[test]
 fn select_keeps_a_conversation_in_one_bucket() {
     let mut rig = Rig::new(4, &[]);
     rig.bridge

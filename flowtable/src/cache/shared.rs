@@ -1,0 +1,166 @@
+//! Values kept once however many entries have them, by number.
+//!
+//! A list of values for each hash, in an array: memory is reserved at creation, for as many values
+//! as there can be entries, and a value that no entry has any more gives its place to the next.
+
+use core::hash::{BuildHasher, Hash};
+
+use crate::hash::Keyed;
+
+pub(super) struct Shared<T> {
+    /// Number of the first value of each list, [`NONE`] of an empty one.
+    heads: Box<[u32]>,
+    /// The value numbered 1 is the first: 0 is [`NONE`].
+    nodes: Vec<Node<T>>,
+    /// Number of the first vacant node.
+    vacant: u32,
+    hasher: Keyed,
+}
+
+struct Node<T> {
+    value: Option<T>,
+    /// Which list it is in.
+    list: u32,
+    /// Number of the next in the list, or of the next vacant node.
+    next: u32,
+    /// How many entries have it.
+    users: u32,
+}
+
+/// The number of no value.
+pub(super) const NONE: u32 = 0;
+
+impl<T: Eq + Hash> Shared<T> {
+    pub(super) fn new(values_max: usize, secret: u64) -> Shared<T> {
+        let lists = (values_max / 2).next_power_of_two();
+        Shared {
+            heads: vec![NONE; lists].into(),
+            nodes: Vec::with_capacity(values_max),
+            vacant: NONE,
+            hasher: Keyed::new(secret),
+        }
+    }
+
+    /// The number of a value, which has one user more now.
+    pub(super) fn acquire(&mut self, value: T) -> u32 {
+        let list = (self.hasher.hash_one(&value) >> 32) as usize & (self.heads.len() - 1);
+        let mut number = self.heads[list];
+        while let Some(node) = self.node_mut(number) {
+            if node.value.as_ref() == Some(&value) {
+                node.users += 1;
+                return number;
+            }
+            number = node.next;
+        }
+        let node = Node {
+            value: Some(value),
+            list: list as u32,
+            next: self.heads[list],
+            users: 1,
+        };
+        self.heads[list] = self.put(node);
+        self.heads[list]
+    }
+
+    /// Takes a user from a value, which is dropped with its last.
+    pub(super) fn release(&mut self, number: u32) {
+        let Some(node) = self.node_mut(number) else {
+            return;
+        };
+        node.users -= 1;
+        if node.users > 0 {
+            return;
+        }
+        node.value = None;
+        let (list, next) = (node.list as usize, node.next);
+        let first = self.heads[list];
+        if first == number {
+            self.heads[list] = next;
+        } else {
+            self.unlink(first, number, next);
+        }
+        let vacant = core::mem::replace(&mut self.vacant, number);
+        if let Some(node) = self.node_mut(number) {
+            node.next = vacant;
+        }
+    }
+
+    /// The value of a number.
+    #[inline(always)]
+    pub(super) fn value(&self, number: u32) -> Option<&T> {
+        let index = (number as usize).wrapping_sub(1);
+        self.nodes.get(index)?.value.as_ref()
+    }
+
+    /// Bytes of memory, without what the values point to.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.heads) + self.nodes.capacity() * size_of::<Node<T>>()
+    }
+
+    fn node_mut(&mut self, number: u32) -> Option<&mut Node<T>> {
+        self.nodes.get_mut((number as usize).wrapping_sub(1))
+    }
+
+    /// Puts a node into a vacant place, or behind all others; its number.
+    fn put(&mut self, node: Node<T>) -> u32 {
+        let number = self.vacant;
+        if let Some(place) = self.node_mut(number) {
+            let next = core::mem::replace(place, node).next;
+            self.vacant = next;
+            return number;
+        }
+        self.nodes.push(node);
+        self.nodes.len() as u32
+    }
+
+    /// Takes a node out of its list, `next` the one after it.
+    fn unlink(&mut self, first: u32, number: u32, next: u32) {
+        let mut before = first;
+        while let Some(node) = self.node_mut(before) {
+            if node.next == number {
+                node.next = next;
+                return;
+            }
+            before = node.next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Stream;
+    use std::collections::HashMap;
+
+    #[test]
+    fn equal_values_have_one_number_while_somebody_has_them() {
+        let mut shared = Shared::new(16, 3);
+        let mut users: HashMap<u64, (u32, u32)> = HashMap::new();
+        let mut stream = Stream(9);
+        for _ in 0..10_000 {
+            let value = stream.next() % 16;
+            let held = users.get(&value).copied();
+            match held {
+                Some((number, count)) if stream.next().is_multiple_of(2) => {
+                    shared.release(number);
+                    users.insert(value, (number, count - 1));
+                    users.retain(|_, (_, count)| *count > 0);
+                }
+                _ => {
+                    let number = shared.acquire(value);
+                    assert_ne!(number, NONE);
+                    let (_, count) = held.unwrap_or((number, 0));
+                    assert_eq!(held.map_or(number, |(number, _)| number), number);
+                    users.insert(value, (number, count + 1));
+                }
+            }
+            for (value, (number, _)) in &users {
+                assert_eq!(shared.value(*number), Some(value));
+            }
+            let kept = shared.nodes.iter().filter(|node| node.value.is_some());
+            assert_eq!(kept.count(), users.len());
+        }
+        assert!(shared.nodes.len() <= 16, "vacant places are used again");
+        assert_eq!(shared.value(NONE), None);
+    }
+}
