@@ -6,7 +6,7 @@ CARGO ?= cargo
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint conformance bench demo fuzz clean
+.PHONY: help setup build run test lint conformance counts bench demo fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,7 @@ run: build ## Start the switch on its built-in default and say what to type next
 
 test: setup lint ## Pass every test: unit, property, text, namespaces, guests, foreign tools
 	$(CARGO) build --workspace
+	$(CARGO) build --release -p perf --bin counts
 	$(CARGO) test --workspace
 
 lint: setup ## Formatting, clippy and documentation without warnings, licences of dependencies
@@ -33,6 +34,10 @@ lint: setup ## Formatting, clippy and documentation without warnings, licences o
 conformance: setup ## Run the 991 OpenFlow 1.3 patterns of os-ken's switch test tool beside Open vSwitch: OPTIONS=--alone
 	$(CARGO) build --release --bin vswitchd --bin vsctl --bin conformance
 	@"$(TARGET_DIR)/release/conformance" $(OPTIONS)
+
+counts: setup ## Count the instructions of the packet path and compare with perf/counts.json; OPTIONS=--renew keeps them
+	$(CARGO) build --release -p perf --bin counts
+	@"$(TARGET_DIR)/release/counts" $(OPTIONS)
 
 bench: setup ## Measure beside OVS-DPDK and testpmd: all, or SCENARIO=NAME (SCENARIO=list says which); OPTIONS=--quick
 	$(CARGO) build --release --workspace

@@ -82,9 +82,20 @@ impl Processor {
         cache_entries: usize,
         state: Arc<State>,
     ) -> io::Result<(Processor, Events)> {
+        Processor::with_secret(pools, cache_entries, secret(), state)
+    }
+
+    /// A processor on its own whose cache hashes under this secret: who does not know it cannot
+    /// make packets that collide.
+    pub fn with_secret(
+        pools: &Pools,
+        cache_entries: usize,
+        secret: u64,
+        state: Arc<State>,
+    ) -> io::Result<(Processor, Events)> {
         let queues = Arc::new(EventQueues::new()?);
         let punter = Punter::new(Arc::clone(&queues));
-        let processor = Processor::with_punter(pools, cache_entries, state, punter);
+        let processor = Processor::assemble(pools, cache_entries, secret, state, punter);
         Ok((processor, Events::new(queues)))
     }
 
@@ -95,9 +106,18 @@ impl Processor {
         state: Arc<State>,
         punter: Punter,
     ) -> Processor {
+        Processor::assemble(pools, cache_entries, secret(), state, punter)
+    }
+
+    fn assemble(
+        pools: &Pools,
+        cache_entries: usize,
+        secret: u64,
+        state: Arc<State>,
+        punter: Punter,
+    ) -> Processor {
         let mut points = Points::new();
         points.renew(state.epoch());
-        let secret = RandomState::new().build_hasher().finish();
         Processor {
             state,
             masks: Masks::default(),
@@ -300,6 +320,11 @@ struct Entry {
     number: u32,
     ingress: Ingress,
     origin: Option<PortNo>,
+}
+
+/// Drawn anew at each call.
+fn secret() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// Counted since the last report.

@@ -147,8 +147,12 @@ impl Default for Switch {
 impl Switch {
     /// No bridges.
     pub fn new() -> Switch {
+        Switch::with_secret(RandomState::new().hash_one(0))
+    }
+
+    /// No bridges. Whoever does not know the secret cannot make rules or packets that collide.
+    pub fn with_secret(secret: u64) -> Switch {
         let published = Arc::<State>::default();
-        let secret = RandomState::new().hash_one(0);
         Switch {
             state: State {
                 epoch: published.epoch + 1,

@@ -1,0 +1,110 @@
+//! A bridge with the rules of a scenario and nothing drawn by chance, and its packet path.
+
+use anyhow::{Context, Result, anyhow};
+use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort, text};
+use pmd::{Batch, Packet, Pools, PortConfig, PortKind, TxQueue};
+use vswitch::action::{BridgeId, PortNo};
+use vswitch::datapath::{Outlet, Processor};
+use vswitch::pipeline::{BridgeSpec, FailMode, PortSpec, Switch, VlanMode};
+
+use crate::judge::scenario::Rules;
+
+/// A switch of one bridge with ports 1, 2 and 3.
+pub struct Bridge {
+    /// The switch.
+    pub switch: Switch,
+    /// Its bridge.
+    pub id: BridgeId,
+    /// Its ports, the first first.
+    pub ports: Vec<PortNo>,
+}
+
+impl Bridge {
+    /// With these rules.
+    pub fn new(rules: &Rules) -> Result<Bridge> {
+        let mut switch = Switch::with_secret(SECRET);
+        let id = switch.add_bridge(&BridgeSpec {
+            name: "br0".into(),
+            fail_mode: FailMode::Secure,
+            ..BridgeSpec::default()
+        })?;
+        let mut ports = Vec::new();
+        for number in 1..=3 {
+            let spec = PortSpec {
+                name: format!("p{number}"),
+                of_port: Some(OfPort(number)),
+                vlan: VlanMode::default(),
+                peer_name: None,
+            };
+            let (port, _) = switch.add_port(id, &spec)?;
+            switch.set_link(port, true);
+            ports.push(port);
+        }
+        let mut bridge = Bridge { switch, id, ports };
+        bridge.install(rules)?;
+        Ok(bridge)
+    }
+
+    fn install(&mut self, rules: &Rules) -> Result<()> {
+        let Bridge { switch, id, .. } = self;
+        for line in &rules.meters {
+            let change = text::meter::parse(line, MeterModCommand::Add)?;
+            let result = switch.meter_mod(*id, &change, 0);
+            result.map_err(|code| anyhow!("{line}: {code:?}"))?;
+        }
+        for line in &rules.groups {
+            let change = text::group::parse(line, GroupModCommand::Add)?;
+            let result = switch.group_mod(*id, &change, 0);
+            result.map_err(|code| anyhow!("{line}: {code:?}"))?;
+        }
+        for line in rules.flows.iter().flat_map(|rule| rule.lines()) {
+            let change = text::flow::parse(line, FlowModCommand::Add)?;
+            let result = switch.flow_mod(*id, &change, 0);
+            result.map_err(|code| anyhow!("{line}: {code:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// The packet path, whose ports swallow what they are sent.
+    pub fn processor(&mut self, pools: &Pools) -> Result<Processor> {
+        let state = self.switch.publish();
+        let (mut processor, _) = Processor::with_secret(pools, CACHE_ENTRIES, SECRET, state)?;
+        for port in &self.ports {
+            processor.add_outlet(*port, Outlet::Queue(Box::new(swallow(pools)?)));
+        }
+        Ok(processor)
+    }
+}
+
+/// The queue of a device that drops what it is sent.
+pub fn swallow(pools: &Pools) -> Result<TxQueue> {
+    let config = PortConfig {
+        name: "null".into(),
+        kind: PortKind::Null,
+        options: Default::default(),
+        mtu: 1500,
+        tx_queues: 1,
+    };
+    let mut opened = pmd::port::open(&config, pools)?;
+    opened.tx.pop().context("a null port has a queue")
+}
+
+/// Batches of these frames, each full but the last.
+pub fn batches(frames: &[Vec<u8>], pools: &Pools) -> Result<Vec<Batch>> {
+    let batch = |frames: &[Vec<u8>]| {
+        let mut batch = Batch::new();
+        for frame in frames {
+            let packet = Packet::from_bytes(pools, frame).context("no buffer")?;
+            batch
+                .push(packet)
+                .map_err(|_| anyhow!("the batch is full"))?;
+        }
+        Ok(batch)
+    };
+    frames.chunks(pmd::BATCH_MAX).map(batch).collect()
+}
+
+/// What hashes depend on: always the same here.
+pub const SECRET: u64 = 0x0123_4567_89ab_cdef;
+/// More than flows.
+const CACHE_ENTRIES: usize = 1 << 14;
