@@ -96,6 +96,10 @@ pub enum Command {
         watch: Watch,
     },
 
+    /// Show what flow tables are made of
+    #[command(subcommand)]
+    Table(TableCommand),
+
     /// Show what the workers do
     #[command(subcommand)]
     Worker(WorkerCommand),
@@ -128,6 +132,22 @@ pub enum Command {
 
     /// Print the versions of vsctl and of the daemon, if it runs
     Version,
+}
+
+/// What flow tables are made of.
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
+    /// Show the structure of each table, its memory, and the worst case of finding a flow
+    ///
+    /// The worst case follows from the flows alone; no packets can raise it.
+    Show {
+        /// This bridge only
+        bridge: Option<String>,
+
+        /// Each hash table by itself: bits that it hashes, masks, flows, tallest stack
+        #[arg(long)]
+        hash_tables: bool,
+    },
 }
 
 /// What the workers do.

@@ -24,6 +24,7 @@ mod meter;
 mod port;
 mod show;
 mod stats;
+mod table;
 mod trace;
 mod version;
 mod watch;
@@ -49,6 +50,7 @@ pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Result<(), Failure
             queues,
             watch,
         } => stats::run(&daemon, bridge.as_deref(), *queues, *watch, output),
+        Command::Table(command) => table::run(&daemon, command, output),
         Command::Worker(WorkerCommand::Show { watch }) => worker::show(&daemon, *watch, output),
         Command::Trace {
             bridge,

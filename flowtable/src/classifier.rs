@@ -65,6 +65,7 @@ mod mask;
 mod merge;
 mod moves;
 mod rules;
+mod shape;
 mod stack;
 mod tuple;
 mod walk;
@@ -76,6 +77,7 @@ use mask::{Layout, TupleMask};
 use moves::Move;
 use rules::Face;
 pub use rules::{Rule, RuleId, Rules};
+pub use shape::HashTable;
 use tuple::{NewRule, Tuple};
 pub use walk::Walk;
 

@@ -16,7 +16,7 @@ mod rows;
 
 pub use cache::{CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, Lookup, PROTECTED_MS, Slot};
 pub use changes::{Changed, Changes, Scopes};
-pub use classifier::{Classifier, Rule, RuleId, Rules, Tuning, Walk};
+pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};
 pub use matching::{Known, Match};

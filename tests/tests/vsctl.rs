@@ -1,7 +1,7 @@
 //! `vsctl` against the switch itself, stock `ovs-ofctl` reading beside it.
 
 use serde_json::Value;
-use tests::{Daemon, Netns, Output, null_bridge};
+use tests::{Daemon, Netns, Output, eventually, null_bridge};
 
 /// Port n2 is in VLAN 10.
 fn bridge() -> String {
@@ -186,6 +186,8 @@ fn every_command_answers_in_text_and_json() {
         &["mac", "flush", "br0"],
         &["stats"],
         &["stats", "br0", "--queues"],
+        &["table", "show"],
+        &["table", "show", "br0", "--hash-tables"],
         &["worker", "show"],
         &["trace", "br0", "in_port=n1,tcp,tp_dst=80"],
         &["trace", "br0", "--in-port", "n1", &hexadecimal],
@@ -202,6 +204,91 @@ fn every_command_answers_in_text_and_json() {
     let lines = watched.expect_success();
     let lines = lines.lines().map(serde_json::from_str::<Value>);
     assert_eq!(lines.filter(|line| line.is_ok()).count(), 3);
+    daemon.stop();
+}
+
+#[test]
+fn tables_tell_what_they_are_made_of_and_their_worst_case() {
+    let daemon = Daemon::start(&bridge());
+    let add = |flow: &str| {
+        daemon.vsctl(&["flow", "add", "br0", flow]).expect_success();
+    };
+    add("table=0,priority=2,udp,actions=goto_table:3");
+    add("table=0,priority=1,ip,nw_dst=10.0.0.0/8,actions=goto_table:3");
+    for priority in 1..=4 {
+        add(&format!(
+            "table=3,priority={priority},tcp,tp_dst=80,actions=output:1"
+        ));
+    }
+    add("table=3,priority=1,tcp,tp_dst=81,actions=output:1");
+    add("table=9,tcp,actions=output:1");
+    let shown = daemon.json(&["table", "show", "br0"]);
+    let told = |number: u64| {
+        let tables = shown["tables"].as_array().expect("tables").iter();
+        let mut tables = tables.filter(|table| table["table"] == number);
+        let table = tables.next().expect("the table");
+        let figures = ["flows", "masks", "probes_max", "compares_max"];
+        let figures = figures.map(|name| table[name].as_u64().expect("a number"));
+        assert!(table["memory_bytes"].as_u64() > Some(0), "{table}");
+        let structure = table["structure"].as_str().expect("a word").to_owned();
+        (figures, structure, table["reachable"] == true)
+    };
+    assert_eq!(told(0), ([2, 2, 2, 2], "tuples".into(), true));
+    assert_eq!(told(3), ([5, 1, 1, 4], "hash".into(), true));
+    assert_eq!(told(9), ([1, 1, 1, 1], "hash".into(), false));
+    let entry = &shown["entries"][0];
+    assert_eq!(
+        (&entry["bridge"], &entry["tables"]),
+        (&"br0".into(), &2.into())
+    );
+    assert_eq!(
+        (&entry["probes_max"], &entry["compares_max"]),
+        (&3.into(), &6.into())
+    );
+    assert!(
+        entry["ports"]
+            .as_array()
+            .is_some_and(|ports| !ports.is_empty())
+    );
+
+    let text = daemon.vsctl(&["table", "show"]).expect_success();
+    let worst = text.lines().find(|line| line.starts_with("worst case"));
+    assert!(
+        worst.is_some_and(|line| line.ends_with("br0: tables 2, probes 3, compares 6")),
+        "{text}"
+    );
+
+    // With many masks some share a hash table; the worst case is far below their number.
+    let flow = |number: u32| {
+        let (from, to) = (8 + number % 8 * 3, 8 + number / 8 % 8 * 3);
+        let source = format!("10.{}.{}.0/{from}", number % 250, number % 7);
+        let destination = format!("20.{}.{}.0/{to}", number % 199, number % 11);
+        let ends = format!("nw_src={source},nw_dst={destination},tp_dst={number}");
+        format!("table=9,udp,{ends},actions=drop")
+    };
+    let flows: Vec<String> = (0..400).map(flow).collect();
+    let file = daemon.run_dir().with_file_name("flows");
+    std::fs::write(&file, flows.join("\n")).expect("a writable folder");
+    let file = file.to_str().expect("text");
+    daemon
+        .vsctl(&["flow", "add", "br0", "-f", file])
+        .expect_success();
+    let merged = eventually("few probes", 30, || {
+        let shown = daemon.json(&["table", "show", "br0"]);
+        let tables = shown["tables"].as_array().expect("tables").clone();
+        let table = tables.into_iter().find(|table| table["table"] == 9);
+        table.filter(|table| table["probes_max"].as_u64() < Some(20))
+    });
+    assert_eq!(merged["structure"], "merged tuples");
+    assert!(merged["masks"].as_u64() > Some(60), "{merged}");
+    let tables = merged["hash_tables"].as_array().expect("hash tables");
+    let flows = tables.iter().filter_map(|table| table["flows"].as_u64());
+    assert_eq!(Some(flows.sum()), merged["flows"].as_u64());
+    assert!(
+        tables
+            .iter()
+            .any(|table| table["masks"].as_u64() > Some(10))
+    );
     daemon.stop();
 }
 

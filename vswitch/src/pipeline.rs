@@ -32,7 +32,9 @@ pub use points::Points;
 pub use port::{BridgePort, Crossed, PortSpec, VlanMode};
 pub use programs::Programs;
 pub use state::{Bridge, FailMode, State};
-pub use switch::{BridgeSpec, Changed, FlowList, Moment, Overflow, PortError, Switch};
+pub use switch::{
+    BridgeSpec, Changed, FlowList, Moment, Overflow, PortError, Switch, TableStructure, Work,
+};
 pub use table::Table;
 pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};
 pub use translate::{Context, Ingress, translate};

@@ -199,3 +199,42 @@ pub struct Version {
 pub struct LogFilter {
     pub filter: String,
 }
+
+#[derive(Deserialize)]
+pub struct Tables {
+    pub tables: Vec<FlowTable>,
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+pub struct FlowTable {
+    pub bridge: String,
+    pub table: u8,
+    pub flows: u64,
+    pub masks: u64,
+    pub structure: String,
+    pub reachable: bool,
+    pub probes_max: u64,
+    pub compares_max: u64,
+    pub memory_bytes: u64,
+    pub hash_tables: Vec<HashTable>,
+}
+
+#[derive(Deserialize)]
+pub struct HashTable {
+    pub hashed_bits: u64,
+    pub masks: u64,
+    pub flows: u64,
+    pub stack_max: u64,
+    pub memory_bytes: u64,
+}
+
+/// The worst case of packets that come in by the ports of a bridge.
+#[derive(Deserialize)]
+pub struct Entry {
+    pub bridge: String,
+    pub ports: Vec<String>,
+    pub tables: u64,
+    pub probes_max: u64,
+    pub compares_max: u64,
+}

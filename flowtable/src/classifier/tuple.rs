@@ -24,6 +24,7 @@ pub(super) struct Tuple {
     len: usize,
     /// Stacks in the index.
     stacks: usize,
+    heights: Heights,
     crowds: Crowds,
     growing: Option<Growing>,
     /// The epoch from which on nobody reads the links that the index does not use.
@@ -61,6 +62,7 @@ impl Tuple {
             weights: BTreeMap::new(),
             len: 0,
             stacks: 0,
+            heights: Heights::default(),
             crowds: Crowds::default(),
             growing: None,
             links_free: 0,
@@ -68,6 +70,11 @@ impl Tuple {
             limbo: VecDeque::new(),
             free: Vec::new(),
         }
+    }
+
+    /// Cells in the tallest stack: so many rules may be looked at for one packet.
+    pub(super) fn tallest(&self) -> u32 {
+        self.heights.tallest()
     }
 
     /// Rules that are there.
@@ -126,6 +133,8 @@ impl Tuple {
         let hash = self.hash(key);
         let top = self.top(hash, key);
         self.stacks += usize::from(top.is_none());
+        let height = top.map_or(0, |top| self.stacks_now().count(top));
+        self.heights.change(height, height + 1);
         self.change(|stacks, crowds| stacks.insert((hash, key), top, number, crowds));
         self.len += 1;
         *self.weights.entry(weight).or_insert(0) += 1;
@@ -159,10 +168,14 @@ impl Tuple {
         let mut room = [0; FlowKey::WORDS];
         let key = face.hashed_of(cell, &mut room);
         let hash = self.hash(key);
-        let top = match cell.place() {
-            Place::Top(_) => None,
-            Place::Under(_) => self.top(hash, key),
+        let (top, height) = match cell.place() {
+            Place::Top(count) => (None, count),
+            Place::Under(_) => {
+                let top = self.top(hash, key);
+                (top, top.map_or(0, |top| self.stacks_now().count(top)))
+            }
         };
+        self.heights.change(height, height.saturating_sub(1));
         let is_last = self.change(|stacks, crowds| stacks.remove((hash, key), top, number, crowds));
         self.stacks -= usize::from(is_last);
         cell.set_unlinked();
@@ -323,7 +336,32 @@ impl Tuple {
         let growing = self.growing.as_ref();
         let growing = growing.map_or(0, |growing| growing.index.memory_bytes());
         let face = self.face.cells.memory_bytes() + self.face.index.memory_bytes();
-        size_of::<Self>() + face + growing + queues + self.crowds.memory_bytes()
+        let heights = self.heights.0.capacity() * size_of::<u32>();
+        size_of::<Self>() + face + growing + queues + heights + self.crowds.memory_bytes()
+    }
+}
+
+/// How many stacks there are of each height; the last one is of the tallest.
+#[derive(Debug, Default)]
+struct Heights(Vec<u32>);
+
+impl Heights {
+    /// A stack has another height; one of height 0 is none.
+    fn change(&mut self, from: u32, to: u32) {
+        if let Some(count) = self.0.get_mut(from as usize).filter(|_| from > 0) {
+            *count -= 1;
+        }
+        if to as usize >= self.0.len() {
+            self.0.resize(to as usize + 1, 0);
+        }
+        if to > 0 {
+            self.0[to as usize] += 1;
+        }
+        while self.0.pop_if(|count| *count == 0).is_some() {}
+    }
+
+    fn tallest(&self) -> u32 {
+        self.0.len().saturating_sub(1) as u32
     }
 }
 

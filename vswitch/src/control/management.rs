@@ -26,6 +26,7 @@ mod error;
 mod params;
 mod show;
 mod stats;
+mod table;
 mod trace;
 
 use error::CallError;
@@ -180,6 +181,7 @@ async fn call(method: &str, params: Params, service: &Arc<Service>) -> Result<Va
         "mac/dump" => service.mac_dump(params).await,
         "mac/flush" => service.mac_flush(params).await,
         "stats" => service.stats(params).await,
+        "table/show" => service.table_show(params).await,
         "worker/show" => service.worker_show(params).await,
         "trace" => service.trace(params).await,
         "log/set" => service.log_set(params),
@@ -243,6 +245,7 @@ const METHODS: &[&str] = &[
     "mac/dump",
     "mac/flush",
     "stats",
+    "table/show",
     "worker/show",
     "trace",
     "log/set",

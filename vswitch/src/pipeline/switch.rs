@@ -35,6 +35,7 @@ mod meters;
 mod ports;
 mod rows;
 mod statistics;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -44,6 +45,7 @@ mod watch;
 
 use ledger::Ledger;
 pub use list::FlowList;
+pub use structure::{TableStructure, Work};
 pub use watch::{Changed, Moment};
 
 /// What is said of a bridge when it is added.

@@ -36,7 +36,7 @@ impl Switch {
     }
 
     /// Bridges by what patch ports tie together.
-    fn components(&self) -> Vec<Vec<BridgeId>> {
+    pub(super) fn components(&self) -> Vec<Vec<BridgeId>> {
         let mut ties: BTreeMap<BridgeId, BTreeSet<BridgeId>> = BTreeMap::new();
         for port in self.state.ports.values() {
             if let Some(peer) = port.peer.and_then(|peer| self.state.port(peer)) {
@@ -83,18 +83,29 @@ impl Switch {
     }
 }
 
-/// What the bridge's own flows and groups match and read.
-fn own_mask(bridge: &Bridge, ledger: &Ledger) -> FlowMask {
-    let mut mask = FlowMask::default();
+/// Tables that packets may come to: table 0, and those that flows lead to from there.
+pub(super) fn reachable(ledger: &Ledger) -> BTreeSet<TableId> {
     let mut seen = BTreeSet::new();
     let mut todo = vec![TableId(0)];
     while let Some(id) = todo.pop() {
-        if let Some(table) = bridge.table(id).filter(|_| seen.insert(id)) {
+        if seen.insert(id)
+            && let Some(footprint) = ledger.footprints.get(&id)
+        {
+            todo.extend(footprint.gotos());
+        }
+    }
+    seen
+}
+
+/// What the bridge's own flows and groups match and read.
+fn own_mask(bridge: &Bridge, ledger: &Ledger) -> FlowMask {
+    let mut mask = FlowMask::default();
+    for id in reachable(ledger) {
+        if let Some(table) = bridge.table(id) {
             mask.unite(table.rules.mask());
         }
         if let Some(footprint) = ledger.footprints.get(&id) {
             footprint.unite_into(&mut mask);
-            todo.extend(footprint.gotos().filter(|next| !seen.contains(next)));
         }
     }
     ledger.group_footprint.unite_into(&mut mask);
