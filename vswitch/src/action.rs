@@ -16,7 +16,7 @@ pub mod text;
 
 pub use counters::{Counted, Counters, FlowCounters};
 pub use drop_reason::DropReason;
-pub use shared::{Account, Routine};
+pub use shared::{Account, Hashes, Routine};
 
 /// Number of a port in the datapath, unique over all bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,10 +61,12 @@ pub struct Program {
     pub drop: Option<DropReason>,
     /// The tables and learned addresses that it depends on; none if it depends on more than that.
     pub scopes: Option<Scopes>,
+    /// Hashes of its two sides, once it is known whole.
+    pub hashes: Hashes,
 }
 
 /// One operation. On a header that the packet does not have, it does nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Send a copy by a port.
     Output(PortNo),
@@ -156,14 +158,14 @@ impl Op {
 }
 
 /// The buckets of a select group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Select {
     /// Sum of all weights up to and including the bucket, and its operations.
     pub buckets: Box<[(u32, Box<[Op]>)]>,
 }
 
 /// Why and with what a packet goes to the controllers (OpenFlow 1.3.5 §7.4.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Punt {
     /// Whose controllers.
     pub bridge: BridgeId,
@@ -182,7 +184,7 @@ pub struct Punt {
 }
 
 /// `ofp_packet_in_reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PuntReason {
     /// The table-miss flow.
     NoMatch,

@@ -1,6 +1,7 @@
 //! What packets are counted in: written by workers, read by control.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -117,6 +118,12 @@ impl PartialEq for FlowCounters {
 
 impl Eq for FlowCounters {}
 
+impl Hash for FlowCounters {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.serial, self.row, Arc::as_ptr(&self.rows)).hash(state);
+    }
+}
+
 /// What a program counts a packet in.
 #[derive(Clone, Debug)]
 pub enum Counted {
@@ -148,6 +155,15 @@ impl PartialEq for Counted {
 }
 
 impl Eq for Counted {}
+
+impl Hash for Counted {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Counted::Shared(counters) => Arc::as_ptr(counters).hash(state),
+            Counted::Flow(counters) => counters.hash(state),
+        }
+    }
+}
 
 impl From<&Arc<Counters>> for Counted {
     fn from(counters: &Arc<Counters>) -> Counted {

@@ -2,16 +2,16 @@
 //! what is done, and what it is counted in.
 //!
 //! What stands behind an `Arc` and changes (meters, counters) is the same only if it is the same
-//! one. Hashes are taken of what tells most programs apart, not of everything: a packet whose flow
-//! the cache does not know waits for them.
+//! one.
 
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 
 use flowtable::Counts;
+use foldhash::fast::RandomState;
 
-use super::{Counted, Op, Program};
+use super::Program;
 
 /// A program as what is done to a packet: its operations, and why the packet goes nowhere.
 #[derive(Clone, Debug)]
@@ -21,7 +21,26 @@ pub struct Routine(pub Arc<Program>);
 #[derive(Clone, Debug)]
 pub struct Account(pub Arc<Program>);
 
+/// Hashes of a program's two sides, made once: a packet whose flow the cache does not know need not
+/// wait for them. They depend on a secret of the process, since operations may name addresses that
+/// packets choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hashes {
+    routine: u64,
+    account: u64,
+}
+
 impl Program {
+    /// The program with its hashes, to be called when all else is in it.
+    pub fn hashed(mut self) -> Program {
+        let heard: Vec<_> = self.heard.iter().map(Arc::as_ptr).collect();
+        self.hashes = Hashes {
+            routine: HASHER.hash_one((&self.ops, self.drop)),
+            account: HASHER.hash_one((&self.counters, heard)),
+        };
+        self
+    }
+
     /// Adds what was counted to the counters of the rules.
     pub fn credit(&self, counts: Counts) {
         for counters in &self.counters {
@@ -47,19 +66,7 @@ impl Eq for Routine {}
 
 impl Hash for Routine {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for op in &self.0.ops {
-            match op {
-                Op::Output(port) => state.write_u64(u64::from(port.0)),
-                Op::SetField { field, value, .. } => {
-                    state.write_u64((*field as u64) << 56 ^ *value as u64);
-                }
-                Op::PushVlan(kind) | Op::PushMpls(kind) | Op::PopMpls(kind) => {
-                    state.write_u64(u64::from(*kind) << 40);
-                }
-                Op::Recirculate(point) => state.write_u64(u64::from(*point) << 8),
-                _ => state.write_u64(1 << 63),
-            }
-        }
+        state.write_u64(self.0.hashes.routine);
     }
 }
 
@@ -78,23 +85,18 @@ impl Eq for Account {}
 
 impl Hash for Account {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for counted in &self.0.counters {
-            if let Counted::Flow(flow) = counted {
-                state.write_u64(flow.serial());
-            }
-        }
-        for heard in &self.0.heard {
-            state.write_usize(Arc::as_ptr(heard) as usize);
-        }
+        state.write_u64(self.0.hashes.account);
     }
 }
+
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::{Counters, DropReason, PortNo};
+    use crate::action::{BridgeId, Counted, Counters, DropReason, Learn, Op, PortNo};
     use flowtable::{Field, Scopes};
-    use std::hash::{BuildHasher, RandomState};
+    use std::collections::BTreeSet;
 
     fn program(port: u32, counters: &Arc<Counters>) -> Program {
         let set = Op::SetField {
@@ -110,7 +112,7 @@ mod tests {
     }
 
     fn sides(program: Program) -> (Routine, Account) {
-        let program = Arc::new(program);
+        let program = Arc::new(program.hashed());
         (Routine(Arc::clone(&program)), Account(program))
     }
 
@@ -124,9 +126,8 @@ mod tests {
         let (other, same_account) = sides(program(2, &counters[0]));
         assert_eq!(account, same_account);
         assert_ne!(routine, other);
-        let state = RandomState::new();
-        assert_eq!(state.hash_one(&routine), state.hash_one(&same));
-        assert_eq!(state.hash_one(&account), state.hash_one(&same_account));
+        assert_eq!(HASHER.hash_one(&routine), HASHER.hash_one(&same));
+        assert_eq!(HASHER.hash_one(&account), HASHER.hash_one(&same_account));
     }
 
     #[test]
@@ -145,5 +146,24 @@ mod tests {
         });
         assert_eq!(routine, same);
         assert_ne!(account, scoped);
+    }
+
+    #[test]
+    fn addresses_that_are_to_be_learned_have_hashes_of_their_own() {
+        let learn = |mac| Program {
+            ops: [Op::Learn(Learn {
+                bridge: BridgeId(0),
+                vlan: 0,
+                mac,
+                port: PortNo(1),
+            })]
+            .into(),
+            ..Program::default()
+        };
+        // Else a flood of new senders would make long lists.
+        let hashes: BTreeSet<_> = (0..1000)
+            .map(|mac| learn(mac).hashed().hashes.routine)
+            .collect();
+        assert_eq!(hashes.len(), 1000);
     }
 }

@@ -12,6 +12,7 @@
 //! Why not two numbers, tokens and time: they would have to change together, under a lock. Here
 //! one compare-and-swap is all that workers contend for.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,6 +43,12 @@ impl PartialEq for Meter {
 }
 
 impl Eq for Meter {}
+
+impl Hash for Meter {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::ptr::from_ref(self).hash(state);
+    }
+}
 
 /// A band of a meter.
 #[derive(Debug)]

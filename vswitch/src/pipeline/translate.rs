@@ -340,12 +340,17 @@ impl<'a, T: Trace> Machine<'a, T> {
             false => self.drop.unwrap_or(DropReason::NoOutput),
         };
         let drop = (!ops.iter().any(Op::sends)).then_some(reason);
-        Program {
+        let program = Program {
             ops: ops.into(),
             counters: self.counters.into(),
             heard: self.heard.into(),
             drop,
             scopes: self.scopes,
+            ..Program::default()
+        };
+        match T::WANTS_PROGRAM {
+            true => program.hashed(),
+            false => program,
         }
     }
 }
