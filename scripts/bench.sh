@@ -30,20 +30,18 @@ results=$(dirname "$target")/bench
 case $scenario in
 all)
     "$target/judge" --json "$results/forwarding.json" --documents docs "$@"
-    "$target/tcp" guest
-    "$target/tcp" internal
+    "$target/judge" growth --json "$results/growth.json" --documents docs "$@"
     "$target/forward"
     "$target/path"
     "$target/openflow"
     ;;
 forward) "$target/forward" "$@" ;;
-guest-tcp) "$target/tcp" guest "$@" ;;
-internal-tcp) "$target/tcp" internal "$@" ;;
+growth) "$target/judge" growth --json "$results/growth.json" --documents docs "$@" ;;
 path) "$target/path" "$@" ;;
 openflow) "$target/openflow" "$@" ;;
 list)
     "$target/judge" --list
-    echo "besides: forward guest-tcp internal-tcp path openflow"
+    echo "besides: forward path openflow"
     ;;
 *) "$target/judge" "$scenario" --json "$results/$scenario.json" "$@" ;;
 esac

@@ -3,6 +3,7 @@
 
 pub mod contender;
 pub mod controller;
+pub mod figure;
 pub mod frames;
 pub mod generator;
 pub mod guest;
@@ -10,6 +11,8 @@ pub mod hosts;
 pub mod machine;
 pub mod measure;
 pub mod memif;
+pub mod profile;
 pub mod report;
 pub mod scenario;
 pub mod scenarios;
+pub mod tcp;

@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 
 use openflow::FlowModCommand;
 use perf::judge::generator::Traffic;
+use perf::judge::scenario::Scenario;
 use perf::judge::scenarios;
 use tests::tshark::fields;
 
 #[test]
 fn tshark_finds_nothing_wrong_with_frames() {
-    for scenario in scenarios::all()
-        .iter()
-        .filter(|scenario| is_small(&scenario.name))
-    {
+    for scenario in small() {
         let traffic = (scenario.traffic)();
         let frames: Vec<Vec<u8>> = (0..50).map(|number| traffic.frame(number)).collect();
         let columns = ["frame.protocols", "ip.checksum.status", "udp.length"];
@@ -40,10 +38,7 @@ fn tshark_finds_nothing_wrong_with_frames() {
 
 #[test]
 fn there_are_as_many_flows_as_the_name_says() {
-    for scenario in scenarios::all()
-        .iter()
-        .filter(|scenario| is_small(&scenario.name))
-    {
+    for scenario in small().iter().filter(|one| one.point.is_none()) {
         let wanted = match scenario.name.rsplit('-').next() {
             Some("1") => 1,
             Some("1k") => 1_000,
@@ -97,7 +92,7 @@ fn shape(rule: &str) -> String {
 
 #[test]
 fn every_rule_is_one_that_our_parser_takes() {
-    for scenario in scenarios::all() {
+    for scenario in all_but_large_growth() {
         for line in (scenario.rules)()
             .flows
             .iter()
@@ -118,9 +113,44 @@ fn packets_of_new_flows_do_not_repeat() {
     assert_eq!(frames.len(), 100_000);
 }
 
-/// Those that take long to make are of the same kind as others, only more.
-fn is_small(name: &str) -> bool {
-    !name.ends_with("M") && !name.ends_with("0k") || name == "pipeline-100k"
+#[test]
+fn a_family_is_named_by_how_its_members_begin() {
+    let names = |name| -> Vec<String> {
+        let scenarios = scenarios::named(name).into_iter();
+        scenarios.map(|scenario| scenario.name).collect()
+    };
+    assert_eq!(
+        names("port-forward"),
+        ["port-forward-1", "port-forward-100k"]
+    );
+    assert_eq!(names("latency"), ["latency"]);
+    assert_eq!(names("growth").len(), scenarios::growth().len());
+    assert!(names("guests").len() >= 6 && names("tcp").len() >= 3);
+}
+
+/// Those with frames but such as take long to make; they are of the same kind as others, only more.
+fn small() -> Vec<Scenario> {
+    let mut scenarios = all_but_large_growth();
+    scenarios.retain(|scenario| {
+        let name = &scenario.name;
+        let is_small = !name.ends_with("M") && !name.ends_with("0k") || name == "pipeline-100k";
+        is_small && scenario.course.has_frames()
+    });
+    scenarios
+}
+
+/// The beginnings of curves with the rest.
+fn all_but_large_growth() -> Vec<Scenario> {
+    let mut scenarios = scenarios::all();
+    scenarios.extend(scenarios::growth());
+    let is_large = |amount: f64| amount > 10.0;
+    scenarios.retain(|scenario| {
+        !scenario
+            .point
+            .as_ref()
+            .is_some_and(|one| is_large(one.amount))
+    });
+    scenarios
 }
 
 /// Longest headers: Ethernet, tag, IPv6, UDP.

@@ -18,15 +18,24 @@ pub struct Ovs {
 }
 
 impl Ovs {
-    /// Starts OVS on DPDK, with its poll thread on CPU 1 and all else on CPU 0.
+    /// Starts OVS on DPDK, with its poll thread on CPU 1 and all else on CPU 0; in ordinary memory
+    /// if there are not enough huge pages.
     #[track_caller]
     pub fn start(netns: Netns) -> Ovs {
+        let memory = match free_hugepages_mib() >= MEMORY_MIB {
+            true => ["dpdk-extra=--no-pci --in-memory", "dpdk-socket-mem=512"],
+            false => [
+                "dpdk-extra=--no-pci --in-memory --no-huge -m 512",
+                "dpdk-socket-limit=0",
+            ],
+        };
+        let [extra, memory] = memory.map(|setting| format!("other_config:{setting}"));
         let settings = [
             "other_config:dpdk-init=true",
             "other_config:pmd-cpu-mask=2",
             "other_config:dpdk-lcore-mask=1",
-            "other_config:dpdk-extra=--no-pci --in-memory",
-            "other_config:dpdk-socket-mem=512",
+            &extra,
+            &memory,
         ];
         let program = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
         Ovs::start_program(netns, program, &settings)
@@ -94,6 +103,16 @@ impl Ovs {
     }
 }
 
+/// MiB of huge pages, of 2 MiB each, that nobody has (Linux, admin-guide/mm/hugetlbpage.rst).
+pub fn free_hugepages_mib() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("HugePages_Free:"));
+    line.and_then(|count| count.trim().parse::<u64>().ok())
+        .map_or(0, |count| count * 2)
+}
+
 fn start_database(netns: &Netns, folder: &Path) -> Background {
     let file = format!("{}/conf.db", folder.display());
     let schema = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -131,3 +150,6 @@ fn vsctl(netns: &Netns, folder: &Path, words: &[&str]) {
     let prefix = ["ovs-vsctl", &database, "--timeout=30"];
     netns.run(&[&prefix, words].concat()).expect_success();
 }
+
+/// What it takes of them on DPDK.
+pub const MEMORY_MIB: u64 = 512;

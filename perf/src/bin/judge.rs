@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use perf::judge::contender::Kind;
-use perf::judge::measure::{Plan, Samples, ovs_mpps, rounds};
+use perf::judge::measure::{Plan, Samples, ovs_mpps, profile, rounds};
 use perf::judge::report::{Report, Row, header, line, write_document};
 use perf::judge::scenario::{Scenario, Wanted};
 use perf::judge::scenarios;
@@ -46,8 +46,9 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.list {
-        for scenario in scenarios::all() {
-            println!("{:18} {}", scenario.name, scenario.about);
+        let growth = scenarios::growth();
+        for scenario in scenarios::all().iter().chain(&growth) {
+            println!("{:22} {}", scenario.name, scenario.about);
         }
         return Ok(());
     }
@@ -90,12 +91,13 @@ fn measure(arguments: &Arguments) -> Result<(Report, Vec<String>)> {
     let (mut failures, mut port_forward) = (Vec::new(), None);
     println!("{}", header());
     for scenario in &scenarios {
-        match rounds_of(scenario, plan) {
+        match guarded(|| rounds(scenario, plan)) {
             Ok(samples) => {
                 let reference = reference(scenario, &report, &mut port_forward, plan)?;
-                let row = Row::judge(scenario, samples, reference);
-                println!("{}", line(&row));
-                report.rows.push(row);
+                for row in rows(scenario, &samples, reference, plan) {
+                    println!("{}", line(&row));
+                    report.rows.push(row);
+                }
             }
             Err(error) => {
                 println!("{:18} not measured: {error:#}", scenario.name);
@@ -104,6 +106,27 @@ fn measure(arguments: &Arguments) -> Result<(Report, Vec<String>)> {
         }
     }
     Ok((report, failures))
+}
+
+/// A row for each figure; the first that is missed says where our cycles go.
+fn rows(
+    scenario: &Scenario,
+    samples: &[Samples; 3],
+    reference: Option<f64>,
+    plan: Plan,
+) -> Vec<Row> {
+    let judged = scenario.figures.iter();
+    let mut rows: Vec<Row> = judged
+        .map(|figure| Row::judge(scenario, *figure, samples, reference))
+        .collect();
+    if let Some(missed) = rows.iter_mut().find(|row| !row.is_met()) {
+        let shares = guarded(|| profile(scenario, plan.seconds));
+        missed.profile = shares.unwrap_or_else(|error| {
+            eprintln!("{}: no profile: {error:#}", scenario.name);
+            Vec::new()
+        });
+    }
+    rows
 }
 
 /// What Open vSwitch does with one rule on the port, if the scenario is judged by that: from this
@@ -120,7 +143,7 @@ fn reference(
     }
     let row = report.rows.iter().find(|row| row.name == PORT_FORWARD);
     if let Some(row) = row {
-        return Ok(Some(row.mpps(Kind::Ovs)));
+        return Ok(row.value(Kind::Ovs));
     }
     if measured.is_none() {
         let scenarios = scenarios::named(PORT_FORWARD);
@@ -131,8 +154,8 @@ fn reference(
 }
 
 /// The harness panics where a program does not do what it must; other scenarios go on.
-fn rounds_of(scenario: &Scenario, plan: Plan) -> Result<[Samples; 3]> {
-    let result = std::panic::catch_unwind(AssertUnwindSafe(|| rounds(scenario, plan)));
+fn guarded<T>(measure: impl FnOnce() -> Result<T>) -> Result<T> {
+    let result = std::panic::catch_unwind(AssertUnwindSafe(measure));
     result.unwrap_or_else(|_| Err(anyhow!("a program failed, see above")))
 }
 

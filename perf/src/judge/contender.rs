@@ -16,6 +16,7 @@ use openflow::{Message, MultipartReply, MultipartRequest, OfPort, v13};
 use tempfile::TempDir;
 
 use super::machine::Use;
+use super::profile;
 use super::scenario::Rules;
 use crate::openflow::client::Client;
 
@@ -68,15 +69,17 @@ pub struct Counted {
     pub cycles: Option<(f64, f64)>,
 }
 
-/// What port 2 is.
+/// What a port is.
 #[derive(Clone, Debug)]
-pub enum Second {
+pub enum End {
+    /// A memif that the contender has the server's end of.
+    Memif,
     /// A device that drops what it is sent.
     Sink,
-    /// A memif, as port 1 is.
-    Memif,
     /// A guest, whose hypervisor listens here for vhost-user.
     Guest(PathBuf),
+    /// A guest that is not there.
+    Absent,
 }
 
 /// A port, as a contender is told of it.
@@ -88,15 +91,16 @@ enum Port {
 }
 
 impl Contender {
-    /// Starts it with its ports and rules.
-    pub fn start(kind: Kind, rules: &Rules, second: &Second) -> Result<Contender> {
+    /// Starts it with its ports, the first number 1, and rules.
+    pub fn start(kind: Kind, rules: &Rules, ends: &[End]) -> Result<Contender> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        let second = match second {
-            Second::Sink => Port::Device("net_null1,no-rx=1".into()),
-            Second::Memif => Port::Device(memif(folder.path(), 2)),
-            Second::Guest(socket) => Port::Guest(socket.clone()),
+        let port = |(number, end): (usize, &End)| match end {
+            End::Memif => Port::Device(memif(folder.path(), number)),
+            End::Sink => Port::Device(format!("net_null{number},no-rx=1")),
+            End::Guest(socket) => Port::Guest(socket.clone()),
+            End::Absent => Port::Guest(folder.path().join(format!("absent{number}.sock"))),
         };
-        let ports = [Port::Device(memif(folder.path(), 1)), second];
+        let ports: Vec<Port> = (1..).zip(ends).map(port).collect();
         let program = match kind {
             Kind::Ours => Program::Ours(ours::Ours::start(&ports, folder.path())?),
             Kind::Ovs => Program::Ovs(ovs::Ovs::start(&ports)?),
@@ -116,7 +120,7 @@ impl Contender {
     }
 
     /// Where the other end of a port's memif connects.
-    pub fn memif(&self, port: u8) -> PathBuf {
+    pub fn memif(&self, port: usize) -> PathBuf {
         socket(self.folder.path(), port)
     }
 
@@ -127,7 +131,15 @@ impl Contender {
             Program::Ovs(ovs) => ovs.pid(),
             Program::Testpmd(testpmd) => testpmd.pid(),
         };
-        Use::of_worker(process, &["worker-", "pmd-", "rte-worker-"])
+        Use::of_worker(process)
+    }
+
+    /// Where its worker's cycles go, for so many seconds; nothing if it is not ours.
+    pub fn profile(&self, seconds: f64) -> Result<Vec<(f64, String)>> {
+        match &self.program {
+            Program::Ours(ours) => profile::of_worker(ours.pid(), self.folder.path(), seconds),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// What it counted until now.
@@ -216,7 +228,7 @@ fn port_counters(socket: &Path) -> Result<(u64, u64)> {
 }
 
 /// DPDK's arguments for a port that is a memif.
-fn memif(folder: &Path, port: u8) -> String {
+fn memif(folder: &Path, port: usize) -> String {
     let path = socket(folder, port);
     let index = port - 1;
     format!(
@@ -225,6 +237,6 @@ fn memif(folder: &Path, port: u8) -> String {
     )
 }
 
-fn socket(folder: &Path, port: u8) -> PathBuf {
+fn socket(folder: &Path, port: usize) -> PathBuf {
     folder.join(format!("memif{port}.sock"))
 }

@@ -148,11 +148,16 @@ impl Drop for Generator {
     }
 }
 
-/// Keeps this thread on a CPU, before all ordinary threads there.
-pub(super) fn precede_others(cpu: usize) -> Result<()> {
+/// Keeps this thread on a CPU.
+pub(super) fn stay_on(cpu: usize) -> Result<()> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
-    sched_setaffinity(None, &cpus).context("the control CPU is there")?;
+    sched_setaffinity(None, &cpus).context("the control CPU is there")
+}
+
+/// Keeps this thread on a CPU, before all ordinary threads there.
+pub(super) fn precede_others(cpu: usize) -> Result<()> {
+    stay_on(cpu)?;
     let thread = gettid().as_raw_nonzero().to_string();
     let status = Command::new("chrt")
         .args(["-f", "-p", "1", &thread])
@@ -166,7 +171,7 @@ pub(super) fn precede_others(cpu: usize) -> Result<()> {
 }
 
 /// What fills the ring.
-struct Source {
+pub(super) struct Source {
     memif: Memif,
     kind: Kind,
 }
@@ -184,7 +189,7 @@ enum Kind {
 }
 
 impl Source {
-    fn new(path: &Path, rings: u16, traffic: &Traffic) -> Result<Source> {
+    pub(super) fn new(path: &Path, rings: u16, traffic: &Traffic) -> Result<Source> {
         let connect = |frame_bytes| Memif::connect(path, rings, frame_bytes);
         match traffic {
             Traffic::Cycle { frames, orders } => Source::cycle(connect, frames, orders),
@@ -248,6 +253,16 @@ impl Source {
             left -= self.send(left.min(STEP), shared.order.load(Ordering::Relaxed))?;
         }
         Ok(())
+    }
+
+    /// Sends so many frames of the first order, or as many as there is room for; how many.
+    pub(super) fn send_some(&mut self, count: usize) -> Result<usize> {
+        let room = usize::from(self.memif.free_slots()?.free);
+        let (count, mut sent) = (count.min(room), 0);
+        while sent < count {
+            sent += self.send((count - sent).min(STEP), 0)?;
+        }
+        Ok(sent)
     }
 
     /// Sends so many frames or fewer.

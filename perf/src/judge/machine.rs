@@ -38,14 +38,23 @@ impl Machine {
         let model = models.next().and_then(value).unwrap_or_default();
         let count = models.count() + 1;
         let ghz = cycles_hz() / 1e9;
+        let memory = match has_hugepages() {
+            true => "",
+            false => ", without huge pages",
+        };
         let kernel = first_line(&["uname", "-sr"]);
         Machine {
-            cpu: format!("{count} CPUs {model}, time stamp counter {ghz:.2} GHz"),
+            cpu: format!("{count} CPUs {model}, time stamp counter {ghz:.2} GHz{memory}"),
             kernel,
             versions: versions(),
             date: first_line(&["date", "-u", "+%Y-%m-%d"]),
         }
     }
+}
+
+/// Whether there are enough huge pages for any contender; without them all do with less.
+pub(super) fn has_hugepages() -> bool {
+    tests::ovs::free_hugepages_mib() >= tests::ovs::MEMORY_MIB
 }
 
 fn versions() -> Vec<String> {
@@ -86,9 +95,9 @@ pub struct Use {
 }
 
 impl Use {
-    /// Of the worker of a process, whose thread's name begins with one of `names`.
-    pub fn of_worker(process: u32, names: &[&str]) -> Result<Use> {
-        let path = worker_thread(process, names)?;
+    /// Of the worker of a process.
+    pub fn of_worker(process: u32) -> Result<Use> {
+        let path = format!("/proc/{process}/task/{}", worker_thread(process)?);
         let times = fs::read_to_string(format!("{path}/schedstat"))?;
         let ran = times.split_whitespace().next().context("no time")?;
         let ran = ran.parse::<f64>()? / 1e9;
@@ -117,14 +126,15 @@ impl Use {
     }
 }
 
-/// The folder of a process's worker in /proc.
-fn worker_thread(process: u32, names: &[&str]) -> Result<String> {
+/// The thread of a process that forwards: ours, Open vSwitch's or testpmd's.
+pub(super) fn worker_thread(process: u32) -> Result<String> {
     let folder = format!("/proc/{process}/task");
     for task in fs::read_dir(&folder).with_context(|| folder.clone())? {
-        let path = task?.path();
-        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let task = task?;
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let names = ["worker-", "pmd-", "rte-worker-"];
         if names.iter().any(|prefix| name.starts_with(prefix)) {
-            return Ok(path.display().to_string());
+            return Ok(task.file_name().to_string_lossy().into_owned());
         }
     }
     anyhow::bail!("process {process} has no worker")

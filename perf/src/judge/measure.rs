@@ -1,12 +1,17 @@
 //! Rounds of a scenario.
 
+mod guests;
+mod latency;
 mod stand;
+mod workers;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::contender::Kind;
-use super::scenario::Scenario;
+use super::generator::Traffic;
+use super::scenario::{Course, Rules, Scenario};
+use super::tcp;
 use stand::Stand;
 
 /// How long and how often.
@@ -35,10 +40,27 @@ pub struct Sample {
     pub kept: Option<f64>,
     /// Changes of flows a second, where a controller made some.
     pub changes: Option<f64>,
+    /// Millions of bits a second, where TCP was measured.
+    pub mbps: Option<f64>,
+    /// Microseconds within which 50, 99 and 99.9 % of the packets were through, where that was
+    /// measured.
+    pub latency_us: Option<[f64; 3]>,
+    /// Share of the packets that came while nobody looked, so that their latency is not known.
+    pub unseen: f64,
     /// Share of looks at the ring that found it empty.
     pub starved: f64,
     /// Share of the worker's CPU that others had.
     pub others: f64,
+}
+
+impl Sample {
+    /// Cycles for a packet: as the switch counts them, but no more than its thread had, since a
+    /// switch counts also those for which it was interrupted. `None` where no packets were counted.
+    pub fn cycles_of_switch(&self) -> Option<f64> {
+        let own = self.own_cycles.unwrap_or(self.cycles);
+        let cycles = own.min(self.cycles);
+        (cycles > 0.0).then_some(cycles)
+    }
 }
 
 /// The samples of one contender.
@@ -77,15 +99,21 @@ pub fn rounds(scenario: &Scenario, plan: Plan) -> Result<[Samples; 3]> {
         for turn in 0..Kind::ALL.len() {
             let place = (turn + round) % Kind::ALL.len();
             let kind = Kind::ALL[place];
-            let sample = Stand::start(kind, scenario, &traffic, &rules)
-                .and_then(|stand| stand.run(scenario, plan.seconds))
+            let sample = sample(kind, scenario, &traffic, &rules, plan.seconds)
                 .with_context(|| format!("{} of {}", scenario.name, kind.name()))?;
+            let Some(sample) = sample else {
+                continue;
+            };
+            let figure = scenario
+                .figures
+                .first()
+                .and_then(|figure| figure.of(&sample));
             eprintln!(
-                "{}, round {}: {:9} {:8.3} Mpps, others {:2.0} %, starved {:.0} %",
+                "{}, round {}: {:9} {:8.3}, others {:2.0} %, starved {:.0} %",
                 scenario.name,
                 round + 1,
                 kind.name(),
-                sample.mpps,
+                figure.unwrap_or_default(),
                 sample.others * 100.0,
                 sample.starved * 100.0
             );
@@ -93,4 +121,43 @@ pub fn rounds(scenario: &Scenario, plan: Plan) -> Result<[Samples; 3]> {
         }
     }
     Ok(samples)
+}
+
+/// One measurement; `None` if it is nothing that this contender does.
+fn sample(
+    kind: Kind,
+    scenario: &Scenario,
+    traffic: &Traffic,
+    rules: &Rules,
+    seconds: f64,
+) -> Result<Option<Sample>> {
+    match scenario.course {
+        Course::Forwarding => {
+            let stand = Stand::start(kind, scenario, traffic, rules)?;
+            stand.run(scenario, seconds).map(Some)
+        }
+        Course::Latency => latency::sample(kind, traffic, rules, seconds).map(Some),
+        Course::Guests(pair) => guests::sample(kind, pair, rules, seconds).map(Some),
+        Course::Tcp(between) => {
+            let sample = |mbps| Sample {
+                mbps: Some(mbps),
+                ..Sample::default()
+            };
+            Ok(tcp::mbps(kind, between, seconds)?.map(sample))
+        }
+        Course::Workers(count) => match kind {
+            Kind::Ours => workers::sample(count, traffic, rules, seconds).map(Some),
+            Kind::Ovs | Kind::Testpmd => Ok(None),
+        },
+    }
+}
+
+/// Where our worker's cycles go in a scenario whose frames are generated; nothing in others.
+pub fn profile(scenario: &Scenario, seconds: f64) -> Result<Vec<(f64, String)>> {
+    if !scenario.course.has_frames() {
+        return Ok(Vec::new());
+    }
+    let (traffic, rules) = ((scenario.traffic)(), (scenario.rules)());
+    let stand = Stand::start(Kind::Ours, scenario, &traffic, &rules)?;
+    stand.profile(scenario, seconds)
 }

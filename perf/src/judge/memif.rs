@@ -119,8 +119,9 @@ impl Memif {
         Ok(self.memory.write_all_at(&head, TO_SWITCH + HEAD)?)
     }
 
-    /// Takes what the switch has sent and gives its slots back.
-    pub fn receive(&mut self) -> Result<()> {
+    /// Takes what the switch has sent and gives its slots back; how many frames that were.
+    pub fn receive(&mut self) -> Result<u32> {
+        let mut taken = 0;
         for ring in 0..self.returned.len() {
             let tail = self.read_word(from_switch(ring as u16) + TAIL)?;
             let first = std::mem::replace(&mut self.returned[ring], tail);
@@ -128,8 +129,9 @@ impl Memif {
             if count > 0 {
                 self.offer(ring as u16, first, count)?;
             }
+            taken += u32::from(count);
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Makes slots empty again, from the one given on (the switch has written lengths into them),

@@ -1,6 +1,8 @@
 //! What was measured, as data: kept as JSON, shown as a table, a chart and a document.
 
+mod cells;
 mod chart;
+mod curve;
 mod document;
 mod table;
 
@@ -11,9 +13,10 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::contender::Kind;
+use super::figure::Figure;
 use super::machine::Machine;
 use super::measure::{Plan, Sample, Samples};
-use super::scenario::{Scenario, Wanted};
+use super::scenario::{Point, Scenario, Wanted};
 
 pub use chart::chart;
 pub use document::write_document;
@@ -32,11 +35,13 @@ pub struct Report {
     pub rows: Vec<Row>,
 }
 
-/// The results of a scenario.
+/// A figure of a scenario, as each of the three had it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Its name.
+    /// The scenario's name, and which of its figures.
     pub name: String,
+    /// Which.
+    pub figure: Figure,
     /// What it is.
     pub about: String,
     /// Share of packets that is to leave by port 2.
@@ -49,6 +54,10 @@ pub struct Row {
     pub testpmd: Samples,
     /// What was to be reached, and whether it was.
     pub verdicts: Vec<Verdict>,
+    /// Where on a curve it is.
+    pub point: Option<Point>,
+    /// Where our cycles went if it was missed: per cent of them, function.
+    pub profile: Vec<(f64, String)>,
 }
 
 /// Whether one condition is met.
@@ -97,18 +106,26 @@ impl Report {
 }
 
 impl Row {
-    /// Judges the samples of a scenario; what Open vSwitch does with one rule on the port is needed
+    /// Judges a figure of a scenario; what Open vSwitch does with one rule on the port is needed
     /// where it is the measure.
-    pub fn judge(scenario: &Scenario, samples: [Samples; 3], ovs_port_forward: Option<f64>) -> Row {
-        let [ours, ovs, testpmd] = samples;
+    pub fn judge(
+        scenario: &Scenario,
+        figure: Figure,
+        samples: &[Samples; 3],
+        ovs_port_forward: Option<f64>,
+    ) -> Row {
+        let [ours, ovs, testpmd] = samples.clone();
         let mut row = Row {
-            name: scenario.name.clone(),
+            name: scenario.name.clone() + figure.suffix(),
+            figure,
             about: scenario.about.clone(),
             delivered: scenario.delivered,
             ours,
             ovs,
             testpmd,
             verdicts: Vec::new(),
+            point: scenario.point.clone(),
+            profile: Vec::new(),
         };
         let wanted = scenario.wanted.iter();
         let verdicts = wanted.map(|wanted| row.verdict(*wanted, ovs_port_forward));
@@ -121,17 +138,19 @@ impl Row {
             Wanted::TimesOvs(least) => ("x OVS-DPDK", self.ratio(Kind::Ovs), least),
             Wanted::OfCeiling(least) => ("x testpmd", self.ratio(Kind::Testpmd), least),
             Wanted::OfOvsPortForward(least) => {
-                let measured = self.mpps(Kind::Ours) / ovs_port_forward.unwrap_or(f64::NAN);
+                let ours = self.value(Kind::Ours).zip(ovs_port_forward);
+                let measured = ours.map(|(ours, theirs)| ours / theirs);
                 ("x OVS-DPDK's port-forward", measured, least)
             }
-            Wanted::Kept(least) => {
-                let kept = self.ours.median(|sample| sample.kept);
-                ("x without", kept.unwrap_or(f64::NAN), least)
-            }
+            Wanted::Kept(least) => ("x without", self.ours.median(|sample| sample.kept), least),
         };
         Verdict {
-            wanted: format!(">= {least} {text}"),
-            measured,
+            wanted: match self.figure.is_cost() {
+                true => format!("OVS-DPDK >= {least} x ours"),
+                false => format!(">= {least} {text}"),
+            },
+            // What was not measured is not reached.
+            measured: measured.unwrap_or(0.0),
             least,
         }
     }
@@ -145,25 +164,23 @@ impl Row {
         }
     }
 
-    /// The median rate of one of the three, in Mpps.
-    pub fn mpps(&self, kind: Kind) -> f64 {
-        let median = self.of(kind).median(|sample| Some(sample.mpps));
-        median.unwrap_or(0.0)
+    /// The median of the figure of one of the three; `None` if it was not measured.
+    pub fn value(&self, kind: Kind) -> Option<f64> {
+        self.of(kind).median(|sample| self.figure.of(sample))
     }
 
-    /// Our rate as a multiple of another's.
-    pub fn ratio(&self, kind: Kind) -> f64 {
-        self.mpps(Kind::Ours) / self.mpps(kind)
+    /// How many times better ours is than another's.
+    pub fn ratio(&self, kind: Kind) -> Option<f64> {
+        let (ours, other) = self.value(Kind::Ours).zip(self.value(kind))?;
+        Some(match self.figure.is_cost() {
+            true => other / ours,
+            false => ours / other,
+        })
     }
 
-    /// Cycles for a packet: as the switch counts them, but no more than its thread had, since a
-    /// switch counts also those for which it was interrupted.
-    pub fn cycles(&self, kind: Kind) -> f64 {
-        let cycles = |sample: &Sample| {
-            let own = sample.own_cycles.unwrap_or(sample.cycles);
-            Some(own.min(sample.cycles))
-        };
-        self.of(kind).median(cycles).unwrap_or(0.0)
+    /// Cycles for a packet, where packets are counted.
+    pub fn cycles(&self, kind: Kind) -> Option<f64> {
+        self.of(kind).median(Sample::cycles_of_switch)
     }
 
     /// What casts doubt on it, in words.
@@ -183,6 +200,11 @@ impl Row {
             if starved > STARVED_MAX {
                 let share = starved * 100.0;
                 doubts.push(format!("{name} found no packet {share:.0} % of the time"));
+            }
+            let unseen = samples.largest(|sample| sample.unseen);
+            if unseen > UNSEEN_MAX {
+                let share = unseen * 100.0;
+                doubts.push(format!("{share:.0} % of {name}'s packets were not timed"));
             }
             let changes = samples.median(|sample| sample.changes);
             if let Some(changes) = changes.filter(|&changes| changes < CHANGES_MIN) {
@@ -222,5 +244,6 @@ fn number(value: f64) -> String {
 /// Beyond these a figure is doubtful.
 const OTHERS_MAX: f64 = 0.05;
 const STARVED_MAX: f64 = 0.02;
+const UNSEEN_MAX: f64 = 0.05;
 const DELIVERED_OFF_MAX: f64 = 0.02;
 const CHANGES_MIN: f64 = 9_500.0;

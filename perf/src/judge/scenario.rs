@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use super::figure::Figure;
 use super::generator::Traffic;
+use super::guest::PairSpec;
+use super::tcp::Between;
 
 /// Frames, rules and what is to be reached.
 pub struct Scenario {
@@ -20,6 +25,14 @@ pub struct Scenario {
     pub beyond: Beyond,
     /// What comes on top, after a while.
     pub later: Later,
+    /// How it is measured.
+    pub course: Course,
+    /// What is told of it: a row for each.
+    pub figures: Vec<Figure>,
+    /// Ports that the switch has besides, of guests that are not there.
+    pub idle_ports: u32,
+    /// Where on a curve it is, if it is there to show how cost grows.
+    pub point: Option<Point>,
     /// What is to be reached.
     pub wanted: Vec<Wanted>,
 }
@@ -47,9 +60,44 @@ impl Scenario {
             delivered: 1.0,
             beyond: Beyond::Nothing,
             later: Later::Nothing,
+            course: Course::Forwarding,
+            figures: vec![Figure::Mpps],
+            idle_ports: 0,
+            point: None,
             wanted: wanted.to_vec(),
         }
     }
+}
+
+/// How a scenario is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Course {
+    /// The generator keeps the switch busy.
+    Forwarding,
+    /// The generator sends half of what the switch can take, and sees when it comes.
+    Latency,
+    /// Two guests send to each other; nothing is generated.
+    Guests(PairSpec),
+    /// Two hosts speak TCP; nothing is generated.
+    Tcp(Between),
+    /// So many workers beside each other, without devices; ours alone.
+    Workers(usize),
+}
+
+impl Course {
+    /// Whether frames of a generator are sent.
+    pub fn has_frames(self) -> bool {
+        matches!(self, Course::Forwarding | Course::Latency)
+    }
+}
+
+/// A place on a curve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// What grows: `flows`.
+    pub curve: String,
+    /// How much of it there is.
+    pub amount: f64,
 }
 
 /// What is at port 2.

@@ -5,8 +5,11 @@ mod attack;
 mod bridge;
 mod forward;
 mod group;
+mod growth;
 mod guest;
+mod latency;
 mod pipeline;
+mod tcp;
 
 use std::collections::BTreeSet;
 
@@ -24,16 +27,24 @@ pub fn all() -> Vec<Scenario> {
         group::scenarios(),
         attack::scenarios(),
         guest::scenarios(),
+        tcp::scenarios(),
+        latency::scenarios(),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
+/// Those that show how the rate falls as something grows; they are no part of [`all`].
+pub fn growth() -> Vec<Scenario> {
+    growth::scenarios()
+}
+
 /// Those of this name, or of a family: `l3` stands for `l3-1k` and `l3-100k`.
 pub fn named(name: &str) -> Vec<Scenario> {
     let family = format!("{name}-");
     let mut scenarios = all();
+    scenarios.extend(growth());
     let exact = scenarios.iter().any(|scenario| scenario.name == name);
     scenarios.retain(|scenario| match exact {
         true => scenario.name == name,
@@ -68,6 +79,14 @@ fn fresh(frames: impl Iterator<Item = Vec<u8>>, port: usize) -> Traffic {
     let different: BTreeSet<Vec<u8>> = without_port.collect();
     let frames = different.into_iter().collect();
     Traffic::Fresh { frames, port }
+}
+
+/// No frames, where nothing is generated.
+fn no_frames() -> Traffic {
+    Traffic::Cycle {
+        frames: Vec::new(),
+        orders: vec![Vec::new()],
+    }
 }
 
 /// Ports that differ from flow to flow.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tests::{Background, Netns, binary, eventually, run};
 
 use super::Port;
-use crate::judge::machine::WORKER_CPU;
+use crate::judge::machine::{WORKER_CPU, has_hugepages};
 
 pub(super) struct Ours {
     process: Background,
@@ -51,7 +51,7 @@ impl Ours {
         ensure!(!text.contains("\"error\":\""), "a port failed: {text}");
         let huge = shown.pointer("/hugepages") != Some(&Value::Bool(false));
         ensure!(
-            huge,
+            huge || !has_hugepages(),
             "vswitchd has no hugepages: free some (make setup reserves them)"
         );
         Ok(())

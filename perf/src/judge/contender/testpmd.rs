@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use tests::{Background, eventually};
 
 use super::Port;
-use crate::judge::machine::{CONTROL_CPU, WORKER_CPU};
+use crate::judge::machine::{CONTROL_CPU, WORKER_CPU, has_hugepages};
 
 pub(super) struct Testpmd {
     process: Background,
@@ -17,11 +17,14 @@ impl Testpmd {
         let lcores = format!("0@{CONTROL_CPU},1@{WORKER_CPU}");
         let mut words = vec!["dpdk-testpmd", "--lcores", &lcores];
         words.extend(["--no-pci", "--in-memory", "--no-telemetry", "-m", "128"]);
-        let device = |port: &Port| match port {
+        if !has_hugepages() {
+            words.push("--no-huge");
+        }
+        let device = |(index, port): (usize, &Port)| match port {
             Port::Device(device) => device.clone(),
-            Port::Guest(path) => format!("net_vhost1,client=1,iface={}", path.display()),
+            Port::Guest(path) => format!("net_vhost{index},client=1,iface={}", path.display()),
         };
-        let devices: Vec<String> = ports.iter().map(device).collect();
+        let devices: Vec<String> = ports.iter().enumerate().map(device).collect();
         for device in &devices {
             words.extend(["--vdev", device]);
         }

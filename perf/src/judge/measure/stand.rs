@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::Sample;
-use crate::judge::contender::{Contender, Counted, Kind, Second};
+use crate::judge::contender::{Contender, Counted, End, Kind};
 use crate::judge::controller::Controller;
 use crate::judge::generator::{Generator, Traffic};
 use crate::judge::guest::Guest;
 use crate::judge::hosts::Hosts;
-use crate::judge::machine::{CONTROL_CPU, cycles_hz};
+use crate::judge::machine::{CONTROL_CPU, Use, cycles_hz};
 use crate::judge::scenario::{Beyond, Later, Rules, Scenario};
 
 /// All of it.
@@ -30,14 +30,16 @@ impl Stand {
         rules: &Rules,
     ) -> Result<Stand> {
         let (second, guest) = match &scenario.beyond {
-            Beyond::Nothing => (Second::Sink, None),
-            Beyond::Hosts(_) => (Second::Memif, None),
+            Beyond::Nothing => (End::Sink, None),
+            Beyond::Hosts(_) => (End::Memif, None),
             Beyond::Guest { packed } => {
                 let guest = Guest::start(*packed)?;
-                (Second::Guest(guest.socket()), Some(guest))
+                (End::Guest(guest.socket(1)), Some(guest))
             }
         };
-        let contender = Contender::start(kind, rules, &second)?;
+        let mut ends = vec![End::Memif, second];
+        ends.resize(2 + scenario.idle_ports as usize, End::Absent);
+        let contender = Contender::start(kind, rules, &ends)?;
         let rings = contender.transmit_rings();
         let hosts = match &scenario.beyond {
             Beyond::Hosts(frames) => {
@@ -80,6 +82,16 @@ impl Stand {
         Ok(sample)
     }
 
+    /// Where its worker's cycles go, and ends.
+    pub(super) fn profile(self, scenario: &Scenario, seconds: f64) -> Result<Vec<(f64, String)>> {
+        if let Later::SecondOrder(_) = scenario.later {
+            self.generator.take_order(1);
+        }
+        let shares = self.contender.profile(seconds)?;
+        self.stop()?;
+        Ok(shares)
+    }
+
     /// Ends it. The generator's memory stays until nobody reads it.
     pub(super) fn stop(self) -> Result<()> {
         drop(self.contender);
@@ -119,15 +131,7 @@ impl Stand {
         let counted = self.contender.counted()?;
         let (usage, progress) = (self.contender.usage()?, self.generator.progress());
         let (lines, start) = (self.guest.as_ref().map(Guest::rates), Instant::now());
-        let mut usage_after = usage;
-        while usage_after.ran - usage.ran < RAN_SHARE * seconds {
-            ensure!(
-                start.elapsed().as_secs_f64() < 10.0 * seconds,
-                "its worker hardly runs"
-            );
-            std::thread::sleep(Duration::from_secs_f64(seconds));
-            usage_after = self.contender.usage()?;
-        }
+        let usage_after = ran_for(&self.contender, usage, seconds)?;
         let progress_after = self.generator.progress();
         let took = start.elapsed().as_secs_f64();
         let counted_after = self.contender.counted()?;
@@ -145,12 +149,25 @@ impl Stand {
             cycles: ran * cycles_hz() / taken.max(1.0),
             own_cycles: own_cycles(counted, counted_after),
             delivered: delivered.filter(|_| self.guest.is_none()),
-            kept: None,
-            changes: None,
             starved: (progress_after.empty - progress.empty) as f64 / looks,
             others: usage_after.others_since(usage),
+            ..Sample::default()
         })
     }
+}
+
+/// Waits until a worker ran for most of so many seconds since `usage`.
+pub(super) fn ran_for(contender: &Contender, usage: Use, seconds: f64) -> Result<Use> {
+    let (start, mut after) = (Instant::now(), usage);
+    while after.ran - usage.ran < RAN_SHARE * seconds {
+        ensure!(
+            start.elapsed().as_secs_f64() < 10.0 * seconds,
+            "its worker hardly runs"
+        );
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        after = contender.usage()?;
+    }
+    Ok(after)
 }
 
 fn delivered(before: Counted, after: Counted) -> Option<f64> {
@@ -159,7 +176,8 @@ fn delivered(before: Counted, after: Counted) -> Option<f64> {
     (received > 0.0).then(|| sent / received)
 }
 
-fn own_cycles(before: Counted, after: Counted) -> Option<f64> {
+/// Cycles for a packet between two counts.
+pub(super) fn own_cycles(before: Counted, after: Counted) -> Option<f64> {
     let (before, after) = before.cycles.zip(after.cycles)?;
     let (cycles, packets) = (after.0 - before.0, after.1 - before.1);
     (cycles > 0.0 && packets > 0.0).then(|| cycles / packets)

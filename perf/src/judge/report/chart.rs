@@ -2,12 +2,17 @@
 
 use std::fmt::Write;
 
-use super::{Report, number};
+use super::{Report, Row, number};
 use crate::judge::contender::Kind;
+use crate::judge::figure::Figure;
 
 /// The chart of a report. Written by hand: three bars a row need no library.
 pub fn chart(report: &Report) -> String {
-    let height = TOP + report.rows.len() * ROW + FOOT;
+    let rows = report.rows.iter();
+    let rows: Vec<&Row> = rows
+        .filter(|row| row.figure == Figure::Mpps && row.point.is_none())
+        .collect();
+    let height = TOP + rows.len() * ROW + FOOT;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
@@ -15,13 +20,15 @@ pub fn chart(report: &Report) -> String {
     );
     legend(&mut svg);
     scale(&mut svg, height - FOOT);
-    for (index, row) in report.rows.iter().enumerate() {
+    for (index, row) in rows.into_iter().enumerate() {
         let y = TOP + index * ROW;
         let middle = y + ROW / 2 + 2;
         let x = LEFT - 8;
         text(&mut svg, x, middle, "end", &row.name);
         for (place, kind) in Kind::ALL.into_iter().enumerate() {
-            let mpps = row.mpps(kind);
+            let Some(mpps) = row.value(kind) else {
+                continue;
+            };
             let (y, length) = (y + 4 + place * BAR, position(mpps) - LEFT as f64);
             let colour = COLOURS[place];
             let _ = writeln!(
@@ -34,8 +41,10 @@ pub fn chart(report: &Report) -> String {
                 number(mpps)
             );
         }
-        let ratio = format!("{} x OVS", number(row.ratio(Kind::Ovs)));
-        text(&mut svg, WIDTH - 8, middle, "end", &ratio);
+        if let Some(ratio) = row.ratio(Kind::Ovs) {
+            let ratio = format!("{} x OVS", number(ratio));
+            text(&mut svg, WIDTH - 8, middle, "end", &ratio);
+        }
     }
     svg + "</svg>\n"
 }
@@ -90,4 +99,4 @@ const BAR: usize = 9;
 /// Powers of ten at both ends of the scale.
 const LEAST: i32 = -3;
 const MOST: i32 = 2;
-const COLOURS: [&str; 3] = ["#1f6f8b", "#e07a3f", "#b8b8b8"];
+pub(super) const COLOURS: [&str; 3] = ["#1f6f8b", "#e07a3f", "#b8b8b8"];

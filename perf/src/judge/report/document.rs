@@ -1,84 +1,121 @@
 //! The part of docs/performance.md that is made from a report.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{Report, Row, chart, number};
-use crate::judge::contender::Kind;
+use super::cells::{COLUMNS, cells};
+use super::curve::{curve as svg_of, curves};
+use super::{Report, Row, chart};
 
-/// Writes the chart into a folder, and method, machine and figures into its performance.md,
-/// between the marks; the rest of that file stays.
+/// Writes charts into a folder, and method, machine and figures into its performance.md, between
+/// the marks; the rest of that file stays.
 pub fn write_document(report: &Report, folder: &Path) -> Result<()> {
-    fs::write(folder.join("forwarding.svg"), chart(report))?;
     let path = folder.join("performance.md");
-    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let (before, rest) = text.split_once(BEGIN).context("no mark where to begin")?;
-    let (_, after) = rest.split_once(END).context("no mark where to end")?;
-    let text = format!("{before}{BEGIN}\n{}{END}{after}", section(report));
+    let mut text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let curves = curves(report);
+    for curve in &curves {
+        fs::write(folder.join(file_of(curve)), svg_of(report, curve))?;
+    }
+    if !curves.is_empty() {
+        text = between(&text, GROWTH_BEGIN, &growth(report, &curves))?;
+    }
+    if report.rows.iter().any(|row| row.point.is_none()) {
+        fs::write(folder.join("forwarding.svg"), chart(report))?;
+        text = between(&text, BEGIN, &section(report))?;
+    }
     fs::write(&path, text).with_context(|| path.display().to_string())
 }
 
-fn section(report: &Report) -> String {
+/// A text with another part from a mark to its end.
+fn between(text: &str, begin: &str, part: &str) -> Result<String> {
+    let (before, rest) = text.split_once(begin).context("no mark where to begin")?;
+    let (_, after) = rest.split_once(END).context("no mark where to end")?;
+    Ok(format!("{before}{begin}\n{part}{END}{after}"))
+}
+
+fn growth(report: &Report, curves: &BTreeSet<String>) -> String {
+    let mut text = format!("\n{}\n", measured_on(report));
+    for curve in curves {
+        let _ = writeln!(text, "![Mpps against {curve}]({})\n", file_of(curve));
+    }
+    text.push_str(&table(report, |row| row.point.is_some()));
+    text.push_str(&list("Doubtful", report, |row| row.doubts().join("; ")));
+    text.push('\n');
+    text
+}
+
+fn file_of(curve: &str) -> String {
+    format!("growth-{curve}.svg")
+}
+
+fn measured_on(report: &Report) -> String {
     let machine = &report.machine;
-    let mut text = format!("\n{METHOD}\n");
-    let _ = writeln!(
-        text,
-        "{}, {}; {}; {}. {} rounds of {} s each.\n\n![Mpps by scenario](forwarding.svg)\n",
+    format!(
+        "{}, {}; {}; {}. {} rounds of {} s each.\n",
         machine.cpu,
         machine.kernel,
         machine.versions.join(", "),
         machine.date,
         report.rounds,
         report.seconds
+    )
+}
+
+fn table(report: &Report, is_shown: impl Fn(&Row) -> bool) -> String {
+    let mut text = format!(
+        "| {} | |\n|{}\n",
+        COLUMNS.join(" | "),
+        "---|".repeat(COLUMNS.len() + 1)
     );
-    text.push_str(
-        "| scenario | vswitch Mpps | OVS-DPDK | testpmd | / OVS-DPDK | / testpmd | cycles | OVS's \
-         | wanted | |\n|---|---|---|---|---|---|---|---|---|---|\n",
-    );
-    for row in &report.rows {
-        text.push_str(&table_row(row));
+    for row in report.rows.iter().filter(|row| is_shown(row)) {
+        let word = match row.is_met() {
+            _ if row.verdicts.is_empty() => "",
+            true => "met",
+            false => "**missed**",
+        };
+        let _ = writeln!(text, "| {} | {word} |", cells(row).join(" | "));
     }
-    let doubts = report.rows.iter().flat_map(|row| {
-        let doubts = row.doubts().into_iter();
-        doubts.map(|doubt| format!("- {}: {doubt}\n", row.name))
-    });
-    let doubts: String = doubts.collect();
-    if !doubts.is_empty() {
-        let _ = write!(text, "\nDoubtful:\n\n{doubts}");
-    }
-    text.push_str("\nThe scenarios:\n\n");
-    for row in &report.rows {
-        let _ = writeln!(text, "- {}: {}", row.name, row.about);
-    }
+    text
+}
+
+fn section(report: &Report) -> String {
+    let machine = measured_on(report);
+    let mut text = format!("\n{METHOD}\n{machine}\n![Mpps by scenario](forwarding.svg)\n\n");
+    text.push_str(&table(report, |row| row.point.is_none()));
+    text.push_str(&list("Doubtful", report, |row| row.doubts().join("; ")));
+    text.push_str(&list(
+        "Where the cycles of what is missed go",
+        report,
+        |row| {
+            let shares = row.profile.iter();
+            let shares = shares.map(|(share, function)| format!("`{function}` {share:.0} %"));
+            shares.collect::<Vec<String>>().join(", ")
+        },
+    ));
+    text.push_str(&list("The scenarios", report, |row| row.about.clone()));
     text.push('\n');
     text
 }
 
-fn table_row(row: &Row) -> String {
-    let rate = |kind| number(row.mpps(kind));
-    let verdicts = row.verdicts.iter();
-    let wanted: Vec<String> = verdicts
-        .map(|one| format!("{} ({})", one.wanted, number(one.measured)))
+/// What is told of each row, if anything is.
+fn list(title: &str, report: &Report, told: impl Fn(&Row) -> String) -> String {
+    let rows = report.rows.iter().map(|row| (&row.name, told(row)));
+    let rows = rows.filter(|(_, told)| !told.is_empty());
+    let lines: String = rows
+        .map(|(name, told)| format!("- {name}: {told}\n"))
         .collect();
-    let word = if row.is_met() { "met" } else { "**missed**" };
-    format!(
-        "| {} | {} | {} | {} | {} | {} | {:.0} | {:.0} | {} | {word} |\n",
-        row.name,
-        rate(Kind::Ours),
-        rate(Kind::Ovs),
-        rate(Kind::Testpmd),
-        number(row.ratio(Kind::Ovs)),
-        number(row.ratio(Kind::Testpmd)),
-        row.cycles(Kind::Ours),
-        row.cycles(Kind::Ovs),
-        wanted.join(", ")
-    )
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{title}:\n\n{lines}"),
+    }
 }
 
 const BEGIN: &str = "<!-- made by `make bench` from here -->";
+const GROWTH_BEGIN: &str = "<!-- made by `make bench SCENARIO=growth` from here -->";
 const END: &str = "<!-- to here -->";
 
 const METHOD: &str = include_str!("method.md");

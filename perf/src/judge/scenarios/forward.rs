@@ -33,10 +33,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 /// Lengths of frames.
 #[derive(Clone, Copy)]
-enum Sizes {
+pub(super) enum Sizes {
+    /// 64 bytes.
     Small,
     /// Of twelve, seven of 64 bytes, four of 594, one of 1,518.
     Mixed,
+    /// 1,518 bytes.
     Large,
 }
 
@@ -102,7 +104,7 @@ fn l2_rule(host: u32) -> String {
     format!("dl_dst={},actions=output:2", mac_text(mac(HOST, host)))
 }
 
-fn l3(flows: u32, sizes: Sizes, ratio: f64) -> Scenario {
+pub(super) fn l3(flows: u32, sizes: Sizes, ratio: f64) -> Scenario {
     let (name, about) = sizes.told("l3", flows);
     Scenario::new(
         name,
@@ -187,7 +189,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    fn rule(&self) -> String {
+    pub(super) fn rule(&self) -> String {
         let net = Ipv4Addr::from(self.prefix);
         let length = self.length;
         self.with_match(&format!("ip,nw_dst={net}/{length}"))
@@ -210,6 +212,11 @@ impl Route {
 
 /// A thousand networks, some within others, as a routing table has them: most of 24 bits.
 pub(super) fn routes() -> Vec<Route> {
+    routes_to(ROUTES)
+}
+
+/// So many such networks.
+pub(super) fn routes_to(count: usize) -> Vec<Route> {
     let mut seen = BTreeSet::new();
     let mut routes = Vec::new();
     for seed in 0.. {
@@ -223,7 +230,7 @@ pub(super) fn routes() -> Vec<Route> {
                 hop,
             });
         }
-        if routes.len() == ROUTES {
+        if routes.len() == count {
             break;
         }
     }

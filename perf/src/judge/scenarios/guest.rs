@@ -1,9 +1,11 @@
-//! To a guest over vhost-user, by a rule on IP addresses.
+//! To a guest over vhost-user, or from one to another, by rules on IP addresses.
 
 use super::forward::{anywhere, source};
-use super::{cycle, short, udp};
+use super::{cycle, no_frames, short, udp};
+use crate::judge::figure::Figure;
 use crate::judge::frames::{LARGEST, SMALLEST, Udp};
-use crate::judge::scenario::{Beyond, Rules, Scenario, Wanted};
+use crate::judge::guest::PairSpec;
+use crate::judge::scenario::{Beyond, Course, Rules, Scenario, Wanted};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
@@ -14,17 +16,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             (1, LARGEST, 1.5),
         ] {
             scenarios.push(to_guest(packed, flows, bytes, ratio));
+            scenarios.push(between_guests(packed, flows, bytes, ratio));
         }
     }
     scenarios
 }
 
 fn to_guest(packed: bool, flows: u32, wire_bytes: usize, ratio: f64) -> Scenario {
-    let ring = if packed { "packed" } else { "split" };
-    let last = match wire_bytes {
-        SMALLEST => short(flows),
-        _ => wire_bytes.to_string(),
-    };
+    let (ring, last) = told(packed, flows, wire_bytes);
     let frame = move |flow| {
         let udp = Udp {
             wire_bytes,
@@ -48,4 +47,35 @@ fn to_guest(packed: bool, flows: u32, wire_bytes: usize, ratio: f64) -> Scenario
     );
     scenario.beyond = Beyond::Guest { packed };
     scenario
+}
+
+fn between_guests(packed: bool, flows: u32, wire_bytes: usize, ratio: f64) -> Scenario {
+    let (ring, last) = told(packed, flows, wire_bytes);
+    let rule = |from, to| format!("in_port={from},ip,nw_dst=10.252.0.0/14,actions=output:{to}");
+    let mut scenario = Scenario::new(
+        format!("guests-{ring}-{last}"),
+        format!(
+            "from guest to guest both ways, {ring} rings, {} flows of {wire_bytes} bytes",
+            short(flows)
+        ),
+        no_frames,
+        move || Rules::flows(vec![rule(1, 2), rule(2, 1)]),
+        &[Wanted::TimesOvs(ratio)],
+    );
+    scenario.course = Course::Guests(PairSpec {
+        packed,
+        flows,
+        wire_bytes,
+    });
+    scenario.figures = vec![Figure::Mpps, Figure::Cycles];
+    scenario
+}
+
+/// The kind of rings, and the end of a name.
+fn told(packed: bool, flows: u32, wire_bytes: usize) -> (&'static str, String) {
+    let last = match wire_bytes {
+        SMALLEST => short(flows),
+        _ => wire_bytes.to_string(),
+    };
+    (if packed { "packed" } else { "split" }, last)
 }
