@@ -56,6 +56,14 @@ const WANTED: &[(&str, Wanted)] = &[
     ),
     ("forwarding at 10,000 flows", Wanted::AtLeast(0.8)),
     (
+        "adds and deletes a second at 10,000 flows",
+        Wanted::Times(10.0),
+    ),
+    (
+        "forwarding while both come at 10,000 flows",
+        Wanted::AtLeast(0.8),
+    ),
+    (
         "adds a second up to all flows",
         Wanted::TimesAndAtLeast(10.0, 200_000.0),
     ),
@@ -66,6 +74,14 @@ const WANTED: &[(&str, Wanted)] = &[
         Wanted::TimesAndAtLeast(10.0, 200_000.0),
     ),
     ("forwarding at all flows", Wanted::AtLeast(0.8)),
+    (
+        "adds and deletes a second at all flows",
+        Wanted::Times(10.0),
+    ),
+    (
+        "forwarding while both come at all flows",
+        Wanted::AtLeast(0.8),
+    ),
     ("flows listed a second", Wanted::Times(1.0)),
     ("MiB more while listing", Wanted::AtMost(16.0)),
     ("flows modified a second, by cookie", Wanted::Times(1.0)),

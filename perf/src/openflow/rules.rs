@@ -19,25 +19,29 @@ pub fn encoded(rule: &str, command: FlowModCommand) -> Result<Vec<u8>> {
 /// `count` adds of rules on 5-tuples from the `first` on. The upper half of a cookie tells the
 /// owner, one of [`OWNERS`]; the lower half the rule.
 pub fn adds(first: u32, count: u32) -> Result<Vec<u8>> {
-    let templates = (0..OUTPUTS).map(template).collect::<Result<Vec<_>>>()?;
-    let mut bytes = Vec::with_capacity(count as usize * templates[0].bytes.len());
-    for rule in first..first + count {
-        templates[(rule % OUTPUTS) as usize].write(rule, &mut bytes);
-    }
-    Ok(bytes)
+    stream((first..first + count).map(|rule| (rule, ADD)))
+}
+
+/// Deletions of those rules, one by one.
+pub fn deletions(first: u32, count: u32) -> Result<Vec<u8>> {
+    stream((first..first + count).map(|rule| (rule, DELETE_STRICT)))
 }
 
 /// `count` adds of rules, each followed by a deletion of the oldest, so that a table with `size`
 /// rules from the `first` on keeps its size.
 pub fn churn(first: u32, size: u32, count: u32) -> Result<Vec<u8>> {
+    let oldest = first..first + count;
+    stream(oldest.flat_map(|old| [(old + size, ADD), (old, DELETE_STRICT)]))
+}
+
+/// Commands about rules.
+fn stream(changes: impl Iterator<Item = (u32, u8)>) -> Result<Vec<u8>> {
     let templates = (0..OUTPUTS).map(template).collect::<Result<Vec<_>>>()?;
-    let mut bytes = Vec::with_capacity(2 * count as usize * templates[0].bytes.len());
-    for old in first..first + count {
-        let new = old + size;
-        templates[(new % OUTPUTS) as usize].write(new, &mut bytes);
+    let mut bytes = Vec::new();
+    for (rule, command) in changes {
         let start = bytes.len();
-        templates[(old % OUTPUTS) as usize].write(old, &mut bytes);
-        bytes[start + COMMAND] = DELETE_STRICT;
+        templates[(rule % OUTPUTS) as usize].write(rule, &mut bytes);
+        bytes[start + COMMAND] = command;
     }
     Ok(bytes)
 }
@@ -89,5 +93,7 @@ pub const OWNERS: u32 = 100;
 const COOKIE: usize = 8;
 /// Where the command is.
 const COMMAND: usize = 25;
+/// `OFPFC_ADD`.
+const ADD: u8 = 0;
 /// `OFPFC_DELETE_STRICT`.
 const DELETE_STRICT: u8 = 4;

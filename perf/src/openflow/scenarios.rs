@@ -31,9 +31,14 @@ pub fn measure(peer: &Peer, hosts: &Hosts, flows: u32) -> Result<Vec<Figure>> {
     run.memory(flows)?;
     run.bundle()?;
     run.carry_out(&rules::adds(0, SMALL)?)?;
-    run.churn(
+    run.adds_at_size(
         "adds a second at 10,000 flows",
         "forwarding at 10,000 flows",
+        SMALL,
+    )?;
+    run.churn(
+        "adds and deletes a second at 10,000 flows",
+        "forwarding while both come at 10,000 flows",
         SMALL,
     )?;
     run.clear()?;
@@ -44,9 +49,16 @@ pub fn measure(peer: &Peer, hosts: &Hosts, flows: u32) -> Result<Vec<Figure>> {
         SMALL,
         flows - SMALL,
     )?;
-    run.churn(
+    run.adds(
         "adds a second at all flows",
         "forwarding at all flows",
+        flows,
+        CHURNED,
+    )?;
+    run.carry_out(&rules::deletions(flows, CHURNED)?)?;
+    run.churn(
+        "adds and deletes a second at all flows",
+        "forwarding while both come at all flows",
         flows,
     )?;
     run.dump(flows)?;
@@ -93,15 +105,13 @@ impl<'a> Run<'a> {
     /// How long it takes to do this.
     fn carry_out(&self, bytes: &[u8]) -> Result<Duration> {
         let mut client = self.peer.connect()?;
-        let start = Instant::now();
-        client.write(bytes)?;
-        client.barrier()?;
+        let took = timed(&mut client, bytes)?;
         ensure!(
             client.errors == 0,
             "{} requests were refused",
             client.errors
         );
-        Ok(start.elapsed())
+        Ok(took)
     }
 
     /// Adds flows in a stream while packets run.
@@ -119,8 +129,31 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Adds flows to `size` others in streams so short that there are never many more, while
+    /// packets run: each is taken back before the next, which is not part of the time.
+    fn adds_at_size(
+        &mut self,
+        rate_name: &'static str,
+        forwarding_name: &'static str,
+        size: u32,
+    ) -> Result<()> {
+        let (adds, back) = (rules::adds(size, FEW)?, rules::deletions(size, FEW)?);
+        let (took, forwarding) = self.parts_beside_packets(PARTS, |client, _| {
+            let mut took = Duration::ZERO;
+            for _ in 0..FEW_TIMES {
+                took += timed(client, &adds)?;
+                timed(client, &back)?;
+            }
+            Ok(took)
+        })?;
+        let count = f64::from(FEW * FEW_TIMES) * PARTS as f64;
+        self.note(rate_name, count / took.as_secs_f64());
+        self.note(forwarding_name, forwarding);
+        Ok(())
+    }
+
     /// Adds flows in a stream, and deletes another for each, so that there are always `size`, while
-    /// packets run.
+    /// packets run. Both count.
     fn churn(
         &mut self,
         rate_name: &'static str,
@@ -129,28 +162,36 @@ impl<'a> Run<'a> {
     ) -> Result<()> {
         let bytes = rules::churn(0, size, CHURNED)?;
         let (took, forwarding) = self.beside_packets(&bytes, PARTS)?;
-        self.note(rate_name, f64::from(CHURNED) / took.as_secs_f64());
+        self.note(rate_name, f64::from(2 * CHURNED) / took.as_secs_f64());
         self.note(forwarding_name, forwarding);
         Ok(())
     }
 
-    /// How long it takes to do this, and the packets forwarded meanwhile over those at other times,
-    /// each in a second that the worker ran. It is done in parts, with a moment of nothing else
-    /// before each, since what memory gives the worker changes from second to second. What is over
-    /// at once is seen with a moment after it.
+    /// How long it takes to do this in parts, and what is forwarded meanwhile.
     fn beside_packets(&mut self, bytes: &[u8], parts: usize) -> Result<(Duration, f64)> {
+        let parts = parts_of(bytes, parts);
+        self.parts_beside_packets(parts.len(), |client, part| timed(client, parts[part]))
+    }
+
+    /// How long parts of something say that they take in all, and the packets forwarded meanwhile
+    /// over those at other times, each in a second that the worker ran. There is a moment of nothing
+    /// else before each part, since what memory gives the worker changes from second to second.
+    /// What is over at once is seen with a moment after it.
+    fn parts_beside_packets(
+        &mut self,
+        parts: usize,
+        mut carry_out: impl FnMut(&mut Client, usize) -> Result<Duration>,
+    ) -> Result<(Duration, f64)> {
         let (mut client, mut watcher) = (self.peer.connect()?, self.peer.connect()?);
         let mut took = Duration::ZERO;
         let (mut before, mut during) = (Vec::new(), Vec::new());
-        for part in parts_of(bytes, parts) {
+        for part in 0..parts {
             let start = self.sent(&mut watcher)?;
             std::thread::sleep(MOMENT);
             let idle = self.sent(&mut watcher)?;
             before.push(idle.since(start));
             let start = Instant::now();
-            client.write(part)?;
-            client.barrier()?;
-            took += start.elapsed();
+            took += carry_out(&mut client, part)?;
             std::thread::sleep(MOMENT.saturating_sub(start.elapsed()));
             let end = self.sent(&mut watcher)?;
             during.push(end.since(idle));
@@ -351,6 +392,14 @@ impl<'a> Run<'a> {
     }
 }
 
+/// How long it takes until all of this is done.
+fn timed(client: &mut Client, bytes: &[u8]) -> Result<Duration> {
+    let start = Instant::now();
+    client.write(bytes)?;
+    client.barrier()?;
+    Ok(start.elapsed())
+}
+
 /// Messages in so many parts of about the same length.
 fn parts_of(mut bytes: &[u8], parts: usize) -> Vec<&[u8]> {
     let wanted = bytes.len() / parts;
@@ -475,6 +524,10 @@ const MOMENT: Duration = Duration::from_millis(250);
 const SMALL: u32 = 10_000;
 /// Flows added to a table of any size, and as many deleted: those up to this number.
 const CHURNED: u32 = 100_000;
+/// Flows added to a small table before they are taken back: a tenth of it.
+const FEW: u32 = SMALL / 10;
+/// How often they are in each part.
+const FEW_TIMES: u32 = 14;
 /// Flows of a bundle.
 const BUNDLED: u32 = 100_000;
 /// Deletions of one flow each.
