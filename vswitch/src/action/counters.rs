@@ -48,11 +48,10 @@ impl FlowCounters {
 
     /// The counters of the flow that has a row now.
     pub fn of_row(rows: &Arc<Rows>, row: u32) -> Option<FlowCounters> {
-        let serial = rows.get(row)?[SERIAL].load(Ordering::Acquire);
         Some(FlowCounters {
             rows: Arc::clone(rows),
             row,
-            serial,
+            serial: FlowCounters::serial_of(rows, row)?,
         })
     }
 
@@ -62,6 +61,11 @@ impl FlowCounters {
             .iter()
             .for_each(|word| word.store(0, Ordering::Relaxed));
         row[SERIAL].store(serial, Ordering::Release);
+    }
+
+    /// The serial number of the flow that has a row now.
+    pub fn serial_of(rows: &Rows, row: u32) -> Option<u64> {
+        Some(rows.get(row)?[SERIAL].load(Ordering::Acquire))
     }
 
     /// Number of the row.

@@ -20,7 +20,7 @@ use super::pace::Limit;
 use super::ports::Ports;
 use crate::action::{BridgeId, PortNo};
 use crate::datapath::PacketOut;
-use crate::pipeline::{RemovedFlow, Switch};
+use crate::pipeline::{RemovedFlow, Sweep, Switch};
 
 mod buffers;
 mod bundle;
@@ -35,10 +35,14 @@ mod queue;
 #[cfg(any(test, fuzzing))]
 mod rehearsal;
 mod role;
+#[cfg(any(test, fuzzing))]
+mod two_ports;
 
 pub use dump::Dump;
 #[cfg(any(test, fuzzing))]
 pub use rehearsal::{Reader, Rehearsal};
+#[cfg(any(test, fuzzing))]
+pub use two_ports::TwoPorts;
 
 use buffers::Buffers;
 use bundle::Bundles;
@@ -106,6 +110,8 @@ struct Peer {
     miss_send_len: u16,
     bundles: Bundles,
     monitors: Monitors,
+    /// A change of many flows on its way.
+    sweep: Option<Box<Sweep>>,
 }
 
 /// All that a message may touch.
@@ -139,6 +145,8 @@ pub enum Next {
     Barrier(Message),
     /// Call [`Agent::answer`] when the workers have told their counters.
     Count(MultipartRequest),
+    /// Call [`Agent::sweep`] until it says that it is over, before the peer's next message.
+    Sweep,
 }
 
 impl Agent {
@@ -171,6 +179,7 @@ impl Agent {
             miss_send_len,
             bundles: Bundles::default(),
             monitors: Monitors::default(),
+            sweep: None,
         };
         self.peers.insert(peer, peer_state);
     }
@@ -240,6 +249,19 @@ impl Agent {
         })
     }
 
+    /// Goes on with a peer's change of many flows; whether it is over.
+    pub fn sweep(&mut self, turn: &mut Turn<'_>, peer: PeerId, xid: Xid, request: &[u8]) -> bool {
+        let done = self.continue_flow_mod(turn, peer);
+        self.tell_changes(turn.switch, Some((peer, xid)), turn.now_ms);
+        match done {
+            Ok(next) => next == Next::Done,
+            Err(code) => {
+                self.refuse(peer, xid, code, request);
+                true
+            }
+        }
+    }
+
     /// Tells a peer that a request failed.
     pub fn refuse(&mut self, peer: PeerId, xid: Xid, code: ErrorCode, request: &[u8]) {
         debug!(bridge = self.identity.name, peer = peer.0, %xid, %code, "request refused");
@@ -258,7 +280,7 @@ impl Agent {
         let main = self.main(peer)?;
         self.check_role(main, &message)?;
         match message {
-            Message::FlowMod(change) => self.flow_mod(turn, &change)?,
+            Message::FlowMod(change) => return self.flow_mod(turn, peer, &change),
             Message::GroupMod(change) => {
                 let removed = turn.switch.group_mod(self.bridge, &change, turn.now_ms)?;
                 turn.work.removed.extend(removed);

@@ -68,6 +68,13 @@ pub enum Stage {
     Waiting,
     /// The rest of a list to be sent.
     Dumping(Box<Dump>),
+    /// The rest of many flows to be changed.
+    Sweeping {
+        /// The request's number.
+        xid: Xid,
+        /// Its beginning, for an error.
+        bytes: Vec<u8>,
+    },
 }
 
 /// A peer's raised hand: it stands in the queue of those who want to be served, once.
@@ -103,8 +110,9 @@ impl Signal {
 }
 
 impl Connection {
-    /// One turn: the rest of a list, then messages, until it has to wait, its peer is to read
-    /// first, or others want their turn. False at the end of the connection.
+    /// One turn: more of what takes long, or messages, until it has to wait, its peer is to read
+    /// first, or others want their turn. False at the end of the connection. What a peer asked for
+    /// before it went is done, but nothing is told to it any more.
     pub fn serve(
         &mut self,
         id: PeerId,
@@ -119,32 +127,32 @@ impl Connection {
             self.stage = Stage::Dumping(Box::new(dump));
         }
         for _ in 0..MESSAGES_PER_TURN {
+            let is_gone = self.inbox.is_closed();
             if let Stage::Dumping(dump) = &mut self.stage {
                 dump.keep_up(turn.switch);
             }
-            if self.outbox.is_congested() {
-                return true;
-            }
             match &mut self.stage {
                 Stage::Waiting => return true,
+                Stage::Sweeping { xid, bytes } => {
+                    if bridge.agent.sweep(turn, id, *xid, bytes) {
+                        self.stage = Stage::Idle;
+                    }
+                    break;
+                }
+                Stage::Dumping(_) if is_gone => self.stage = Stage::Idle,
+                _ if self.outbox.is_congested() && !is_gone => return true,
                 Stage::Dumping(dump) => {
                     if dump.step(turn.switch, &self.outbox) {
                         self.stage = Stage::Idle;
                         bridge.agent.end_list(id);
                     }
-                    continue;
+                    break;
                 }
-                Stage::Idle => {}
-            }
-            match self.inbox.try_recv() {
-                Ok(incoming) => {
-                    if let Some(then) = receive(id, bridge, turn, incoming) {
-                        self.stage = Stage::Waiting;
-                        waits.push(then);
-                    }
-                }
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Stage::Idle => match self.inbox.try_recv() {
+                    Ok(incoming) => self.stage = receive(id, bridge, turn, incoming, waits),
+                    Err(TryRecvError::Empty) => return true,
+                    Err(TryRecvError::Disconnected) => return false,
+                },
             }
         }
         self.signal.raise();
@@ -164,42 +172,50 @@ impl Connection {
     }
 }
 
+/// Takes what a peer sent; what the next of it waits for.
 fn receive(
     id: PeerId,
     bridge: &mut Bridge,
     turn: &mut Turn<'_>,
     incoming: Incoming,
-) -> Option<Then> {
-    match incoming {
+    waits: &mut Vec<Then>,
+) -> Stage {
+    let then = match incoming {
         Incoming::Message {
             xid,
             message,
             bytes,
         } => match bridge.agent.receive(turn, id, xid, message, &bytes) {
-            Next::Done => None,
-            Next::Barrier(reply) => Some(Then::Barrier {
+            Next::Done => return Stage::Idle,
+            Next::Sweep => return Stage::Sweeping { xid, bytes },
+            Next::Barrier(reply) => Then::Barrier {
                 peer: id,
                 xid,
                 reply: Box::new(reply),
-            }),
-            Next::Count(request) => Some(Then::Answer {
+            },
+            Next::Count(request) => Then::Answer {
                 peer: id,
                 xid,
                 request: Box::new(request),
                 bytes,
-            }),
+            },
         },
         Incoming::Malformed { xid, code, bytes } => {
             bridge.agent.refuse(id, xid, code, &bytes);
-            None
+            return Stage::Idle;
         }
         Incoming::End(reason) => {
             bridge.note_end(id, reason);
-            None
+            return Stage::Idle;
         }
-    }
+    };
+    waits.push(then);
+    Stage::Waiting
 }
 
 /// Messages of one peer in a row: enough to make publication cheap, few enough that another waits
-/// less than a millisecond.
+/// less than a millisecond. What takes long has its turn alone.
 const MESSAGES_PER_TURN: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -100,8 +100,12 @@ impl Bridge {
 
     /// Packets and bytes of all flows.
     pub fn counted(&self) -> (u64, u64) {
-        let sum = self.switch.aggregate(self.id, &FlowStatsRequest::default());
-        (sum.packets, sum.bytes)
+        let all = FlowStatsRequest::default();
+        let counts = self
+            .switch
+            .flows(self.id, &all)
+            .map(|it| it.counters.read());
+        counts.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
     }
 
     pub fn packet_out(&self, in_port: OfPort, actions: &str, frame: &[u8]) -> PacketOut {

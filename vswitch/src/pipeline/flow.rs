@@ -27,6 +27,8 @@ pub(super) struct Payload {
     pub idle_timeout_s: u16,
     pub hard_timeout_s: u16,
     pub flags: FlowFlags,
+    /// How often an add took the place of the flow that had the row, which it kept: 27 bits.
+    pub generation: u32,
 }
 
 impl Payload {
@@ -44,7 +46,7 @@ impl Payload {
             u64::from(self.row) << 32 | u64::from(self.instructions),
             self.cookie,
             self.created_ms,
-            bits << 32 | timeouts,
+            u64::from(self.generation) << GENERATION_AT | bits << 32 | timeouts,
         ]
     }
 
@@ -65,6 +67,7 @@ impl Payload {
                 no_packet_counts: flag(3),
                 no_byte_counts: flag(4),
             },
+            generation: generation(rest),
         }
     }
 
@@ -90,6 +93,13 @@ impl Payload {
         ended.then_some(FlowRemovedReason::IdleTimeout)
     }
 }
+
+fn generation(rest: u64) -> u32 {
+    (rest >> GENERATION_AT) as u32
+}
+
+/// Where in the last word of a payload the generation begins.
+const GENERATION_AT: u32 = 37;
 
 /// A flow in its table.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +134,16 @@ impl<'a> FlowRef<'a> {
 
     pub fn cookie(&self) -> u64 {
         self.rule.word(1)
+    }
+
+    /// [`Payload::generation`].
+    pub fn generation(&self) -> u32 {
+        generation(self.rule.word(3))
+    }
+
+    /// Tells it from every other flow of its bridge that has or had counters.
+    pub fn serial(&self) -> Option<u64> {
+        FlowCounters::serial_of(&self.bridge.flow_rows, self.row())
     }
 
     /// Whether it is what the specification calls the table-miss flow (OpenFlow 1.3.5 §5.4).
@@ -282,6 +302,7 @@ mod tests {
                 no_packet_counts: false,
                 no_byte_counts: true,
             },
+            generation: 0x7ff_fffe,
         };
         let mut classifier = flowtable::Classifier::new(0, Payload::WORDS);
         let id = classifier.insert(&Match::default(), 1, &payload.words(), 1);

@@ -36,6 +36,7 @@ mod ports;
 mod rows;
 mod statistics;
 mod structure;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -46,6 +47,7 @@ mod watch;
 use ledger::Ledger;
 pub use list::FlowList;
 pub use structure::{TableStructure, Work};
+pub use sweep::Sweep;
 pub use watch::{Changed, Moment};
 
 /// What is said of a bridge when it is added.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use openflow::v13::ReplyStream;
-use openflow::{GroupId, MeterId, MultipartReply, Xid};
+use openflow::{AggregateStats, GroupId, Message, MeterId, MultipartReply, Xid, v13};
 use tracing::warn;
 
 use super::Outbox;
@@ -31,6 +31,12 @@ pub struct Dump {
 pub(super) enum Source {
     /// Flows with their statistics.
     Flows { flows: FlowList, now_ms: u64 },
+    /// Sums over flows, told once they are complete.
+    Sums {
+        xid: Xid,
+        flows: FlowList,
+        sums: AggregateStats,
+    },
     /// Flows that monitors are for.
     Watched(WatchedFlows),
     /// Groups with their statistics.
@@ -47,7 +53,7 @@ impl Source {
     /// A list of this kind without entries.
     fn empty(&self) -> MultipartReply {
         match self {
-            Source::Flows { .. } => MultipartReply::Flow(Vec::new()),
+            Source::Flows { .. } | Source::Sums { .. } => MultipartReply::Flow(Vec::new()),
             Source::Watched(_) => MultipartReply::FlowMonitor(Vec::new()),
             Source::GroupStats(..) => MultipartReply::Group(Vec::new()),
             Source::GroupDesc(..) => MultipartReply::GroupDesc(Vec::new()),
@@ -66,6 +72,7 @@ impl Source {
                 let bytes = list.len() * FLOW_BYTES_MIN;
                 return (bytes > 0).then_some((MultipartReply::Flow(list), bytes));
             }
+            Source::Sums { .. } => return None,
             Source::Watched(flows) => {
                 let update = flows.next_within(steps)?;
                 return Some((MultipartReply::FlowMonitor(vec![update]), UPDATE_BYTES_MIN));
@@ -146,7 +153,9 @@ impl Dump {
     pub fn keep_up(&mut self, switch: &mut Switch) {
         if switch.flows_waiting() > FLOWS_WAITING_MAX {
             match &mut self.source {
-                Source::Flows { flows, .. } => flows.renew(switch.publish()),
+                Source::Flows { flows, .. } | Source::Sums { flows, .. } => {
+                    flows.renew(switch.publish());
+                }
                 Source::Watched(flows) => flows.renew(switch.publish()),
                 Source::GroupStats(..)
                 | Source::GroupDesc(..)
@@ -159,6 +168,9 @@ impl Dump {
     /// Reads on, and sends the next message if there is something for one; whether that was the
     /// last.
     pub fn step(&mut self, switch: &Switch, outbox: &Outbox) -> bool {
+        if let Source::Sums { .. } = self.source {
+            return self.sum(outbox);
+        }
         self.read(switch);
         loop {
             let mut bytes = Vec::with_capacity(MESSAGE_ROOM);
@@ -174,6 +186,25 @@ impl Dump {
                 Err(error) => warn!(%error, "an entry is left out of a list"),
             }
         }
+    }
+
+    /// Adds sums up for a while; whether they were complete and are sent.
+    fn sum(&mut self, outbox: &Outbox) -> bool {
+        let Source::Sums { xid, flows, sums } = &mut self.source else {
+            return true;
+        };
+        let mut steps = STEPS_MAX;
+        flows.sum_within(&mut steps, sums);
+        let is_complete = steps > 0;
+        if is_complete {
+            let (more, reply) = (false, MultipartReply::Aggregate(*sums));
+            let mut bytes = Vec::new();
+            match v13::encode(*xid, &Message::MultipartReply { more, reply }, &mut bytes) {
+                Ok(()) => outbox.reply(bytes),
+                Err(error) => warn!(%error, "sums are not told"),
+            }
+        }
+        is_complete
     }
 
     /// Reads as much as one message holds, if that is not too much work.

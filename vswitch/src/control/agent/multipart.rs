@@ -48,8 +48,8 @@ impl Agent {
                 return self.begin_monitors(turn, peer, xid, wanted).map(Some);
             }
             MultipartRequest::Aggregate(request) => {
-                let sums = switch.aggregate(bridge, request);
-                self.reply_part(peer, xid, MultipartReply::Aggregate(sums));
+                let (flows, sums) = (turn.switch.list(bridge, request), Default::default());
+                return Ok(Some(Dump::new(xid, Source::Sums { xid, flows, sums })));
             }
             MultipartRequest::Table => {
                 let tables = switch.table_stats(bridge);

@@ -9,14 +9,13 @@ use flowtable::FlowKey;
 use openflow::connection::{CloseReason, Config, Connection, Side};
 use openflow::{ErrorCode, GroupId, Message, MeterId, TableId, Xid};
 
-use super::super::config;
 use super::super::outbox::{self, Outbox};
 use super::super::pace::Limit;
-use super::super::ports::{Port, Ports};
-use super::{Agent, Dump, Identity, Next, PeerId, PeerKind, Turn, Work};
+use super::super::ports::Ports;
+use super::{Agent, Dump, Next, PeerId, PeerKind, Turn, TwoPorts, Work};
 use super::{buffers::Buffers, bundle, monitor};
 use crate::action::{Punt, PuntReason};
-use crate::pipeline::{BridgeSpec, PortSpec, RemovedFlow, Switch, VlanMode};
+use crate::pipeline::{BridgeSpec, RemovedFlow, Switch};
 
 mod reader;
 
@@ -58,31 +57,12 @@ impl Rehearsal {
 
     /// Everybody is there, and no hello was heard yet.
     pub fn new() -> Rehearsal {
-        let mut switch = Switch::new();
-        let spec = BridgeSpec {
-            name: "br0".into(),
+        let world = TwoPorts::new(BridgeSpec {
             flows_max: FLOWS_MAX,
             groups_max: GROUPS_MAX,
             meters_max: METERS_MAX,
             ..BridgeSpec::default()
-        };
-        let bridge = switch.add_bridge(&spec).expect("the first bridge");
-        let mut ports = Ports::new();
-        for name in ["a", "b"] {
-            let spec = PortSpec {
-                name: name.into(),
-                of_port: None,
-                vlan: VlanMode::default(),
-                peer_name: None,
-            };
-            let (number, of_port) = switch.add_port(bridge, &spec).expect("a port");
-            ports.insert(number, Port::bare(name, bridge, of_port));
-        }
-        let identity = Identity {
-            name: "br0".into(),
-            datapath_id: 42,
-            description: config::Description::default(),
-        };
+        });
         let main = PeerId(0);
         let kinds: [_; Rehearsal::PEERS] = [
             PeerKind::Controller,
@@ -91,10 +71,10 @@ impl Rehearsal {
             PeerKind::Service,
         ];
         Rehearsal {
-            switch,
-            ports,
+            switch: world.switch,
+            ports: world.ports,
             work: Work::default(),
-            agent: Agent::new(bridge, identity),
+            agent: world.agent,
             peers: (0..).zip(kinds).map(Party::new).collect(),
             now_ms: 0,
         }
@@ -215,6 +195,10 @@ impl Rehearsal {
         let answered = match &next {
             Next::Count(request) => self.agent.answer(&mut turn, id, xid, request),
             Next::Barrier(_) | Next::Done => Ok(None),
+            Next::Sweep => {
+                while !self.agent.sweep(&mut turn, id, xid, head) {}
+                Ok(None)
+            }
         };
         match answered {
             Ok(dump) => self.peers[peer].dump = dump,

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use flowtable::FlowKey;
 use openflow::{PacketOut, *};
 
-use super::{Agent, Identity, Next, Outbox, PeerId, PeerKind, Ports, Switch, Turn, Work};
+use super::{Agent, Next, Outbox, PeerId, PeerKind, Ports, Switch, Turn, TwoPorts, Work};
 use crate::action::{Punt, PuntReason};
-use crate::control::config;
-use crate::control::ports::Port;
-use crate::pipeline::{BridgeSpec, PortSpec, VlanMode};
+use crate::pipeline::BridgeSpec;
 
 mod bundles;
 mod dialogues;
@@ -30,33 +28,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let mut switch = Switch::new();
-        let spec = BridgeSpec {
-            name: "br0".into(),
-            ..BridgeSpec::default()
-        };
-        let bridge = switch.add_bridge(&spec).unwrap();
-        let mut ports = Ports::new();
-        for name in ["a", "b"] {
-            let spec = PortSpec {
-                name: name.into(),
-                of_port: None,
-                vlan: VlanMode::default(),
-                peer_name: None,
-            };
-            let (number, of_port) = switch.add_port(bridge, &spec).unwrap();
-            ports.insert(number, Port::bare(name, bridge, of_port));
-        }
-        let identity = Identity {
-            name: "br0".into(),
-            datapath_id: 42,
-            description: config::Description::default(),
-        };
+        let world = TwoPorts::new(BridgeSpec::default());
         Scene {
-            switch,
-            ports,
+            switch: world.switch,
+            ports: world.ports,
             work: Work::default(),
-            agent: Agent::new(bridge, identity),
+            agent: world.agent,
             outboxes: Vec::new(),
             now_ms: 0,
         }

@@ -97,6 +97,9 @@ impl Switch {
                 idle_timeout_s: change.idle_timeout_s,
                 hard_timeout_s: change.hard_timeout_s,
                 flags: change.flags,
+                generation: old
+                    .and_then(|row| ledger.flow(row))
+                    .map_or(0, |(_, rule)| Payload::of(&rule).generation.wrapping_add(1)),
             },
         };
         let before = old.and_then(|row| ledger.watched(draft.bridge, row));
@@ -142,30 +145,84 @@ impl Switch {
 
     /// Gives the selected flows new instructions; all else of them stays.
     fn modify_flows(&mut self, id: BridgeId, change: &FlowMod) -> Result<(), ErrorCode> {
+        self.check_change(id, change)?;
+        let rows = self.select(id, change);
+        if self.must_check_flows(id, change) {
+            self.check_modified(id, &rows, change)?;
+        }
+        self.modify_rows(id, rows, change)
+    }
+
+    fn delete_flows(
+        &mut self,
+        id: BridgeId,
+        change: &FlowMod,
+        now_ms: u64,
+    ) -> Result<Vec<RemovedFlow>, ErrorCode> {
+        self.check_change(id, change)?;
+        let rows = self.select(id, change);
+        Ok(self.remove_flows(id, rows, FlowRemovedReason::Delete, now_ms))
+    }
+
+    /// An error if a modification or deletion cannot be for any flow.
+    pub(super) fn check_change(&self, id: BridgeId, change: &FlowMod) -> Result<(), ErrorCode> {
         let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
             return Ok(());
         };
-        if !ledger.tables.has(change.table) {
+        let is_modified = matches!(
+            change.command,
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict
+        );
+        let is_any = change.table == TableId::ALL && !is_modified;
+        if !is_any && !ledger.tables.has(change.table) {
             return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
         }
-        check::instructions(bridge, change.table, &change.instructions)?;
-        let epoch = self.state.epoch;
-        let selected = select(bridge, ledger, change, epoch);
-        if check::sets_fields(&change.instructions) || ledger.tables.are_cut() {
-            for (table, rule) in selected.iter().filter_map(|row| ledger.flow(*row)) {
-                let flow = FlowRef::new(bridge, table, rule);
-                check::prerequisites(&rule.matching(), &change.instructions)?;
-                ledger.tables.check_instructions(&flow, change)?;
-            }
+        match is_modified {
+            true => check::instructions(bridge, change.table, &change.instructions),
+            false => Ok(()),
         }
-        let reset = change.flags.reset_counts;
-        if selected.is_empty() {
+    }
+
+    /// Whether a modification may be for some flows and not for others.
+    pub(super) fn must_check_flows(&self, id: BridgeId, change: &FlowMod) -> bool {
+        let ledger = self.ledgers.get(&id);
+        check::sets_fields(&change.instructions)
+            || ledger.is_some_and(|ledger| ledger.tables.are_cut())
+    }
+
+    /// An error if a modification cannot be for these flows.
+    pub(super) fn check_modified(
+        &self,
+        id: BridgeId,
+        rows: &[u32],
+        change: &FlowMod,
+    ) -> Result<(), ErrorCode> {
+        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
+            return Ok(());
+        };
+        for (table, rule) in rows.iter().filter_map(|row| ledger.flow(*row)) {
+            let flow = FlowRef::new(bridge, table, rule);
+            check::prerequisites(&rule.matching(), &change.instructions)?;
+            ledger.tables.check_instructions(&flow, change)?;
+        }
+        Ok(())
+    }
+
+    /// Gives flows, named by their rows, new instructions.
+    pub(super) fn modify_rows(
+        &mut self,
+        id: BridgeId,
+        rows: Vec<u32>,
+        change: &FlowMod,
+    ) -> Result<(), ErrorCode> {
+        if rows.is_empty() {
             return Ok(());
         }
+        let reset = change.flags.reset_counts;
         let Some((mut draft, ledger)) = self.draft(id) else {
             return Ok(());
         };
-        for row in selected {
+        for row in rows {
             let Some((table, rule)) = ledger.flow(row) else {
                 continue;
             };
@@ -184,20 +241,23 @@ impl Switch {
         Ok(())
     }
 
-    fn delete_flows(
-        &mut self,
-        id: BridgeId,
-        change: &FlowMod,
-        now_ms: u64,
-    ) -> Result<Vec<RemovedFlow>, ErrorCode> {
-        if self.ledgers.contains_key(&id) && !self.has_table(id, change.table) {
-            return Err(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID);
-        }
-        let selected = match (self.state.bridge(id), self.ledgers.get(&id)) {
-            (Some(bridge), Some(ledger)) => select(bridge, ledger, change, self.state.epoch),
-            _ => Vec::new(),
+    /// The rows of the flows that a modification or deletion is for.
+    fn select(&self, id: BridgeId, change: &FlowMod) -> Vec<u32> {
+        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
+            return Vec::new();
         };
-        Ok(self.remove_flows(id, selected, FlowRemovedReason::Delete, now_ms))
+        let request = request(change);
+        if let FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict = change.command {
+            let flows = ledger.used(change.table).filter_map(|(id, table)| {
+                let rule = table.rule(table.get(&change.matching, change.priority)?)?;
+                Some(FlowRef::new(bridge, id, rule))
+            });
+            let wanted = flows.filter(|flow| wanted(flow, &request));
+            return wanted.map(|flow| flow.row()).collect();
+        }
+        let selection = Selection::new(bridge, ledger, &request);
+        let rows = selection.within(self.state.epoch, usize::MAX);
+        rows.unwrap_or_default()
     }
 
     /// Takes flows, named by their rows, out of their tables; those whose controllers want to hear
@@ -247,8 +307,8 @@ struct Place {
     victim: Option<u32>,
 }
 
-/// The rows of the flows that a modification or deletion is about.
-fn select(bridge: &Bridge, ledger: &Ledger, change: &FlowMod, epoch: u64) -> Vec<u32> {
+/// The flows that a loose modification or deletion is about.
+pub fn request(change: &FlowMod) -> FlowStatsRequest {
     let deletes = matches!(
         change.command,
         FlowModCommand::Delete | FlowModCommand::DeleteStrict
@@ -257,61 +317,95 @@ fn select(bridge: &Bridge, ledger: &Ledger, change: &FlowMod, epoch: u64) -> Vec
         true => (change.out_port, change.out_group),
         false => (OfPort::ANY, GroupId::ANY),
     };
-    let request = FlowStatsRequest {
+    FlowStatsRequest {
         table: change.table,
         out_port,
         out_group,
         cookie: change.cookie,
         cookie_mask: change.cookie_mask,
         matching: change.matching.clone(),
-    };
-    if let FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict = change.command {
-        let flows = ledger.used(change.table).filter_map(|(id, table)| {
-            let rule = table.rule(table.get(&change.matching, change.priority)?)?;
-            Some(FlowRef::new(bridge, id, rule))
-        });
-        return flows
-            .filter(|flow| wanted(flow, &request))
-            .map(|flow| flow.row())
-            .collect();
     }
-    if let Some(rows) = by_index(bridge, ledger, &request) {
-        return rows;
-    }
-    let flows = flows(bridge, ledger, &request, epoch);
-    flows.map(|flow| flow.row()).collect()
 }
 
-/// The rows of the flows that a request asks for, found by their cookies, groups or ports; `None`
-/// if that is not the way to find them: the match alone leads to a few, or they may be any.
-fn by_index(bridge: &Bridge, ledger: &Ledger, request: &FlowStatsRequest) -> Option<Vec<u32>> {
-    let walk = Walk::included_in(&request.matching);
-    let mut tables = ledger.used(request.table);
-    if !tables.any(|(_, table)| table.rules().must_scan(&walk)) {
-        return None;
+/// A search for all the flows that a request asks for.
+pub struct Selection<'a> {
+    bridge: &'a Bridge,
+    ledger: &'a Ledger,
+    request: &'a FlowStatsRequest,
+    walk: Walk,
+}
+
+impl<'a> Selection<'a> {
+    /// The search in a bridge.
+    pub fn new(bridge: &'a Bridge, ledger: &'a Ledger, request: &'a FlowStatsRequest) -> Self {
+        Selection {
+            bridge,
+            ledger,
+            request,
+            walk: Walk::included_in(&request.matching),
+        }
     }
-    let wanted = |row: &u32| {
-        let Some((table, rule)) = ledger.flow(*row) else {
+
+    /// The rows of the flows; `None` if it takes more than so many steps to find them.
+    pub fn within(&self, epoch: u64, mut steps: usize) -> Option<Vec<u32>> {
+        let mut tables = self.ledger.used(self.request.table);
+        if tables.any(|(_, table)| table.rules().must_scan(&self.walk))
+            && let Some(rows) = self.by_index(&mut steps)
+        {
+            return (steps > 0).then_some(rows);
+        }
+        let mut rows = Vec::new();
+        for (id, table) in self.ledger.used(self.request.table) {
+            let mut walk = self.walk.clone();
+            while let Some(rule) = table.rules().next_within(&mut walk, epoch, &mut steps) {
+                let flow = FlowRef::new(self.bridge, id, rule);
+                if wanted(&flow, self.request) {
+                    rows.push(flow.row());
+                }
+            }
+        }
+        (steps > 0).then_some(rows)
+    }
+
+    /// The rows of the flows, found by their cookies, groups or ports within so many steps; `None`
+    /// if that is not the way to find them: they may be any.
+    fn by_index(&self, steps: &mut usize) -> Option<Vec<u32>> {
+        let request = self.request;
+        let mut found = Vec::new();
+        let mut look = |row: Option<u32>| {
+            found.extend(row.filter(|row| self.is_wanted(*row)));
+            *steps -= 1;
+            (*steps > 0).then_some(())
+        };
+        let mut by_cookie = self
+            .ledger
+            .rows
+            .with_cookie(request.cookie, request.cookie_mask);
+        // Whoever looks ends the search when it has taken too long.
+        let _ = match request {
+            request if request.cookie_mask == u64::MAX => by_cookie.try_for_each(look),
+            request if request.out_group != GroupId::ANY => {
+                let mut users = self.ledger.group_users.of(request.out_group);
+                users.try_for_each(|row| look(Some(row)))
+            }
+            request if request.out_port != OfPort::ANY => {
+                let mut senders = self.ledger.senders(request.out_port);
+                senders.try_for_each(|row| look(Some(row)))
+            }
+            request if request.cookie_mask != 0 => by_cookie.try_for_each(look),
+            _ => return None,
+        };
+        Some(found)
+    }
+
+    fn is_wanted(&self, row: u32) -> bool {
+        let Some((table, rule)) = self.ledger.flow(row) else {
             return false;
         };
-        (request.table == TableId::ALL || request.table == table)
-            && rule.is_of(&walk)
-            && wanted(&FlowRef::new(bridge, table, rule), request)
-    };
-    let by_cookie = || ledger.rows.with_cookie(request.cookie, request.cookie_mask);
-    Some(match request {
-        request if request.cookie_mask == u64::MAX => by_cookie().filter(wanted).collect(),
-        request if request.out_group != GroupId::ANY => {
-            let users = ledger.group_users.of(request.out_group);
-            users.filter(wanted).collect()
-        }
-        request if request.out_port != OfPort::ANY => {
-            let senders = ledger.senders(request.out_port);
-            senders.filter(wanted).collect()
-        }
-        request if request.cookie_mask != 0 => by_cookie().filter(wanted).collect(),
-        _ => return None,
-    })
+        [TableId::ALL, table].contains(&self.request.table)
+            && rule.is_of(&self.walk)
+            && wanted(&FlowRef::new(self.bridge, table, rule), self.request)
+    }
 }
 
 /// The flows that a request asks for, one table after the other.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowtable::Walk;
-use openflow::{FlowStatsRequest, TableId};
+use openflow::{AggregateStats, FlowStatsRequest, TableId};
 
 use super::super::flow::FlowRef;
 use super::super::{Flow, State};
@@ -60,9 +60,36 @@ impl FlowList {
 }
 
 impl FlowList {
+    /// Begins anew.
+    pub(super) fn restart(&mut self) {
+        if self.request.table == TableId::ALL {
+            self.table = TableId(0);
+        }
+        self.walk.restart();
+    }
+
     /// The next flow if it takes no more than so many steps to come to it. None without a step left
     /// if it takes more: it goes on from there next time.
     pub fn next_within(&mut self, steps: &mut usize) -> Option<Flow> {
+        self.next_with(steps, |flow| flow.read())
+    }
+
+    /// Adds the counters of flows up, within so many steps; none are left if there may be more.
+    pub fn sum_within(&mut self, steps: &mut usize, sums: &mut AggregateStats) {
+        while let Some(counters) = self.next_with(steps, |flow| flow.counters()) {
+            let (packets, bytes, _) = counters.read();
+            sums.packets += packets;
+            sums.bytes += bytes;
+            sums.flows += 1;
+        }
+    }
+
+    /// What is read of the next flow of which something is, within so many steps.
+    pub(super) fn next_with<T>(
+        &mut self,
+        steps: &mut usize,
+        read: impl Fn(&FlowRef<'_>) -> Option<T>,
+    ) -> Option<T> {
         let bridge = self.state.bridge(self.bridge)?;
         loop {
             if let Some(table) = bridge.table(self.table) {
@@ -72,7 +99,7 @@ impl FlowList {
                     let is_new = self.since.is_none_or(|moment| moment.precedes(&flow));
                     if is_new
                         && flows::wanted(&flow, &self.request)
-                        && let Some(flow) = flow.read()
+                        && let Some(flow) = read(&flow)
                     {
                         return Some(flow);
                     }

@@ -70,6 +70,7 @@ impl FlowRows {
 
     /// Gives up the row of a flow that is there until `epoch` and has left its cookie.
     pub fn retire(&mut self, row: u32, epoch: u64) {
+        self.set(row, HOME, u64::MAX);
         self.retired.push_back((epoch, row));
     }
 
@@ -87,7 +88,7 @@ impl FlowRows {
         self.set(row, HOME, u64::from(table.0) << 56 | place);
     }
 
-    /// Where a flow is.
+    /// Where a flow is; nowhere if it went.
     pub fn home(&self, row: u32) -> (TableId, RuleId) {
         let home = self.load(row, HOME);
         let rule = RuleId {
@@ -122,15 +123,21 @@ impl FlowRows {
 
     /// Flows whose cookies are like this in the bits of `mask`. Looks at these alone if the bits
     /// are the upper ones, else at every cookie that is in use.
-    pub fn with_cookie(&self, cookie: u64, mask: u64) -> impl Iterator<Item = u32> {
+    ///
+    /// Every step of the search is one item, without a flow if it found none.
+    pub fn with_cookie(&self, cookie: u64, mask: u64) -> impl Iterator<Item = Option<u32>> {
         let upper = match mask.leading_ones() {
             0 => 0,
             bits => u64::MAX << (64 - bits),
         };
         let range = cookie & upper..=cookie & upper | !upper;
         let cookies = self.cookies.range(range);
-        let wanted = cookies.filter(move |(other, _)| (*other ^ cookie) & mask == 0);
-        wanted.flat_map(|(_, newest)| self.list(LINKS, *newest))
+        cookies.flat_map(move |(other, newest)| {
+            let is_wanted = (other ^ cookie) & mask == 0;
+            let flows = is_wanted.then(|| self.list(LINKS, *newest).map(Some));
+            let other = (!is_wanted).then_some(None);
+            flows.into_iter().flatten().chain(other)
+        })
     }
 
     /// Makes rows free that nobody uses any more; readers are at `oldest` or later, changes are
@@ -269,7 +276,7 @@ mod tests {
     use super::*;
 
     fn found(rows: &FlowRows, cookie: u64, mask: u64) -> Vec<u32> {
-        let mut list: Vec<_> = rows.with_cookie(cookie, mask).collect();
+        let mut list: Vec<_> = rows.with_cookie(cookie, mask).flatten().collect();
         list.sort_unstable();
         list
     }

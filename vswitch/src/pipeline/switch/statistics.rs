@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use openflow::{
-    ActionKind, AggregateStats, BandStats, BucketStats, FlowStatsRequest, GroupCapabilities,
-    GroupDesc, GroupFeatures, GroupId, GroupStats, MeterConfig, MeterFeatures, MeterId, MeterStats,
-    TableId, TableStats,
+    ActionKind, BandStats, BucketStats, FlowStatsRequest, GroupCapabilities, GroupDesc,
+    GroupFeatures, GroupId, GroupStats, MeterConfig, MeterFeatures, MeterId, MeterStats, TableId,
+    TableStats,
 };
 
 use super::super::flow::FlowRef;
@@ -32,18 +32,6 @@ impl Switch {
     /// The same flows as they are now, to be read as slowly as one likes.
     pub fn list(&mut self, bridge: BridgeId, request: &FlowStatsRequest) -> FlowList {
         FlowList::new(self.publish(), bridge, request)
-    }
-
-    /// Sums over the flows that the request asks for.
-    pub fn aggregate(&self, bridge: BridgeId, request: &FlowStatsRequest) -> AggregateStats {
-        let mut sums = AggregateStats::default();
-        for flow in self.flow_refs(bridge, request) {
-            let (packets, bytes, _) = flow.counters().map_or((0, 0, 0), |it| it.read());
-            sums.packets += packets;
-            sums.bytes += bytes;
-            sums.flows += 1;
-        }
-        sums
     }
 
     fn flow_refs<'a>(

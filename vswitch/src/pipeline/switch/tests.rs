@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use flowtable::Field;
 use openflow::{
-    ErrorCode, FlowModCommand, FlowRemovedReason, FlowStatsRequest, GroupId, GroupModCommand,
-    MeterId, MeterModCommand, OfPort, TableId, TableMod, text,
+    AggregateStats, ErrorCode, FlowModCommand, FlowRemovedReason, FlowStatsRequest, GroupId,
+    GroupModCommand, MeterId, MeterModCommand, OfPort, TableId, TableMod, text,
 };
 
 use super::super::testing::{Script, run};
@@ -15,6 +15,7 @@ use super::*;
 
 mod limits;
 mod outputs;
+mod sweeps;
 use crate::action::Op;
 
 fn flow(
@@ -644,7 +645,7 @@ fn patch_ports_are_tied_by_name_on_both_sides() {
 
 #[test]
 fn statistics_of_tables_and_flows() {
-    let world = run("
+    let mut world = run("
         flow priority=1,tcp,actions=drop
         flow table=2,priority=1,actions=drop
     ");
@@ -655,7 +656,11 @@ fn statistics_of_tables_and_flows() {
     let bridge = world.switch.state().bridge(world.bridge).unwrap();
     bridge.table(TableId(0)).unwrap().matched.add(5, 0, 0);
     bridge.table(TableId(0)).unwrap().missed.add(2, 0, 0);
-    let sums = world.switch.aggregate(world.bridge, &request);
+    let mut list = world.switch.list(world.bridge, &request);
+    let mut sums = AggregateStats::default();
+    list.sum_within(&mut 1, &mut sums);
+    assert_eq!(sums.flows, 1, "no more within one step");
+    list.sum_within(&mut { usize::MAX }, &mut sums);
     assert_eq!((sums.packets, sums.bytes, sums.flows), (4, 200, 2));
     let tables = world.switch.table_stats(world.bridge);
     assert_eq!(tables.len(), 254);

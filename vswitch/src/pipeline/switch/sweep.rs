@@ -1,0 +1,205 @@
+//! Modifications and deletions of many flows, carried out bit by bit (OpenFlow 1.3.5 §6.4).
+//!
+//! What: a loose modification or deletion may be for every flow of a bridge. It is for the flows
+//! that are there when it comes. Outside of bundles nothing says that they change at one instant,
+//! so others have their turn after every few of them.
+//!
+//! How: few flows, or those that an index leads to, are selected at once; otherwise the tables are
+//! walked as they were at that moment ([`FlowList`]). Each flow is looked at once, and passed over
+//! if it went meanwhile, or if an add took its place: that came later. A modification is checked
+//! against every flow before it changes the first, since an error changes nothing; what a change
+//! of others makes of it later ends it where it is.
+
+use openflow::{ErrorCode, FlowMod, FlowModCommand, FlowRemovedReason};
+
+use super::super::RemovedFlow;
+use super::super::flow::{FlowRef, Payload};
+use super::flows::{self, Selection};
+use super::list::FlowList;
+use super::{Ledger, Switch};
+use crate::action::{BridgeId, FlowCounters};
+
+/// A modification or deletion on its way.
+#[derive(Debug)]
+pub struct Sweep {
+    bridge: BridgeId,
+    change: FlowMod,
+    source: Source,
+    /// Whether every flow may be changed so.
+    is_checked: bool,
+}
+
+/// The flows that it is for.
+#[derive(Debug)]
+enum Source {
+    /// These, from that one on.
+    Rows(Vec<Selected>, usize),
+    /// Those of a walk.
+    Walk(Box<FlowList>),
+}
+
+/// A flow as it was when it was selected.
+#[derive(Clone, Copy, Debug)]
+struct Selected {
+    row: u32,
+    generation: u32,
+    /// Tells it from a later flow of the same row.
+    serial: u64,
+}
+
+impl Switch {
+    /// As [`Switch::flow_mod`], but what would take long is only begun: [`Sweep::step`] goes on
+    /// with it.
+    pub fn begin_flow_mod(
+        &mut self,
+        bridge: BridgeId,
+        change: &FlowMod,
+        now_ms: u64,
+    ) -> Result<(Vec<RemovedFlow>, Option<Sweep>), ErrorCode> {
+        if !matches!(
+            change.command,
+            FlowModCommand::Modify | FlowModCommand::Delete
+        ) {
+            return Ok((self.flow_mod(bridge, change, now_ms)?, None));
+        }
+        self.check_change(bridge, change)?;
+        let mut sweep = Sweep::new(self, bridge, change);
+        let (removed, more) = sweep.step(self, now_ms)?;
+        Ok((removed, more.then_some(sweep)))
+    }
+}
+
+impl Sweep {
+    fn new(switch: &mut Switch, bridge: BridgeId, change: &FlowMod) -> Sweep {
+        let request = flows::request(change);
+        let selection = match (switch.state.bridge(bridge), switch.ledgers.get(&bridge)) {
+            (Some(bridge), Some(ledger)) => {
+                let selection = Selection::new(bridge, ledger, &request);
+                selection.within(switch.state.epoch, STEPS)
+            }
+            _ => Some(Vec::new()),
+        };
+        let ledger = switch.ledgers.get(&bridge);
+        let source = match selection {
+            Some(rows) => {
+                let rows = rows.into_iter();
+                let rows = rows.filter_map(|row| Selected::of_row(ledger?, row));
+                Source::Rows(rows.collect(), 0)
+            }
+            None => Source::Walk(Box::new(switch.list(bridge, &request))),
+        };
+        Sweep {
+            bridge,
+            change: change.clone(),
+            source,
+            is_checked: change.command != FlowModCommand::Modify,
+        }
+    }
+
+    /// What is changed.
+    pub fn change(&self) -> &FlowMod {
+        &self.change
+    }
+
+    /// Goes on with a bounded number of flows: those that went, of which controllers want to hear,
+    /// and whether there is more to do. An error ends it.
+    pub fn step(
+        &mut self,
+        switch: &mut Switch,
+        now_ms: u64,
+    ) -> Result<(Vec<RemovedFlow>, bool), ErrorCode> {
+        if !self.is_checked {
+            if switch.must_check_flows(self.bridge, &self.change) {
+                let (rows, more) = self.next(switch);
+                switch.check_modified(self.bridge, &rows, &self.change)?;
+                if more {
+                    return Ok((Vec::new(), true));
+                }
+                self.source.restart();
+            }
+            self.is_checked = true;
+        }
+        let (rows, more) = self.next(switch);
+        let removed = match self.change.command {
+            FlowModCommand::Modify => {
+                switch.check_change(self.bridge, &self.change)?;
+                switch.modify_rows(self.bridge, rows, &self.change)?;
+                Vec::new()
+            }
+            _ => switch.remove_flows(self.bridge, rows, FlowRemovedReason::Delete, now_ms),
+        };
+        Ok((removed, more))
+    }
+
+    /// The rows of the next flows that are still there, and whether there may be more.
+    fn next(&mut self, switch: &Switch) -> (Vec<u32>, bool) {
+        let at_once = match self.change.command {
+            FlowModCommand::Modify => MODIFIED_AT_ONCE,
+            _ => DELETED_AT_ONCE,
+        };
+        let Some(ledger) = switch.ledgers.get(&self.bridge) else {
+            return (Vec::new(), false);
+        };
+        let (selected, more) = self.source.next(at_once);
+        let there = selected.into_iter().filter(|flow| flow.is_there(ledger));
+        (there.map(|flow| flow.row).collect(), more)
+    }
+}
+
+impl Source {
+    fn next(&mut self, at_once: usize) -> (Vec<Selected>, bool) {
+        match self {
+            Source::Rows(rows, at) => {
+                let end = rows.len().min(*at + at_once);
+                let next = rows[*at..end].to_vec();
+                *at = end;
+                (next, end < rows.len())
+            }
+            Source::Walk(list) => {
+                let mut steps = STEPS;
+                let next = std::iter::from_fn(|| list.next_with(&mut steps, Selected::of));
+                let next: Vec<_> = next.take(at_once).collect();
+                let more = steps == 0 || next.len() == at_once;
+                (next, more)
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        match self {
+            Source::Rows(_, at) => *at = 0,
+            Source::Walk(list) => list.restart(),
+        }
+    }
+}
+
+impl Selected {
+    fn of(flow: &FlowRef<'_>) -> Option<Selected> {
+        Some(Selected {
+            row: flow.row(),
+            generation: flow.generation(),
+            serial: flow.serial()?,
+        })
+    }
+
+    fn of_row(ledger: &Ledger, row: u32) -> Option<Selected> {
+        let (_, rule) = ledger.flow(row)?;
+        Some(Selected {
+            row,
+            generation: Payload::of(&rule).generation,
+            serial: FlowCounters::serial_of(ledger.rows.shared(), row)?,
+        })
+    }
+
+    fn is_there(&self, ledger: &Ledger) -> bool {
+        let now = Selected::of_row(ledger, self.row);
+        now.is_some_and(|now| (now.generation, now.serial) == (self.generation, self.serial))
+    }
+}
+
+/// Flows looked at in one go: half a millisecond, and all flows of many an index.
+const STEPS: usize = 16_384;
+/// Flows deleted in one go: about a millisecond.
+const DELETED_AT_ONCE: usize = 2048;
+/// Flows modified in one go, which takes longer each.
+const MODIFIED_AT_ONCE: usize = 512;
