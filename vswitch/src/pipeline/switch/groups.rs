@@ -45,15 +45,17 @@ impl Switch {
     }
 
     fn put_group(&mut self, id: BridgeId, group: Group) {
-        self.take_group(id, group.id);
         for bucket in &group.buckets {
             let rewritten = rewritten_by(&bucket.actions);
             self.changes.rewritten(&rewritten, self.state.epoch);
         }
         if let Some((bridge, ledger)) = self.change(id) {
             let group = Arc::new(group);
+            let old = bridge.groups.insert(group.id, Arc::clone(&group));
+            if let Some(old) = old {
+                ledger.strike_group(&old);
+            }
             ledger.enter_group(&group);
-            bridge.groups.insert(group.id, group);
         }
     }
 

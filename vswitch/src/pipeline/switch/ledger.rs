@@ -135,8 +135,8 @@ impl Ledger {
         }
     }
 
-    /// Puts a flow in its table, in the place of that in the row `old`; whether it goes on with
-    /// that row is said by `keeps`. Its row; an error changes nothing.
+    /// Puts a flow in its table, in the place of that in the row `old`, of the same match and
+    /// priority; whether it goes on with that row is said by `keeps`. Its row; an error changes nothing.
     pub fn put(
         &mut self,
         draft: &mut Draft<'_>,
@@ -191,7 +191,9 @@ impl Ledger {
         self.enter(row, flow, &payload);
         let is_new = kept.is_none();
         self.note(|| Entry::Flow { row, is_new });
-        draft.note_flow(flow.table, flow.matching, flow.priority);
+        if before.is_none() {
+            draft.note_flow(flow.table, flow.matching, flow.priority);
+        }
         self.show(draft.bridge, flow.table);
         Ok(row)
     }
