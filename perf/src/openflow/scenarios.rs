@@ -174,9 +174,9 @@ impl<'a> Run<'a> {
     }
 
     /// How long parts of something say that they take in all, and the packets forwarded meanwhile
-    /// over those at other times, each in a second that the worker ran. There is a moment of nothing
-    /// else before each part, since what memory gives the worker changes from second to second.
-    /// What is over at once is seen with a moment after it.
+    /// over those at other times, each in a second that the worker ran. There is a moment of
+    /// nothing else before each part, since what memory gives the worker changes from second to
+    /// second. What is over at once is seen with a moment after it.
     fn parts_beside_packets(
         &mut self,
         parts: usize,

@@ -10,7 +10,7 @@ const FLOWS: u32 = 20_000;
 fn many() -> Script {
     let mut world = Script::new();
     for number in 0..FLOWS {
-        let flag = ["", "send_flow_rem,"][usize::from(number % 10 == 0)];
+        let flag = ["", "send_flow_rem,"][usize::from(number.is_multiple_of(10))];
         let line = format!("{flag}cookie=1,tcp,tcp_dst={number},actions=output:1");
         flow(&mut world, FlowModCommand::Add, &line, 0).unwrap();
     }
@@ -66,7 +66,7 @@ fn a_deletion_takes_what_was_there_when_it_came() {
         let (rest, steps) = end(&mut world, &mut sweep);
         assert!(steps > 1, "{line}: {steps}");
         let told = first.len() + gone.len() + rest.len();
-        let is_spared = usize::from(there[0] % 10 == 0);
+        let is_spared = usize::from(there[0].is_multiple_of(10));
         assert_eq!(told, FLOWS as usize / 10 - is_spared, "{line}: each once");
         let kept = format!("tcp,tp_dst={}", there[0]);
         assert_eq!(count(&world, ""), 2, "{line}: {:?}", dump(&world));
