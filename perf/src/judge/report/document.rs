@@ -20,12 +20,14 @@ pub fn write_document(report: &Report, folder: &Path) -> Result<()> {
     for curve in &curves {
         fs::write(folder.join(file_of(curve)), svg_of(report, curve))?;
     }
-    if !curves.is_empty() {
-        text = between(&text, GROWTH_BEGIN, &growth(report, &curves))?;
+    let (grown, rows): (Vec<&Row>, Vec<&Row>) =
+        report.rows.iter().partition(|row| row.point.is_some());
+    if !grown.is_empty() {
+        text = between(&text, GROWTH_BEGIN, &growth(report, &grown, &curves))?;
     }
-    if report.rows.iter().any(|row| row.point.is_none()) {
+    if !rows.is_empty() {
         fs::write(folder.join("forwarding.svg"), chart(report))?;
-        text = between(&text, BEGIN, &section(report))?;
+        text = between(&text, BEGIN, &section(report, &rows))?;
     }
     fs::write(&path, text).with_context(|| path.display().to_string())
 }
@@ -37,13 +39,13 @@ fn between(text: &str, begin: &str, part: &str) -> Result<String> {
     Ok(format!("{before}{begin}\n{part}{END}{after}"))
 }
 
-fn growth(report: &Report, curves: &BTreeSet<String>) -> String {
+fn growth(report: &Report, rows: &[&Row], curves: &BTreeSet<String>) -> String {
     let mut text = format!("\n{}\n", measured_on(report));
     for curve in curves {
         let _ = writeln!(text, "![Mpps against {curve}]({})\n", file_of(curve));
     }
-    text.push_str(&table(report, |row| row.point.is_some()));
-    text.push_str(&list("Doubtful", report, |row| row.doubts().join("; ")));
+    text.push_str(&table(rows));
+    text.push_str(&list("Doubtful", rows, |row| row.doubts().join("; ")));
     text.push('\n');
     text
 }
@@ -65,13 +67,13 @@ fn measured_on(report: &Report) -> String {
     )
 }
 
-fn table(report: &Report, is_shown: impl Fn(&Row) -> bool) -> String {
+fn table(rows: &[&Row]) -> String {
     let mut text = format!(
         "| {} | |\n|{}\n",
         COLUMNS.join(" | "),
         "---|".repeat(COLUMNS.len() + 1)
     );
-    for row in report.rows.iter().filter(|row| is_shown(row)) {
+    for row in rows {
         let word = match row.is_met() {
             _ if row.verdicts.is_empty() => "",
             true => "met",
@@ -82,28 +84,28 @@ fn table(report: &Report, is_shown: impl Fn(&Row) -> bool) -> String {
     text
 }
 
-fn section(report: &Report) -> String {
+fn section(report: &Report, rows: &[&Row]) -> String {
     let machine = measured_on(report);
     let mut text = format!("\n{METHOD}\n{machine}\n![Mpps by scenario](forwarding.svg)\n\n");
-    text.push_str(&table(report, |row| row.point.is_none()));
-    text.push_str(&list("Doubtful", report, |row| row.doubts().join("; ")));
+    text.push_str(&table(rows));
+    text.push_str(&list("Doubtful", rows, |row| row.doubts().join("; ")));
     text.push_str(&list(
         "Where the cycles of what is missed go",
-        report,
+        rows,
         |row| {
             let shares = row.profile.iter();
             let shares = shares.map(|(share, function)| format!("`{function}` {share:.0} %"));
             shares.collect::<Vec<String>>().join(", ")
         },
     ));
-    text.push_str(&list("The scenarios", report, |row| row.about.clone()));
+    text.push_str(&list("The scenarios", rows, |row| row.about.clone()));
     text.push('\n');
     text
 }
 
 /// What is told of each row, if anything is.
-fn list(title: &str, report: &Report, told: impl Fn(&Row) -> String) -> String {
-    let rows = report.rows.iter().map(|row| (&row.name, told(row)));
+fn list(title: &str, rows: &[&Row], told: impl Fn(&Row) -> String) -> String {
+    let rows = rows.iter().map(|row| (&row.name, told(row)));
     let rows = rows.filter(|(_, told)| !told.is_empty());
     let lines: String = rows
         .map(|(name, told)| format!("- {name}: {told}\n"))
