@@ -212,23 +212,26 @@ impl Classifier {
         if let Some(number) = shape.shared.iter().copied().find(has_room) {
             return Some((number, rank));
         }
-        let number = match shape.own.first() {
-            Some(number) => *number,
-            None => {
-                let number = self.add_tuple(&key, None, cells::weight(priority, rank))?;
-                self.shapes.get_mut(&mask)?.own.push(number);
-                number
-            }
-        };
+        let number = self.own_tuple(&key, cells::weight(priority, rank))?;
         let shape = self.shapes.get(&mask)?;
         let is_only = shape.shared.is_empty() && shape.own.len() == 1;
         self.recent = is_only.then_some(number);
         Some((number, rank))
     }
 
+    /// The tuple for a mask alone, made for a rule of this weight if there is none.
+    fn own_tuple(&mut self, mask: &Arc<TupleMask>, weight: u64) -> Option<u32> {
+        if let Some(number) = self.shapes.get(mask)?.own.first() {
+            return Some(*number);
+        }
+        let number = self.add_tuple(mask, None, weight)?;
+        self.shapes.get_mut(mask)?.own.push(number);
+        Some(number)
+    }
+
     /// Whether a tuple that masks share takes one more rule with the key of this match.
     fn has_room(&self, number: u32, matching: &Match) -> bool {
-        let tuple = self.tuple(number);
+        let tuple = self.tuple(number).filter(|tuple| !tuple.is_closed);
         tuple.is_some_and(|tuple| tuple.depth(matching) < self.tuning.stack_max)
     }
 

@@ -6,6 +6,10 @@
 //! is best depends on the rules: some are drawn at random, and of the sets of masks that have some
 //! bits in common the largest is taken whose stacks would be low. A rule whose stack is full all
 //! the same goes to the next such tuple, or to one for its mask alone.
+//!
+//! Rules that come later may agree in the same few bits. A tuple with twice the rules that it was
+//! made for and stacks that are tall is dissolved: its rules go to tuples for each mask alone, and
+//! then masks are merged anew. So a rule moves a few times however many there are.
 
 use std::sync::Arc;
 
@@ -41,6 +45,9 @@ impl Classifier {
         let is_idle = |number: &u32| self.tuple(*number).is_some_and(|tuple| tuple.len() == 0);
         let idle: Vec<u32> = self.shared.iter().copied().filter(is_idle).collect();
         idle.into_iter().for_each(|idle| self.drop_tuple(idle));
+        if self.dissolve() {
+            return;
+        }
         let apart = self.tuples.len() - self.vacant.len() - self.shared.len();
         if apart < self.merge_from || self.shared.len() >= SHARED_MAX {
             if apart <= self.tuning.apart {
@@ -55,6 +62,22 @@ impl Classifier {
             // As it is until there are many more.
             None => self.merge_from = apart * 2,
         }
+    }
+
+    /// Begins to move rules out of tuples whose stacks have grown tall, to be merged anew by other
+    /// bits. Whether there are such.
+    fn dissolve(&mut self) -> bool {
+        let height_eighths = self.tuning.stack_max as usize * TALL_EIGHTHS;
+        let is_tall = |number: &u32| {
+            let tuple = self.tuple(*number);
+            tuple.is_some_and(|tuple| !tuple.is_closed && tuple.is_tall(height_eighths))
+        };
+        let tall: Vec<u32> = self.shared.iter().copied().filter(is_tall).collect();
+        tall.iter().for_each(|number| self.begin_closing(*number));
+        if !tall.is_empty() {
+            self.merge_from = self.tuning.apart + 1;
+        }
+        !tall.is_empty()
     }
 
     /// Masks with a tuple for themselves, at most so many as are looked at.
@@ -109,6 +132,8 @@ impl Classifier {
         let Some(number) = self.add_tuple(&probe, Some(layout), 0) else {
             return;
         };
+        let rules = choice.masks.iter().map(|place| lone[*place].rules);
+        self.set_founded(number, rules.sum());
         self.shared.push(number);
         let mut from = Vec::new();
         for (mask, shape) in &mut self.shapes {
@@ -199,6 +224,9 @@ impl Choice {
     }
 }
 
+/// A tuple is dissolved if its stacks are taller on average than so many eighths of what they may
+/// be: six cells, twice what it was made for.
+const TALL_EIGHTHS: usize = 3;
 /// Cells in a stack, on average, that are as good as a probe saved.
 const HEIGHT_MAX: f64 = 3.0;
 /// Tuples that masks share, at most: what they leave over is probed apart.
@@ -209,3 +237,65 @@ const SAMPLE: usize = 256;
 const MASKS_MAX: usize = 256;
 /// Sets of masks that are compared at a time.
 const CANDIDATES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Stream;
+    use crate::{Field, Match};
+
+    /// Rules of 64 masks that all match a short prefix of two addresses, and one of 100 ports.
+    fn rule(n: u32) -> Match {
+        let mut stream = Stream(n.into());
+        let (from, to) = (8 + n % 8 * 3, 8 + n / 8 % 8 * 3);
+        let net = |base: u32, random: u64, length: u32| {
+            let mask = u32::MAX << (32 - length);
+            let address = base | random as u32 >> 8;
+            (u128::from(address & mask), u128::from(mask))
+        };
+        let mut matching = Match::default();
+        let (value, mask) = net(10 << 24, stream.next(), from);
+        matching.set(Field::Ipv4Src, value, mask);
+        let (value, mask) = net(20 << 24, stream.next(), to);
+        matching.set(Field::Ipv4Dst, value, mask);
+        matching.set(Field::UdpDst, (n % 100).into(), 0xffff);
+        matching
+    }
+
+    #[test]
+    fn bits_that_told_few_rules_apart_are_given_up_when_there_are_many() {
+        const COUNT: u32 = 6_400;
+        let mut classifier = Classifier::new(7, 1);
+        let mut epoch = 1;
+        let mut moved = Vec::new();
+        for n in 0..COUNT {
+            let priority = (n / 64) as u16;
+            classifier
+                .insert(&rule(n), priority, &[n.into()], epoch)
+                .expect("room");
+            if n % 50 == 0 {
+                epoch += 1;
+                classifier.maintain((epoch - 1, epoch), 4096, &mut moved);
+            }
+        }
+        for _ in 0..200 {
+            epoch += 1;
+            classifier.maintain((epoch - 1, epoch), 4096, &mut moved);
+        }
+        let tables: Vec<_> = classifier.hash_tables().collect();
+        assert!(tables.len() <= 16, "{tables:?}");
+        // As merged for the first rules it would be five tables of a hundred full stacks.
+        let mut large = tables.iter().filter(|it| it.rules > 1000);
+        assert!(large.all(|it| it.hashed_bits > 32), "{tables:?}");
+        assert_eq!(
+            tables.iter().map(|it| it.rules).sum::<usize>(),
+            COUNT as usize
+        );
+        for n in 0..COUNT {
+            let id = classifier
+                .get(&rule(n), (n / 64) as u16)
+                .expect("it is there");
+            assert_eq!(classifier.rule(id).map(|it| it.word(0)), Some(n.into()));
+        }
+    }
+}

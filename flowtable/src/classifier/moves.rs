@@ -4,9 +4,13 @@
 //! reads at whatever epoch sees it once. Nothing moves while somebody reads at an older epoch than
 //! the last one: a list that is read bit by bit over many epochs would lose count.
 
+use std::sync::Arc;
+
+use super::cells::weight;
 use super::mask::TupleMask;
 use super::tuple::NewRule;
 use super::{Classifier, RuleId};
+use crate::Match;
 
 /// A tuple whose rules go elsewhere.
 #[derive(Debug)]
@@ -26,11 +30,13 @@ impl Classifier {
             return;
         }
         let (mask, layout) = (tuple.face.probe.clone(), tuple.face.layout.clone());
+        let len = tuple.len();
         let is_shared = layout.is_some();
         let Some(number) = self.add_tuple(&mask, layout, 0) else {
             return;
         };
         if is_shared {
+            self.set_founded(number, len);
             self.shared.push(number);
             for shape in self.shapes.values_mut() {
                 if let Some(place) = shape.shared.iter().position(|it| *it == from) {
@@ -41,6 +47,21 @@ impl Classifier {
             shape.own.insert(0, number);
         }
         self.begin_moving(from);
+    }
+
+    /// Notes how many rules a tuple is made for.
+    pub(super) fn set_founded(&mut self, number: u32, rules: usize) {
+        if let Some(Some(tuple)) = self.tuples.get_mut(number as usize) {
+            tuple.founded = rules;
+        }
+    }
+
+    /// Begins to move the rules of a tuple that masks share to tuples for each mask alone.
+    pub(super) fn begin_closing(&mut self, number: u32) {
+        if let Some(Some(tuple)) = self.tuples.get_mut(number as usize) {
+            tuple.is_closed = true;
+            self.begin_moving(number);
+        }
     }
 
     /// Begins to move the rules of a tuple to those that come before it.
@@ -72,27 +93,30 @@ impl Classifier {
         let rule = self.rule(old).filter(|rule| rule.is_living())?;
         let (matching, priority) = (rule.matching(), rule.priority());
         let payload: Vec<u64> = rule.payload().collect();
-        let shape = self.shapes.get(&TupleMask::of(&matching))?;
-        let shared = shape
-            .shared
-            .iter()
-            .copied()
-            .take_while(|to| *to != old.tuple);
-        let to = shared.clone().find(|to| self.has_room(*to, &matching));
-        let own = shape
-            .own
-            .first()
-            .copied()
-            .filter(|_| shape.own.contains(&old.tuple));
-        let to = to.or(own).filter(|to| *to != old.tuple)?;
+        let (mask, shape) = self.shapes.get_key_value(&TupleMask::of(&matching))?;
+        let (mask, rank) = (Arc::clone(mask), shape.rank);
+        let to = match self.tuple(old.tuple)?.is_closed {
+            true => self.own_tuple(&mask, weight(priority, rank)),
+            false => self.better(old.tuple, &mask, &matching),
+        };
+        let to = to.filter(|to| *to != old.tuple)?;
         let rule = NewRule {
             matching: &matching,
             priority,
-            rank: shape.rank,
+            rank,
             payload: &payload,
         };
         let cell = self.put(to, &rule, epoch)?;
         self.take(old, epoch);
         Some(RuleId { tuple: to, cell })
+    }
+
+    /// Where a rule of a mask would be put rather than in the tuple that it is in.
+    fn better(&self, from: u32, mask: &TupleMask, matching: &Match) -> Option<u32> {
+        let shape = self.shapes.get(mask)?;
+        let mut shared = shape.shared.iter().take_while(|to| **to != from);
+        let own = shape.own.first().filter(|_| shape.own.contains(&from));
+        let with_room = shared.find(|to| self.has_room(**to, matching));
+        with_room.or(own).copied()
     }
 }

@@ -19,6 +19,10 @@ pub(super) struct Tuple {
     /// As readers see it.
     pub(super) face: Arc<Face>,
     hasher: Keyed,
+    /// If masks share it: rules that there were when it was made.
+    pub(super) founded: usize,
+    /// No more rules are put in it: those that are there are on their way out.
+    pub(super) is_closed: bool,
     /// Rules that are there, by weight.
     weights: BTreeMap<u64, u32>,
     len: usize,
@@ -59,6 +63,8 @@ impl Tuple {
         Tuple {
             face,
             hasher,
+            founded: 0,
+            is_closed: false,
             weights: BTreeMap::new(),
             len: 0,
             stacks: 0,
@@ -249,6 +255,12 @@ impl Tuple {
     pub(super) fn is_untidy(&self) -> bool {
         let waits = !self.retired.is_empty() || !self.limbo.is_empty();
         waits || self.growing.is_some() || self.stacks > self.face.index.len()
+    }
+
+    /// Whether its stacks are taller on average than `height_eighths` eighths of a cell, and it has
+    /// twice the rules that it was made for.
+    pub(super) fn is_tall(&self, height_eighths: usize) -> bool {
+        self.len > 2 * self.founded && 8 * self.len > height_eighths * self.stacks
     }
 
     /// Whether it has taken far more memory than its rules need, in so many cells at least.
