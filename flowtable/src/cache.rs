@@ -8,7 +8,7 @@
 //! ([`crate::Changes`]) or translates anew.
 //!
 //! How. A hash under a secret chooses a bucket of eight slots. A bucket is one cache line: eight
-//! signatures of 16 bits, compared at once, and what replacement needs to know. A slot is another:
+//! signatures of 7 bits, compared at once, and what replacement needs to know. A slot is another:
 //! the first four key words, epoch, counts, and the numbers of code and account. So a hit touches
 //! two lines of memory that grows with the flows, and one more for a key of five to twelve words
 //! (what lies behind the fourth word is in lines of its own, `stride` apart).

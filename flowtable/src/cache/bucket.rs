@@ -8,16 +8,14 @@ pub(super) const SLOTS: usize = 8;
 #[derive(Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Bucket {
-    /// Sixteen bits of the hash for each slot, [`EMPTY`] in an empty one: four in each word, the
-    /// first lowest.
-    signatures: [u64; SLOTS / LANES],
+    /// Seven bits of the hash for each slot and [`OCCUPIED`], 0 in an empty one; the first slot
+    /// lowest.
+    signatures: u64,
     /// When each was last used, in milliseconds modulo 2^32.
     used_ms: [u32; SLOTS],
-    /// Whether each was found again since it came.
-    found: [bool; SLOTS],
-    /// The batch that used each last, modulo 2^8: in one case of 256 an old one looks current
-    /// and is spared once.
-    batches: [u8; SLOTS],
+    /// The batch that used each last, modulo 2^7 (in one case of 128 an old one looks current and
+    /// is spared once), and [`FOUND`] if it was found again since it came.
+    uses: [u8; SLOTS],
 }
 
 impl Bucket {
@@ -25,38 +23,33 @@ impl Bucket {
     /// highest bit nor any that carries into it.
     #[inline(always)]
     pub(super) fn candidates(&self, hash: u64) -> Candidates {
-        let wanted = u64::from(signature(hash)) * LOWEST;
-        let [low, high] = self.signatures.map(|word| {
-            let difference = word ^ wanted;
-            let carried = (difference & !HIGHEST) + !HIGHEST;
-            !(carried | difference) & HIGHEST
-        });
-        Candidates(low >> (LANE_BITS - 1) | high >> (LANE_BITS - 2))
+        let difference = self.signatures ^ signature(hash) * LOWEST;
+        let carried = (difference & !HIGHEST) + !HIGHEST;
+        Candidates(!(carried | difference) & HIGHEST)
     }
 
     /// Fills a slot; `found` says whether the flow was known before.
     pub(super) fn occupy(&mut self, place: usize, hash: u64, found: bool) {
         self.sign(place, signature(hash));
-        self.found[place] = found;
+        self.uses[place] = if found { FOUND } else { 0 };
     }
 
     /// Notes that a slot was found again, and so used.
     #[inline(always)]
     pub(super) fn found(&mut self, place: usize, now_ms: u64, batch: u8) {
-        self.found[place] = true;
-        self.touch(place, now_ms, batch);
+        self.used_ms[place] = now_ms as u32;
+        self.uses[place] = batch | FOUND;
     }
 
     /// Notes that a slot was used.
-    #[inline(always)]
     pub(super) fn touch(&mut self, place: usize, now_ms: u64, batch: u8) {
         self.used_ms[place] = now_ms as u32;
-        self.batches[place] = batch;
+        self.uses[place] = self.uses[place] & FOUND | batch & !FOUND;
     }
 
     /// Empties a slot.
     pub(super) fn vacate(&mut self, place: usize) {
-        self.sign(place, EMPTY);
+        self.sign(place, EMPTY.into());
     }
 
     /// How long a slot was not used; an empty one is as old as can be.
@@ -72,26 +65,23 @@ impl Bucket {
     pub(super) fn victim(&self, now_ms: u64, batch: u8) -> Option<usize> {
         let open = (0..SLOTS).filter(|&place| {
             let age_ms = self.age_ms(place, now_ms);
-            let current = self.batches[place] == batch && !self.is_empty(place);
-            !current && (!self.found[place] || age_ms >= PROTECTED_MS)
+            let current = self.uses[place] | FOUND == batch | FOUND && !self.is_empty(place);
+            !current && (self.uses[place] < FOUND || age_ms >= PROTECTED_MS)
         });
         open.max_by_key(|&place| self.age_ms(place, now_ms))
     }
 
     fn is_empty(&self, place: usize) -> bool {
-        let lane = self.signatures[place / LANES] >> (place % LANES * LANE_BITS);
-        lane as u16 == EMPTY
+        (self.signatures >> (place * LANE_BITS)) as u8 == EMPTY
     }
 
-    fn sign(&mut self, place: usize, signature: u16) {
-        let shift = place % LANES * LANE_BITS;
-        let word = &mut self.signatures[place / LANES];
-        *word = *word & !(0xffff << shift) | u64::from(signature) << shift;
+    fn sign(&mut self, place: usize, signature: u64) {
+        let shift = place * LANE_BITS;
+        self.signatures = self.signatures & !(0xff << shift) | signature << shift;
     }
 }
 
-/// A set of slots of a bucket, as an iterator. Slot n of the first word has bit 16 n, slot n of the
-/// second bit 16 n + 1.
+/// A set of slots of a bucket, as an iterator: the highest bits of their lanes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Candidates(u64);
 
@@ -103,26 +93,27 @@ impl Iterator for Candidates {
         if self.0 == 0 {
             return None;
         }
-        let bit = self.0.trailing_zeros() as usize;
+        let place = self.0.trailing_zeros() as usize / LANE_BITS;
         self.0 &= self.0 - 1;
-        Some(bit / LANE_BITS + bit % LANE_BITS * LANES)
+        Some(place)
     }
 }
 
-/// Bits of the hash that choose no bucket. None is like that of an empty slot.
+/// Bits of the hash that choose no bucket.
 #[inline(always)]
-fn signature(hash: u64) -> u16 {
-    (hash as u16).max(EMPTY + 1)
+fn signature(hash: u64) -> u64 {
+    hash & 0xff | OCCUPIED
 }
 
-const EMPTY: u16 = 0;
-const LANE_BITS: usize = 16;
-/// Signatures in a word.
-const LANES: usize = 4;
+const EMPTY: u8 = 0;
+const OCCUPIED: u64 = 0x80;
+const LANE_BITS: usize = 8;
 /// The lowest bit of each lane.
-const LOWEST: u64 = 0x0001_0001_0001_0001;
+const LOWEST: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each lane.
 const HIGHEST: u64 = LOWEST << (LANE_BITS - 1);
+/// In [`Bucket::uses`]: the slot was found again.
+const FOUND: u8 = 0x80;
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
@@ -136,8 +127,8 @@ mod tests {
         let mut stream = Stream(5);
         for _ in 0..10_000 {
             let mut bucket = Bucket::default();
-            // Neighbouring values, which borrow and carry, and those at the ends.
-            let values = [0u64, 1, 2, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff];
+            // Neighbouring values and those at the ends.
+            let values = [0u64, 1, 2, 0x3f, 0x40, 0x41, 0x7e, 0x7f];
             let mut draw = || values[stream.next() as usize % values.len()];
             let hashes: [u64; SLOTS] = core::array::from_fn(|_| draw());
             let filled = draw();
