@@ -18,9 +18,9 @@
 //! different flows with the same code can be handled together. The account is only looked at to
 //! renew an entry and to tell its counts.
 //!
-//! A batch is looked up in passes (hash all, compare all signatures and ask for the slots that fit,
-//! verify all), so that the loads of different packets overlap where one packet alone would wait
-//! twice. Passes over keys of up to four words have their number of words known to the compiler.
+//! A batch is looked up in two passes (hash and compare signatures of all; verify and count all),
+//! so that the loads of different packets overlap where one packet alone would wait twice. Passes
+//! over keys of up to four words have their number of words known to the compiler.
 //! Memory is fixed at creation. When a mask appears that is wider than there is room for, the
 //! cache empties itself, once, and goes on with a wider stride.
 //!
@@ -67,8 +67,12 @@ pub struct FlowCache<C, A> {
     keys: Keys,
     codes: Shared<C>,
     accounts: Shared<A>,
-    /// The significant words of wide keys that are looked up together.
-    rows: Box<[Row; CHUNK]>,
+    /// Keys of at most [`INLINE`] pairs that are looked up together.
+    narrow: Box<[Wanted<[[u64; 2]; INLINE]>]>,
+    /// Wider ones.
+    wide: Box<[Wanted<Row>]>,
+    /// The significant words of a key that is looked up or inserted alone.
+    row: Row,
     /// Slots with counts to be told, the oldest first; as long as there are slots at most.
     dirty: VecDeque<u32>,
     /// Pairs of words of the widest mask that was refused for its width.
@@ -84,9 +88,43 @@ pub struct FlowCache<C, A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u32);
 
-/// Number of a code, as long as an entry has it.
+/// What a packet came to in a batch: the number of a code, as long as an entry has it, or that
+/// there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CodeNo(u32);
+
+impl CodeNo {
+    /// There is no entry.
+    pub const MISS: CodeNo = CodeNo(NONE);
+    /// There is an entry of another epoch.
+    pub const STALE: CodeNo = CodeNo(u32::MAX);
+
+    /// Whether it is the number of a code.
+    #[inline]
+    pub fn is_known(self) -> bool {
+        self != CodeNo::MISS && self != CodeNo::STALE
+    }
+}
+
+impl Packets<'_> {
+    /// As many as have all that there must be.
+    #[inline(always)]
+    fn count(&self) -> usize {
+        let least = self.keys.len().min(self.bytes.len()).min(self.codes.len());
+        least.min(KEYS_MAX)
+    }
+}
+
+/// Packets to be looked up together.
+#[derive(Debug)]
+pub struct Packets<'a> {
+    /// Their keys.
+    pub keys: &'a [FlowKey],
+    /// Their lengths.
+    pub bytes: &'a [u32],
+    /// What they come to.
+    pub codes: &'a mut [CodeNo],
+}
 
 /// What a lookup came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +162,9 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             keys: Keys::new(entries),
             codes: Shared::new(entries, secret),
             accounts: Shared::new(entries, secret),
-            rows: Box::new([[[0; 2]; PAIRS_MAX]; CHUNK]),
+            narrow: vec![Wanted::default(); KEYS_MAX].into(),
+            wide: vec![Wanted::default(); KEYS_MAX].into(),
+            row: [[0; 2]; PAIRS_MAX],
             dirty: VecDeque::with_capacity(entries),
             room_wanted: 0,
             hand: 0,
@@ -143,82 +183,9 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
 
     /// Looks up one key.
     pub fn find(&mut self, mask: &EntryMask, key: &FlowKey, epoch: u64) -> Lookup {
-        let mut found = [Lookup::Miss];
-        self.find_batch(mask, core::slice::from_ref(key), epoch, &mut found);
-        found[0]
-    }
-
-    /// Looks up the keys of packets that came in by one entry point; what each came to goes to
-    /// `found` at the same place. Keys without a place there are not looked up.
-    pub fn find_batch(
-        &mut self,
-        mask: &EntryMask,
-        keys: &[FlowKey],
-        epoch: u64,
-        found: &mut [Lookup],
-    ) {
-        for (keys, found) in keys.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
-            match mask.pairs() {
-                1 => self.find_narrow::<1>(mask, keys, epoch, found),
-                2 => self.find_narrow::<2>(mask, keys, epoch, found),
-                _ => self.find_wide(mask, keys, epoch, found),
-            }
-        }
-    }
-
-    /// Looks up keys of `N` pairs of words, which are all in the lines of their slots.
-    fn find_narrow<const N: usize>(
-        &mut self,
-        mask: &EntryMask,
-        keys: &[FlowKey],
-        epoch: u64,
-        found: &mut [Lookup],
-    ) {
-        let mut rows = [[[0; 2]; N]; CHUNK];
-        let mut places = [Place::default(); CHUNK];
-        let mut hashes = [0; CHUNK];
-        self.secret.pack_all(mask, keys, &mut rows, &mut hashes);
-        let count = keys.len().min(found.len());
-        self.look(&hashes[..count], &mut places);
-        let wanted = rows.iter().zip(&places);
-        for (found, (row, place)) in found.iter_mut().zip(wanted).take(count) {
-            let entries = &self.entries;
-            let slot = place.find(|slot| entries[slot].begins_with(row));
-            *found = self.found(slot, epoch);
-        }
-    }
-
-    /// Looks up keys of any width.
-    fn find_wide(&mut self, mask: &EntryMask, keys: &[FlowKey], epoch: u64, found: &mut [Lookup]) {
-        let mut places = [Place::default(); CHUNK];
-        let mut hashes = [0; CHUNK];
-        for ((key, row), hash) in keys.iter().zip(&mut *self.rows).zip(&mut hashes) {
-            *hash = self.secret.pack(mask, key, row);
-        }
-        let count = keys.len().min(found.len());
-        self.look(&hashes[..count], &mut places);
-        for (row, found) in found.iter_mut().enumerate().take(count) {
-            let slot = places[row].find(|slot| self.holds(mask, row, slot));
-            *found = self.found(slot, epoch);
-        }
-    }
-
-    /// Compares signatures, and has the slots fetched that fit.
-    #[inline(always)]
-    fn look(&self, hashes: &[u64], places: &mut [Place; CHUNK]) {
-        for (&hash, place) in hashes.iter().zip(places) {
-            let bucket = self.bucket(hash);
-            *place = Place {
-                bucket: bucket as u32,
-                candidates: self.buckets[bucket].candidates(hash),
-            };
-        }
-    }
-
-    /// Notes that a lookup ended in a slot; what it came to.
-    #[inline(always)]
-    fn found(&mut self, slot: Option<usize>, epoch: u64) -> Lookup {
-        let Some(slot) = slot else {
+        let hash = self.secret.pack(mask, key, &mut self.row);
+        let mut slots = self.place(hash).slots();
+        let Some(slot) = slots.find(|slot| self.holds(mask, *slot)) else {
             return Lookup::Miss;
         };
         self.buckets[slot / SLOTS].found(slot % SLOTS, self.now_ms, self.batch);
@@ -226,6 +193,124 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             true => Lookup::Hit(Slot(slot as u32)),
             false => Lookup::Stale(Slot(slot as u32)),
         }
+    }
+
+    /// Looks up the keys of packets that came in by one entry point, and counts each packet for its
+    /// entry if that is of `epoch`, as [`FlowCache::count`] does. What each came to goes to its
+    /// place in `codes`. Keys without a place there, without bytes or behind [`KEYS_MAX`] are not
+    /// looked up. Returns whether an entry was of another epoch.
+    pub fn count_batch(
+        &mut self,
+        mask: &EntryMask,
+        packets: Packets<'_>,
+        epoch: u64,
+        tell: impl FnMut(&A, Counts),
+    ) -> bool {
+        match mask.pairs() {
+            1 => self.count_narrow::<1>(mask, packets, epoch, tell),
+            2 => self.count_narrow::<2>(mask, packets, epoch, tell),
+            _ => self.count_wide(mask, packets, epoch, tell),
+        }
+    }
+
+    /// Looks up keys of `N` pairs of words, which are all in the lines of their slots. A function of
+    /// its own, so that what its loops need stays in registers.
+    #[inline(never)]
+    fn count_narrow<const N: usize>(
+        &mut self,
+        mask: &EntryMask,
+        packets: Packets<'_>,
+        epoch: u64,
+        tell: impl FnMut(&A, Counts),
+    ) -> bool {
+        let Some(packer) = self.secret.packer::<N>(mask) else {
+            return false;
+        };
+        let mut all = core::mem::take(&mut self.narrow);
+        let mut hashes = [0; KEYS_MAX];
+        let count = packets.count();
+        let keys = packets.keys[..count].iter();
+        for (key, (wanted, hash)) in keys.zip(all.iter_mut().zip(&mut hashes)) {
+            *hash = packer.pack(key, &mut wanted.row);
+        }
+        for (wanted, &hash) in all[..count].iter_mut().zip(&hashes) {
+            wanted.place = self.place(hash);
+        }
+        let stale = self.count_found(packets, &all, epoch, tell, |_, entry, row, _| {
+            entry.begins_with(&row[..N])
+        });
+        self.narrow = all;
+        stale
+    }
+
+    /// Looks up keys of any width.
+    #[inline(never)]
+    fn count_wide(
+        &mut self,
+        mask: &EntryMask,
+        packets: Packets<'_>,
+        epoch: u64,
+        tell: impl FnMut(&A, Counts),
+    ) -> bool {
+        let mut all = core::mem::take(&mut self.wide);
+        for (key, wanted) in packets.keys.iter().zip(&mut all) {
+            let hash = self.secret.pack(mask, key, &mut wanted.row);
+            wanted.place = self.place(hash);
+        }
+        let stale = self.count_found(packets, &all, epoch, tell, |keys, entry, row, slot| {
+            let (first, rest) = row[..mask.pairs()].split_at(INLINE);
+            entry.begins_with(first) && keys.equal(slot, rest)
+        });
+        self.wide = all;
+        stale
+    }
+
+    /// Counts packets for the entries that are wanted: `holds` is given an entry, a key's words and
+    /// the slot.
+    #[inline(always)]
+    fn count_found<R>(
+        &mut self,
+        packets: Packets<'_>,
+        wanted: &[Wanted<R>],
+        epoch: u64,
+        mut tell: impl FnMut(&A, Counts),
+        holds: impl Fn(&Keys, &Entry, &R, usize) -> bool,
+    ) -> bool {
+        let (entries, buckets) = (&mut *self.entries, &mut *self.buckets);
+        let (now_ms, batch) = (self.now_ms, self.batch);
+        let mut stale = false;
+        let count = packets.count();
+        let results = packets.codes[..count].iter_mut();
+        let results = results.zip(&packets.bytes[..count]);
+        for (wanted, (code, &bytes)) in wanted[..count].iter().zip(results) {
+            let Place { bucket, candidates } = wanted.place;
+            let first = bucket as usize * SLOTS;
+            let is_it = |place: &usize| {
+                holds(
+                    &self.keys,
+                    &entries[first + place],
+                    &wanted.row,
+                    first + place,
+                )
+            };
+            let Some(place) = candidates.into_iter().find(is_it) else {
+                *code = CodeNo::MISS;
+                continue;
+            };
+            let entry = &mut entries[first + place];
+            if entry.epoch() != epoch {
+                (*code, stale) = (CodeNo::STALE, true);
+                continue;
+            }
+            buckets[bucket as usize].found(place, now_ms, batch);
+            if !entry.count(1, bytes.into(), now_ms) {
+                tell_counts(entry, &self.accounts, now_ms, &mut tell);
+                entry.count(1, bytes.into(), now_ms);
+            }
+            entry.enqueue(Slot((first + place) as u32), &mut self.dirty);
+            *code = CodeNo(entry.code);
+        }
+        stale
     }
 
     /// The code of a number that [`FlowCache::count`] or [`FlowCache::code_of`] told.
@@ -260,7 +345,6 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
 
     /// Counts packets for the entry in a slot, and says what is to be done with them. What was
     /// counted before is told if there is no room for the sum.
-    #[inline]
     pub fn count(
         &mut self,
         slot: Slot,
@@ -269,13 +353,10 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         mut tell: impl FnMut(&A, Counts),
     ) -> CodeNo {
         let Some(entry) = self.entries.get_mut(slot.0 as usize) else {
-            return CodeNo::default();
+            return CodeNo::MISS;
         };
         if !entry.count(packets, bytes, self.now_ms) {
-            let counts = entry.take_counts(self.now_ms);
-            if let Some(account) = self.accounts.value(entry.account) {
-                tell(account, counts);
-            }
+            tell_counts(entry, &self.accounts, self.now_ms, &mut tell);
             // Now there is room.
             entry.count(packets, bytes, self.now_ms);
         }
@@ -299,14 +380,12 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             self.room_wanted = self.room_wanted.max(mask.pairs());
             return None;
         }
-        let hash = self.secret.pack(mask, key, &mut self.rows[0]);
+        let hash = self.secret.pack(mask, key, &mut self.row);
         let bucket = self.bucket(hash);
-        let candidates = self.buckets[bucket].candidates(hash);
-        let place = Place {
-            bucket: bucket as u32,
-            candidates,
-        };
-        let again = place.find(|slot| self.holds(mask, 0, slot));
+        let again = self
+            .place(hash)
+            .slots()
+            .find(|slot| self.holds(mask, *slot));
         let slot = match again {
             Some(slot) => slot,
             None => bucket * SLOTS + self.buckets[bucket].victim(self.now_ms, self.batch)?,
@@ -320,7 +399,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         entry.code = self.codes.acquire(code);
         entry.account = self.accounts.acquire(account);
         entry.set_epoch(epoch);
-        let row = &self.rows[0];
+        let row = &self.row;
         entry.key.copy_from_slice(&row[..INLINE]);
         if let Some(rest) = row.get(INLINE..mask.pairs()) {
             self.keys.write(slot, rest);
@@ -403,11 +482,20 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         (hash >> 32) as usize & (self.buckets.len() - 1)
     }
 
-    /// Whether a slot holds the key in a row.
+    /// Where the entry of a hash can be.
     #[inline(always)]
-    fn holds(&self, mask: &EntryMask, row: usize, slot: usize) -> bool {
+    fn place(&self, hash: u64) -> Place {
+        let bucket = self.bucket(hash);
+        Place {
+            bucket: bucket as u32,
+            candidates: self.buckets[bucket].candidates(hash),
+        }
+    }
+
+    /// Whether a slot holds the key in the row.
+    fn holds(&self, mask: &EntryMask, slot: usize) -> bool {
         let pairs = mask.pairs();
-        let (first, rest) = self.rows[row][..pairs].split_at(pairs.min(INLINE));
+        let (first, rest) = self.row[..pairs].split_at(pairs.min(INLINE));
         self.entries[slot].begins_with(first) && (rest.is_empty() || self.keys.equal(slot, rest))
     }
 
@@ -428,7 +516,21 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     }
 }
 
-/// Where the entry of a key can be.
+/// Tells what was counted in an entry.
+#[cold]
+fn tell_counts<A: Eq + Hash>(
+    entry: &mut Entry,
+    accounts: &Shared<A>,
+    now_ms: u64,
+    tell: &mut impl FnMut(&A, Counts),
+) {
+    let counts = entry.take_counts(now_ms);
+    if let Some(account) = accounts.value(entry.account) {
+        tell(account, counts);
+    }
+}
+
+/// Where the entry of a key can be: slots of one bucket.
 #[derive(Clone, Copy, Default)]
 struct Place {
     bucket: u32,
@@ -436,20 +538,23 @@ struct Place {
 }
 
 impl Place {
-    /// The slot that `holds` the key.
-    #[inline(always)]
-    fn find(mut self, mut holds: impl FnMut(usize) -> bool) -> Option<usize> {
-        let first = self.bucket as usize * SLOTS;
-        let place = self.candidates.find(|place| holds(first + place))?;
-        Some(first + place)
+    fn slots(self) -> impl Iterator<Item = usize> {
+        self.candidates
+            .map(move |place| self.bucket as usize * SLOTS + place)
     }
 }
 
-/// Keys that pass through each step of a batch lookup together: as many as a batch of packets
-/// has.
-const CHUNK: usize = 32;
+/// A key that is looked up: its significant words, and where its entry can be.
+#[derive(Clone, Copy, Default)]
+struct Wanted<R> {
+    row: R,
+    place: Place,
+}
 
-/// Most entries. A worker's cache of this size takes 1.5 GB; with more flows than that, lookups
+/// Keys that are looked up together: as many as a batch of packets has.
+pub const KEYS_MAX: usize = 32;
+
+/// Most entries. A worker's cache of this size takes 1.3 GB, and as much again for wide keys; with more flows than that, lookups
 /// wait for memory about as long as translation takes.
 pub const ENTRIES_MAX: usize = 1 << 24;
 

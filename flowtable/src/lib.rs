@@ -14,7 +14,10 @@ mod parse;
 mod protocol;
 mod rows;
 
-pub use cache::{CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, Lookup, PROTECTED_MS, Slot};
+pub use cache::{
+    CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, KEYS_MAX, Lookup, PROTECTED_MS, Packets,
+    Slot,
+};
 pub use changes::{Changed, Changes, Scopes};
 pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};
 pub use field::{Field, Prerequisite};

@@ -99,9 +99,11 @@ pub fn parse(frame: &[u8], key: &mut FlowKey) -> Layout {
 /// [`parse`] does. What else the key tells of headers is of no meaning after it.
 #[inline]
 pub fn parse_link(frame: &[u8], key: &mut FlowKey) {
-    key.clear_link();
-    let frame = frame.get(..FRAME_LEN_MAX).unwrap_or(frame);
-    let _ = ethernet::parse(frame, key);
+    if !ethernet::parse_plain(frame, key) {
+        key.clear_link();
+        let frame = frame.get(..FRAME_LEN_MAX).unwrap_or(frame);
+        let _ = ethernet::parse(frame, key);
+    }
 }
 
 #[cfg(test)]

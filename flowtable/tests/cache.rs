@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use flowtable::{
-    Counts, EntryMask, Field, FlowCache, FlowKey, FlowMask, Lookup, PROTECTED_MS, Slot,
+    CodeNo, Counts, EntryMask, Field, FlowCache, FlowKey, FlowMask, KEYS_MAX, Lookup, PROTECTED_MS,
+    Packets, Slot,
 };
 use proptest::prelude::*;
 
@@ -138,14 +139,10 @@ impl Model {
         for mask in 0..self.masks.len() {
             let ours = packets.iter().filter(|packet| packet.mask == mask);
             let ours: Vec<Packet> = ours.copied().collect();
-            let keys: Vec<FlowKey> = ours.iter().map(|packet| key(*packet)).collect();
-            let mut found = vec![Lookup::Miss; keys.len()];
-            let entry_mask = &self.masks[mask];
-            self.cache
-                .find_batch(entry_mask, &keys, self.epoch, &mut found);
-            self.check_stale(&ours, &found);
-            for (packet, found) in ours.iter().zip(found) {
-                hits.extend(self.packet(*packet, found));
+            for (packet, known) in ours.iter().zip(self.count_batch(mask, &ours)) {
+                if !known {
+                    hits.extend(self.packet(*packet));
+                }
             }
         }
         for (slot, program) in hits {
@@ -161,27 +158,55 @@ impl Model {
         }
     }
 
-    fn check_stale(&self, packets: &[Packet], found: &[Lookup]) {
-        let stale = packets.iter().zip(found);
-        for (packet, _) in stale.filter(|(_, found)| matches!(found, Lookup::Stale(_))) {
-            let (_, epoch) = self.latest[&(packet.mask, packet.flow)];
-            assert!(epoch < self.epoch);
+    /// Looks up and counts packets of one mask together; which of them were found.
+    fn count_batch(&mut self, mask: usize, packets: &[Packet]) -> Vec<bool> {
+        let keys: Vec<FlowKey> = packets.iter().map(|packet| key(*packet)).collect();
+        let mut codes = vec![CodeNo::MISS; keys.len()];
+        let together = Packets {
+            keys: &keys,
+            bytes: &vec![100; keys.len()],
+            codes: &mut codes,
+        };
+        let told = &mut self.told;
+        let stale = self.cache.count_batch(
+            &self.masks[mask],
+            together,
+            self.epoch,
+            |program, counts| tell(told, *program, counts),
+        );
+        assert_eq!(stale, codes.contains(&CodeNo::STALE));
+        assert!(codes.iter().skip(KEYS_MAX).all(|code| !code.is_known()));
+        for (packet, found) in packets.iter().zip(&codes) {
+            let latest = self.latest.get(&(packet.mask, packet.flow));
+            if *found == CodeNo::STALE {
+                assert!(latest.is_some_and(|(_, epoch)| *epoch < self.epoch));
+            } else if let Some(code_found) = self.cache.code(*found) {
+                let (program, epoch) = latest.expect("it was inserted");
+                assert_eq!((*code_found, *epoch), (code(*program), self.epoch));
+                *self.counted.entry(*program).or_default() += 1;
+            }
         }
+        codes.iter().map(|code| code.is_known()).collect()
     }
 
-    /// Checks what a lookup came to; inserts where that was nothing of use.
-    fn packet(&mut self, packet: Packet, found: Lookup) -> Option<(Slot, Program)> {
+    /// A packet that was not found with the others: most often nothing is known of its flow.
+    fn packet(&mut self, packet: Packet) -> Option<(Slot, Program)> {
         let flow = (packet.mask, packet.flow);
         let latest = self.latest.get(&flow).copied();
-        if let Lookup::Hit(slot) = found {
-            let program = *self.cache.account(slot).expect("a hit has a program");
-            assert_eq!(Some((program, self.epoch)), latest);
-            return Some((slot, program));
-        }
         let mask = &self.masks[packet.mask];
-        // An earlier packet of the batch may have brought it.
-        if let Lookup::Hit(slot) = self.cache.find(mask, &key(packet), self.epoch) {
-            return Some((slot, latest.expect("it was inserted").0));
+        match self.cache.find(mask, &key(packet), self.epoch) {
+            // An earlier packet of the batch may have brought it, or it was one too many.
+            Lookup::Hit(slot) => {
+                let program = *self.cache.account(slot).expect("a hit has an account");
+                assert_eq!(Some((program, self.epoch)), latest);
+                return Some((slot, program));
+            }
+            Lookup::Stale(slot) => {
+                let (program, epoch) = latest.expect("it was inserted");
+                assert_eq!(self.cache.account(slot), Some(&program));
+                assert!(epoch < self.epoch && self.cache.epoch(slot) == Some(epoch));
+            }
+            Lookup::Miss => {}
         }
         self.programs += 1;
         let program = self.programs;

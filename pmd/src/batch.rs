@@ -28,6 +28,25 @@ impl Batch {
             .map_err(|error| error.element())
     }
 
+    /// Moves packets from the front of another batch to the end, as many as it takes.
+    #[inline]
+    pub fn append(&mut self, other: &mut Batch) {
+        let before = self.packets.len();
+        let free = self.packets.as_mut_ptr();
+        let move_in = |from: *mut *mut ffi::rte_mbuf, count: u16| {
+            let count = usize::from(count).min(BATCH_MAX - before);
+            // SAFETY: so many packets are in `other`, and there is room for them; both are arrays
+            // of transparent non-null pointers, and not the same.
+            unsafe { std::ptr::copy_nonoverlapping(from.cast::<Packet>(), free.add(before), count) }
+            count as u16
+        };
+        let left = other.packets.len();
+        // SAFETY: `move_in` owns what it says it took: it is put into this batch.
+        unsafe { other.take(move_in) }
+        // SAFETY: what left the other batch was just written behind what was here.
+        unsafe { self.packets.set_len(before + left - other.packets.len()) }
+    }
+
     /// Takes all packets out, in order.
     #[inline]
     pub fn drain(&mut self) -> impl ExactSizeIterator<Item = Packet> + '_ {

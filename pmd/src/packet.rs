@@ -346,6 +346,34 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_takes_of_another_what_it_has_room_for() {
+        let pools = pools();
+        let batch = |count: usize, first: usize| {
+            let mut batch = Batch::new();
+            for number in first..first + count {
+                let packet = Packet::from_bytes(&pools, &[number as u8]).unwrap();
+                batch.push(packet).unwrap();
+            }
+            batch
+        };
+        for (here, there) in [(0, 0), (0, 32), (5, 3), (20, 12), (20, 32), (32, 4)] {
+            let (mut to, mut from) = (batch(here, 0), batch(there, here));
+            to.append(&mut from);
+            assert_eq!(
+                (to.len(), from.len()),
+                ((here + there).min(32), (here + there).saturating_sub(32))
+            );
+            let numbers = to
+                .iter()
+                .chain(&from)
+                .map(|packet| usize::from(packet.data()[0]));
+            assert!(numbers.eq(0..here + there), "in order");
+            assert_eq!(pools.in_use(), here + there);
+        }
+        assert_eq!(pools.in_use(), 0);
+    }
+
+    #[test]
     fn a_batch_frees_what_is_left_in_it() {
         let pools = pools();
         let mut batch = Batch::new();

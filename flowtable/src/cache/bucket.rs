@@ -23,7 +23,7 @@ impl Bucket {
     /// highest bit nor any that carries into it.
     #[inline(always)]
     pub(super) fn candidates(&self, hash: u64) -> Candidates {
-        let difference = self.signatures ^ signature(hash) * LOWEST;
+        let difference = self.signatures ^ (signature(hash) * LOWEST);
         let carried = (difference & !HIGHEST) + !HIGHEST;
         Candidates(!(carried | difference) & HIGHEST)
     }

@@ -65,9 +65,14 @@ impl Entry {
     #[inline(always)]
     pub(super) fn enqueue(&mut self, slot: Slot, queue: &mut VecDeque<u32>) {
         if self.stamp & QUEUED == 0 {
-            self.stamp |= QUEUED;
-            queue.push_back(slot.0);
+            self.enqueue_first(slot, queue);
         }
+    }
+
+    #[cold]
+    fn enqueue_first(&mut self, slot: Slot, queue: &mut VecDeque<u32>) {
+        self.stamp |= QUEUED;
+        queue.push_back(slot.0);
     }
 
     /// Notes that the slot was taken from the queue.

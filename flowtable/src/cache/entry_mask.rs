@@ -1,5 +1,6 @@
 //! The significant bits of packets at one entry point, and the hash of a key under them.
 
+use super::keys::INLINE;
 use crate::hash::{Stream, fold};
 use crate::parse::Depth;
 use crate::{FlowKey, FlowMask};
@@ -63,7 +64,6 @@ impl EntryMask {
 /// What the hash depends on besides the key: two secret words for each pair of words.
 pub(super) struct Secret {
     pairs: Row,
-    start: u64,
     factor: u64,
 }
 
@@ -72,7 +72,6 @@ impl Secret {
         let mut stream = Stream(secret);
         Secret {
             pairs: core::array::from_fn(|_| [stream.next(), stream.next()]),
-            start: stream.next(),
             factor: stream.next() | 1,
         }
     }
@@ -87,7 +86,7 @@ impl Secret {
     #[inline(always)]
     pub(super) fn pack(&self, mask: &EntryMask, key: &FlowKey, row: &mut [[u64; 2]]) -> u64 {
         let words = key.words();
-        let (mut sum, mut id) = (self.start, mask.id);
+        let (mut sum, mut id) = (0_u64, mask.id);
         let pairs = mask.pairs.iter().zip(&self.pairs);
         for (([a, b], [secret_a, secret_b]), packed) in pairs.zip(row) {
             let (a, b) = (words[a.index] & a.mask ^ id, words[b.index] & b.mask);
@@ -98,33 +97,40 @@ impl Secret {
         fold(sum, self.factor)
     }
 
-    /// The same for each of some keys under a mask of `N` pairs, which is known to the compiler.
+    /// Does the same under a mask of `N` pairs, a number that is known to the compiler.
     #[inline(always)]
-    pub(super) fn pack_all<const N: usize>(
-        &self,
-        mask: &EntryMask,
-        keys: &[FlowKey],
-        rows: &mut [[[u64; 2]; N]],
-        hashes: &mut [u64],
-    ) {
-        let Some(pairs) = mask.pairs.first_chunk::<N>() else {
-            return;
-        };
-        let Some(secrets) = self.pairs.first_chunk::<N>() else {
-            return;
-        };
-        for ((key, row), hash) in keys.iter().zip(rows).zip(hashes) {
-            let words = key.words();
-            let mut sum = self.start;
-            for n in 0..N {
-                let [a, b] = pairs[n];
-                let id = if n == 0 { mask.id } else { 0 };
-                let (a, b) = (words[a.index] & a.mask ^ id, words[b.index] & b.mask);
-                row[n] = [a, b];
-                sum = sum.wrapping_add(fold(a ^ secrets[n][0], b ^ secrets[n][1]));
-            }
-            *hash = fold(sum, self.factor);
+    pub(super) fn packer<const N: usize>(&self, mask: &EntryMask) -> Option<Packer<N>> {
+        Some(Packer {
+            words: *mask.pairs.first_chunk()?,
+            secrets: *self.pairs.first_chunk()?,
+            id: mask.id,
+            factor: self.factor,
+        })
+    }
+}
+
+/// What [`Secret::pack`] needs for keys of `N` pairs, [`INLINE`] at most.
+pub(super) struct Packer<const N: usize> {
+    words: [[MaskWord; 2]; N],
+    secrets: [[u64; 2]; N],
+    id: u64,
+    factor: u64,
+}
+
+impl<const N: usize> Packer<N> {
+    /// Writes the words of `key` that count to the first pairs of `row` and returns their hash.
+    #[inline(always)]
+    pub(super) fn pack(&self, key: &FlowKey, row: &mut [[u64; 2]; INLINE]) -> u64 {
+        let words = key.words();
+        let (mut sum, mut id) = (0_u64, self.id);
+        let pairs = self.words.iter().zip(&self.secrets);
+        for (([a, b], [secret_a, secret_b]), packed) in pairs.zip(row) {
+            let (a, b) = (words[a.index] & a.mask ^ id, words[b.index] & b.mask);
+            id = 0;
+            *packed = [a, b];
+            sum = sum.wrapping_add(fold(a ^ secret_a, b ^ secret_b));
         }
+        fold(sum, self.factor)
     }
 }
 
@@ -194,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_are_packed_like_one() {
+    fn keys_of_known_width_are_packed_alike() {
         let mask = mask(&[Field::EthDst, Field::EthSrc, Field::Ipv4Src]);
         let key = |n: u64| FlowKey {
             eth_dst: n,
@@ -203,12 +209,13 @@ mod tests {
             ..FlowKey::default()
         };
         let keys: Vec<FlowKey> = (0..5).map(key).collect();
-        let mut rows = [[[0; 2]; 2]; 5];
-        let mut hashes = [0; 5];
-        Secret::new(3).pack_all(&mask, &keys, &mut rows, &mut hashes);
-        for (n, key) in keys.iter().enumerate() {
-            let (hash, row) = packed(&mask, key);
-            assert_eq!((hash, &row[..2]), (hashes[n], &rows[n][..]));
+        let secret = Secret::new(3);
+        let packer = secret.packer::<2>(&mask).expect("two pairs");
+        for key in &keys {
+            let mut row = [[0; 2]; 2];
+            let hash = packer.pack(key, &mut row);
+            let (plain, plain_row) = packed(&mask, key);
+            assert_eq!((hash, &row[..]), (plain, &plain_row[..2]));
         }
     }
 }

@@ -22,6 +22,22 @@ pub(super) fn parse<'a>(frame: &'a [u8], key: &mut FlowKey) -> Option<(&'a [u8],
     Some(llc(rest, at, usize::from(kind), key))
 }
 
+/// Reads addresses and Ethernet type of a frame of Ethernet II without tags, as most are; of any
+/// other it says that it is not.
+#[inline(always)]
+pub(super) fn parse_plain(frame: &[u8], key: &mut FlowKey) -> bool {
+    let Some(ethernet) = frame.first_chunk::<HEADER_LEN>() else {
+        return false;
+    };
+    let kind = u16_at(ethernet, 12);
+    key.eth_dst = u64_at(ethernet, 0) >> 16;
+    key.eth_src = u64_at(ethernet, 4) & 0xffff_ffff_ffff;
+    (key.vlan_tci, key.vlan_tpid) = (0, 0);
+    (key.inner_vlan_tci, key.inner_vlan_tpid) = (0, 0);
+    key.eth_type = kind;
+    kind >= ETH_TYPE_MIN && !is_tpid(kind)
+}
+
 /// Reads up to two VLAN tags. Returns the Ethernet type behind them, what follows it and where.
 fn tags<'a>(rest: &'a [u8], tpid: u16, key: &mut FlowKey) -> (u16, &'a [u8], usize) {
     let Some((outer, rest)) = rest.split_first_chunk::<TAG_LEN>() else {

@@ -132,7 +132,9 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
             cache.begin_batch(0);
             let first = (round * STORM_PACKETS + chunk * 32) as usize % (keys.len() - 32);
             let keys = &keys[first..first + 32];
-            cache.find_batch(&mask, keys, state.epoch(), &mut found);
+            for (key, found) in keys.iter().zip(&mut found) {
+                *found = cache.find(&mask, key, state.epoch());
+            }
             for (key, found) in keys.iter().zip(&found) {
                 match *found {
                     Lookup::Hit(slot) => {

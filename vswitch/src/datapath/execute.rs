@@ -8,7 +8,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
 use flowtable::{Field, FlowKey};
-use pmd::{Packet, Pools};
+use pmd::{Batch, Packet, Pools};
 
 use super::edit::Parcel;
 use super::limits;
@@ -64,6 +64,15 @@ impl Executor {
     ) {
         if let Err((reason, count)) = self.ports.stage_all(port, packets) {
             self.ports.count_drops(origin, reason, count);
+        }
+    }
+
+    /// Does the same with a whole batch.
+    #[inline]
+    pub fn output_batch(&mut self, port: PortNo, origin: Option<PortNo>, batch: &mut Batch) {
+        if let Err(reason) = self.ports.stage_batch(port, batch) {
+            self.ports.count_drops(origin, reason, batch.len() as u64);
+            batch.clear();
         }
     }
 

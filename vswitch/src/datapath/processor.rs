@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use flowtable::{CodeNo, Depth, EntryMask, FlowCache, FlowKey, Lookup, parse, parse_link};
+use flowtable::{CodeNo, Depth, EntryMask, FlowCache, FlowKey, Lookup, Packets, parse, parse_link};
 use openflow::{Action, OfPort};
 use pmd::{BATCH_MAX, Batch, Packet, Pools};
 
@@ -134,6 +134,7 @@ impl Processor {
                 },
                 keys: Box::new([FlowKey::default(); BATCH_MAX]),
                 headers: [Headers::default(); BATCH_MAX],
+                bytes: [0; BATCH_MAX],
                 tally: Tallied::default(),
             },
             again: Vec::with_capacity(limits::RECIRCULATED_MAX),
@@ -347,6 +348,7 @@ struct Engine {
     executor: Executor,
     keys: Box<[FlowKey; BATCH_MAX]>,
     headers: [Headers; BATCH_MAX],
+    bytes: [u32; BATCH_MAX],
     tally: Tallied,
 }
 
@@ -357,24 +359,26 @@ impl Engine {
         self.tally.packets += count as u64;
         self.tally.batches += 1;
         self.cache.begin_batch(self.executor.now.ms());
-        let mut found = [Lookup::Miss; BATCH_MAX];
-        let found = &mut found[..count];
-        self.find(state, mask, entry, batch, found);
-        let mut codes = [CodeNo::default(); BATCH_MAX];
-        self.count(batch, found, &mut codes);
+        let mut codes = [CodeNo::MISS; BATCH_MAX];
+        let codes = &mut codes[..count];
+        if self.find(state, mask, entry, batch, codes) {
+            self.renew(state, mask, entry, batch, codes);
+        }
+        if self.output_all(entry.origin, codes, batch) {
+            return;
+        }
         let mut packets = batch.drain();
         let mut index = 0;
         while index < count {
             let code = codes[index];
-            if code == CodeNo::default() {
+            if !code.is_known() {
                 if let Some(packet) = packets.next() {
-                    self.tally.stale += u64::from(matches!(found[index], Lookup::Stale(_)));
                     self.miss(state, mask, entry, index, packet);
                 }
                 index += 1;
                 continue;
             }
-            let alike = codes[index..count].iter();
+            let alike = codes[index..].iter();
             let run = alike.take_while(|other| **other == code).count();
             let ours = packets.by_ref().take(run);
             self.run(code, mask.depth(), entry, index, ours);
@@ -382,42 +386,53 @@ impl Engine {
         }
     }
 
-    /// Parses a batch as deep as the mask asks, and looks it up.
+    /// Parses a batch as deep as the mask asks, looks it up and counts what is found. Returns
+    /// whether an entry was of an older epoch.
     fn find(
         &mut self,
         state: &State,
         mask: &EntryMask,
         entry: &Entry,
         batch: &Batch,
-        found: &mut [Lookup],
-    ) {
-        let epoch = state.epoch();
-        let slots = self.keys.iter_mut().zip(&mut self.headers);
+        codes: &mut [CodeNo],
+    ) -> bool {
         match mask.depth() {
-            Depth::Nothing => {
-                self.keys[0].entry = entry.number;
-                let first = self.cache.find(mask, &self.keys[0], epoch);
-                found.fill(first);
-                return self.renew(state, mask, entry, batch, found);
-            }
-            Depth::Link => {
-                batch.iter().for_each(Packet::prefetch);
-                for (packet, (key, _)) in batch.iter().zip(slots) {
-                    key.entry = entry.number;
-                    parse_link(packet.data(), key);
-                }
-            }
-            Depth::All => {
-                batch.iter().for_each(Packet::prefetch);
-                for (packet, (key, headers)) in batch.iter().zip(slots) {
-                    key.entry = entry.number;
-                    *headers = Headers::new(parse(packet.data(), key), key);
-                }
-            }
+            Depth::Nothing => return self.find_one(state, mask, entry, batch, codes),
+            Depth::Link => self.parse_links(entry.number, batch),
+            Depth::All => self.parse_all(entry.number, batch),
         }
-        let keys = &self.keys[..found.len()];
-        self.cache.find_batch(mask, keys, epoch, found);
-        self.renew(state, mask, entry, batch, found);
+        let packets = Packets {
+            keys: &self.keys[..codes.len()],
+            bytes: &self.bytes,
+            codes,
+        };
+        self.cache.count_batch(mask, packets, state.epoch(), credit)
+    }
+
+    /// Looks up a batch of packets that are all alike under the mask.
+    fn find_one(
+        &mut self,
+        state: &State,
+        mask: &EntryMask,
+        entry: &Entry,
+        batch: &Batch,
+        codes: &mut [CodeNo],
+    ) -> bool {
+        self.keys[0].entry = entry.number;
+        for (bytes, packet) in self.bytes.iter_mut().zip(batch) {
+            *bytes = packet.len() as u32;
+        }
+        let found = self.cache.find(mask, &self.keys[0], state.epoch());
+        codes.fill(match found {
+            Lookup::Miss => CodeNo::MISS,
+            Lookup::Stale(_) => CodeNo::STALE,
+            Lookup::Hit(slot) => {
+                let bytes = self.bytes[..batch.len()].iter().map(|it| u64::from(*it));
+                let count = batch.len() as u32;
+                self.cache.count(slot, count, bytes.sum(), credit)
+            }
+        });
+        matches!(found, Lookup::Stale(_))
     }
 
     /// Makes hits of entries of an older epoch that no change since then concerns.
@@ -427,27 +442,60 @@ impl Engine {
         mask: &EntryMask,
         entry: &Entry,
         batch: &Batch,
-        found: &mut [Lookup],
+        codes: &mut [CodeNo],
     ) {
-        for (index, (found, packet)) in found.iter_mut().zip(batch).enumerate() {
-            let Lookup::Stale(slot) = *found else {
+        for (index, (code, packet)) in codes.iter_mut().zip(batch).enumerate() {
+            if *code != CodeNo::STALE {
                 continue;
-            };
+            }
             if mask.depth() < Depth::All {
                 self.parse(entry, index, packet);
             }
-            let scopes = self
-                .cache
-                .account(slot)
-                .and_then(|account| account.0.scopes);
-            if let Some(scopes) = scopes
-                && let Some(since) = self.cache.epoch(slot)
-                && !state.changes().concerns(&self.keys[index], scopes, since)
-            {
-                self.cache.renew(slot, state.epoch());
-                self.tally.renewed += u64::from(since != state.epoch());
-                *found = Lookup::Hit(slot);
-            }
+            let key = &self.keys[index];
+            let slot = match self.cache.find(mask, key, state.epoch()) {
+                Lookup::Miss => continue,
+                Lookup::Hit(slot) => slot,
+                Lookup::Stale(slot) => {
+                    let scopes = self.cache.account(slot).and_then(|it| it.0.scopes);
+                    let since = self.cache.epoch(slot);
+                    let Some((scopes, since)) = scopes.zip(since) else {
+                        continue;
+                    };
+                    if state.changes().concerns(key, scopes, since) {
+                        continue;
+                    }
+                    self.cache.renew(slot, state.epoch());
+                    self.tally.renewed += 1;
+                    slot
+                }
+            };
+            let bytes = self.bytes[index].into();
+            *code = self.cache.count(slot, 1, bytes, credit);
+        }
+    }
+
+    /// Parses the Ethernet headers of a batch.
+    #[inline(never)]
+    fn parse_links(&mut self, entry: u32, batch: &Batch) {
+        batch.iter().for_each(Packet::prefetch);
+        let slots = self.keys.iter_mut().zip(&mut self.bytes);
+        for (packet, (key, bytes)) in batch.iter().zip(slots) {
+            let data = packet.data();
+            parse_link(data, key);
+            key.entry = entry;
+            *bytes = data.len() as u32;
+        }
+    }
+
+    /// Parses a batch whole.
+    fn parse_all(&mut self, entry: u32, batch: &Batch) {
+        batch.iter().for_each(Packet::prefetch);
+        let slots = self.keys.iter_mut().zip(&mut self.bytes);
+        for ((packet, headers), (key, bytes)) in batch.iter().zip(&mut self.headers).zip(slots) {
+            let data = packet.data();
+            *headers = Headers::new(parse(data, key), key);
+            key.entry = entry;
+            *bytes = data.len() as u32;
         }
     }
 
@@ -458,14 +506,22 @@ impl Engine {
         self.headers[index] = Headers::new(parse(packet.data(), key), key);
     }
 
-    /// Counts hits in their entries, and tells which code each has.
-    fn count(&mut self, batch: &Batch, found: &[Lookup], codes: &mut [CodeNo; BATCH_MAX]) {
-        for ((packet, found), code) in batch.iter().zip(found).zip(codes) {
-            if let Lookup::Hit(slot) = *found {
-                let bytes = packet.len() as u64;
-                *code = self.cache.count(slot, 1, bytes, credit);
-            }
+    /// Sends a batch as a whole if all that is to be done with each packet is to send it by one port.
+    fn output_all(&mut self, origin: Option<PortNo>, codes: &[CodeNo], batch: &mut Batch) -> bool {
+        let Some(first) = codes.first().filter(|code| code.is_known()) else {
+            return false;
+        };
+        // Without a way out, so that several are compared at once.
+        if !codes.iter().fold(true, |same, code| same & (code == first)) {
+            return false;
         }
+        let program = self.cache.code(*first).map(|Routine(program)| program);
+        let Some([Op::Output(port)]) = program.map(|program| &*program.ops) else {
+            return false;
+        };
+        self.tally.hits += codes.len() as u64;
+        self.executor.output_batch(*port, origin, batch);
+        true
     }
 
     /// Runs a program on packets that follow one another in the batch.
@@ -514,13 +570,14 @@ impl Engine {
         if mask.depth() < Depth::All {
             self.parse(entry, index, &packet);
         }
-        let bytes = packet.len() as u64;
         let found = self.cache.find(mask, &self.keys[index], state.epoch());
         if let Lookup::Hit(slot) = found {
+            let bytes = packet.len() as u64;
             let code = self.cache.count(slot, 1, bytes, credit);
             let packets = std::iter::once(packet);
             return self.run(code, mask.depth(), entry, index, packets);
         }
+        self.tally.stale += u64::from(matches!(found, Lookup::Stale(_)));
         self.tally.misses += 1;
         let program = self.translate(state, &entry.ingress, index);
         self.run_once(&program, packet, entry.origin, index);

@@ -155,6 +155,28 @@ impl Ports {
         Ok(())
     }
 
+    /// Puts a whole batch down; without such a port it stays as it is.
+    #[inline]
+    pub fn stage_batch(&mut self, number: PortNo, batch: &mut Batch) -> Result<(), DropReason> {
+        let Some(slot) = self.slots.get_mut(number.0 as usize) else {
+            return Err(DropReason::PortDown);
+        };
+        let Some(slot) = slot.as_deref_mut() else {
+            return Err(DropReason::PortDown);
+        };
+        if slot.staged.is_empty() {
+            self.staged.push(number);
+        }
+        while !batch.is_empty() {
+            // A full batch is sent as it fills up, so there is room.
+            slot.staged.append(batch);
+            if slot.staged.is_full() {
+                slot.send(number);
+            }
+        }
+        Ok(())
+    }
+
     /// Sends all that is staged, one burst per port.
     #[inline]
     pub fn flush(&mut self) {
