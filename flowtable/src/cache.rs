@@ -213,8 +213,8 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         }
     }
 
-    /// Looks up keys of `N` pairs of words, which are all in the lines of their slots. A function of
-    /// its own, so that what its loops need stays in registers.
+    /// Looks up keys of `N` pairs of words, which are all in the lines of their slots. A function
+    /// of its own, so that what its loops need stays in registers.
     #[inline(never)]
     fn count_narrow<const N: usize>(
         &mut self,
@@ -554,8 +554,8 @@ struct Wanted<R> {
 /// Keys that are looked up together: as many as a batch of packets has.
 pub const KEYS_MAX: usize = 32;
 
-/// Most entries. A worker's cache of this size takes 1.3 GB, and as much again for wide keys; with more flows than that, lookups
-/// wait for memory about as long as translation takes.
+/// Most entries. A worker's cache of this size takes 1.3 GB, and as much again for wide keys; with
+/// more flows than that, lookups wait for memory about as long as translation takes.
 pub const ENTRIES_MAX: usize = 1 << 24;
 
 /// How long an entry that was found again is kept from being pushed out, since its last use. As

@@ -3,8 +3,8 @@
 //! `worker` drives it; tests and benchmarks drive it just so, with outlets that capture.
 //!
 //! How: a batch is parsed as a whole and looked up as a whole, so that the loads of its packets
-//! overlap; then packets are taken in order, runs of the same operations together, of whatever flows. A
-//! packet without an entry in the cache is looked up once more (a packet before it may have
+//! overlap; then packets are taken in order, runs of the same operations together, of whatever
+//! flows. A packet without an entry in the cache is looked up once more (a packet before it may have
 //! brought it) and then translated, on the spot. Packets to be parsed again wait until the batch
 //! is through and go the same way as a batch of their own, a bounded number of times.
 //!
@@ -506,7 +506,8 @@ impl Engine {
         self.headers[index] = Headers::new(parse(packet.data(), key), key);
     }
 
-    /// Sends a batch as a whole if all that is to be done with each packet is to send it by one port.
+    /// Sends a batch as a whole if all that is to be done with each packet is to send it by one
+    /// port.
     fn output_all(&mut self, origin: Option<PortNo>, codes: &[CodeNo], batch: &mut Batch) -> bool {
         let Some(first) = codes.first().filter(|code| code.is_known()) else {
             return false;
