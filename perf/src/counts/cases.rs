@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
-use flowtable::{EntryMask, FlowCache, FlowKey, Lookup, parse};
+use flowtable::{CodeNo, EntryMask, FlowCache, FlowKey, Packets, parse};
 use openflow::TableId;
 use pmd::{BATCH_MAX, Eal, EalConfig, Pools, PoolsConfig};
 use serde::{Deserialize, Serialize};
@@ -145,12 +145,17 @@ impl Cases {
                 let _ = black_box(cache.insert(&mask, key, (0_u64, number), 1, |_, _| {}));
             }
         });
-        let mut found = [Lookup::Miss; BATCH_MAX];
+        let mut codes = [CodeNo::MISS; BATCH_MAX];
         self.count("cache hit", keys.len(), || {
             for keys in keys.chunks(BATCH_MAX) {
                 cache.begin_batch(1);
-                cache.find_batch(&mask, keys, 1, &mut found[..keys.len()]);
-                black_box(&mut found);
+                let packets = Packets {
+                    keys,
+                    bytes: &[60; BATCH_MAX],
+                    codes: &mut codes,
+                };
+                black_box(cache.count_batch(&mask, packets, 1, |_, _| {}));
+                black_box(&mut codes);
             }
         });
         Ok(())
