@@ -15,21 +15,10 @@ impl Ovs {
     pub(super) fn start(ports: &[Port]) -> Result<Ovs> {
         let switch = tests::Ovs::start(Netns::new("ovs"));
         switch.add_bridge("br0", &["fail_mode=secure", "protocols=OpenFlow13"]);
-        for (index, port) in ports.iter().enumerate() {
-            let number = index + 1;
-            let name = format!("p{number}");
-            let (kind, options) = match port {
-                Port::Device(device) => ("type=dpdk", format!("options:dpdk-devargs=\"{device}\"")),
-                Port::Guest(path) => {
-                    let path = path.display();
-                    (
-                        "type=dpdkvhostuserclient",
-                        format!("options:vhost-server-path={path}"),
-                    )
-                }
-            };
-            let request = format!("ofport_request={number}");
-            switch.add_interface("br0", &name, &[kind, &options, &request]);
+        let numbered: Vec<(usize, &Port)> = (1..).zip(ports).collect();
+        for some in numbered.chunks(PORTS_AT_ONCE) {
+            let words: Vec<String> = some.iter().flat_map(|one| addition(*one)).collect();
+            switch.vsctl(&words.iter().map(String::as_str).collect::<Vec<_>>());
         }
         Ok(Ovs { switch })
     }
@@ -63,3 +52,34 @@ impl Ovs {
         Ok(output.stdout)
     }
 }
+
+/// What `ovs-vsctl` is told to add a port.
+fn addition((number, port): (usize, &Port)) -> Vec<String> {
+    let name = format!("p{number}");
+    let (kind, option) = match port {
+        Port::Device(device) => ("dpdk", format!("dpdk-devargs=\"{device}\"")),
+        Port::Guest(path) => {
+            let path = path.display();
+            ("dpdkvhostuserclient", format!("vhost-server-path={path}"))
+        }
+    };
+    let add = [
+        "--",
+        "add-port",
+        "br0",
+        &name,
+        "--",
+        "set",
+        "interface",
+        &name,
+    ];
+    let settings = [
+        format!("type={kind}"),
+        format!("options:{option}"),
+        format!("ofport_request={number}"),
+    ];
+    add.map(String::from).into_iter().chain(settings).collect()
+}
+
+/// Ports in one call of `ovs-vsctl`: each call waits until they are there.
+const PORTS_AT_ONCE: usize = 50;
