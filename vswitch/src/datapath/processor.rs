@@ -4,9 +4,9 @@
 //!
 //! How: a batch is parsed as a whole and looked up as a whole, so that the loads of its packets
 //! overlap; then packets are taken in order, runs of the same operations together, of whatever
-//! flows. A packet without an entry in the cache is looked up once more (a packet before it may have
-//! brought it) and then translated, on the spot. Packets to be parsed again wait until the batch
-//! is through and go the same way as a batch of their own, a bounded number of times.
+//! flows. A packet without an entry in the cache is looked up once more (a packet before it may
+//! have brought it) and then translated, on the spot. Packets to be parsed again wait until the
+//! batch is through and go the same way as a batch of their own, a bounded number of times.
 //!
 //! Packets are parsed as deep as their entry point's mask has bits. Behind a port whose rules look
 //! at no header they are not parsed at all, and a batch is looked up as one packet. The rest is
