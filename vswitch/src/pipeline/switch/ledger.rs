@@ -136,7 +136,8 @@ impl Ledger {
     }
 
     /// Puts a flow in its table, in the place of that in the row `old`, of the same match and
-    /// priority; whether it goes on with that row is said by `keeps`. Its row; an error changes nothing.
+    /// priority; whether it goes on with that row is said by `keeps`. Its row; an error changes
+    /// nothing.
     pub fn put(
         &mut self,
         draft: &mut Draft<'_>,
