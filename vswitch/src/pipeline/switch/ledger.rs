@@ -185,6 +185,7 @@ impl Ledger {
                 false => {
                     self.rows.use_as(row, old);
                     self.forget(old, old_cookie, epoch);
+                    self.rows.set_gone(old, Some(row));
                 }
             }
         }
@@ -350,6 +351,7 @@ impl Ledger {
     fn forget(&mut self, row: u32, cookie: u64, epoch: u64) {
         self.timeouts.set(&self.rows, row, 0);
         self.rows.leave(row, cookie);
+        self.rows.set_gone(row, None);
         match &mut self.journal {
             Some(journal) => journal.entries.push(Entry::Row(row)),
             None => self.rows.retire(row, epoch),
@@ -366,6 +368,7 @@ impl Ledger {
         self.rows.leave(row, cookie);
         if is_new {
             self.timeouts.set(&self.rows, row, 0);
+            self.rows.set_gone(row, None);
             self.rows.retire(row, draft.epoch);
         }
     }

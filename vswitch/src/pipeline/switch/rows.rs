@@ -70,7 +70,6 @@ impl FlowRows {
 
     /// Gives up the row of a flow that is there until `epoch` and has left its cookie.
     pub fn retire(&mut self, row: u32, epoch: u64) {
-        self.set(row, HOME, u64::MAX);
         self.retired.push_back((epoch, row));
     }
 
@@ -86,6 +85,18 @@ impl FlowRows {
     pub fn set_home(&self, row: u32, table: TableId, rule: RuleId) {
         let place = u64::from(rule.tuple) << 32 | u64::from(rule.cell);
         self.set(row, HOME, u64::from(table.0) << 56 | place);
+    }
+
+    /// Notes that a flow went, or that it goes on in another row.
+    pub fn set_gone(&self, row: u32, next: Option<u32>) {
+        self.set(row, HOME, NOWHERE | u64::from(next.unwrap_or(NONE)));
+    }
+
+    /// The row in which a flow goes on that is not in this one any more.
+    pub fn next(&self, row: u32) -> Option<u32> {
+        let home = self.load(row, HOME);
+        let next = home as u32;
+        (home & NOWHERE == NOWHERE && next != NONE).then_some(next)
     }
 
     /// Where a flow is; nowhere if it went.
@@ -258,6 +269,8 @@ const WAITING_SHARE: usize = 4;
 const QUEUE_KEPT: usize = 1024;
 /// Where the flow is: table, tuple, cell.
 const HOME: usize = FlowCounters::WORDS;
+/// In that word: no table has such a number. The lower half may be another row.
+const NOWHERE: u64 = 0xffff_ffff << 32;
 /// The next newer and older flow of the same cookie.
 const LINKS: usize = HOME + 1;
 /// When to look whether it has ended.

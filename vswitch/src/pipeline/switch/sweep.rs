@@ -141,8 +141,8 @@ impl Sweep {
             return (Vec::new(), false);
         };
         let (selected, more) = self.source.next(at_once);
-        let there = selected.into_iter().filter(|flow| flow.is_there(ledger));
-        (there.map(|flow| flow.row).collect(), more)
+        let rows = selected.iter().filter_map(|flow| flow.row_now(ledger));
+        (rows.collect(), more)
     }
 }
 
@@ -191,9 +191,16 @@ impl Selected {
         })
     }
 
-    fn is_there(&self, ledger: &Ledger) -> bool {
-        let now = Selected::of_row(ledger, self.row);
-        now.is_some_and(|now| (now.generation, now.serial) == (self.generation, self.serial))
+    /// The row that the flow has now, if it is still there. One whose counters began anew has
+    /// another, and goes on from the old one, which is nobody else's before that of the new one is.
+    fn row_now(&self, ledger: &Ledger) -> Option<u32> {
+        let rows = &ledger.rows;
+        if FlowCounters::serial_of(rows.shared(), self.row)? != self.serial {
+            return None;
+        }
+        let row = std::iter::successors(Some(self.row), |row| rows.next(*row)).last()?;
+        let (_, rule) = ledger.flow(row)?;
+        (Payload::of(&rule).generation == self.generation).then_some(row)
     }
 }
 
