@@ -114,7 +114,12 @@ fn every_signal_ends_it_cleanly_whenever_it_comes() {
     ] {
         let netns = Netns::new("sw");
         let (folder, file, _) = folder(BRIDGE);
-        let words = words(&file);
+        // The test may itself run under nohup(1), which the daemon would heed.
+        let words = [
+            vec!["env".into(), "--default-signal=HUP".into()],
+            words(&file),
+        ]
+        .concat();
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let mut daemon = Background::start(&netns.words(&words), &folder.path().join("log"));
         eventually(moment, 60, || {
