@@ -303,12 +303,9 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
                 continue;
             }
             buckets[bucket as usize].found(place, now_ms, batch);
-            if !entry.count(1, bytes.into(), now_ms) {
-                tell_counts(entry, &self.accounts, now_ms, &mut tell);
-                entry.count(1, bytes.into(), now_ms);
-            }
-            entry.enqueue(Slot((first + place) as u32), &mut self.dirty);
-            *code = CodeNo(entry.code);
+            let (slot, dirty) = (Slot((first + place) as u32), &mut self.dirty);
+            let counted = (1, bytes.into(), now_ms);
+            *code = count_in(entry, slot, counted, &self.accounts, dirty, &mut tell);
         }
         stale
     }
@@ -355,13 +352,9 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         let Some(entry) = self.entries.get_mut(slot.0 as usize) else {
             return CodeNo::MISS;
         };
-        if !entry.count(packets, bytes, self.now_ms) {
-            tell_counts(entry, &self.accounts, self.now_ms, &mut tell);
-            // Now there is room.
-            entry.count(packets, bytes, self.now_ms);
-        }
-        entry.enqueue(slot, &mut self.dirty);
-        CodeNo(entry.code)
+        let counted = (packets, bytes, self.now_ms);
+        let (accounts, dirty) = (&self.accounts, &mut self.dirty);
+        count_in(entry, slot, counted, accounts, dirty, &mut tell)
     }
 
     /// Keeps code and account for the packets that are like this one under `mask`, in place of
@@ -514,6 +507,26 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         }
         self.buckets[slot / SLOTS].vacate(slot % SLOTS);
     }
+}
+
+/// Counts so many packets, of so many bytes, at a time, in an entry, and says what is to be done
+/// with them. What was counted before is told if there is no room for the sum.
+#[inline(always)]
+fn count_in<A: Eq + Hash>(
+    entry: &mut Entry,
+    slot: Slot,
+    (packets, bytes, now_ms): (u32, u64, u64),
+    accounts: &Shared<A>,
+    dirty: &mut VecDeque<u32>,
+    tell: &mut impl FnMut(&A, Counts),
+) -> CodeNo {
+    if !entry.count(packets, bytes, now_ms) {
+        tell_counts(entry, accounts, now_ms, tell);
+        // Now there is room.
+        entry.count(packets, bytes, now_ms);
+    }
+    entry.enqueue(slot, dirty);
+    CodeNo(entry.code)
 }
 
 /// Tells what was counted in an entry.

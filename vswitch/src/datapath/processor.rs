@@ -493,17 +493,15 @@ impl Engine {
         let slots = self.keys.iter_mut().zip(&mut self.bytes);
         for ((packet, headers), (key, bytes)) in batch.iter().zip(&mut self.headers).zip(slots) {
             let data = packet.data();
-            *headers = Headers::new(parse(data, key), key);
-            key.entry = entry;
+            parse_whole(data, entry, key, headers);
             *bytes = data.len() as u32;
         }
     }
 
     /// Parses a packet whole.
     fn parse(&mut self, entry: &Entry, index: usize, packet: &Packet) {
-        let key = &mut self.keys[index];
-        key.entry = entry.number;
-        self.headers[index] = Headers::new(parse(packet.data(), key), key);
+        let (key, headers) = (&mut self.keys[index], &mut self.headers[index]);
+        parse_whole(packet.data(), entry.number, key, headers);
     }
 
     /// Sends a batch as a whole if all that is to be done with each packet is to send it by one
@@ -545,9 +543,8 @@ impl Engine {
         let parsed = depth == Depth::All || parse_more;
         for (index, packet) in (first..).zip(packets) {
             if parse_more {
-                let key = &mut self.keys[index];
-                key.entry = entry.number;
-                self.headers[index] = Headers::new(parse(packet.data(), key), key);
+                let (key, headers) = (&mut self.keys[index], &mut self.headers[index]);
+                parse_whole(packet.data(), entry.number, key, headers);
             }
             let parcel = Parcel {
                 packet,
@@ -592,9 +589,9 @@ impl Engine {
 
     /// Translates and runs one packet that is like no other.
     fn inject(&mut self, state: &State, ingress: Ingress, packet: Packet, origin: Option<PortNo>) {
-        let key = &mut self.keys[0];
-        key.entry = origin.map_or(0, |number| number.0);
-        self.headers[0] = Headers::new(parse(packet.data(), key), key);
+        let (key, headers) = (&mut self.keys[0], &mut self.headers[0]);
+        let entry = origin.map_or(0, |number| number.0);
+        parse_whole(packet.data(), entry, key, headers);
         let program = self.translate(state, &ingress, 0);
         self.run_once(&program, packet, origin, 0);
     }
@@ -628,6 +625,13 @@ impl Engine {
         self.programs
             .decide(&mut context, ingress, &self.keys[index])
     }
+}
+
+/// Parses a packet that came in by an entry point, to the end of what can be trusted.
+#[inline(always)]
+fn parse_whole(frame: &[u8], entry: u32, key: &mut FlowKey, headers: &mut Headers) {
+    key.entry = entry;
+    *headers = Headers::new(parse(frame, key), key);
 }
 
 /// Adds what was counted in cache entries to the counters of their rules.

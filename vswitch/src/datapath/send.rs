@@ -47,6 +47,16 @@ impl PortSlot {
         })
     }
 
+    /// Puts a packet down.
+    #[inline(always)]
+    fn stage(&mut self, number: PortNo, packet: Packet) {
+        // A full batch was sent when it filled up, so there is room.
+        let _ = self.staged.push(packet);
+        if self.staged.is_full() {
+            self.send(number);
+        }
+    }
+
     fn send(&mut self, number: PortNo) {
         match &mut self.outlet {
             Outlet::Queue(queue) => queue.send(&mut self.staged),
@@ -112,20 +122,8 @@ impl Ports {
     /// Puts a packet down to be sent at the next flush, or at once if the port's batch is full.
     #[inline]
     pub fn stage(&mut self, number: PortNo, packet: Packet) -> Result<(), DropReason> {
-        let Some(slot) = self.slots.get_mut(number.0 as usize) else {
-            return Err(DropReason::PortDown);
-        };
-        let Some(slot) = slot.as_deref_mut() else {
-            return Err(DropReason::PortDown);
-        };
-        if slot.staged.is_empty() {
-            self.staged.push(number);
-        }
-        // A full batch was sent when it filled up, so there is room.
-        let _ = slot.staged.push(packet);
-        if slot.staged.is_full() {
-            slot.send(number);
-        }
+        let slot = self.begin_staging(number).ok_or(DropReason::PortDown)?;
+        slot.stage(number, packet);
         Ok(())
     }
 
@@ -136,37 +134,17 @@ impl Ports {
         number: PortNo,
         packets: impl Iterator<Item = Packet>,
     ) -> Result<(), (DropReason, u64)> {
-        let Some(slot) = self.slots.get_mut(number.0 as usize) else {
+        let Some(slot) = self.begin_staging(number) else {
             return Err((DropReason::PortDown, packets.count() as u64));
         };
-        let Some(slot) = slot.as_deref_mut() else {
-            return Err((DropReason::PortDown, packets.count() as u64));
-        };
-        if slot.staged.is_empty() {
-            self.staged.push(number);
-        }
-        for packet in packets {
-            // A full batch is sent as it fills up, so there is room.
-            let _ = slot.staged.push(packet);
-            if slot.staged.is_full() {
-                slot.send(number);
-            }
-        }
+        packets.for_each(|packet| slot.stage(number, packet));
         Ok(())
     }
 
     /// Puts a whole batch down; without such a port it stays as it is.
     #[inline]
     pub fn stage_batch(&mut self, number: PortNo, batch: &mut Batch) -> Result<(), DropReason> {
-        let Some(slot) = self.slots.get_mut(number.0 as usize) else {
-            return Err(DropReason::PortDown);
-        };
-        let Some(slot) = slot.as_deref_mut() else {
-            return Err(DropReason::PortDown);
-        };
-        if slot.staged.is_empty() {
-            self.staged.push(number);
-        }
+        let slot = self.begin_staging(number).ok_or(DropReason::PortDown)?;
         while !batch.is_empty() {
             // A full batch is sent as it fills up, so there is room.
             slot.staged.append(batch);
@@ -175,6 +153,16 @@ impl Ports {
             }
         }
         Ok(())
+    }
+
+    /// A port that something is put down for, which the next flush is to know of.
+    #[inline(always)]
+    fn begin_staging(&mut self, number: PortNo) -> Option<&mut PortSlot> {
+        let slot = self.slots.get_mut(number.0 as usize)?.as_deref_mut()?;
+        if slot.staged.is_empty() {
+            self.staged.push(number);
+        }
+        Some(slot)
     }
 
     /// Sends all that is staged, one burst per port.
