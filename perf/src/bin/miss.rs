@@ -10,15 +10,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use flowtable::{EntryMask, FlowCache, FlowKey, Lookup};
-use openflow::{FlowModCommand, OfPort, TableId, text};
+use openflow::{FlowModCommand, TableId, text};
+use perf::bridge::Bridge;
 use perf::judge::frames::random;
 use perf::judge::scenario::Scenario;
 use perf::judge::scenarios;
-use vswitch::action::{Account, BridgeId, PortNo, Routine};
-use vswitch::pipeline::{
-    BridgeSpec, Context, FailMode, Ingress, NoTrace, Points, PortSpec, Programs, State, Switch,
-    VlanMode, translate,
-};
+use vswitch::action::{Account, PortNo, Routine};
+use vswitch::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
 
 /// Measures misses in cycles per packet.
 #[derive(Debug, Parser)]
@@ -67,9 +65,10 @@ fn main() -> Result<()> {
 }
 
 fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
-    let (bridge, port, mut switch) = install(scenario)?;
-    let state = switch.publish();
-    let keys = keys(scenario, port, arguments.packets);
+    let mut bridge = Bridge::new(&(scenario.rules)())?;
+    let port = bridge.ports[0];
+    let state = bridge.switch.publish();
+    let keys = keys(scenario, &bridge, arguments.packets);
     let (mut points, mut programs) = (Points::new(), Programs::new());
     let ingress = Ingress::Port(port);
     let translation = least(arguments.rounds, &keys, |key| {
@@ -80,7 +79,7 @@ fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
         black_box(translate(&mut context, ingress.clone(), key, &mut NoTrace));
     });
     let miss = miss(arguments, &state, port, &keys)?;
-    let bridge = state.bridge(bridge).context("no bridge")?;
+    let bridge = state.bridge(bridge.id).context("no bridge")?;
     let table = bridge.table(TableId(0)).context("no table")?;
     let deciding = least(arguments.rounds, &keys, |key| {
         let mut context = Context {
@@ -103,9 +102,10 @@ fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
 /// What one packet costs in the cache while routes of so many lengths come and go, 10,000 changes a
 /// second at two million packets a second; without them if there are no lengths.
 fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<(f64, f64)> {
-    let (bridge, port, mut switch) = install(scenario)?;
-    let keys = keys(scenario, port, STORM_FLOWS);
-    let mut state = switch.publish();
+    let mut bridge = Bridge::new(&(scenario.rules)())?;
+    let port = bridge.ports[0];
+    let keys = keys(scenario, &bridge, STORM_FLOWS);
+    let mut state = bridge.switch.publish();
     let mask = EntryMask::new(state.entry_mask(port).context("no port")?);
     let mut cache = FlowCache::new(arguments.cache_entries, 1);
     let (mut points, mut programs) = (Points::new(), Programs::new());
@@ -123,9 +123,9 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
                 true => text::flow::parse(&format!("{rule},actions=drop"), FlowModCommand::Add)?,
                 false => text::flow::parse(&rule, FlowModCommand::DeleteStrict)?,
             };
-            let _ = switch.flow_mod(bridge, &change, 0);
+            let _ = bridge.switch.flow_mod(bridge.id, &change, 0);
         }
-        state = switch.publish();
+        state = bridge.switch.publish();
         points.renew(state.epoch());
         let start = pmd::cycles();
         for chunk in 0..STORM_PACKETS / 32 {
@@ -217,53 +217,11 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
 }
 
 /// The first packets of a scenario.
-fn keys(scenario: &Scenario, port: PortNo, count: u64) -> Vec<FlowKey> {
+fn keys(scenario: &Scenario, bridge: &Bridge, count: u64) -> Vec<FlowKey> {
     let traffic = (scenario.traffic)();
-    let keys = (0..count).map(|number| {
-        let mut key = FlowKey {
-            entry: port.0,
-            ..FlowKey::default()
-        };
-        flowtable::parse(&traffic.frame(number), &mut key);
-        key
-    });
-    keys.collect()
-}
-
-/// A switch that a scenario's rules are in.
-fn install(scenario: &Scenario) -> Result<(BridgeId, PortNo, Switch)> {
-    let mut switch = Switch::new();
-    let bridge = switch.add_bridge(&BridgeSpec {
-        name: "br0".into(),
-        fail_mode: FailMode::Secure,
-        ..BridgeSpec::default()
-    })?;
-    let mut ports = Vec::new();
-    for number in 1..=2 {
-        let spec = PortSpec {
-            name: format!("p{number}"),
-            of_port: Some(OfPort(number)),
-            vlan: VlanMode::default(),
-            peer_name: None,
-        };
-        let (port, _) = switch.add_port(bridge, &spec)?;
-        switch.set_link(port, true);
-        ports.push(port);
-    }
-    let rules = (scenario.rules)();
-    for (number, rule) in rules.flows.iter().flat_map(|text| text.lines()).enumerate() {
-        let change = text::flow::parse(rule, FlowModCommand::Add).context(rule.to_string())?;
-        let refused = |code| anyhow::anyhow!("{rule}: {code:?}");
-        switch.flow_mod(bridge, &change, 0).map_err(refused)?;
-        if number % 100 == 0 {
-            switch.publish();
-        }
-    }
-    // As long as there is something to tidy up.
-    while switch.maintain() || switch.is_changed() {
-        switch.publish();
-    }
-    Ok((bridge, ports[0], switch))
+    (0..count)
+        .map(|number| bridge.key(&traffic.frame(number)))
+        .collect()
 }
 
 /// Cycles that `act` takes for a key, in the best round.

@@ -11,11 +11,11 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use openflow::{FlowModCommand, OfPort, text};
-use pmd::{BATCH_MAX, Batch, Eal, EalConfig, Packet, Pools, PoolsConfig, PortConfig, PortKind};
+use perf::bridge::Bridge;
+use perf::judge::scenario::Rules;
+use pmd::{BATCH_MAX, Batch, Eal, EalConfig, Packet, Pools, PoolsConfig};
 use vswitch::action::PortNo;
-use vswitch::datapath::{Now, Outlet, Processor};
-use vswitch::pipeline::{BridgeSpec, FailMode, PortSpec, Switch, VlanMode};
+use vswitch::datapath::{Now, Processor};
 
 /// Measures the packet path in cycles per packet.
 #[derive(Debug, Parser)]
@@ -92,7 +92,7 @@ fn main() -> Result<()> {
             continue;
         }
         for flows in &arguments.flows {
-            let (cycles, hits) = run(&arguments, &rules(), &pools, *flows)?;
+            let (cycles, hits) = run(&arguments, rules(), &pools, *flows)?;
             println!("{name:10} {flows:8} {:8.0} {hits:8.1}", cycles - bare);
         }
     }
@@ -100,58 +100,16 @@ fn main() -> Result<()> {
 }
 
 /// One scenario: cycles per packet, and the share of packets that the cache knew.
-fn run(arguments: &Arguments, rules: &[String], pools: &Pools, flows: u32) -> Result<(f64, f64)> {
-    let mut switch = Switch::new();
-    let bridge = switch.add_bridge(&BridgeSpec {
-        name: "br0".into(),
-        fail_mode: FailMode::Secure,
-        ..BridgeSpec::default()
-    })?;
-    let mut ports = Vec::new();
-    for number in 1..=2 {
-        let (port, _) = switch.add_port(
-            bridge,
-            &PortSpec {
-                name: format!("p{number}"),
-                of_port: Some(OfPort(number)),
-                vlan: VlanMode::default(),
-                peer_name: None,
-            },
-        )?;
-        switch.set_link(port, true);
-        ports.push(port);
-    }
-    for rule in rules {
-        let change = text::flow::parse(rule, FlowModCommand::Add).context(rule.clone())?;
-        let refused = |code| anyhow::anyhow!("{rule}: {code:?}");
-        switch.flow_mod(bridge, &change, 0).map_err(refused)?;
-    }
-    let state = switch.publish();
-    let (mut processor, _events) = Processor::new(pools, arguments.cache_entries, state)?;
-    for port in &ports {
-        processor.add_outlet(*port, swallow(*port, pools)?);
-    }
+fn run(arguments: &Arguments, rules: Vec<String>, pools: &Pools, flows: u32) -> Result<(f64, f64)> {
+    let mut bridge = Bridge::new(&Rules::flows(rules))?;
     let mut path = Path {
-        processor,
-        port: ports[0],
+        processor: bridge.processor(pools, arguments.cache_entries)?,
+        port: bridge.ports[0],
     };
     let cycles = measure(arguments, &mut path, pools, flows)?;
     let counted = path.processor.statistics();
     let packets = counted.hits + counted.misses;
     Ok((cycles, 100.0 * counted.hits as f64 / packets as f64))
-}
-
-fn swallow(port: PortNo, pools: &Pools) -> Result<Outlet> {
-    let config = PortConfig {
-        name: format!("p{}", port.0),
-        kind: PortKind::Null,
-        options: Default::default(),
-        mtu: 1500,
-        tx_queues: 1,
-    };
-    let mut opened = pmd::port::open(&config, pools)?;
-    let queue = opened.tx.pop().context("a null port has a queue")?;
-    Ok(Outlet::Queue(Box::new(queue)))
 }
 
 /// What is measured.

@@ -12,7 +12,7 @@ use tests::frame;
 use vswitch::datapath::Now;
 use vswitch::pipeline::{Context, Ingress, NoTrace, Points, translate};
 
-use super::bridge::{Bridge, SECRET, batches, swallow};
+use crate::bridge::{Bridge, CACHE_ENTRIES, SECRET, batches, swallow};
 use crate::judge::frames::{Udp, ipv6};
 use crate::judge::scenario::Rules;
 use crate::judge::scenarios::named;
@@ -138,7 +138,7 @@ impl Cases {
         let mask = state.entry_mask(bridge.ports[0]).context("a mask")?;
         let mask = EntryMask::new(mask);
         let keys = keys(&bridge, &frames_of("l2-1k")?);
-        let mut cache = FlowCache::new(1 << 14, SECRET);
+        let mut cache = FlowCache::new(CACHE_ENTRIES, SECRET);
         cache.begin_batch(0);
         self.count("cache insert", keys.len(), || {
             for (number, key) in keys.iter().enumerate() {
@@ -219,7 +219,7 @@ impl Cases {
     fn path(&mut self, name: &str, rules: &Rules, frames: &str, pools: &Pools) -> Result<()> {
         let frames = frames_of(frames)?;
         let mut bridge = Bridge::new(rules)?;
-        let mut processor = bridge.processor(pools)?;
+        let mut processor = bridge.processor(pools, CACHE_ENTRIES)?;
         let mut now = Now { ns: 5_000_000_000 };
         let mut process = |frames: &[Vec<u8>], count: &mut dyn FnMut(&mut dyn FnMut())| {
             let mut batches = batches(frames, pools)?;
@@ -246,17 +246,8 @@ impl Cases {
     }
 }
 
-/// Frames as the switch sees them that come in by the first port.
 fn keys(bridge: &Bridge, frames: &[Vec<u8>]) -> Vec<FlowKey> {
-    let key = |frame: &Vec<u8>| {
-        let mut key = FlowKey {
-            entry: bridge.ports[0].0,
-            ..FlowKey::default()
-        };
-        parse(frame, &mut key);
-        key
-    };
-    frames.iter().map(key).collect()
+    frames.iter().map(|frame| bridge.key(frame)).collect()
 }
 
 /// The frames that a scenario's rules are met with: some scenarios have so many of their own that

@@ -12,7 +12,7 @@ use pmd::{BATCH_MAX, Batch, Eal, EalConfig, Packet, Pools, PoolsConfig};
 use vswitch::datapath::{Now, Processor};
 
 use super::Sample;
-use crate::counts::bridge::Bridge;
+use crate::bridge::{Bridge, CACHE_ENTRIES};
 use crate::judge::generator::Traffic;
 use crate::judge::machine::{CONTROL_CPU, WORKER_CPU};
 use crate::judge::scenario::Rules;
@@ -35,7 +35,7 @@ pub(super) fn sample(
     )?;
     let mut bridge = Bridge::new(rules)?;
     let time = Duration::from_secs_f64(seconds);
-    let processors = cpus.iter().map(|_| bridge.processor(&pools));
+    let processors = cpus.iter().map(|_| bridge.processor(&pools, CACHE_ENTRIES));
     let processors = processors.collect::<Result<Vec<Processor>>>()?;
     let port = bridge.ports[0];
     let frames: Vec<Vec<u8>> = (0..FRAMES).map(|number| traffic.frame(number)).collect();

@@ -1,6 +1,8 @@
-//! A bridge with the rules of a scenario and nothing drawn by chance, and its packet path.
+//! A bridge with the rules of a scenario and nothing drawn by chance, and its packet path, for
+//! programs that measure parts of the switch within themselves.
 
 use anyhow::{Context, Result, anyhow};
+use flowtable::FlowKey;
 use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort, text};
 use pmd::{Batch, Packet, Pools, PortConfig, PortKind, TxQueue};
 use vswitch::action::{BridgeId, PortNo};
@@ -57,18 +59,36 @@ impl Bridge {
             let result = switch.group_mod(*id, &change, 0);
             result.map_err(|code| anyhow!("{line}: {code:?}"))?;
         }
-        for line in rules.flows.iter().flat_map(|rule| rule.lines()) {
-            let change = text::flow::parse(line, FlowModCommand::Add)?;
+        let lines = rules.flows.iter().flat_map(|rule| rule.lines());
+        for (number, line) in lines.enumerate() {
+            let change = text::flow::parse(line, FlowModCommand::Add).context(line.to_string())?;
             let result = switch.flow_mod(*id, &change, 0);
             result.map_err(|code| anyhow!("{line}: {code:?}"))?;
+            if number % PUBLISHED_TOGETHER == 0 {
+                switch.publish();
+            }
+        }
+        // As control does, as long as there is something to tidy up.
+        while switch.maintain() || switch.is_changed() {
+            switch.publish();
         }
         Ok(())
     }
 
+    /// A frame as the switch sees it that comes in by the first port.
+    pub fn key(&self, frame: &[u8]) -> FlowKey {
+        let mut key = FlowKey {
+            entry: self.ports[0].0,
+            ..FlowKey::default()
+        };
+        flowtable::parse(frame, &mut key);
+        key
+    }
+
     /// The packet path, whose ports swallow what they are sent.
-    pub fn processor(&mut self, pools: &Pools) -> Result<Processor> {
+    pub fn processor(&mut self, pools: &Pools, cache_entries: usize) -> Result<Processor> {
         let state = self.switch.publish();
-        let (mut processor, _) = Processor::with_secret(pools, CACHE_ENTRIES, SECRET, state)?;
+        let (mut processor, _) = Processor::with_secret(pools, cache_entries, SECRET, state)?;
         for port in &self.ports {
             processor.add_outlet(*port, Outlet::Queue(Box::new(swallow(pools)?)));
         }
@@ -106,5 +126,7 @@ pub fn batches(frames: &[Vec<u8>], pools: &Pools) -> Result<Vec<Batch>> {
 
 /// What hashes depend on: always the same here.
 pub const SECRET: u64 = 0x0123_4567_89ab_cdef;
-/// More than flows.
-const CACHE_ENTRIES: usize = 1 << 14;
+/// More cache entries than a case of so few flows needs.
+pub const CACHE_ENTRIES: usize = 1 << 14;
+/// Flows added between two publications, as a controller's come.
+const PUBLISHED_TOGETHER: usize = 100;
