@@ -16,7 +16,8 @@
 //! Codes and accounts are kept once however many entries have them ([`shared`]): many flows do few
 //! things, so that the code of a hit is nearly always in the first-level cache, and packets of
 //! different flows with the same code can be handled together. The account is only looked at to
-//! renew an entry and to tell its counts.
+//! renew an entry and to tell its counts. Who knows what many flows come to keeps the numbers of
+//! both ([`Pair`]), and an entry is made of these.
 //!
 //! A batch is looked up in two passes (hash and compare signatures of all; verify and count all),
 //! so that the loads of different packets overlap where one packet alone would wait twice. Passes
@@ -30,8 +31,9 @@
 //! given up that the current batch has used, so that a [`Slot`] is good until the next
 //! [`FlowCache::begin_batch`].
 //!
-//! Packets are counted in the entry. An entry with counts not yet told is in a queue, from which
-//! [`FlowCache::flush`] tells a bounded number at a time; one that is replaced tells its own.
+//! Packets are counted in the entry. One that is replaced adds its counts to those of its account
+//! ([`accounts`]). Entries and accounts with counts not yet told are in a queue, from which
+//! [`FlowCache::flush`] tells a bounded number at a time.
 //!
 //! Why not simpler. A `HashMap` has no bound on memory, allocates, cannot choose what to forget
 //! and looks up one key after another. A direct-mapped array would let two flows of one slot
@@ -46,12 +48,14 @@ use std::collections::VecDeque;
 
 use crate::FlowKey;
 
+mod accounts;
 mod bucket;
 mod entry;
 mod entry_mask;
 mod keys;
 mod shared;
 
+use accounts::{Accounts, Told};
 use bucket::{Bucket, Candidates, SLOTS};
 use entry::Entry;
 pub use entry_mask::EntryMask;
@@ -66,14 +70,14 @@ pub struct FlowCache<C, A> {
     entries: Box<[Entry]>,
     keys: Keys,
     codes: Shared<C>,
-    accounts: Shared<A>,
+    accounts: Accounts<A>,
     /// Keys of at most [`INLINE`] pairs that are looked up together.
     narrow: Box<[Wanted<[[u64; 2]; INLINE]>]>,
     /// Wider ones.
     wide: Box<[Wanted<Row>]>,
     /// The significant words of a key that is looked up or inserted alone.
     row: Row,
-    /// Slots with counts to be told, the oldest first; as long as there are slots at most.
+    /// Slots and accounts with counts to be told, the oldest first, each once ([`Told`]).
     dirty: VecDeque<u32>,
     /// Pairs of words of the widest mask that was refused for its width.
     room_wanted: usize,
@@ -88,7 +92,22 @@ pub struct FlowCache<C, A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u32);
 
-/// What a packet came to in a batch: the number of a code, as long as an entry has it, or that
+/// A code and an account that are kept for somebody besides the entries that have them, until they
+/// are let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pair {
+    code: u32,
+    account: u32,
+}
+
+impl Pair {
+    /// Number of its code.
+    pub fn code(self) -> CodeNo {
+        CodeNo(self.code)
+    }
+}
+
+/// What a packet came to in a batch: the number of a code, as long as somebody has it, or that
 /// there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CodeNo(u32);
@@ -160,12 +179,12 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             buckets: vec![Bucket::default(); entries / SLOTS].into(),
             entries: vec![Entry::default(); entries].into(),
             keys: Keys::new(entries),
-            codes: Shared::new(entries, secret),
-            accounts: Shared::new(entries, secret),
+            codes: Shared::new(entries + KEPT_MAX, secret),
+            accounts: Accounts::new(entries + KEPT_MAX, secret),
             narrow: vec![Wanted::default(); KEYS_MAX].into(),
             wide: vec![Wanted::default(); KEYS_MAX].into(),
             row: [[0; 2]; PAIRS_MAX],
-            dirty: VecDeque::with_capacity(entries),
+            dirty: VecDeque::with_capacity(2 * entries + KEPT_MAX),
             room_wanted: 0,
             hand: 0,
             len: 0,
@@ -322,6 +341,11 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         CodeNo(entry.map_or(NONE, |entry| entry.code))
     }
 
+    /// The account of a pair that is kept.
+    pub fn account_of(&self, pair: Pair) -> Option<&A> {
+        self.accounts.value(pair.account)
+    }
+
     /// The account in a slot of the current batch.
     pub fn account(&self, slot: Slot) -> Option<&A> {
         let entry = self.entries.get(slot.0 as usize)?;
@@ -357,17 +381,43 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         count_in(entry, slot, counted, accounts, dirty, &mut tell)
     }
 
-    /// Keeps code and account for the packets that are like this one under `mask`, in place of
-    /// what was kept for them. The account of what is pushed out goes to `evicted` with its counts.
-    /// Nothing is kept if there is no room for it: its bucket is full of better entries, or the
-    /// mask is wider than the cache provides for before the next [`FlowCache::maintain`].
+    /// Keeps a code and an account, of which there should be [`KEPT_MAX`] at a time at most: more
+    /// take memory anew.
+    pub fn keep(&mut self, code: C, account: A) -> Pair {
+        Pair {
+            code: self.codes.acquire(code),
+            account: self.accounts.acquire(account),
+        }
+    }
+
+    /// Keeps a pair no longer. What was counted in its account is told if nobody else has it.
+    pub fn let_go(&mut self, pair: Pair, tell: impl FnMut(&A, Counts)) {
+        self.codes.release(pair.code, |_, ()| ());
+        self.accounts.release(pair.account, tell);
+    }
+
+    /// Counts a packet in the account of a pair that is kept, for no entry.
+    pub fn count_apart(&mut self, pair: Pair, bytes: u64) {
+        let counts = Counts {
+            packets: 1,
+            bytes,
+            used_ms: self.now_ms,
+        };
+        self.accounts.add(pair.account, counts, &mut self.dirty);
+    }
+
+    /// Makes an entry of a pair that is kept for the packets that are like this one under `mask`,
+    /// in place of what was there for them. If the account of what is pushed out is nobody else's,
+    /// it goes to `evicted` with its counts. There is no entry if there is no room for it: its
+    /// bucket is full of better ones, or the mask is wider than the cache provides for before the
+    /// next [`FlowCache::maintain`].
     pub fn insert(
         &mut self,
         mask: &EntryMask,
         key: &FlowKey,
-        (code, account): (C, A),
+        pair: Pair,
         epoch: u64,
-        mut evicted: impl FnMut(&A, Counts),
+        evicted: impl FnMut(&A, Counts),
     ) -> Option<Slot> {
         if mask.pairs() > self.keys.room() {
             self.room_wanted = self.room_wanted.max(mask.pairs());
@@ -383,14 +433,15 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             Some(slot) => slot,
             None => bucket * SLOTS + self.buckets[bucket].victim(self.now_ms, self.batch)?,
         };
-        self.clear(slot, &mut evicted);
+        self.clear(slot, evicted);
         self.len += 1;
         let place = slot % SLOTS;
         self.buckets[bucket].occupy(place, hash, again.is_some());
         self.buckets[bucket].touch(place, self.now_ms, self.batch);
+        self.codes.share(pair.code);
+        self.accounts.share(pair.account);
         let entry = &mut self.entries[slot];
-        entry.code = self.codes.acquire(code);
-        entry.account = self.accounts.acquire(account);
+        (entry.code, entry.account) = (pair.code, pair.account);
         entry.set_epoch(epoch);
         let row = &self.row;
         entry.key.copy_from_slice(&row[..INLINE]);
@@ -400,25 +451,32 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         Some(Slot(slot as u32))
     }
 
-    /// Tells the counts of at most `limit` entries; returns whether there are more.
+    /// Tells the counts of at most `limit` entries and accounts; returns whether there are more.
     pub fn flush(&mut self, limit: usize, mut tell: impl FnMut(&A, Counts)) -> bool {
         for _ in 0..limit {
-            let Some(slot) = self.dirty.pop_front() else {
+            let Some(queued) = self.dirty.pop_front() else {
                 break;
             };
-            let entry = &mut self.entries[slot as usize];
-            entry.dequeued();
-            let counts = entry.take_counts(self.now_ms);
-            let account = self.accounts.value(entry.account);
-            if let Some(account) = account.filter(|_| counts.packets > 0) {
-                tell(account, counts);
+            match Told::of(queued) {
+                Told::Slot(slot) => self.tell_slot(slot, &mut tell),
+                Told::Account(number) => self.accounts.tell(number, &mut tell),
             }
         }
         !self.dirty.is_empty()
     }
 
-    /// Entries with counts that are not told yet: so many to flush tells all that was counted so
-    /// far.
+    fn tell_slot(&mut self, slot: u32, mut tell: impl FnMut(&A, Counts)) {
+        let entry = &mut self.entries[slot as usize];
+        entry.dequeued();
+        let counts = entry.take_counts(self.now_ms);
+        let account = self.accounts.value(entry.account);
+        if let Some(account) = account.filter(|_| counts.packets > 0) {
+            tell(account, counts);
+        }
+    }
+
+    /// Entries and accounts with counts that are not told yet: so many to flush tells all that was
+    /// counted so far.
     pub fn untold(&self) -> usize {
         self.dirty.len()
     }
@@ -493,16 +551,14 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     }
 
     /// Gives up what is in a slot.
-    fn clear(&mut self, slot: usize, evicted: &mut impl FnMut(&A, Counts)) {
+    fn clear(&mut self, slot: usize, evicted: impl FnMut(&A, Counts)) {
         let entry = &mut self.entries[slot];
         if !entry.is_empty() {
             self.len -= 1;
             let counts = entry.take_counts(self.now_ms);
-            if let Some(account) = self.accounts.value(entry.account) {
-                evicted(account, counts);
-            }
-            self.codes.release(entry.code);
-            self.accounts.release(entry.account);
+            self.accounts.add(entry.account, counts, &mut self.dirty);
+            self.codes.release(entry.code, |_, ()| ());
+            self.accounts.release(entry.account, evicted);
             (entry.code, entry.account) = (NONE, NONE);
         }
         self.buckets[slot / SLOTS].vacate(slot % SLOTS);
@@ -516,7 +572,7 @@ fn count_in<A: Eq + Hash>(
     entry: &mut Entry,
     slot: Slot,
     (packets, bytes, now_ms): (u32, u64, u64),
-    accounts: &Shared<A>,
+    accounts: &Accounts<A>,
     dirty: &mut VecDeque<u32>,
     tell: &mut impl FnMut(&A, Counts),
 ) -> CodeNo {
@@ -533,7 +589,7 @@ fn count_in<A: Eq + Hash>(
 #[cold]
 fn tell_counts<A: Eq + Hash>(
     entry: &mut Entry,
-    accounts: &Shared<A>,
+    accounts: &Accounts<A>,
     now_ms: u64,
     tell: &mut impl FnMut(&A, Counts),
 ) {
@@ -570,6 +626,9 @@ pub const KEYS_MAX: usize = 32;
 /// Most entries. A worker's cache of this size takes 1.3 GB, and as much again for wide keys; with
 /// more flows than that, lookups wait for memory about as long as translation takes.
 pub const ENTRIES_MAX: usize = 1 << 24;
+
+/// Pairs that can be kept besides what entries have.
+pub const KEPT_MAX: usize = 1 << 16;
 
 /// How long an entry that was found again is kept from being pushed out, since its last use. As
 /// long as a busy flow may pause; short enough that flows that ended make room for new ones.

@@ -2,6 +2,7 @@
 //! in the epoch of the question, and every packet counted is told once.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use flowtable::{
     CodeNo, Counts, EntryMask, Field, FlowCache, FlowKey, FlowMask, KEYS_MAX, Lookup, PROTECTED_MS,
@@ -93,6 +94,20 @@ struct Model {
     programs: Program,
     epoch: u64,
     now_ms: u64,
+}
+
+/// Makes an entry of a code and an account that nobody else keeps.
+fn insert<C: Eq + Hash, A: Eq + Hash>(
+    cache: &mut FlowCache<C, A>,
+    (mask, key): (&EntryMask, &FlowKey),
+    (code, account): (C, A),
+    epoch: u64,
+    mut tell: impl FnMut(&A, Counts),
+) -> Option<Slot> {
+    let pair = cache.keep(code, account);
+    let slot = cache.insert(mask, key, pair, epoch, &mut tell);
+    cache.let_go(pair, tell);
+    slot
 }
 
 fn tell(told: &mut HashMap<Program, u64>, program: Program, counts: Counts) {
@@ -213,9 +228,8 @@ impl Model {
         let told = &mut self.told;
         let evicted = |program: &Program, counts| tell(told, *program, counts);
         let both = (code(program), program);
-        let slot = self
-            .cache
-            .insert(mask, &key(packet), both, self.epoch, evicted)?;
+        let key = key(packet);
+        let slot = insert(&mut self.cache, (mask, &key), both, self.epoch, evicted)?;
         self.latest.insert(flow, (program, self.epoch));
         Some((slot, program))
     }
@@ -256,7 +270,7 @@ fn a_flood_of_single_packets_leaves_established_flows() {
     let mask = EntryMask::new(&Field::InPort.mask());
     let mut cache = FlowCache::new(1024, 7);
     let insert = |cache: &mut FlowCache<Code, Program>, n| {
-        cache.insert(&mask, &flow(n), (code(n), n), 1, |_, _| ())
+        insert(cache, (&mask, &flow(n)), (code(n), n), 1, |_, _| ())
     };
     let established = 0..256;
     for now_ms in 0..2 {
@@ -287,14 +301,14 @@ fn flows_that_ended_make_room() {
         cache.begin_batch(now_ms);
         for n in 0..1000 {
             if cache.find(&mask, &flow(n), 1) == Lookup::Miss {
-                let _ = cache.insert(&mask, &flow(n), (code(n), n), 1, |_, _| ());
+                let _ = insert(&mut cache, (&mask, &flow(n)), (code(n), n), 1, |_, _| ());
             }
         }
     }
     assert_eq!(cache.len(), 16);
     cache.begin_batch(u64::from(PROTECTED_MS) - 1);
     let insert =
-        |cache: &mut FlowCache<_, _>| cache.insert(&mask, &flow(2000), (0, 0), 1, |_, _| ());
+        |cache: &mut FlowCache<_, _>| insert(cache, (&mask, &flow(2000)), (0, 0), 1, |_, _| ());
     assert_eq!(insert(&mut cache), None);
     cache.begin_batch(u64::from(PROTECTED_MS) + 1);
     assert!(insert(&mut cache).is_some());
@@ -311,9 +325,7 @@ fn equal_words_under_another_mask_are_another_flow() {
         ..FlowKey::default()
     };
     cache.begin_batch(1);
-    cache
-        .insert(&a, &key, ('a', 'b'), 1, |_, _| ())
-        .expect("room");
+    insert(&mut cache, (&a, &key), ('a', 'b'), 1, |_, _| ()).expect("room");
     assert_eq!(cache.find(&b, &key, 1), Lookup::Miss);
     assert!(matches!(cache.find(&a, &key, 1), Lookup::Hit(_)));
     let Lookup::Stale(slot) = cache.find(&a, &key, 2) else {
@@ -331,11 +343,11 @@ fn a_wide_mask_is_taken_after_maintenance() {
     let (wide, narrow) = (EntryMask::new(&all), EntryMask::new(&Field::InPort.mask()));
     let mut cache = FlowCache::new(16, 7);
     cache.begin_batch(1);
-    let slot = cache
-        .insert(&narrow, &flow(1), (0, 1), 1, |_, _| ())
-        .expect("room");
+    let slot = insert(&mut cache, (&narrow, &flow(1)), (0, 1), 1, |_, _| ());
+    let slot = slot.expect("room");
     cache.count(slot, 3, 300, |_, _| ());
-    assert_eq!(cache.insert(&wide, &flow(2), (0, 2), 1, |_, _| ()), None);
+    let refused = insert(&mut cache, (&wide, &flow(2)), (0, 2), 1, |_, _| ());
+    assert_eq!(refused, None);
     let mut evicted = Vec::new();
     cache.maintain(0, u32::MAX, |program, counts| {
         evicted.push((*program, counts))
@@ -347,19 +359,17 @@ fn a_wide_mask_is_taken_after_maintenance() {
     };
     assert_eq!(evicted, [(1, counts)]);
     assert_eq!(cache.len(), 0);
-    cache
-        .insert(&wide, &flow(2), (0, 2), 1, |_, _| ())
-        .expect("room");
+    insert(&mut cache, (&wide, &flow(2)), (0, 2), 1, |_, _| ()).expect("room");
     assert!(matches!(cache.find(&wide, &flow(2), 1), Lookup::Hit(_)));
     assert_eq!(cache.find(&wide, &flow(3), 1), Lookup::Miss);
 }
 
 #[test]
 fn memory_is_what_was_asked_for() {
-    let cache: FlowCache<u64, u64> = FlowCache::new(60_000, 7);
-    assert_eq!(cache.capacity(), 65_536);
+    let cache: FlowCache<u64, u64> = FlowCache::new(600_000, 7);
+    assert_eq!(cache.capacity(), 1 << 20);
     assert!(cache.is_empty());
-    assert!(cache.memory_bytes() < 65_536 * 160);
+    assert!(cache.memory_bytes() < 192 << 20);
 }
 
 /// Keys that count up in one field or in two, low bits or high ones, fill the buckets evenly.
@@ -391,7 +401,7 @@ fn regular_keys_spread() {
         let mut cache = FlowCache::new(8192, 11);
         cache.begin_batch(1);
         for n in 0..4096 {
-            let _ = cache.insert(&mask, &key(n), (0, n), 1, |_, _| ());
+            let _ = insert(&mut cache, (&mask, &key(n)), (0, n), 1, |_, _| ());
         }
         // Of as many that fall at random about one in a hundred finds its bucket full.
         assert!(cache.len() > 3980, "pattern {pattern}: {}", cache.len());
@@ -404,10 +414,8 @@ fn idle_entries_are_given_up_a_few_buckets_at_a_time() {
     let mut cache = FlowCache::new(64, 7);
     for n in 0..20 {
         cache.begin_batch(if n < 10 { 100 } else { 600 });
-        let slot = cache
-            .insert(&mask, &flow(n), (0, n), 1, |_, _| ())
-            .expect("room");
-        cache.count(slot, 1, 60, |_, _| ());
+        let slot = insert(&mut cache, (&mask, &flow(n)), (0, n), 1, |_, _| ());
+        cache.count(slot.expect("room"), 1, 60, |_, _| ());
     }
     let mut gone = Vec::new();
     cache.begin_batch(1099);
@@ -437,7 +445,7 @@ fn a_code_is_kept_once_and_goes_with_its_last_entry() {
     for n in 0..50 {
         let code = if n == 0 { &first } else { &second };
         let both = (Rc::clone(code), Rc::new(n));
-        slots.push(cache.insert(&mask, &flow(n), both, 1, |_, _| ()));
+        slots.push(insert(&mut cache, (&mask, &flow(n)), both, 1, |_, _| ()));
     }
     let numbers = slots.iter().map(|slot| cache.code_of(slot.expect("room")));
     assert!(
@@ -464,7 +472,7 @@ fn counts_are_told_before_they_overflow() {
     let mask = EntryMask::new(&Field::InPort.mask());
     let mut cache: FlowCache<Code, Program> = FlowCache::new(16, 7);
     cache.begin_batch(1);
-    let slot = cache.insert(&mask, &flow(1), (0, 1), 1, |_, _| ());
+    let slot = insert(&mut cache, (&mask, &flow(1)), (0, 1), 1, |_, _| ());
     let slot = slot.expect("room");
     let mut told = 0;
     for _ in 0..5 {
@@ -472,4 +480,35 @@ fn counts_are_told_before_they_overflow() {
     }
     cache.flush(1, |_, counts| told += counts.packets);
     assert_eq!(told, 5 * u64::from(u32::MAX - 1));
+}
+
+#[test]
+fn packets_without_an_entry_are_told_with_those_of_entries_that_went() {
+    let mask = EntryMask::new(&Field::InPort.mask());
+    let mut cache: FlowCache<Code, Program> = FlowCache::new(16, 7);
+    let pair = cache.keep(7, 9);
+    let mut told = Vec::new();
+    let mut tell = |account: &Program, counts: Counts| told.push((*account, counts.packets));
+    for n in 0..1000 {
+        cache.begin_batch(n.into());
+        cache.count_apart(pair, 60);
+        let slot = cache.insert(&mask, &flow(n), pair, 1, &mut tell);
+        assert_eq!(
+            cache.count(slot.expect("room"), 1, 60, &mut tell),
+            pair.code()
+        );
+        assert!(cache.untold() <= 17, "the account, and a slot each");
+    }
+    while cache.flush(1, &mut tell) {}
+    let told = std::mem::take(&mut told);
+    assert!(told.iter().all(|(account, _)| *account == 9));
+    assert_eq!(told.iter().map(|(_, packets)| packets).sum::<u64>(), 2000);
+    assert_eq!(cache.account_of(pair), Some(&9));
+    cache.begin_batch(2000);
+    cache.maintain(usize::MAX, 1, |_, _| ());
+    cache.let_go(pair, |_, _| ());
+    assert_eq!(
+        (cache.account_of(pair), cache.code(pair.code())),
+        (None, None)
+    );
 }

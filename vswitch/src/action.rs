@@ -16,7 +16,7 @@ pub mod text;
 
 pub use counters::{Counted, Counters, FlowCounters};
 pub use drop_reason::DropReason;
-pub use shared::{Account, Hashes, Routine};
+pub use shared::{Account, Cache, Hashes, Routine};
 
 /// Number of a port in the datapath, unique over all bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

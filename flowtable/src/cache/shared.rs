@@ -1,37 +1,39 @@
 //! Values kept once however many entries have them, by number.
 //!
 //! A list of values for each hash, in an array: memory is reserved at creation, for as many values
-//! as there can be entries, and a value that no entry has any more gives its place to the next.
+//! as there can be users, and a value that nobody uses any more gives its place to the next. Beside
+//! a value there may be a note, which belongs to the place.
 
 use core::hash::{BuildHasher, Hash};
 
 use crate::hash::Keyed;
 
-pub(super) struct Shared<T> {
+pub(super) struct Shared<T, N = ()> {
     /// Number of the first value of each list, [`NONE`] of an empty one.
     heads: Box<[u32]>,
     /// The value numbered 1 is the first: 0 is [`NONE`].
-    nodes: Vec<Node<T>>,
+    nodes: Vec<Node<T, N>>,
     /// Number of the first vacant node.
     vacant: u32,
     hasher: Keyed,
 }
 
-struct Node<T> {
+struct Node<T, N> {
     value: Option<T>,
+    note: N,
     /// Which list it is in.
     list: u32,
     /// Number of the next in the list, or of the next vacant node.
     next: u32,
-    /// How many entries have it.
+    /// How many have it.
     users: u32,
 }
 
 /// The number of no value.
 pub(super) const NONE: u32 = 0;
 
-impl<T: Eq + Hash> Shared<T> {
-    pub(super) fn new(values_max: usize, secret: u64) -> Shared<T> {
+impl<T: Eq + Hash, N: Default> Shared<T, N> {
+    pub(super) fn new(values_max: usize, secret: u64) -> Shared<T, N> {
         let lists = (values_max / 2).next_power_of_two();
         Shared {
             heads: vec![NONE; lists].into(),
@@ -52,26 +54,41 @@ impl<T: Eq + Hash> Shared<T> {
             }
             number = node.next;
         }
-        let node = Node {
-            value: Some(value),
-            list: list as u32,
-            next: self.heads[list],
-            users: 1,
-        };
-        self.heads[list] = self.put(node);
-        self.heads[list]
+        let number = self.place();
+        let next = core::mem::replace(&mut self.heads[list], number);
+        if let Some(node) = self.node_mut(number) {
+            node.value = Some(value);
+            (node.list, node.next, node.users) = (list as u32, next, 1);
+        }
+        number
     }
 
-    /// Takes a user from a value, which is dropped with its last.
-    pub(super) fn release(&mut self, number: u32) {
+    /// Adds a user to a value.
+    pub(super) fn share(&mut self, number: u32) {
+        if let Some(node) = self.node_mut(number) {
+            node.users += 1;
+        }
+    }
+
+    /// Takes a user from a value, which goes with its last.
+    pub(super) fn release(&mut self, number: u32, last: impl FnOnce(&T, &mut N)) {
         let Some(node) = self.node_mut(number) else {
             return;
         };
         node.users -= 1;
-        if node.users > 0 {
-            return;
+        if node.users == 0 {
+            self.drop_value(number, last);
         }
-        node.value = None;
+    }
+
+    #[cold]
+    fn drop_value(&mut self, number: u32, last: impl FnOnce(&T, &mut N)) {
+        let Some(node) = self.node_mut(number) else {
+            return;
+        };
+        if let Some(value) = node.value.take() {
+            last(&value, &mut node.note);
+        }
         let (list, next) = (node.list as usize, node.next);
         let first = self.heads[list];
         if first == number {
@@ -92,24 +109,36 @@ impl<T: Eq + Hash> Shared<T> {
         self.nodes.get(index)?.value.as_ref()
     }
 
-    /// Bytes of memory, without what the values point to.
-    pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.heads) + self.nodes.capacity() * size_of::<Node<T>>()
+    /// What is noted with the place of a number.
+    #[inline(always)]
+    pub(super) fn note_mut(&mut self, number: u32) -> Option<&mut N> {
+        Some(&mut self.node_mut(number)?.note)
     }
 
-    fn node_mut(&mut self, number: u32) -> Option<&mut Node<T>> {
+    /// Bytes of memory, without what the values point to.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.heads) + self.nodes.capacity() * size_of::<Node<T, N>>()
+    }
+
+    #[inline(always)]
+    fn node_mut(&mut self, number: u32) -> Option<&mut Node<T, N>> {
         self.nodes.get_mut((number as usize).wrapping_sub(1))
     }
 
-    /// Puts a node into a vacant place, or behind all others; its number.
-    fn put(&mut self, node: Node<T>) -> u32 {
+    /// The number of a vacant node, or of one behind all others.
+    fn place(&mut self) -> u32 {
         let number = self.vacant;
-        if let Some(place) = self.node_mut(number) {
-            let next = core::mem::replace(place, node).next;
+        if let Some(next) = self.node_mut(number).map(|node| node.next) {
             self.vacant = next;
             return number;
         }
-        self.nodes.push(node);
+        self.nodes.push(Node {
+            value: None,
+            note: N::default(),
+            list: 0,
+            next: NONE,
+            users: 0,
+        });
         self.nodes.len() as u32
     }
 
@@ -134,7 +163,7 @@ mod tests {
 
     #[test]
     fn equal_values_have_one_number_while_somebody_has_them() {
-        let mut shared = Shared::new(16, 3);
+        let mut shared: Shared<u64> = Shared::new(16, 3);
         let mut users: HashMap<u64, (u32, u32)> = HashMap::new();
         let mut stream = Stream(9);
         for _ in 0..10_000 {
@@ -142,9 +171,13 @@ mod tests {
             let held = users.get(&value).copied();
             match held {
                 Some((number, count)) if stream.next().is_multiple_of(2) => {
-                    shared.release(number);
+                    shared.release(number, |_, _| ());
                     users.insert(value, (number, count - 1));
                     users.retain(|_, (_, count)| *count > 0);
+                }
+                Some((number, count)) if stream.next().is_multiple_of(2) => {
+                    shared.share(number);
+                    users.insert(value, (number, count + 1));
                 }
                 _ => {
                     let number = shared.acquire(value);

@@ -5,17 +5,16 @@
 //! is the least of many rounds: what other programs on the machine cost is left out.
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use flowtable::{EntryMask, FlowCache, FlowKey, Lookup};
+use flowtable::{EntryMask, FlowKey, Lookup};
 use openflow::{FlowModCommand, TableId, text};
 use perf::bridge::Bridge;
 use perf::judge::frames::random;
 use perf::judge::scenario::Scenario;
 use perf::judge::scenarios;
-use vswitch::action::{Account, PortNo, Routine};
+use vswitch::action::{Account, Cache, PortNo};
 use vswitch::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
 
 /// Measures misses in cycles per packet.
@@ -81,12 +80,13 @@ fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
     let miss = miss(arguments, &state, port, &keys)?;
     let bridge = state.bridge(bridge.id).context("no bridge")?;
     let table = bridge.table(TableId(0)).context("no table")?;
+    let mut cache = Cache::new(arguments.cache_entries, 1);
     let deciding = least(arguments.rounds, &keys, |key| {
         let mut context = Context {
             state: &state,
             points: &mut points,
         };
-        black_box(programs.decide(&mut context, &ingress, key));
+        black_box(programs.decide(&mut context, &ingress, key, &mut cache));
     });
     let finding = least(arguments.rounds, &keys, |key| {
         black_box(table.rules.find(key, state.epoch()).is_some());
@@ -107,7 +107,7 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
     let keys = keys(scenario, &bridge, STORM_FLOWS);
     let mut state = bridge.switch.publish();
     let mask = EntryMask::new(state.entry_mask(port).context("no port")?);
-    let mut cache = FlowCache::new(arguments.cache_entries, 1);
+    let mut cache = Cache::new(arguments.cache_entries, 1);
     let (mut points, mut programs) = (Points::new(), Programs::new());
     let (mut cycles, mut packets, mut translated) = (0, 0, 0);
     let mut found = [Lookup::Miss; 32];
@@ -157,9 +157,8 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
                     state: &state,
                     points: &mut points,
                 };
-                let program = programs.decide(&mut context, &Ingress::Port(port), key);
-                let both = (Routine(Arc::clone(&program)), Account(program));
-                let _ = cache.insert(&mask, key, both, state.epoch(), |_, _| {});
+                let pair = programs.decide(&mut context, &Ingress::Port(port), key, &mut cache);
+                let _ = cache.insert(&mask, key, pair, state.epoch(), Account::credit);
             }
         }
         if round >= STORM_ROUNDS / 2 {
@@ -184,7 +183,7 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
     bits.0.tp_src = u16::MAX;
     bits.0.arp_tha = u64::MAX;
     let mask = EntryMask::new(&bits);
-    let mut cache = FlowCache::new(arguments.cache_entries, 1);
+    let mut cache = Cache::new(arguments.cache_entries, 1);
     let (mut points, mut programs) = (Points::new(), Programs::new());
     let ingress = Ingress::Port(port);
     let mut number = 0;
@@ -203,11 +202,9 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
                 state,
                 points: &mut points,
             };
-            let program = programs.decide(&mut context, &ingress, &key);
-            let both = (Routine(Arc::clone(&program)), Account(program));
-            let _ = black_box(cache.insert(&mask, &key, both, epoch, |account, _| {
-                black_box(account);
-            }));
+            let pair = programs.decide(&mut context, &ingress, &key, &mut cache);
+            cache.count_apart(pair, 60);
+            let _ = black_box(cache.insert(&mask, &key, pair, epoch, Account::credit));
         }
         (pmd::cycles() - start) as f64 / count as f64
     };

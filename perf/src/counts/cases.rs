@@ -142,7 +142,8 @@ impl Cases {
         cache.begin_batch(0);
         self.count("cache insert", keys.len(), || {
             for (number, key) in keys.iter().enumerate() {
-                let _ = black_box(cache.insert(&mask, key, (0_u64, number), 1, |_, _| {}));
+                let pair = cache.keep(0_u64, number);
+                let _ = black_box(cache.insert(&mask, key, pair, 1, |_, _| {}));
             }
         });
         let mut codes = [CodeNo::MISS; BATCH_MAX];

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
-use flowtable::Counts;
+use flowtable::{Counts, FlowCache};
 use foldhash::fast::RandomState;
 
 use super::Program;
@@ -20,6 +20,25 @@ pub struct Routine(pub Arc<Program>);
 /// A program as what a packet is counted in, and what the program depends on.
 #[derive(Clone, Debug)]
 pub struct Account(pub Arc<Program>);
+
+/// The flow cache of a worker.
+pub type Cache = FlowCache<Routine, Account>;
+
+impl Account {
+    /// Adds what was counted to the counters of the rules.
+    pub fn credit(&self, counts: Counts) {
+        let Account(program) = self;
+        for counters in &program.counters {
+            counters.add(counts.packets, counts.bytes, counts.used_ms);
+        }
+        if counts.packets > 0 {
+            let heard_s = (counts.used_ms / 1000) as u32;
+            for heard in &program.heard {
+                heard.0.fetch_max(heard_s, Ordering::Relaxed);
+            }
+        }
+    }
+}
 
 /// Hashes of a program's two sides, made once: a packet whose flow the cache does not know need not
 /// wait for them. They depend on a secret of the process, since operations may name addresses that
@@ -39,19 +58,6 @@ impl Program {
             account: HASHER.hash_one((&self.counters, heard)),
         };
         self
-    }
-
-    /// Adds what was counted to the counters of the rules.
-    pub fn credit(&self, counts: Counts) {
-        for counters in &self.counters {
-            counters.add(counts.packets, counts.bytes, counts.used_ms);
-        }
-        if counts.packets > 0 {
-            let heard_s = (counts.used_ms / 1000) as u32;
-            for heard in &self.heard {
-                heard.0.fetch_max(heard_s, Ordering::Relaxed);
-            }
-        }
     }
 }
 

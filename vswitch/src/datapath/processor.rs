@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use flowtable::{CodeNo, Depth, EntryMask, FlowCache, FlowKey, Lookup, Packets, parse, parse_link};
+use flowtable::{CodeNo, Depth, EntryMask, FlowKey, Lookup, Packets, parse, parse_link};
 use openflow::{Action, OfPort};
 use pmd::{BATCH_MAX, Batch, Packet, Pools};
 
@@ -30,9 +30,9 @@ use super::punt::{EventQueues, Events, Punter};
 use super::rewrite::Headers;
 use super::send::{Outlet, PortSlot, Ports};
 use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
-use crate::action::{Account, BridgeId, DropReason, Op, PortNo, Program, Routine};
+use crate::action::{Account, BridgeId, Cache, DropReason, Op, PortNo, Routine};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
-use crate::pipeline::{Context, Ingress, Points, Programs, State};
+use crate::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
 
 /// A point in time: nanoseconds since the switch was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,7 +124,7 @@ impl Processor {
             engine: Engine {
                 points,
                 programs: Programs::new(),
-                cache: FlowCache::new(cache_entries, secret),
+                cache: Cache::new(cache_entries, secret),
                 executor: Executor {
                     ports: Ports::default(),
                     pools: pools.clone(),
@@ -228,7 +228,7 @@ impl Processor {
 
     /// Tells the counts of at most `limit` cache entries to the counters of their rules.
     pub fn flush_counters(&mut self, limit: usize) {
-        self.engine.cache.flush(limit, credit);
+        self.engine.cache.flush(limit, Account::credit);
     }
 
     /// Cache entries with counts that are not told yet.
@@ -240,7 +240,7 @@ impl Processor {
     pub fn maintain(&mut self) {
         let buckets = limits::MAINTAIN_BUCKETS;
         let cache = &mut self.engine.cache;
-        cache.maintain(buckets, limits::CACHE_IDLE_MS, credit);
+        cache.maintain(buckets, limits::CACHE_IDLE_MS, Account::credit);
     }
 
     /// Entries in the flow cache.
@@ -344,7 +344,7 @@ struct Tallied {
 struct Engine {
     points: Points,
     programs: Programs,
-    cache: FlowCache<Routine, Account>,
+    cache: Cache,
     executor: Executor,
     keys: Box<[FlowKey; BATCH_MAX]>,
     headers: [Headers; BATCH_MAX],
@@ -406,7 +406,8 @@ impl Engine {
             bytes: &self.bytes,
             codes,
         };
-        self.cache.count_batch(mask, packets, state.epoch(), credit)
+        self.cache
+            .count_batch(mask, packets, state.epoch(), Account::credit)
     }
 
     /// Looks up a batch of packets that are all alike under the mask.
@@ -429,7 +430,7 @@ impl Engine {
             Lookup::Hit(slot) => {
                 let bytes = self.bytes[..batch.len()].iter().map(|it| u64::from(*it));
                 let count = batch.len() as u32;
-                self.cache.count(slot, count, bytes.sum(), credit)
+                self.cache.count(slot, count, bytes.sum(), Account::credit)
             }
         });
         matches!(found, Lookup::Stale(_))
@@ -470,7 +471,7 @@ impl Engine {
                 }
             };
             let bytes = self.bytes[index].into();
-            *code = self.cache.count(slot, 1, bytes, credit);
+            *code = self.cache.count(slot, 1, bytes, Account::credit);
         }
     }
 
@@ -571,20 +572,29 @@ impl Engine {
         let found = self.cache.find(mask, &self.keys[index], state.epoch());
         if let Lookup::Hit(slot) = found {
             let bytes = packet.len() as u64;
-            let code = self.cache.count(slot, 1, bytes, credit);
+            let code = self.cache.count(slot, 1, bytes, Account::credit);
             let packets = std::iter::once(packet);
             return self.run(code, mask.depth(), entry, index, packets);
         }
         self.tally.stale += u64::from(matches!(found, Lookup::Stale(_)));
         self.tally.misses += 1;
-        let program = self.translate(state, &entry.ingress, index);
-        self.run_once(&program, packet, entry.origin, index);
-        let both = (Routine(Arc::clone(&program)), Account(program));
-        let epoch = state.epoch();
+        let (points, cache) = (&mut self.points, &mut self.cache);
+        let (mut context, key) = (Context { state, points }, &self.keys[index]);
+        let pair = self
+            .programs
+            .decide(&mut context, &entry.ingress, key, cache);
+        cache.count_apart(pair, packet.len() as u64);
         // Without room the next such packet is translated again.
-        let _ = self
-            .cache
-            .insert(mask, &self.keys[index], both, epoch, credit);
+        let _ = cache.insert(mask, key, pair, state.epoch(), Account::credit);
+        if let Some(Routine(program)) = self.cache.code(pair.code()) {
+            let parcel = Parcel {
+                packet,
+                key,
+                headers: Some(self.headers[index]),
+                origin: entry.origin,
+            };
+            self.executor.run_program(program, parcel);
+        }
     }
 
     /// Translates and runs one packet that is like no other.
@@ -592,18 +602,9 @@ impl Engine {
         let (key, headers) = (&mut self.keys[0], &mut self.headers[0]);
         let entry = origin.map_or(0, |number| number.0);
         parse_whole(packet.data(), entry, key, headers);
-        let program = self.translate(state, &ingress, 0);
-        self.run_once(&program, packet, origin, 0);
-    }
-
-    /// Runs a program that was just translated.
-    fn run_once(
-        &mut self,
-        program: &Program,
-        packet: Packet,
-        origin: Option<PortNo>,
-        index: usize,
-    ) {
+        let points = &mut self.points;
+        let mut context = Context { state, points };
+        let program = translate(&mut context, ingress, key, &mut NoTrace);
         let counts = flowtable::Counts {
             packets: 1,
             bytes: packet.len() as u64,
@@ -611,19 +612,12 @@ impl Engine {
         };
         let parcel = Parcel {
             packet,
-            key: &self.keys[index],
-            headers: Some(self.headers[index]),
+            key,
+            headers: Some(*headers),
             origin,
         };
-        self.executor.run_program(program, parcel);
-        program.credit(counts);
-    }
-
-    fn translate(&mut self, state: &State, ingress: &Ingress, index: usize) -> Arc<Program> {
-        let points = &mut self.points;
-        let mut context = Context { state, points };
-        self.programs
-            .decide(&mut context, ingress, &self.keys[index])
+        self.executor.run_program(&program, parcel);
+        Account(Arc::new(program)).credit(counts);
     }
 }
 
@@ -632,11 +626,6 @@ impl Engine {
 fn parse_whole(frame: &[u8], entry: u32, key: &mut FlowKey, headers: &mut Headers) {
     key.entry = entry;
     *headers = Headers::new(parse(frame, key), key);
-}
-
-/// Adds what was counted in cache entries to the counters of their rules.
-fn credit(account: &Account, counts: flowtable::Counts) {
-    account.0.credit(counts);
 }
 
 #[cfg(test)]

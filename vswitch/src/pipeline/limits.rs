@@ -51,6 +51,10 @@ pub const POINTS_MAX: usize = 65_536;
 /// access lists have as many ways as rules; of more, those that come last take the place of others
 /// and cost a translation each time. 30 MB if they are large.
 pub const PROGRAMS_MAX: usize = 32_768;
+const _: () = assert!(
+    PROGRAMS_MAX < flowtable::KEPT_MAX,
+    "they are kept in the flow cache"
+);
 
 /// Choices of one packet, such as rules that it matches, up to which its program is looked for.
 pub const PATH_MAX: usize = 64;

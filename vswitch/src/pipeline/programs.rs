@@ -4,7 +4,8 @@
 //! miss first only finds its way ([`Path`]): tables are looked up and the key is changed as ever,
 //! but nothing is written. If a packet has gone the same way before, its program is used for this
 //! one, too; else the packet is translated once more, in full. So a miss allocates nothing as a
-//! rule, and a cache of many flows has few programs to keep close at hand.
+//! rule, and a cache of many flows has few programs to keep close at hand. The programs are in the
+//! flow cache, kept by their numbers: an entry for one more packet is made of these.
 //!
 //! A way is the entry point and every choice that the key made, in order. With the same state it
 //! decides the program, whatever else is in the key; so what was made for one epoch is never used
@@ -14,34 +15,32 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use flowtable::FlowKey;
+use flowtable::{FlowKey, Pair};
 use foldhash::fast::RandomState;
 
 use super::limits::{PATH_MAX, PROGRAMS_MAX};
 use super::{Context, Ingress, NoTrace, Trace, translate};
-use crate::action::Program;
+use crate::action::{Account, Cache, Routine};
 
-/// The programs of one worker.
+/// The programs of one worker, which are kept in its flow cache.
 #[derive(Debug)]
 pub struct Programs {
     hasher: RandomState,
     sets: Box<[Set]>,
     path: Path,
+    /// The last program that will not be found again.
+    apart: Pair,
 }
 
-/// Those whose ways have neighbouring hashes; the next one takes the place at `hand`.
+/// Those whose ways have neighbouring hashes; the next one takes the place at `hand`. A place where
+/// there is none has a way without choices.
 #[derive(Clone, Debug, Default)]
 struct Set {
-    known: [Option<Known>; WAYS],
+    hashes: [u64; WAYS],
+    pairs: [Pair; WAYS],
+    paths: [Box<[u64]>; WAYS],
+    epochs: [u64; WAYS],
     hand: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    epoch: u64,
-    hash: u64,
-    path: Box<[u64]>,
-    program: Arc<Program>,
 }
 
 /// Hears the way that a packet goes.
@@ -65,60 +64,95 @@ impl Programs {
             hasher: RandomState::default(),
             sets: vec![Set::default(); PROGRAMS_MAX / WAYS].into(),
             path: Path::default(),
+            apart: Pair::default(),
         }
     }
 
-    /// Decides what happens to a packet, as [`translate`] does.
+    /// Decides what happens to a packet, as [`translate`] does. The program is in `cache`, always
+    /// the same one, until the next is decided.
     pub fn decide(
         &mut self,
         context: &mut Context<'_>,
         ingress: &Ingress,
         key: &FlowKey,
-    ) -> Arc<Program> {
+        cache: &mut Cache,
+    ) -> Pair {
         let entry = match ingress {
             Ingress::Port(port) => port.0,
             Ingress::Point(point) => *point,
-            Ingress::PacketOut { .. } => {
-                let ingress = ingress.clone();
-                return Arc::new(translate(context, ingress, key, &mut NoTrace));
-            }
+            Ingress::PacketOut { .. } => return self.make_apart(context, ingress, key, cache),
         };
-        self.path.words.clear();
-        self.path.is_longer = false;
-        self.path.choose(entry.into());
+        self.path.begin(entry.into(), context.state.epoch());
         translate(context, ingress.clone(), key, &mut self.path);
-        let epoch = context.state.epoch();
-        let mut make = || Arc::new(translate(context, ingress.clone(), key, &mut NoTrace));
         if self.path.is_longer {
-            return make();
+            return self.make_apart(context, ingress, key, cache);
         }
         let hash = self.hasher.hash_one(&self.path.words[..]);
         let count = self.sets.len();
         let set = &mut self.sets[hash as usize % count];
-        let is_it = |known: &&Known| {
-            known.hash == hash && known.epoch == epoch && *known.path == *self.path.words
-        };
-        if let Some(known) = set.known.iter().flatten().find(is_it) {
-            return Arc::clone(&known.program);
+        if let Some(pair) = set.find(hash, &self.path.words) {
+            return pair;
         }
-        let program = make();
-        set.insert(Known {
-            epoch,
-            hash,
-            path: self.path.words[..].into(),
-            program: Arc::clone(&program),
-        });
-        program
+        let pair = make(context, ingress, key, cache);
+        let old = set.insert(hash, &self.path.words, pair, context.state.epoch());
+        cache.let_go(old, Account::credit);
+        pair
+    }
+
+    /// A program that is made for one packet, or for those that no way tells from others.
+    fn make_apart(
+        &mut self,
+        context: &mut Context<'_>,
+        ingress: &Ingress,
+        key: &FlowKey,
+        cache: &mut Cache,
+    ) -> Pair {
+        let pair = make(context, ingress, key, cache);
+        cache.let_go(std::mem::replace(&mut self.apart, pair), Account::credit);
+        pair
     }
 }
 
+fn make(context: &mut Context<'_>, ingress: &Ingress, key: &FlowKey, cache: &mut Cache) -> Pair {
+    let program = Arc::new(translate(context, ingress.clone(), key, &mut NoTrace));
+    cache.keep(Routine(Arc::clone(&program)), Account(program))
+}
+
 impl Set {
-    /// Takes the place of one of another epoch if there is one.
-    fn insert(&mut self, new: Known) {
-        let is_old = |known: &Option<Known>| known.as_ref().is_none_or(|it| it.epoch != new.epoch);
-        let place = self.known.iter().position(is_old).unwrap_or(self.hand);
+    #[inline]
+    fn find(&self, hash: u64, path: &[u64]) -> Option<Pair> {
+        let mut places = (0..WAYS).filter(|place| self.hashes[*place] == hash);
+        let place = places.find(|place| are_equal(&self.paths[*place], path))?;
+        Some(self.pairs[place])
+    }
+
+    /// Takes the place of one of another epoch if there is one; the program that was there.
+    fn insert(&mut self, hash: u64, path: &[u64], pair: Pair, epoch: u64) -> Pair {
+        let mut others = self.epochs.iter();
+        let place = others.position(|other| *other != epoch);
+        let place = place.unwrap_or(self.hand);
         self.hand = (place + 1) % WAYS;
-        self.known[place] = Some(new);
+        (self.hashes[place], self.epochs[place]) = (hash, epoch);
+        self.paths[place] = path.into();
+        std::mem::replace(&mut self.pairs[place], pair)
+    }
+}
+
+/// Whether two ways are the same, told by looking at all of them: ways of one hash nearly always
+/// are.
+fn are_equal(a: &[u64], b: &[u64]) -> bool {
+    let difference = |(a, b): (&u64, &u64)| a ^ b;
+    let differences = a.iter().zip(b).map(difference);
+    a.len() == b.len() && differences.fold(0, |all, one| all | one) == 0
+}
+
+impl Path {
+    /// Ways from different entry points, or in different epochs, are different.
+    fn begin(&mut self, entry: u64, epoch: u64) {
+        self.words.clear();
+        self.is_longer = false;
+        self.choose(entry);
+        self.choose(epoch);
     }
 }
 
@@ -142,11 +176,30 @@ const WAYS: usize = 4;
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Script, key, run};
+    use super::super::testing::{Script, as_text, kept_as_text, key, run};
     use super::*;
 
+    /// The programs of a worker under test.
+    struct Known {
+        programs: Programs,
+        cache: Cache,
+    }
+
+    impl Known {
+        fn new() -> Known {
+            Known {
+                programs: Programs::new(),
+                cache: Cache::new(1024, 7),
+            }
+        }
+    }
+
     /// What becomes of a packet that comes in by p1.
-    fn decide(world: &mut Script, programs: &mut Programs, headers: &str) -> Arc<Program> {
+    fn decide(world: &mut Script, known: &mut Known, headers: &str) -> Pair {
+        decide_by_key(world, known, &key(headers))
+    }
+
+    fn decide_by_key(world: &mut Script, known: &mut Known, key: &FlowKey) -> Pair {
         let state = world.switch.publish();
         let ingress = Ingress::Port(world.number("p1"));
         world.points.renew(state.epoch());
@@ -154,10 +207,11 @@ mod tests {
             state: &state,
             points: &mut world.points,
         };
-        let full = translate(&mut context, ingress.clone(), &key(headers), &mut NoTrace);
-        let program = programs.decide(&mut context, &ingress, &key(headers));
-        assert_eq!(format!("{full:?}"), format!("{program:?}"), "of {headers}");
-        program
+        let full = translate(&mut context, ingress.clone(), key, &mut NoTrace);
+        let Known { programs, cache } = known;
+        let pair = programs.decide(&mut context, &ingress, key, cache);
+        assert_eq!(as_text(&full), kept_as_text(cache, pair), "of {key:?}");
+        pair
     }
 
     const TWO_TABLES: &str = "
@@ -172,31 +226,33 @@ mod tests {
     #[test]
     fn packets_that_go_the_same_way_share_a_program() {
         let mut world = run(TWO_TABLES);
-        let mut programs = Programs::new();
+        let mut programs = Known::new();
         let mut of = |headers| decide(&mut world, &mut programs, headers);
         let first = of("tcp,nw_dst=10.0.0.1");
-        assert!(Arc::ptr_eq(&first, &of("tcp,nw_dst=11.0.0.2,tp_src=7")));
-        assert!(!Arc::ptr_eq(&first, &of("udp,nw_dst=10.0.0.1")));
+        assert_eq!(first, of("tcp,nw_dst=11.0.0.2,tp_src=7"));
+        assert_ne!(first, of("udp,nw_dst=10.0.0.1"));
         let dropped = of("udp,nw_dst=11.0.0.1");
-        assert!(Arc::ptr_eq(&dropped, &of("udp,nw_dst=12.0.0.1")));
+        assert_eq!(dropped, of("udp,nw_dst=12.0.0.1"));
         // The same rule of the last table by way of another of the first.
-        assert!(!Arc::ptr_eq(&dropped, &of("icmp,nw_dst=11.0.0.1")));
+        assert_ne!(dropped, of("icmp,nw_dst=11.0.0.1"));
     }
 
     #[test]
     fn a_program_is_of_its_epoch_alone() {
         let mut world = run(TWO_TABLES);
-        let mut programs = Programs::new();
+        let mut programs = Known::new();
         let first = decide(&mut world, &mut programs, "tcp");
-        assert!(Arc::ptr_eq(
-            &first,
-            &decide(&mut world, &mut programs, "tcp")
-        ));
+        assert_eq!(first, decide(&mut world, &mut programs, "tcp"));
+        let ways = |programs: &Known| {
+            let sets = programs.programs.sets.iter();
+            sets.flat_map(|set| &set.paths)
+                .filter(|path| !path.is_empty())
+                .count()
+        };
+        assert_eq!(ways(&programs), 1);
         world.run("flow priority=9,arp,actions=drop");
-        assert!(!Arc::ptr_eq(
-            &first,
-            &decide(&mut world, &mut programs, "tcp")
-        ));
+        decide(&mut world, &mut programs, "tcp");
+        assert_eq!(ways(&programs), 2);
         world.run("flow table=1,tcp,actions=drop");
         decide(&mut world, &mut programs, "tcp");
     }
@@ -211,7 +267,7 @@ mod tests {
             learn p2 vlan=0 00:00:00:00:00:02
             learn p1 vlan=0 00:00:00:00:00:01
         ");
-        let mut programs = Programs::new();
+        let mut programs = Known::new();
         let (tags, hosts) = (["", ",dl_vlan=10", ",dl_vlan=11"], [1, 2, 3, 4]);
         for (source, destination) in hosts.into_iter().flat_map(|it| hosts.map(|to| (it, to))) {
             for tag in tags {
@@ -225,6 +281,49 @@ mod tests {
         decide(&mut world, &mut programs, "dl_src=01:00:00:00:00:01");
     }
 
+    /// Whatever a packet has that no rule asks for must not be in what others are given, too: what
+    /// controllers are told, where packets are parsed again.
+    #[test]
+    fn nothing_of_a_packet_is_in_a_program_but_what_chose_its_way() {
+        let mut world = run("
+            port p1 1
+            port p2 2
+            group group_id=1,type=all,bucket=push_vlan:0x88a8,controller,bucket=output:2
+            flow priority=3,dl_vlan=10,actions=pop_vlan,controller,write_metadata:5,goto_table:1
+            flow priority=2,ip,actions=dec_ttl,push_vlan:0x8100,controller,goto_table:1
+            flow priority=1,actions=set_field:7->tun_id,controller,goto_table:1
+            flow table=1,priority=2,tcp,actions=set_field:10.0.0.1->ip_dst,group:1,goto_table:2
+            flow table=1,priority=1,mpls,actions=pop_mpls:0x0800,goto_table:2
+            flow table=1,priority=0,actions=push_mpls:0x8847,set_queue:3,goto_table:2
+            flow table=2,priority=1,ip,actions=controller,pop_mpls:0x0800,goto_table:3
+            flow table=2,priority=0,actions=controller,goto_table:3
+            flow table=3,udp,actions=controller
+        ");
+        let mut programs = Known::new();
+        let hasher = RandomState::default();
+        let (mut shared, mut seen) = (0, Vec::new());
+        for number in 0..4000_u64 {
+            let mut key = FlowKey::default();
+            let random = |word: usize| hasher.hash_one((number, word));
+            let words = key.words_mut().iter_mut().enumerate();
+            words.for_each(|(at, word)| *word = random(at));
+            let pick = |values: &[u16], at| values[random(at) as usize % values.len()];
+            key.eth_type = pick(&[0x0800, 0x86dd, 0x0806, 0x8847, 0x8100, 0x88e7, 1], 100);
+            key.ip_proto = pick(&[1, 6, 17, 58, 132], 101) as u8;
+            key.vlan_tci = pick(&[0, 0x100a, 0xf00a, 0x100b], 102);
+            let pair = decide_by_key(&mut world, &mut programs, &key);
+            match seen.contains(&pair) {
+                true => shared += 1,
+                false => seen.push(pair),
+            }
+        }
+        assert!(
+            shared > 3900 && seen.len() > 5,
+            "{shared} shared, {}",
+            seen.len()
+        );
+    }
+
     #[test]
     fn long_ways_and_many_of_them_are_right_too() {
         let tables = (0..PATH_MAX + 10).map(|table| {
@@ -232,13 +331,12 @@ mod tests {
             format!("flow table={table},actions=goto_table:{next}\n")
         });
         let mut world = run(&format!("port p1 1\n{}", tables.collect::<String>()));
-        let mut programs = Programs::new();
+        let mut programs = Known::new();
         decide(&mut world, &mut programs, "tcp");
         decide(&mut world, &mut programs, "tcp");
 
         let mut set = Set::default();
-        let program = Arc::new(Program::default());
-        for (epoch, hash) in [
+        let ways = [
             (1, 1),
             (1, 2),
             (1, 3),
@@ -247,16 +345,11 @@ mod tests {
             (2, 6),
             (2, 7),
             (2, 8),
-        ] {
-            set.insert(Known {
-                epoch,
-                hash,
-                path: Box::default(),
-                program: Arc::clone(&program),
-            });
+        ];
+        for (epoch, hash) in ways {
+            set.insert(hash, &[epoch, hash], Pair::default(), epoch);
         }
-        let mut hashes = set.known.map(|known| known.map(|known| known.hash));
-        hashes.sort();
-        assert_eq!(hashes, [Some(5), Some(6), Some(7), Some(8)]);
+        set.hashes.sort_unstable();
+        assert_eq!(set.hashes, [5, 6, 7, 8]);
     }
 }

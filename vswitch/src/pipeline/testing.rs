@@ -14,12 +14,12 @@
 //! > p2,p3                             what becomes of it
 //! ```
 
-use flowtable::{Field, FlowKey};
+use flowtable::{Field, FlowKey, Pair};
 use openflow::text::{self, Ports};
 use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort};
 
 use super::*;
-use crate::action::{BridgeId, Learn, PortNo, Program};
+use crate::action::{Account, BridgeId, Cache, Learn, PortNo, Program, Routine};
 
 /// A switch, and the bridge that is spoken of.
 pub struct Script {
@@ -31,6 +31,7 @@ pub struct Script {
     pub points: Points,
     /// What was decided before.
     programs: Programs,
+    cache: Cache,
     /// What the last packet met.
     pub last: Program,
     /// The last recirculation point.
@@ -55,6 +56,7 @@ impl Script {
             bridge,
             points: Points::new(),
             programs: Programs::new(),
+            cache: Cache::new(1024, 7),
             last: Program::default(),
             point: None,
             now_ms: 0,
@@ -219,15 +221,34 @@ impl Script {
             points: &mut self.points,
         };
         let key = key(headers);
-        let known = self.programs.decide(&mut context, &ingress, &key);
+        let cache = &mut self.cache;
+        let known = self.programs.decide(&mut context, &ingress, &key, cache);
         self.last = translate(&mut context, ingress, &key, &mut NoTrace);
-        assert_eq!(format!("{known:?}"), format!("{:?}", self.last));
+        assert_eq!(kept_as_text(cache, known), as_text(&self.last));
         for op in &self.last.ops {
             if let crate::action::Op::Recirculate(point) = op {
                 self.point = Some(*point);
             }
         }
     }
+}
+
+/// All that a program says.
+pub fn as_text(program: &Program) -> String {
+    sides_as_text(program, program)
+}
+
+/// The same of a program that is kept in a cache.
+pub fn kept_as_text(cache: &Cache, pair: Pair) -> String {
+    let (routine, account) = (cache.code(pair.code()), cache.account_of(pair));
+    let (Routine(done), Account(counted)) = routine.zip(account).expect("it is kept");
+    sides_as_text(done, counted)
+}
+
+fn sides_as_text(done: &Program, counted: &Program) -> String {
+    let (counters, heard, scopes) = (&counted.counters, &counted.heard, counted.scopes);
+    let (ops, drop) = (&done.ops, done.drop);
+    format!("{ops:?} {drop:?} {counters:?} {heard:?} {scopes:?}")
 }
 
 /// A key with the fields that a match in text requires.
