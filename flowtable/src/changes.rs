@@ -43,14 +43,15 @@ use crate::{FlowKey, FlowMask, Match, Rule};
 
 mod group;
 
-use group::{Change, Group, Kind, Probe};
+use group::{Change, Group, Kind, Probe, Subject};
 
 /// What a decision was made by: tables of rules, which the caller numbers as it likes (numbers fall
-/// together modulo 64), and the lowest priority of the rules that decided.
+/// together modulo 64), and the lowest and the highest priority of the rules that decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scopes {
     tables: u64,
     lightest: u16,
+    heaviest: u16,
 }
 
 impl Default for Scopes {
@@ -59,22 +60,27 @@ impl Default for Scopes {
         Scopes {
             tables: 0,
             lightest: u16::MAX,
+            heaviest: 0,
         }
     }
 }
 
 impl Scopes {
-    /// Adds one in which no rule of a priority below this one can decide otherwise.
+    /// Adds one in which a rule of this priority decided; 0 if none did.
     #[inline(always)]
     pub fn add(&mut self, scope: u32, priority: u16) {
         self.tables |= 1 << (scope % u64::BITS);
         self.lightest = self.lightest.min(priority);
+        self.heaviest = self.heaviest.max(priority);
     }
 
-    /// Whether a change in one, of a rule of this priority at most, may matter.
+    /// Whether changes of such rules may matter: new ones that outweigh one that decided, or others
+    /// that may be among those that did.
     #[inline(always)]
-    fn has(self, scope: u32, heaviest: u16) -> bool {
-        self.tables >> (scope % u64::BITS) & 1 == 1 && self.lightest <= heaviest
+    fn may_depend_on(self, subject: &Subject) -> bool {
+        self.tables >> (subject.scope % u64::BITS) & 1 == 1
+            && self.lightest <= subject.heaviest
+            && (subject.is_new || subject.lightest <= self.heaviest)
     }
 }
 
@@ -84,8 +90,11 @@ pub struct Changes {
     shown: Changed,
     /// Header bits that no action rewrites.
     steady: FlowMask,
-    /// The group and the kind of the last change: most often those of the next.
-    recent: (usize, usize),
+    /// The group and the kind of the last change, of those that went and of those that are new:
+    /// most often those of the next.
+    recent: [(usize, usize); 2],
+    /// Changes since the last publication.
+    unpublished: usize,
 }
 
 /// The readers' side. A clone copies pointers.
@@ -119,42 +128,51 @@ impl Changes {
                 ..Changed::default()
             },
             steady,
-            recent: (0, 0),
+            recent: [(0, 0); 2],
+            unpublished: 0,
         }
     }
 
-    /// A rule with this match and priority came, went, or does something else from `epoch` on, in a
-    /// table.
-    pub fn note(&mut self, scope: u32, matching: &Match, priority: u16, epoch: u64) {
+    /// From `epoch` on there is a rule with this match and priority in a table.
+    pub fn note_new(&mut self, scope: u32, matching: &Match, priority: u16, epoch: u64) {
         let change = Change {
             scope,
+            is_new: true,
             priority,
             words: matching.words(),
         };
-        self.note_change(&change, epoch);
+        self.note(&change, epoch);
     }
 
-    /// The same for a rule that is there.
-    pub fn note_rule(&mut self, scope: u32, rule: &Rule<'_>, epoch: u64) {
+    /// From `epoch` on a rule of a table is not there, or does something else.
+    pub fn note_old(&mut self, scope: u32, rule: &Rule<'_>, epoch: u64) {
         let change = Change {
             scope,
+            is_new: false,
             priority: rule.priority(),
             words: rule.words(),
         };
-        self.note_change(&change, epoch);
+        self.note(&change, epoch);
     }
 
-    fn note_change<W>(&mut self, change: &Change<W>, epoch: u64)
+    /// Changes of rules since the last publication.
+    pub fn unpublished(&self) -> usize {
+        self.unpublished
+    }
+
+    fn note<W>(&mut self, change: &Change<W>, epoch: u64)
     where
         W: Iterator<Item = (usize, u64, u64)> + Clone,
     {
+        self.unpublished += 1;
         if self.shown.floor >= epoch {
             return;
         }
-        self.recent = self.place(change);
+        let (group, kind) = self.place(change);
+        self.recent[usize::from(change.is_new)] = (group, kind);
         let shown = &mut self.shown;
-        let group = &mut Arc::make_mut(&mut shown.groups)[self.recent.0];
-        let (rough, exact) = group.note(self.recent.1, change, epoch);
+        let group = &mut Arc::make_mut(&mut shown.groups)[group];
+        let (rough, exact) = group.note(kind, change, epoch);
         for (stamps, probe) in [(&shown.rough, rough), (&shown.stamps, exact)] {
             let hash = probe.hash_of_words(shown.hasher, change.words.clone());
             stamp(stamps, hash).store(epoch, Ordering::Relaxed);
@@ -184,8 +202,9 @@ impl Changes {
         let groups = &self.shown.groups;
         if !groups.is_sorted_by_key(|group| Reverse(group.last())) {
             Arc::make_mut(&mut self.shown.groups).sort_by_key(|group| Reverse(group.last()));
-            self.recent = (0, 0);
+            self.recent = [(0, 0); 2];
         }
+        self.unpublished = 0;
         self.shown.clone()
     }
 
@@ -195,9 +214,9 @@ impl Changes {
         W: Iterator<Item = (usize, u64, u64)> + Clone,
     {
         let groups = &self.shown.groups;
-        let (group, kind) = self.recent;
+        let (group, kind) = self.recent[usize::from(change.is_new)];
         if groups.get(group).is_some_and(|it| it.is_at(kind, change)) {
-            return self.recent;
+            return (group, kind);
         }
         let mut places = groups.iter().enumerate();
         let place = places.find_map(|(at, group)| Some((at, group.place(change)?)));
@@ -213,7 +232,7 @@ impl Changes {
         if let Some(place) = places.find_map(|(at, group)| Some((at, group.join(&kind)?))) {
             return place;
         }
-        groups.push(Group::new(change.scope, kind));
+        groups.push(Group::new(kind));
         (groups.len() - 1, 0)
     }
 
@@ -236,7 +255,7 @@ impl Changed {
     #[inline]
     pub fn concerns(&self, key: &FlowKey, scopes: Scopes, since: u64) -> bool {
         let late = self.groups.iter().take_while(|group| group.last() > since);
-        let mut asked = late.filter(|group| scopes.has(group.scope(), group.heaviest()));
+        let mut asked = late.filter(|group| scopes.may_depend_on(group.subject()));
         since < self.floor || asked.any(|group| self.group_concerns(group, key, scopes, since))
     }
 
@@ -249,8 +268,7 @@ impl Changed {
         }
         let mut late = group.kinds().iter().filter(|kind| kind.last > since);
         late.any(|kind| {
-            scopes.has(group.scope(), kind.heaviest)
-                && self.read(&self.stamps, &kind.probe, key) > since
+            scopes.may_depend_on(&kind.subject) && self.read(&self.stamps, &kind.probe, key) > since
         })
     }
 
@@ -293,5 +311,6 @@ const STAMPS: usize = 1 << 17;
 /// Stamps of groups: so few that they stay close at hand, 64 KB. With hundreds of changes between
 /// two packets of a flow one group in thirty is looked at in vain.
 const ROUGH_STAMPS: usize = 1 << 13;
-/// Kinds of changes that are told apart, those of the latest changes.
-const KINDS_MAX: usize = 128;
+/// Kinds of changes that are told apart, those of the latest changes: two for each mask of rules
+/// that both come and go.
+const KINDS_MAX: usize = 256;

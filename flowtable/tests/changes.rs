@@ -1,12 +1,14 @@
 //! What [`Changes`] says of a packet, beside a list of all changes.
 
-use flowtable::{Changes, Field, FlowKey, FlowMask, Match, Scopes};
+use flowtable::{Changes, Classifier, Field, FlowKey, FlowMask, Match, Scopes};
 use proptest::prelude::*;
+use std::ops::RangeInclusive;
 
 /// One thing that happens, each at an epoch of its own.
 #[derive(Clone, Debug)]
 enum Step {
     Rule {
+        is_new: bool,
         scope: u32,
         key: Box<FlowKey>,
         fields: u8,
@@ -29,14 +31,17 @@ const FIELDS: [Field; 6] = [
 
 fn step() -> impl Strategy<Value = Step> {
     let key = key().prop_map(Box::new);
-    let rule = (0..3u32, key, any::<u8>(), 0..8u8, 0..4u16);
-    let rule = rule.prop_map(|(scope, key, fields, shorter, priority)| Step::Rule {
-        scope,
-        key,
-        fields,
-        shorter,
-        priority,
-    });
+    let rule = (any::<bool>(), 0..3u32, key, any::<u8>(), 0..8u8, 0..4u16);
+    let rule = rule.prop_map(
+        |(is_new, scope, key, fields, shorter, priority)| Step::Rule {
+            is_new,
+            scope,
+            key,
+            fields,
+            shorter,
+            priority,
+        },
+    );
     prop_oneof![
         40 => rule,
         1 => prop::sample::select(&FIELDS[..5]).prop_map(Step::Rewritten),
@@ -68,14 +73,24 @@ fn mask(fields: u8, shorter: u8) -> FlowMask {
     mask
 }
 
-/// Whether a step concerns packets with this key, `rewritten` being what may have changed in them.
+/// Notes that a rule went, or does something else.
+fn note_old(changes: &mut Changes, scope: u32, matching: &Match, priority: u16, epoch: u64) {
+    let mut classifier = Classifier::new(3, 0);
+    let rule = classifier.insert(matching, priority, &[], 1);
+    let rule = rule.and_then(|rule| classifier.rule(rule));
+    changes.note_old(scope, &rule.expect("room"), epoch);
+}
+
+/// Whether a step concerns packets with this key that rules of these priorities decided,
+/// `rewritten` being what may have changed in them.
 fn concerns(
     step: &Step,
     packet: &FlowKey,
-    (scopes, lightest): (&[u32], u16),
+    (scopes, priorities): (&[u32], &RangeInclusive<u16>),
     rewritten: &FlowMask,
 ) -> bool {
     let Step::Rule {
+        is_new,
         scope,
         key,
         fields,
@@ -90,7 +105,11 @@ fn concerns(
     for (word, rewritten) in mask.0.words_mut().iter_mut().zip(rewritten.0.words()) {
         *word &= !rewritten;
     }
-    scopes.contains(scope) && lightest <= *priority && mask.agree(key, packet)
+    let may_decide = match is_new {
+        true => priorities.start() <= priority,
+        false => priorities.contains(priority),
+    };
+    scopes.contains(scope) && may_decide && mask.agree(key, packet)
 }
 
 proptest! {
@@ -98,15 +117,20 @@ proptest! {
     #[test]
     fn whom_a_change_concerns_is_told(
         steps in prop::collection::vec(step(), 1..120),
-        questions in prop::collection::vec((key(), 0..120usize, 1..8u8, 0..4u16), 60),
+        questions in prop::collection::vec(
+            (key(), 0..120usize, 1..8u8, 0..4u16, 0..3u16), 60
+        ),
     ) {
         let mut changes = Changes::new(7);
         let mut rewritten = FlowMask::default();
         for (epoch, step) in (1u64..).zip(&steps) {
             match step {
-                Step::Rule { scope, key, fields, shorter, priority } => {
+                Step::Rule { is_new, scope, key, fields, shorter, priority } => {
                     let matching = Match::new(key, &mask(*fields, *shorter));
-                    changes.note(*scope, &matching, *priority, epoch);
+                    match is_new {
+                        true => changes.note_new(*scope, &matching, *priority, epoch),
+                        false => note_old(&mut changes, *scope, &matching, *priority, epoch),
+                    }
                 }
                 Step::Rewritten(field) => {
                     rewritten.unite(&field.mask());
@@ -115,16 +139,18 @@ proptest! {
                 Step::All => changes.all(epoch),
             }
             let now = changes.publish();
-            for (key, since, wanted, lightest) in &questions {
+            for (key, since, wanted, lightest, more) in &questions {
                 let list: Vec<u32> = (0..3).filter(|scope| wanted >> scope & 1 == 1).collect();
                 let mut scopes = Scopes::default();
                 list.iter().for_each(|scope| scopes.add(*scope, *lightest));
+                scopes.add(list[0], *lightest + *more);
+                let priorities = *lightest..=*lightest + *more;
                 let since = (*since).min(epoch as usize);
                 let mut later = steps[since..epoch as usize].iter();
                 // Bits that were rewritten already change nothing.
                 let news = |step: &&Step| !matches!(step, Step::Rewritten(_));
                 let expected = later.any(|step| {
-                    news(&step) && concerns(step, key, (&list, *lightest), &rewritten)
+                    news(&step) && concerns(step, key, (&list, &priorities), &rewritten)
                 });
                 prop_assert!(!expected || now.concerns(key, scopes, since as u64));
             }
@@ -144,7 +170,7 @@ fn a_change_elsewhere_concerns_nobody() {
     let mut here = Scopes::default();
     here.add(3, 9);
     for address in 0..1000 {
-        changes.note(3, &rule(address), 9, 5);
+        changes.note_new(3, &rule(address), 9, 5);
     }
     let now = changes.publish();
     let concerned = |now: &flowtable::Changed, since| {
@@ -160,26 +186,56 @@ fn a_change_elsewhere_concerns_nobody() {
 
     // What is rewritten on the way does not tell packets apart any more.
     changes.rewritten(&Field::Ipv4Dst.mask(), 6);
-    changes.note(3, &rule(1), 9, 7);
+    changes.note_new(3, &rule(1), 9, 7);
     let now = changes.publish();
     assert_eq!(concerned(&now, 6), 10_000);
     assert_eq!(concerned(&now, 7), 0);
 }
 
 #[test]
+fn who_has_not_met_a_rule_does_not_care_where_it_goes() {
+    let mut changes = Changes::new(7);
+    let rule = |address: u32| Match::new(&packet(address), &Field::Ipv4Dst.mask());
+    for address in 0..100 {
+        note_old(&mut changes, 3, &rule(address), 100, 5);
+    }
+    let met = |priorities: &[u16]| {
+        let mut scopes = Scopes::default();
+        priorities.iter().for_each(|it| scopes.add(3, *it));
+        scopes
+    };
+    let now = changes.publish();
+    for (priorities, expected) in [
+        (&[1, 99][..], false),
+        (&[101, 200], false),
+        (&[100], true),
+        (&[1, 200], true),
+    ] {
+        let concerned = (0..100).filter(|it| now.concerns(&packet(*it), met(priorities), 4));
+        assert_eq!(concerned.count() == 100, expected, "{priorities:?}");
+    }
+    // A new one may outweigh what they have met.
+    changes.note_new(3, &rule(7), 100, 6);
+    let now = changes.publish();
+    assert!(now.concerns(&packet(7), met(&[1]), 5));
+    assert!(!now.concerns(&packet(7), met(&[101]), 5));
+    assert!(!now.concerns(&packet(8), met(&[1]), 4), "of another stamp");
+}
+
+#[test]
 fn of_too_many_kinds_the_oldest_are_forgotten_to_the_safe_side() {
     let mut changes = Changes::new(7);
-    for bits in 0..200u32 {
+    for bits in 0..400u32 {
         let mut matching = Match::default();
         matching.set(Field::Ipv4Dst, 1, u128::from(bits) << 1 | 1);
-        changes.note(0, &matching, 1, u64::from(bits) + 1);
+        changes.note_new(0, &matching, 1, u64::from(bits) + 1);
     }
     let now = changes.publish();
     let mut scopes = Scopes::default();
     scopes.add(0, 0);
     let other = FlowKey::default();
-    assert!(now.concerns(&other, scopes, 60), "older than what is kept");
-    assert!(!now.concerns(&other, scopes, 80), "{now:?}");
+    assert!(now.concerns(&other, scopes, 120), "older than what is kept");
+    assert!(!now.concerns(&other, scopes, 150), "{now:?}");
 }
 
 #[test]
@@ -193,7 +249,7 @@ fn prefixes_of_every_length_concern_few() {
     };
     for n in 0..250 {
         let length = 8 + n % 25;
-        changes.note(0, &net(n, length), length as u16, u64::from(n / 50) + 5);
+        changes.note_new(0, &net(n, length), length as u16, u64::from(n / 50) + 5);
     }
     let now = changes.publish();
     for n in 0..250 {

@@ -4,11 +4,26 @@
 use crate::hash::{Keyed, Stream, hash_words};
 use crate::{FlowKey, FlowMask};
 
-/// A rule that changed: its table, priority, and words as index, value and mask.
+/// A rule that changed: its table, whether it is new, its priority, and its words as index, value
+/// and mask.
 pub(super) struct Change<W> {
     pub(super) scope: u32,
+    pub(super) is_new: bool,
     pub(super) priority: u16,
     pub(super) words: W,
+}
+
+/// What rules changed.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    /// Their table.
+    pub(super) scope: u32,
+    /// Whether they are new; else they went, or do something else.
+    pub(super) is_new: bool,
+    /// The lowest priority of one.
+    pub(super) lightest: u16,
+    /// The highest.
+    pub(super) heaviest: u16,
 }
 
 /// The words of a key that are hashed.
@@ -20,26 +35,23 @@ pub(super) struct Probe {
     words: Box<[(u8, u64)]>,
 }
 
-/// Changes of rules in one table with the same mask.
+/// Changes of one way of rules in one table with the same mask.
 #[derive(Clone, Debug)]
 pub(super) struct Kind {
     /// Epoch of the last one.
     pub(super) last: u64,
-    /// The highest priority of a rule.
-    pub(super) heaviest: u16,
+    pub(super) subject: Subject,
     /// The bits of the mask that no action rewrites.
     pub(super) probe: Probe,
-    scope: u32,
     /// Index and mask of the words that the rules match.
     matched: Box<[(u8, u64)]>,
 }
 
-/// Kinds of one table whose masks differ in a few bits.
+/// Kinds of one way and table whose masks differ in a few bits.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    scope: u32,
+    subject: Subject,
     last: u64,
-    heaviest: u16,
     /// The bits that all kinds have.
     probe: Probe,
     /// The changes after this epoch have fallen on stamps of `probe`.
@@ -54,10 +66,37 @@ impl<W: Iterator<Item = (usize, u64, u64)> + Clone> Change<W> {
     }
 }
 
+impl Subject {
+    /// Of no rule yet.
+    fn of<W>(change: &Change<W>) -> Subject {
+        Subject {
+            scope: change.scope,
+            is_new: change.is_new,
+            lightest: u16::MAX,
+            heaviest: 0,
+        }
+    }
+
+    fn add(&mut self, priority: u16) {
+        self.lightest = self.lightest.min(priority);
+        self.heaviest = self.heaviest.max(priority);
+    }
+
+    /// Whether rules changed in the same way and table.
+    fn is_like(&self, scope: u32, is_new: bool) -> bool {
+        (self.scope, self.is_new) == (scope, is_new)
+    }
+
+    /// Where hashes begin, so that subjects do not fall together.
+    fn seed(&self) -> u64 {
+        u64::from(self.scope) << 1 | u64::from(self.is_new)
+    }
+}
+
 impl Probe {
-    fn new(scope: u32, words: impl Iterator<Item = (u8, u64)>) -> Probe {
+    fn new(subject: &Subject, words: impl Iterator<Item = (u8, u64)>) -> Probe {
         let words: Box<[_]> = words.collect();
-        let start = Stream(scope.into()).next();
+        let start = Stream(subject.seed()).next();
         let seed = words.iter().fold(start, |seed, &(index, mask)| {
             Stream(seed ^ Stream(mask ^ Stream(index.into()).next()).next()).next()
         });
@@ -90,13 +129,13 @@ impl Probe {
     }
 
     /// The bits that both have.
-    fn intersection(&self, scope: u32, other: &Probe) -> Probe {
+    fn intersection(&self, subject: &Subject, other: &Probe) -> Probe {
         let words = self.words.iter().filter_map(|&(index, mask)| {
             let mut words = other.words.iter();
             let (_, theirs) = words.find(|(other, _)| *other == index)?;
             (mask & theirs != 0).then_some((index, mask & theirs))
         });
-        Probe::new(scope, words)
+        Probe::new(subject, words)
     }
 }
 
@@ -111,11 +150,11 @@ impl Kind {
             let mask = mask & steady.0.words()[usize::from(index)];
             (mask != 0).then_some((index, mask))
         });
+        let subject = Subject::of(change);
         Kind {
             last: 0,
-            heaviest: 0,
-            probe: Probe::new(change.scope, kept),
-            scope: change.scope,
+            probe: Probe::new(&subject, kept),
+            subject,
             matched,
         }
     }
@@ -124,17 +163,17 @@ impl Kind {
     where
         W: Iterator<Item = (usize, u64, u64)> + Clone,
     {
-        self.scope == change.scope && self.matched.iter().copied().eq(change.masks())
+        self.subject.is_like(change.scope, change.is_new)
+            && self.matched.iter().copied().eq(change.masks())
     }
 }
 
 impl Group {
     /// With one kind, of which nothing has been noted.
-    pub(super) fn new(scope: u32, kind: Kind) -> Group {
+    pub(super) fn new(kind: Kind) -> Group {
         Group {
-            scope,
+            subject: kind.subject.clone(),
             last: 0,
-            heaviest: 0,
             probe: kind.probe.clone(),
             probe_since: 0,
             kinds: vec![kind],
@@ -143,10 +182,13 @@ impl Group {
 
     /// Takes one more kind if it is much like all others, and says where.
     pub(super) fn join(&mut self, kind: &Kind) -> Option<usize> {
-        if self.scope != kind.scope {
+        if !self
+            .subject
+            .is_like(kind.subject.scope, kind.subject.is_new)
+        {
             return None;
         }
-        let probe = self.probe.intersection(self.scope, &kind.probe);
+        let probe = self.probe.intersection(&self.subject, &kind.probe);
         let bits = self.kinds.iter().map(|kind| kind.probe.bits());
         let most = bits.fold(kind.probe.bits(), u32::max);
         if probe.bits() + SPREAD_BITS_MAX < most {
@@ -169,9 +211,9 @@ impl Group {
     ) -> (&Probe, &Probe) {
         let kind = &mut self.kinds[kind];
         kind.last = epoch;
-        kind.heaviest = kind.heaviest.max(change.priority);
+        kind.subject.add(change.priority);
         self.last = epoch;
-        self.heaviest = self.heaviest.max(change.priority);
+        self.subject.add(change.priority);
         (&self.probe, &kind.probe)
     }
 
@@ -197,21 +239,16 @@ impl Group {
         (since >= self.probe_since).then_some(&self.probe)
     }
 
+    /// Which rules changed.
     #[inline(always)]
-    pub(super) fn scope(&self) -> u32 {
-        self.scope
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
     }
 
     /// Epoch of the last change.
     #[inline(always)]
     pub(super) fn last(&self) -> u64 {
         self.last
-    }
-
-    /// The highest priority of a rule.
-    #[inline(always)]
-    pub(super) fn heaviest(&self) -> u16 {
-        self.heaviest
     }
 
     #[inline(always)]

@@ -46,6 +46,8 @@ pub struct Actor {
     published_at: Instant,
     /// When to publish what has changed, if something has and it was put off.
     publish_at: Option<Instant>,
+    /// What changed in this turn is not to be put off.
+    is_urgent: bool,
     work: Work,
     waits: Vec<Then>,
     quiesce: mpsc::UnboundedSender<Then>,
@@ -120,6 +122,7 @@ pub fn start(
         published,
         published_at: Instant::now(),
         publish_at: None,
+        is_urgent: false,
         work: Work::default(),
         waits: Vec::new(),
         quiesce: waits,
@@ -146,7 +149,7 @@ async fn run(mut actor: Actor, mut inlets: Inlets) {
             command = inlets.commands.recv() => match command {
                 Some(command) => {
                     command(&mut actor);
-                    actor.publish_at = Some(Instant::now());
+                    actor.is_urgent = true;
                 }
                 None => return,
             },
@@ -288,6 +291,7 @@ impl Actor {
         };
         debug!(port = port.settings.name, up = port.link.up, "link");
         self.switch.set_link(number, port.link.up);
+        self.is_urgent = true;
         let description = port.describe();
         if let Some(bridge) = self.bridges.get_mut(&port.bridge) {
             bridge.agent.port_status(PortReason::Modify, description);
@@ -334,12 +338,18 @@ impl Actor {
 
     /// Publishes what changed, at once if somebody waits for it. Every publication makes workers
     /// look at their cache entries anew, so what nobody waits for is put off if there was one just
-    /// now.
+    /// now, and longer while flows change in a stream.
     fn publish(&mut self) {
         let now = Instant::now();
-        let is_awaited = !self.waits.is_empty() || self.work.injections.iter().any(uses_tables);
+        let is_awaited = std::mem::take(&mut self.is_urgent)
+            || !self.waits.is_empty()
+            || self.work.injections.iter().any(uses_tables);
         if !is_awaited && self.switch.is_changed() {
-            let due = self.publish_at.unwrap_or(self.published_at + PUBLISH_GAP);
+            let gap = match self.switch.flow_changes() {
+                ..STREAM_MIN => PUBLISH_GAP,
+                _ => STREAM_GAP,
+            };
+            let due = self.published_at + gap;
             if due > now {
                 self.publish_at = Some(due);
                 return;
@@ -407,6 +417,12 @@ fn every(period: Duration) -> Interval {
 /// Between two publications that nobody waits for. Long enough that workers spend little on
 /// translating anew, and short beside what a controller notices.
 const PUBLISH_GAP: Duration = Duration::from_millis(5);
+/// The same while flows change in a stream: a controller loads its tables, or deletes many flows.
+/// With ten thousand flows in use a worker is busy with its cache entries for a millisecond.
+const STREAM_GAP: Duration = Duration::from_millis(20);
+/// Changes of flows since a publication from which on they are a stream: a hundred thousand a
+/// second.
+const STREAM_MIN: usize = 500;
 /// Commands that wait: each is a person's or a connection's, and whoever sends one waits for it.
 const COMMANDS_MAX: usize = 64;
 /// Events of workers between two publications.

@@ -184,6 +184,11 @@ impl Switch {
         self.changed
     }
 
+    /// Changes of flows since the last publication.
+    pub fn flow_changes(&self) -> usize {
+        self.changes.unpublished()
+    }
+
     /// Makes what changed since the last publication one new state; the last one if nothing did.
     pub fn publish(&mut self) -> Arc<State> {
         if self.changed {
@@ -262,16 +267,16 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// A flow with this match and priority comes or does something else.
-    fn note_flow(&mut self, table: TableId, matching: &Match, priority: u16) {
+    /// A flow with this match and priority comes.
+    fn note_new(&mut self, table: TableId, matching: &Match, priority: u16) {
         let scope = scope::table(self.bridge.id, table);
-        self.changes.note(scope, matching, priority, self.epoch);
+        self.changes.note_new(scope, matching, priority, self.epoch);
     }
 
-    /// A flow goes.
-    fn note_rule(&mut self, table: TableId, rule: &Rule<'_>) {
+    /// A flow goes, or does something else.
+    fn note_old(&mut self, table: TableId, rule: &Rule<'_>) {
         let scope = scope::table(self.bridge.id, table);
-        self.changes.note_rule(scope, rule, self.epoch);
+        self.changes.note_old(scope, rule, self.epoch);
     }
 
     /// Addresses are learned or forgotten.
@@ -281,7 +286,8 @@ impl Draft<'_> {
             for field in [Field::EthDst, Field::EthSrc] {
                 let mut matching = Match::default();
                 matching.set(field, address.into(), field.ones());
-                self.changes.note(scope, &matching, u16::MAX, self.epoch);
+                self.changes
+                    .note_new(scope, &matching, u16::MAX, self.epoch);
             }
         }
     }

@@ -194,7 +194,7 @@ impl Ledger {
         let is_new = kept.is_none();
         self.note(|| Entry::Flow { row, is_new });
         if before.is_none() {
-            draft.note_flow(flow.table, flow.matching, flow.priority);
+            draft.note_new(flow.table, flow.matching, flow.priority);
         }
         self.show(draft.bridge, flow.table);
         Ok(row)
@@ -320,7 +320,7 @@ impl Ledger {
         let Some(rule) = flows.rule(id) else {
             return;
         };
-        draft.note_rule(table, &rule);
+        draft.note_old(table, &rule);
         let bridge = &*draft.bridge;
         let number = Payload::of(&rule).instructions;
         if let Some(journal) = &mut self.journal
