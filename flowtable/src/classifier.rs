@@ -107,6 +107,8 @@ pub struct Classifier {
     payload_words: usize,
     len: usize,
     waiting: usize,
+    /// Rules that came since it was last tidied up.
+    inserted: usize,
 }
 
 /// When a classifier changes the structures that its rules are in.
@@ -167,6 +169,7 @@ impl Classifier {
             payload_words,
             len: 0,
             waiting: 0,
+            inserted: 0,
         }
     }
 
@@ -197,6 +200,7 @@ impl Classifier {
         };
         let cell = self.put(tuple, &NewRule { rank, ..rule }, epoch)?;
         self.len += 1;
+        self.inserted += 1;
         Some(RuleId { tuple, cell })
     }
 
@@ -265,7 +269,8 @@ impl Classifier {
     }
 
     fn take(&mut self, id: RuleId, epoch: u64) -> bool {
-        let rule = self.rule(id).filter(|_| self.shared.contains(&id.tuple));
+        let is_shared = self.shared.contains(&id.tuple);
+        let rule = is_shared.then(|| self.rule(id)).flatten();
         let mask = rule.map(|rule| TupleMask::of(&rule.matching()));
         let removed = self.change(id.tuple, |tuple| tuple.remove(id.cell, epoch));
         self.reorder(id.tuple);
@@ -308,8 +313,8 @@ impl Classifier {
     }
 
     /// Tidies up: every reader is at `oldest` or a later epoch, and what changes is for `epoch`.
-    /// It takes `steps` steps at most, or a share of what waits if that is more: who makes much
-    /// work has much done. Whether there is something left that can be done at once. Rules that
+    /// It takes `steps` steps at most, or a few for each rule that came meanwhile if that is more:
+    /// who needs room has room made. Whether there is something left that can be done at once. Rules that
     /// are elsewhere from `epoch` on are named in `moved`, by where they are.
     pub fn maintain(
         &mut self,
@@ -317,7 +322,8 @@ impl Classifier {
         steps: usize,
         moved: &mut Vec<RuleId>,
     ) -> bool {
-        let mut left = steps.max(self.waiting / WAITING_SHARE);
+        let inserted = core::mem::take(&mut self.inserted);
+        let mut left = steps.max(inserted * STEPS_PER_RULE);
         let untidy: Vec<u32> = self.untidy.range(self.turn..).copied().collect();
         let others: Vec<u32> = self.untidy.range(..self.turn).copied().collect();
         for number in untidy.into_iter().chain(others) {
@@ -527,9 +533,10 @@ impl Classifier {
     }
 }
 
-/// Of the rules that wait to be taken out, so many at a time: what waits is then at most so many
-/// times what went meanwhile.
-const WAITING_SHARE: usize = 4;
+/// For each rule that came so many steps of tidying up. One makes room for it where another went,
+/// and three fill a larger hash table before there are half again as many rules as when it was
+/// begun.
+const STEPS_PER_RULE: usize = 4;
 /// Lists in the first index of a tuple.
 const HEADS_FIRST: usize = 8;
 /// Fewer empty cells are not worth the trouble of moving rules.

@@ -163,7 +163,7 @@ async fn run(mut actor: Actor, mut inlets: Inlets) {
             }
             _ = inlets.links.tick() => actor.poll_links(),
             _ = inlets.sweeps.tick() => actor.sweep(),
-            () = std::future::ready(()), if actor.may_free_more => {
+            () = std::future::ready(()), if actor.may_free_more && inlets.ready.is_empty() => {
                 actor.may_free_more = actor.switch.maintain();
             }
         }

@@ -12,7 +12,8 @@ use super::rows::{FlowRows, NONE};
 /// The writer's side of [`super::super::Bridge::instructions`].
 ///
 /// A number is free as soon as its last flow goes: whoever still sees that flow has the list of
-/// that time. What it stood for is dropped with it.
+/// that time. What it stood for is dropped with it. Rows of flows that went may be in the list of
+/// its flows for a while, also when it stands for something else already.
 #[derive(Debug, Default)]
 pub struct Interner {
     /// What a free number stands for.
@@ -79,7 +80,7 @@ impl Interner {
         numbers.map(|(_, number)| *number)
     }
 
-    /// Flows with these instructions, by their rows.
+    /// Flows with these instructions, by their rows, among rows of flows that went.
     pub fn flows<'a>(
         &self,
         number: u32,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowtable::{Classifier, FlowMask, Match, Rule, RuleId};
+use flowtable::{Classifier, FlowMask, Match, Rule};
 use openflow::{Action, ErrorCode, GroupId, Instructions, MeterId, OfPort, TableId};
 
 use super::super::flow::Payload;
@@ -13,7 +13,7 @@ use super::addresses::Addresses;
 use super::features::Tables;
 use super::footprint::{Footprint, lists, rewritten};
 use super::interner::Interner;
-use super::rows::FlowRows;
+use super::rows::{FlowRows, Lists};
 use super::timeouts::Timeouts;
 use super::transaction::{Entry, GoneFlow, Journal};
 use super::users::Users;
@@ -149,8 +149,7 @@ impl Ledger {
         if let Some(next) = flow.instructions.goto {
             self.make_table(draft, next);
         }
-        let before =
-            old.and_then(|row| Some((row, self.rows.home(row), self.flow(row)?.1.word(1))));
+        let old = old.filter(|old| self.flow(*old).is_some());
         let kept = old.filter(|_| keeps);
         let cookie = flow.payload.cookie;
         let row = kept.or_else(|| self.rows.add(cookie));
@@ -178,13 +177,15 @@ impl Ledger {
         {
             table.make_room(placed, oldest, epoch);
         }
-        if let Some((old, home, old_cookie)) = before {
-            self.strike(draft, old, home);
+        if let Some((old, lists)) = old.and_then(|old| Some((old, self.strike(draft, old)?))) {
             match keeps {
-                true => self.rows.change_cookie(row, old_cookie, cookie),
+                true => {
+                    self.instructions.leave(lists.instructions, row, &self.rows);
+                    self.rows.change_cookie(row, lists.cookie, cookie);
+                }
                 false => {
                     self.rows.use_as(row, old);
-                    self.forget(old, old_cookie, epoch);
+                    self.forget(old, lists, epoch);
                     self.rows.set_gone(old, Some(row));
                 }
             }
@@ -193,7 +194,7 @@ impl Ledger {
         self.enter(row, flow, &payload);
         let is_new = kept.is_none();
         self.note(|| Entry::Flow { row, is_new });
-        if before.is_none() {
+        if old.is_none() {
             draft.note_new(flow.table, flow.matching, flow.priority);
         }
         self.show(draft.bridge, flow.table);
@@ -208,10 +209,8 @@ impl Ledger {
 
     /// Takes a flow out of its table. Readers are shown with [`Ledger::show`].
     pub fn remove(&mut self, draft: &mut Draft<'_>, row: u32) {
-        if let Some(cookie) = self.flow(row).map(|(_, rule)| rule.word(1)) {
-            let home = self.rows.home(row);
-            self.strike(draft, row, home);
-            self.forget(row, cookie, draft.epoch);
+        if let Some(lists) = self.strike(draft, row) {
+            self.forget(row, lists, draft.epoch);
         }
     }
 
@@ -266,8 +265,10 @@ impl Ledger {
         (oldest, epoch): (u64, u64),
         steps: usize,
     ) -> (bool, bool) {
-        self.rows.maintain(oldest, epoch, steps);
-        let (mut changed, mut more) = (false, false);
+        let instructions = &mut self.instructions;
+        let leave = |rows: &FlowRows, number, row| instructions.leave(number, row, rows);
+        let mut more = self.rows.maintain((oldest, epoch), steps, leave);
+        let mut changed = false;
         let mut changed_tables = Vec::new();
         let mut moved = Vec::new();
         for (id, table) in &mut self.flows {
@@ -310,19 +311,17 @@ impl Ledger {
         }
     }
 
-    /// Takes back [`Ledger::enter`] and takes the flow out of its table; its row stays.
-    fn strike(&mut self, draft: &mut Draft<'_>, row: u32, home: (TableId, RuleId)) {
+    /// Takes back [`Ledger::enter`] and takes the flow out of its table. Its row stays, in the
+    /// lists that it is in.
+    fn strike(&mut self, draft: &mut Draft<'_>, row: u32) -> Option<Lists> {
         self.mask_stale = true;
-        let (table, id) = home;
-        let Some(flows) = self.flows.get_mut(&table) else {
-            return;
-        };
-        let Some(rule) = flows.rule(id) else {
-            return;
-        };
+        let (table, id) = self.rows.home(row);
+        let flows = self.flows.get_mut(&table)?;
+        let rule = flows.rule(id)?;
         draft.note_old(table, &rule);
         let bridge = &*draft.bridge;
-        let number = Payload::of(&rule).instructions;
+        let payload = Payload::of(&rule);
+        let number = payload.instructions;
         if let Some(journal) = &mut self.journal
             && let Some(instructions) = bridge.instructions.get(number as usize)
         {
@@ -342,30 +341,40 @@ impl Ledger {
                 self.meter_users.remove(meter, row);
             }
         }
-        self.instructions.leave(number, row, &self.rows);
         self.instructions
             .release(number, &mut draft.bridge.instructions);
+        Some(Lists {
+            instructions: number,
+            cookie: payload.cookie,
+        })
     }
 
     /// Gives up the row of a flow that goes. A transaction may want it back.
-    fn forget(&mut self, row: u32, cookie: u64, epoch: u64) {
+    fn forget(&mut self, row: u32, lists: Lists, epoch: u64) {
         self.timeouts.set(&self.rows, row, 0);
-        self.rows.leave(row, cookie);
         self.rows.set_gone(row, None);
-        match &mut self.journal {
-            Some(journal) => journal.entries.push(Entry::Row(row)),
-            None => self.rows.retire(row, epoch),
+        match self.journal.is_some() {
+            true => {
+                self.leave(row, lists);
+                self.note(|| Entry::Row(row));
+            }
+            false => self.rows.retire_listed(row, lists, epoch),
         }
+    }
+
+    /// Takes a row out of its lists.
+    fn leave(&mut self, row: u32, lists: Lists) {
+        self.instructions.leave(lists.instructions, row, &self.rows);
+        self.rows.leave(row, lists.cookie);
     }
 
     /// Takes back [`Ledger::put`] of a flow in an unpublished state; `is_new` says whether the row
     /// is given up, too.
     pub(super) fn take_back(&mut self, draft: &mut Draft<'_>, row: u32, is_new: bool) {
-        let Some(cookie) = self.flow(row).map(|(_, rule)| rule.word(1)) else {
+        let Some(lists) = self.strike(draft, row) else {
             return;
         };
-        self.strike(draft, row, self.rows.home(row));
-        self.rows.leave(row, cookie);
+        self.leave(row, lists);
         if is_new {
             self.timeouts.set(&self.rows, row, 0);
             self.rows.set_gone(row, None);

@@ -17,14 +17,42 @@ pub struct FlowRows {
     /// Rows that were ever used.
     count: u32,
     free: Vec<u32>,
-    /// Rows of flows that went, with the epoch from which on nobody sees the flow.
-    retired: VecDeque<(u64, u32)>,
+    /// Rows of flows that went.
+    retired: VecDeque<Retired>,
     /// Rows that belong to nobody, with the epoch from which on nobody counts in them.
     limbo: VecDeque<(u64, u32)>,
     /// Serial number of the last flow.
     serial: u64,
     /// The newest flow of each cookie.
     cookies: BTreeMap<u64, u32>,
+    /// Flows that came since rows were last made free.
+    added: usize,
+}
+
+/// The row of a flow that went.
+#[derive(Clone, Copy, Debug)]
+struct Retired {
+    row: u32,
+    lists: Lists,
+    /// From this epoch on nobody sees the flow.
+    epoch: u64,
+}
+
+/// The lists that the row of a flow is in.
+#[derive(Clone, Copy, Debug)]
+pub struct Lists {
+    /// Number of its instructions.
+    pub instructions: u32,
+    /// Its cookie.
+    pub cookie: u64,
+}
+
+impl Lists {
+    /// It has left them.
+    const NONE: Lists = Lists {
+        instructions: NONE,
+        cookie: 0,
+    };
 }
 
 impl FlowRows {
@@ -38,6 +66,7 @@ impl FlowRows {
             limbo: VecDeque::new(),
             serial: 0,
             cookies: BTreeMap::new(),
+            added: 0,
         }
     }
 
@@ -62,15 +91,22 @@ impl FlowRows {
             }
         };
         self.serial += 1;
+        self.added += 1;
         FlowCounters::give(self.rows.get(row)?, self.serial);
         self.set(row, DEADLINE, 0);
         self.join(row, cookie);
         Some(row)
     }
 
-    /// Gives up the row of a flow that is there until `epoch` and has left its cookie.
+    /// Gives up the row of a flow that is there until `epoch` and has left its lists.
     pub fn retire(&mut self, row: u32, epoch: u64) {
-        self.retired.push_back((epoch, row));
+        self.retire_listed(row, Lists::NONE, epoch);
+    }
+
+    /// The same of a flow that leaves these lists when its row is made free: until then, who goes
+    /// along them passes rows without a flow.
+    pub fn retire_listed(&mut self, row: u32, lists: Lists, epoch: u64) {
+        self.retired.push_back(Retired { row, lists, epoch });
     }
 
     /// A flow that goes on has another cookie.
@@ -152,12 +188,26 @@ impl FlowRows {
     }
 
     /// Makes rows free that nobody uses any more; readers are at `oldest` or later, changes are
-    /// made for `epoch`. At most `steps` at a time.
-    pub fn maintain(&mut self, oldest: u64, epoch: u64, steps: usize) {
-        for _ in 0..steps.max(self.retired.len() / WAITING_SHARE) {
-            let Some((_, row)) = self.retired.pop_front_if(|retired| retired.0 <= oldest) else {
-                break;
-            };
+    /// made for `epoch`. At most `steps` at a time, or a few for each flow that came meanwhile.
+    /// Whoever `leave_alike` is told leaves the list of those with its instructions. Whether there
+    /// may be more that can be made free at once.
+    pub fn maintain(
+        &mut self,
+        (oldest, epoch): (u64, u64),
+        steps: usize,
+        mut leave_alike: impl FnMut(&FlowRows, u32, u32),
+    ) -> bool {
+        let steps = steps.max(std::mem::take(&mut self.added) * STEPS_PER_FLOW);
+        let mut left = steps;
+        while left > 0
+            && let Some(retired) = self.retired.pop_front_if(|retired| retired.epoch <= oldest)
+        {
+            left -= 1;
+            let Retired { row, lists, .. } = retired;
+            if lists.instructions != NONE {
+                self.leave(row, lists.cookie);
+                leave_alike(self, lists.instructions, row);
+            }
             if let Some(words) = self.rows.get(row) {
                 FlowCounters::give(words, 0);
             }
@@ -166,11 +216,13 @@ impl FlowRows {
         while let Some((_, row)) = self.limbo.pop_front_if(|unused| unused.0 <= oldest) {
             self.free.push(row);
         }
-        for queue in [&mut self.retired, &mut self.limbo] {
-            if queue.is_empty() {
-                queue.shrink_to(QUEUE_KEPT);
-            }
+        if self.retired.is_empty() {
+            self.retired.shrink_to(QUEUE_KEPT);
         }
+        if self.limbo.is_empty() {
+            self.limbo.shrink_to(QUEUE_KEPT);
+        }
+        left == 0
     }
 
     /// Rows that wait for their last readers.
@@ -263,8 +315,9 @@ impl FlowRows {
     }
 }
 
-/// Of the rows that wait to be freed, so many at a time.
-const WAITING_SHARE: usize = 4;
+/// For each flow that comes so many rows are made free if they wait: those that wait are then never
+/// more than there were flows at one time.
+const STEPS_PER_FLOW: usize = 2;
 /// Room that an empty queue keeps.
 const QUEUE_KEPT: usize = 1024;
 /// Where the flow is: table, tuple, cell.
@@ -313,19 +366,49 @@ mod tests {
     }
 
     #[test]
+    fn flows_that_went_leave_their_lists_a_few_at_a_time() {
+        let mut rows = FlowRows::new();
+        for cookie in [7, 7, 8, 9] {
+            rows.add(cookie).expect("room");
+        }
+        rows.maintain((0, 1), 1, |_, _, _| ());
+        for (row, cookie) in [(1, 7), (2, 8), (0, 7)] {
+            let instructions = row + 10;
+            rows.retire_listed(
+                row,
+                Lists {
+                    instructions,
+                    cookie,
+                },
+                5,
+            );
+        }
+        let mut told = Vec::new();
+        let mut maintain = |rows: &mut FlowRows| {
+            rows.maintain((5, 6), 2, |_, number, row| told.push((number, row)))
+        };
+        assert!(maintain(&mut rows));
+        assert_eq!(found(&rows, 0, 0), [0, 3]);
+        assert!(!maintain(&mut rows));
+        assert_eq!(found(&rows, 0, 0), [3]);
+        assert_eq!(told, [(11, 1), (12, 2), (10, 0)]);
+    }
+
+    #[test]
     fn a_row_is_used_again_once_nobody_can_count_in_it() {
         let mut rows = FlowRows::new();
         let row = rows.add(0).expect("room");
         let counters = FlowCounters::of_row(rows.shared(), row).expect("made");
         rows.leave(row, 0);
         rows.retire(row, 5);
-        rows.maintain(4, 6, 10);
+        let none_alike = |_: &FlowRows, _, _| panic!("it has left");
+        rows.maintain((4, 6), 10, none_alike);
         counters.add(1, 1, 1);
         assert_eq!(counters.read(), (1, 1, 1));
-        rows.maintain(5, 7, 10);
+        rows.maintain((5, 7), 10, none_alike);
         assert_eq!(counters.read(), (0, 0, 0));
         assert_ne!(rows.add(0), Some(row));
-        rows.maintain(7, 8, 10);
+        rows.maintain((7, 8), 10, none_alike);
         assert_eq!((rows.add(0), rows.waiting()), (Some(row), 0));
     }
 }
