@@ -53,6 +53,7 @@ mod bucket;
 mod entry;
 mod entry_mask;
 mod keys;
+mod memory;
 mod shared;
 
 use accounts::{Accounts, Told};
@@ -61,6 +62,8 @@ use entry::Entry;
 pub use entry_mask::EntryMask;
 use entry_mask::{PAIRS_MAX, Row, Secret};
 use keys::{INLINE, Keys};
+pub use memory::Prepare;
+use memory::filled;
 use shared::{NONE, Shared};
 
 /// Codes and accounts by the significant words of a packet's key.
@@ -173,12 +176,19 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     /// A cache of at least this many entries, rounded up to a power of two and at most
     /// [`ENTRIES_MAX`]. Whoever does not know the secret cannot make packets that collide.
     pub fn new(entries: usize, secret: u64) -> FlowCache<C, A> {
+        FlowCache::prepared(entries, secret, |_, _| ())
+    }
+
+    /// The same, in memory that was prepared: of each large block `prepare` is told start and
+    /// length in bytes before anything is written there. Packets of many flows find their entries
+    /// all over these blocks, so they had better lie on huge pages.
+    pub fn prepared(entries: usize, secret: u64, prepare: Prepare) -> FlowCache<C, A> {
         let entries = entries.clamp(SLOTS * 2, ENTRIES_MAX).next_power_of_two();
         FlowCache {
             secret: Secret::new(secret),
-            buckets: vec![Bucket::default(); entries / SLOTS].into(),
-            entries: vec![Entry::default(); entries].into(),
-            keys: Keys::new(entries),
+            buckets: filled(entries / SLOTS, Bucket::default(), prepare),
+            entries: filled(entries, Entry::default(), prepare),
+            keys: Keys::new(entries, prepare),
             codes: Shared::new(entries + KEPT_MAX, secret),
             accounts: Accounts::new(entries + KEPT_MAX, secret),
             narrow: vec![Wanted::default(); KEYS_MAX].into(),

@@ -2,6 +2,7 @@
 //! [`INLINE`], each slot's in cache lines of their own.
 
 use super::entry_mask::PAIRS_MAX;
+use super::memory::Prepare;
 
 /// Pairs of words that a slot's own line has room for.
 pub(super) const INLINE: usize = 2;
@@ -19,8 +20,9 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(slots: usize) -> Keys {
+    pub(super) fn new(slots: usize, prepare: Prepare) -> Keys {
         let pairs = vec![[0u64; 2]; slots * STRIDE_MAX + LINE].into_boxed_slice();
+        prepare(pairs.as_ptr().cast(), size_of_val(&*pairs));
         let misplaced = pairs.as_ptr() as usize % LINE_BYTES;
         Keys {
             start: (LINE_BYTES - misplaced) % LINE_BYTES / size_of::<[u64; 2]>(),
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_key_is_compared_in_every_word() {
-        let mut keys = Keys::new(16);
+        let mut keys = Keys::new(16, |_, _| ());
         assert_eq!((keys.room(), keys.memory_bytes()), (INLINE + LINE, 0));
         keys.widen(INLINE + LINE + 1);
         assert_eq!(keys.room(), INLINE + 2 * LINE);
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn slots_begin_at_cache_lines() {
-        let mut keys = Keys::new(16);
+        let mut keys = Keys::new(16, |_, _| ());
         for pairs in INLINE + 1..=PAIRS_MAX {
             keys.widen(pairs);
             assert!(keys.room() >= pairs);

@@ -6,6 +6,7 @@
 //! what else that CPU does does not starve the switch. Where the ring was found empty all the same,
 //! that is counted: such a measurement tells of the generator and not of the switch.
 
+use std::fmt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use rustix::thread::{CpuSet, gettid, sched_setaffinity};
 use super::memif::{DESCRIPTOR, Memif, RING, frame_descriptor};
 
 /// What is sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Traffic {
     /// Some frames in an order that repeats; the first order, until another is asked for.
     Cycle {
@@ -28,13 +29,18 @@ pub enum Traffic {
         /// Places in `frames`.
         orders: Vec<Vec<u32>>,
     },
-    /// Frames that do not repeat: these in turn, each time with another 16-bit port.
-    Fresh {
-        /// All of one length.
-        frames: Vec<Vec<u8>>,
-        /// Where in a frame that port is.
-        port: usize,
-    },
+    /// Frames of which none is like another, made of their numbers. They come again only after
+    /// [`FRESH`], four times what the flow cache has room for.
+    Fresh(Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>),
+}
+
+impl fmt::Debug for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Traffic::Cycle { frames, .. } => write!(f, "{} frames in turn", frames.len()),
+            Traffic::Fresh(_) => write!(f, "frames that do not repeat"),
+        }
+    }
 }
 
 impl Traffic {
@@ -45,18 +51,9 @@ impl Traffic {
                 let place = number as usize % orders[0].len();
                 frames[orders[0][place] as usize].clone()
             }
-            Traffic::Fresh { frames, port } => {
-                let mut frame = frames[number as usize % frames.len()].clone();
-                frame[*port..*port + 2].copy_from_slice(&fresh_port(number, frames.len()));
-                frame
-            }
+            Traffic::Fresh(make) => make(number),
         }
     }
-}
-
-/// The port of a frame that does not repeat: another one each time that its turn comes.
-fn fresh_port(number: u64, frames: usize) -> [u8; 2] {
-    ((number / frames as u64) as u16).to_be_bytes()
 }
 
 /// A thread that sends.
@@ -173,71 +170,37 @@ pub(super) fn precede_others(cpu: usize) -> Result<()> {
 /// What fills the ring.
 pub(super) struct Source {
     memif: Memif,
-    kind: Kind,
-}
-
-enum Kind {
-    /// All descriptors of each order, and how many of one's are sent.
-    Cycle { rounds: Vec<Vec<u8>>, next: usize },
-    /// Each slot has a place for its frame.
-    Fresh {
-        frames: Vec<Vec<u8>>,
-        port: usize,
-        stride: usize,
-        next: u64,
-    },
+    /// All descriptors of each order.
+    rounds: Vec<Vec<u8>>,
+    /// How many of one's are sent.
+    next: usize,
 }
 
 impl Source {
     pub(super) fn new(path: &Path, rings: u16, traffic: &Traffic) -> Result<Source> {
-        let connect = |frame_bytes| Memif::connect(path, rings, frame_bytes);
-        match traffic {
-            Traffic::Cycle { frames, orders } => Source::cycle(connect, frames, orders),
-            Traffic::Fresh { frames, port } => Source::fresh(connect, frames, *port),
-        }
-    }
-
-    fn cycle(
-        connect: impl Fn(u64) -> Result<Memif>,
-        frames: &[Vec<u8>],
-        orders: &[Vec<u32>],
-    ) -> Result<Source> {
-        let mut bytes = Vec::new();
-        let mut places = Vec::with_capacity(frames.len());
-        for frame in frames {
-            places.push(frame_descriptor(bytes.len() as u32, frame.len() as u32));
-            bytes.extend_from_slice(frame);
-            bytes.resize(bytes.len().next_multiple_of(CACHE_LINE), 0);
-        }
-        let round = |order: &Vec<u32>| -> Vec<u8> {
-            let frames = order.iter().flat_map(|&frame| places[frame as usize]);
-            frames.collect()
+        let mut store = Store::default();
+        let rounds = match traffic {
+            Traffic::Cycle { frames, orders } => {
+                let mut places = vec![None; frames.len()];
+                let mut descriptor_of = |&frame: &u32| -> [u8; DESCRIPTOR] {
+                    let place = &mut places[frame as usize];
+                    *place.get_or_insert_with(|| store.put(&frames[frame as usize]))
+                };
+                let round = |order: &Vec<u32>| order.iter().flat_map(&mut descriptor_of).collect();
+                orders.iter().map(round).collect()
+            }
+            Traffic::Fresh(make) => {
+                let descriptors = (0..FRESH).flat_map(|number| store.put(&make(number)));
+                vec![descriptors.collect()]
+            }
         };
-        let rounds = orders.iter().map(round).collect();
-        let memif = connect(bytes.len() as u64)?;
-        memif.write_frames(&bytes, 0)?;
-        let kind = Kind::Cycle { rounds, next: 0 };
-        Ok(Source { memif, kind })
-    }
-
-    fn fresh(
-        connect: impl Fn(u64) -> Result<Memif>,
-        frames: &[Vec<u8>],
-        port: usize,
-    ) -> Result<Source> {
-        let length = frames.first().context("no frames")?.len();
-        let stride = length.next_multiple_of(CACHE_LINE);
-        let memif = connect(u64::from(RING) * stride as u64)?;
-        let slot = |slot| frame_descriptor(u32::from(slot) * stride as u32, length as u32);
-        let descriptors: Vec<u8> = (0..RING).flat_map(slot).collect();
-        memif.place(&descriptors)?;
-        let kind = Kind::Fresh {
-            frames: frames.to_vec(),
-            port,
-            stride,
+        let memif = Memif::connect(path, rings, store.bytes.len() as u64)?;
+        memif.write_frames(&store.bytes, 0)?;
+        Ok(Source {
+            memif,
+            rounds,
             next: 0,
-        };
-        Ok(Source { memif, kind })
+        })
     }
 
     /// Fills the ring up.
@@ -267,41 +230,36 @@ impl Source {
 
     /// Sends so many frames or fewer.
     fn send(&mut self, count: usize, order: usize) -> Result<usize> {
-        match &mut self.kind {
-            Kind::Cycle { rounds, next } => {
-                let round = &rounds[order.min(rounds.len() - 1)];
-                *next %= round.len() / DESCRIPTOR;
-                let rest = &round[*next * DESCRIPTOR..];
-                let rest = &rest[..rest.len().min(count * DESCRIPTOR)];
-                self.memif.send(rest)?;
-                let sent = rest.len() / DESCRIPTOR;
-                *next += sent;
-                Ok(sent)
-            }
-            Kind::Fresh {
-                frames,
-                port,
-                stride,
-                next,
-            } => {
-                let slot = usize::from(self.memif.next_slot());
-                let count = count.min(usize::from(RING) - slot);
-                let mut bytes = vec![0; count * *stride];
-                for place in bytes.chunks_exact_mut(*stride) {
-                    let frame = &frames[*next as usize % frames.len()];
-                    place[..frame.len()].copy_from_slice(frame);
-                    let number = fresh_port(*next, frames.len());
-                    place[*port..*port + 2].copy_from_slice(&number);
-                    *next += 1;
-                }
-                self.memif.write_frames(&bytes, (slot * *stride) as u64)?;
-                self.memif.publish(count as u16)?;
-                Ok(count)
-            }
-        }
+        let round = &self.rounds[order.min(self.rounds.len() - 1)];
+        self.next %= round.len() / DESCRIPTOR;
+        let rest = &round[self.next * DESCRIPTOR..];
+        let rest = &rest[..rest.len().min(count * DESCRIPTOR)];
+        self.memif.send(rest)?;
+        let sent = rest.len() / DESCRIPTOR;
+        self.next += sent;
+        Ok(sent)
     }
 }
 
+/// The memory of frames: one behind the other as they are sent first, as a NIC would place them.
+#[derive(Default)]
+struct Store {
+    bytes: Vec<u8>,
+}
+
+impl Store {
+    /// Puts a frame behind the others; its descriptor.
+    fn put(&mut self, frame: &[u8]) -> [u8; DESCRIPTOR] {
+        let descriptor = frame_descriptor(self.bytes.len() as u32, frame.len() as u32);
+        self.bytes.extend_from_slice(frame);
+        let end = self.bytes.len().next_multiple_of(CACHE_LINE);
+        self.bytes.resize(end, 0);
+        descriptor
+    }
+}
+
+/// Frames that do not repeat before all have been sent.
+pub const FRESH: u64 = 1 << 22;
 /// Between two looks at the ring: 16,384 frames last longer with any switch.
 const PAUSE: Duration = Duration::from_micros(30);
 /// Frames between two publications, so that an empty ring is not filled at leisure.

@@ -11,8 +11,6 @@ mod latency;
 mod pipeline;
 mod tcp;
 
-use std::collections::BTreeSet;
-
 use super::frames::{Udp, random, shuffled};
 use super::generator::Traffic;
 use super::scenario::Scenario;
@@ -68,17 +66,6 @@ fn cycle(flows: u32, frame: impl Fn(u32) -> Vec<u8>) -> Traffic {
         frames: (0..flows).map(frame).collect(),
         orders: vec![shuffled(flows as usize)],
     }
-}
-
-/// Frames that do not repeat: these, each time with another port at this place.
-fn fresh(frames: impl Iterator<Item = Vec<u8>>, port: usize) -> Traffic {
-    let without_port = frames.map(|mut frame| {
-        frame[port..port + 2].fill(0);
-        frame
-    });
-    let different: BTreeSet<Vec<u8>> = without_port.collect();
-    let frames = different.into_iter().collect();
-    Traffic::Fresh { frames, port }
 }
 
 /// No frames, where nothing is generated.

@@ -124,7 +124,7 @@ impl Processor {
             engine: Engine {
                 points,
                 programs: Programs::new(),
-                cache: Cache::new(cache_entries, secret),
+                cache: Cache::prepared(cache_entries, secret, pmd::prefer_huge_pages),
                 executor: Executor {
                     ports: Ports::default(),
                     pools: pools.clone(),

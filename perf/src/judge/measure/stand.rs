@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::Sample;
 use crate::judge::contender::{Contender, Counted, End, Kind};
 use crate::judge::controller::Controller;
-use crate::judge::generator::{Generator, Traffic};
+use crate::judge::generator::{FRESH, Generator, Traffic};
 use crate::judge::guest::Guest;
 use crate::judge::hosts::Hosts;
 use crate::judge::machine::{CONTROL_CPU, Use, cycles_hz};
@@ -187,7 +187,7 @@ pub(super) fn own_cycles(before: Counted, after: Counted) -> Option<f64> {
 fn warm_up(traffic: &Traffic) -> u64 {
     match traffic {
         Traffic::Cycle { orders, .. } => 3 * orders[0].len() as u64,
-        Traffic::Fresh { .. } => 1 << 16,
+        Traffic::Fresh(_) => FRESH / 2,
     }
     .max(1 << 16)
 }

@@ -1,9 +1,10 @@
 //! Access lists: rules on addresses, protocol and ports in 64 mask shapes, a quarter of them deny.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use super::{fresh, short, udp};
+use super::{short, udp};
 use crate::judge::frames::{ipv6, mask, random, shuffled, within};
 use crate::judge::generator::Traffic;
 use crate::judge::scenario::{Rules, Scenario, Wanted};
@@ -40,13 +41,13 @@ fn acl(name: &str, rules: u32, flows: u32, ip: Ip, wanted: &[Wanted]) -> Scenari
             short(flows)
         ),
         move || {
-            let list = list(rules);
+            let list = List::new(rules);
             different_flows(&list, flows, ip)
         },
         move || {
-            let list = list(rules);
+            let list = List::new(rules);
             let rest = "priority=0,actions=drop".to_string();
-            let flows = list.iter().map(|rule| rule.text(ip));
+            let flows = list.rules.iter().map(|rule| rule.text(ip));
             Rules::flows(flows.chain([rest]).collect())
         },
         wanted,
@@ -54,9 +55,9 @@ fn acl(name: &str, rules: u32, flows: u32, ip: Ip, wanted: &[Wanted]) -> Scenari
 }
 
 /// Frames of so many flows that the list allows, no two alike.
-fn different_flows(list: &[Rule], flows: u32, ip: Ip) -> Traffic {
+fn different_flows(list: &List, flows: u32, ip: Ip) -> Traffic {
     let mut seen = BTreeSet::new();
-    let drawn = (0..).map(|flow| Packet::allowed(list, flow).frame(ip));
+    let drawn = (0..).map(|flow| list.allowed(flow).frame(ip));
     let frames = drawn.filter(|frame| seen.insert(frame.clone()));
     Traffic::Cycle {
         frames: frames.take(flows as usize).collect(),
@@ -64,17 +65,69 @@ fn different_flows(list: &[Rule], flows: u32, ip: Ip) -> Traffic {
     }
 }
 
-/// Every packet another 5-tuple. The rules match source ports, so no answer serves two packets.
+/// Every packet another 5-tuple: of those that a rule allows which looks at no source port, all
+/// bits that the rule leaves open are drawn.
 fn new_flows(wanted: &[Wanted]) -> Scenario {
     let mut scenario = acl("new-flows-acl-10k", 10_000, 1, Ip::V4, wanted);
     scenario.about = "10k 5-tuple rules in 64 mask shapes, every packet a new flow".into();
     scenario.traffic = Box::new(|| {
-        let list = list(10_000);
-        let packets = (0..).map(|flow| Packet::allowed(&list, flow));
-        let free = packets.filter(|packet| packet.any_source_port).take(FRESH);
-        fresh(free.map(|packet| packet.frame(Ip::V4)), 34)
+        let list = List::new(10_000);
+        Traffic::Fresh(Arc::new(move |flow| list.allowed_anew(flow).frame(Ip::V4)))
     });
     scenario
+}
+
+/// An access list.
+struct List {
+    /// Those before the others first.
+    rules: Vec<Rule>,
+    /// The places of those of each destination port.
+    by_port: BTreeMap<u16, Vec<usize>>,
+}
+
+impl List {
+    fn new(count: u32) -> List {
+        let rules: Vec<Rule> = (0..count).map(|index| Rule::new(index, count)).collect();
+        let mut by_port = BTreeMap::<u16, Vec<usize>>::new();
+        for (place, rule) in rules.iter().enumerate() {
+            by_port
+                .entry(rule.destination_port)
+                .or_default()
+                .push(place);
+        }
+        List { rules, by_port }
+    }
+
+    /// A packet of a flow that some rule allows before any denies it.
+    fn allowed(&self, flow: u64) -> Packet {
+        self.first(flow, |_| true)
+    }
+
+    /// The same by rules that leave the source port open.
+    fn allowed_anew(&self, flow: u64) -> Packet {
+        self.first(flow, |rule| rule.source_port.is_none())
+    }
+
+    fn first(&self, flow: u64, is_meant: impl Fn(&Rule) -> bool) -> Packet {
+        let mut seeds = (0..).map(|attempt| flow << 8 | attempt);
+        let drawn = |seed| {
+            let rule = &self.rules[random(seed) as usize % self.rules.len()];
+            let packet = Packet::of(rule, seed);
+            (is_meant(rule) && self.allows(&packet)).then_some(packet)
+        };
+        // Endless, since the list allows something.
+        seeds.find_map(drawn).expect("an endless row")
+    }
+
+    fn allows(&self, packet: &Packet) -> bool {
+        let places = self.by_port.get(&packet.destination_port);
+        let mut rules = places
+            .into_iter()
+            .flatten()
+            .map(|place| &self.rules[*place]);
+        let first = rules.find(|rule| rule.matches(packet));
+        first.is_some_and(|rule| rule.allow)
+    }
 }
 
 /// A rule of an access list.
@@ -85,11 +138,6 @@ struct Rule {
     destination_port: u16,
     allow: bool,
     priority: usize,
-}
-
-/// So many rules, those before the others first.
-fn list(count: u32) -> Vec<Rule> {
-    (0..count).map(|index| Rule::new(index, count)).collect()
 }
 
 impl Rule {
@@ -146,32 +194,18 @@ struct Packet {
     destination: u32,
     source_port: u16,
     destination_port: u16,
-    /// The rule it was made for looks at no source port.
-    any_source_port: bool,
 }
 
 impl Packet {
-    /// A packet of a flow that some rule allows before any denies it.
-    fn allowed(list: &[Rule], flow: u32) -> Packet {
-        let mut drawn = (0..).map(|attempt| Packet::draw(list, u64::from(flow) << 8 | attempt));
-        let is_allowed = |packet: &Packet| {
-            let first = list.iter().find(|rule| rule.matches(packet));
-            first.is_some_and(|rule| rule.allow)
-        };
-        // Endless, since the list allows something.
-        drawn.find(is_allowed).expect("an endless row")
-    }
-
-    /// A packet that some rule matches.
-    fn draw(list: &[Rule], seed: u64) -> Packet {
-        let rule = &list[random(seed) as usize % list.len()];
+    /// A packet that a rule matches.
+    fn of(rule: &Rule, seed: u64) -> Packet {
         let (source, destination) = (rule.source, rule.destination);
+        let port = || random(seed ^ 1 << 63) as u16;
         Packet {
             source: within(source.0, source.1, seed << 1),
             destination: within(destination.0, destination.1, seed << 1 | 1),
-            source_port: rule.source_port.unwrap_or((seed >> 4) as u16),
+            source_port: rule.source_port.unwrap_or_else(port),
             destination_port: rule.destination_port,
-            any_source_port: rule.source_port.is_none(),
         }
     }
 
@@ -190,5 +224,3 @@ impl Packet {
 const SHAPES: usize = 64;
 const SOURCE_LENGTHS: [u32; 8] = [12, 14, 16, 18, 20, 24, 28, 32];
 const DESTINATION_LENGTHS: [u32; 4] = [16, 20, 24, 32];
-/// Frames that get another port each time.
-const FRESH: usize = 10_000;

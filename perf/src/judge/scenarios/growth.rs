@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::forward::{Sizes, anywhere, l3, routes, routes_to, source};
-use super::{cycle, fresh, udp};
+use super::{cycle, udp};
 use crate::judge::frames::{mask, within};
+use crate::judge::generator::Traffic;
 use crate::judge::scenario::{Course, Point, Rules, Scenario};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -67,10 +69,10 @@ fn tables(count: u32) -> Scenario {
         String::new(),
         format!("{count} tables, each with 1,000 prefixes; every packet a new flow"),
         || {
-            fresh(
-                (0..FRESH).map(|flow| udp(flow).ipv4(source(flow), anywhere(flow))),
-                34,
-            )
+            Traffic::Fresh(Arc::new(|flow| {
+                let flow = flow as u32;
+                udp(flow).ipv4(source(flow), anywhere(flow))
+            }))
         },
         move || {
             let tables = (0..count).map(move |table| {
@@ -154,5 +156,3 @@ fn workers(count: u32) -> Scenario {
 
 const FLOWS: u32 = 100_000;
 const RULES: u32 = 1_000;
-/// Frames that get another port each time.
-const FRESH: u32 = 10_000;

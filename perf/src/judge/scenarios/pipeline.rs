@@ -2,10 +2,12 @@
 //! route, rewrite, filter, output.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::forward::{Route, routes};
-use super::{cycle, fresh, short, udp};
+use super::{cycle, short, udp};
 use crate::judge::frames::{Udp, mac, mac_text, random, within};
+use crate::judge::generator::Traffic;
 use crate::judge::scenario::{Rules, Scenario, Wanted};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -27,8 +29,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         format!("{about}; every packet a new flow"),
         || {
             let routes = routes();
-            let frames = (0..FRESH).map(|flow| frame(&routes, flow));
-            fresh(frames, 38)
+            Traffic::Fresh(Arc::new(move |flow| frame(&routes, flow as u32)))
         },
         rules,
         &[Wanted::TimesOvs(100.0), Wanted::OfCeiling(0.0375)],
@@ -126,8 +127,6 @@ const VLANS: u32 = 8;
 const FIRST_VLAN: u32 = 10;
 const HOPS: u32 = 64;
 const SERVICES: [u16; 8] = [53, 80, 443, 500, 1812, 4500, 5060, 8472];
-/// Frames that get another port each time.
-const FRESH: u32 = 10_000;
 /// Families of addresses.
 const GUEST: u8 = 3;
 const HOP: u8 = 2;

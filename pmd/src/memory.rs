@@ -1,0 +1,45 @@
+//! Memory that the kernel provides, other than packet pools.
+
+/// Asks the kernel to back this block of memory with huge pages as far as it has some
+/// (`MADV_HUGEPAGE`, madvise(2)), to be called before it is written first. Where the kernel
+/// does not know or allow it, pages are of the usual size.
+pub fn prefer_huge_pages(start: *const u8, bytes: usize) {
+    let first = start.addr().next_multiple_of(PAGE_BYTES);
+    let end = (start.addr() + bytes) / PAGE_BYTES * PAGE_BYTES;
+    if first >= end {
+        return;
+    }
+    // SAFETY: the advice changes the size of pages and nothing that is in them.
+    unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
+}
+
+/// As every kernel on x86-64 has them; larger ones are multiples.
+const PAGE_BYTES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_notes_the_advice() {
+        let block = Vec::<u8>::with_capacity(64 << 20);
+        prefer_huge_pages(block.as_ptr(), block.capacity());
+        let inside = block.as_ptr().addr() + (32 << 20);
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let holds = |line: &str| {
+            let (start, rest) = line.split_once('-')?;
+            let (end, _) = rest.split_once(' ')?;
+            let address = |text| usize::from_str_radix(text, 16).ok();
+            Some((address(start)?..address(end)?).contains(&inside))
+        };
+        let mut lines = maps.lines().skip_while(|line| holds(line) != Some(true));
+        let flags = lines.find(|line| line.starts_with("VmFlags:")).unwrap();
+        assert!(flags.split_whitespace().any(|flag| flag == "hg"), "{flags}");
+    }
+
+    #[test]
+    fn small_blocks_are_left_alone() {
+        prefer_huge_pages(std::ptr::null(), 0);
+        prefer_huge_pages([0_u8; 64].as_ptr(), 64);
+    }
+}
