@@ -391,6 +391,14 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         count_in(entry, slot, counted, accounts, dirty, &mut tell)
     }
 
+    /// Takes back a packet that was counted in this batch for the entry in a slot; the account that
+    /// it was counted in.
+    pub fn take_back(&mut self, slot: Slot, bytes: u64) -> Option<&A> {
+        let entry = self.entries.get_mut(slot.0 as usize)?;
+        entry.take_back(bytes);
+        self.accounts.value(entry.account)
+    }
+
     /// Keeps a code and an account, of which there should be [`KEPT_MAX`] at a time at most: more
     /// take memory anew.
     pub fn keep(&mut self, code: C, account: A) -> Pair {

@@ -156,6 +156,12 @@ impl FlowKey {
         self.words_mut()[Self::HEADER_WORD..Self::HEADER_WORD + LINK_WORDS].fill(0);
     }
 
+    /// Zeroes the words with those and with what network headers tell.
+    #[inline(always)]
+    pub(crate) fn clear_network(&mut self) {
+        self.words_mut()[Self::HEADER_WORD..Self::HEADER_WORD + NETWORK_WORDS].fill(0);
+    }
+
     /// The key as words, for hashing and masked comparison.
     #[inline(always)]
     pub fn words(&self) -> &[u64; Self::WORDS] {
@@ -193,3 +199,6 @@ impl FlowMask {
 
 /// The first words of the header part, up to that with the Ethernet type.
 const LINK_WORDS: usize = core::mem::offset_of!(FlowKey, eth_type) / 8 + 1 - FlowKey::HEADER_WORD;
+/// The same up to the word with the IPv6 flow label.
+const NETWORK_WORDS: usize =
+    core::mem::offset_of!(FlowKey, ipv6_flabel) / 8 + 1 - FlowKey::HEADER_WORD;

@@ -23,6 +23,6 @@ pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};
 pub use matching::{Known, Match};
-pub use parse::{Depth, FRAME_LEN_MAX, Layout, parse, parse_link};
+pub use parse::{Depth, FRAME_LEN_MAX, Layout, parse, parse_link, parse_network};
 pub use protocol::{ETH_TYPE_LLC, eth_type, exthdr, icmpv6_type, ip_proto};
 pub use rows::Rows;

@@ -45,6 +45,8 @@ pub enum Depth {
     Nothing,
     /// What [`parse_link`] reads.
     Link,
+    /// What [`parse_network`] reads.
+    Network,
     /// All that [`parse`] reads.
     All,
 }
@@ -57,7 +59,7 @@ impl Depth {
         if rest == FlowKey::default() {
             return Depth::Nothing;
         }
-        let beyond = FlowKey {
+        let rest = FlowKey {
             eth_dst: 0,
             eth_src: 0,
             vlan_tci: 0,
@@ -67,8 +69,27 @@ impl Depth {
             eth_type: 0,
             ..rest
         };
-        match beyond == FlowKey::default() {
-            true => Depth::Link,
+        if rest == FlowKey::default() {
+            return Depth::Link;
+        }
+        let rest = FlowKey {
+            ipv6_exthdr: 0,
+            ip_proto: 0,
+            ip_tos: 0,
+            ip_ttl: 0,
+            ip_frag: 0,
+            mpls: 0,
+            pbb_isid: 0,
+            ipv4_src: 0,
+            ipv4_dst: 0,
+            ipv6_src: [0; 2],
+            ipv6_dst: [0; 2],
+            ipv6_flabel: 0,
+            arp_op: 0,
+            ..rest
+        };
+        match rest == FlowKey::default() {
+            true => Depth::Network,
             false => Depth::All,
         }
     }
@@ -82,6 +103,21 @@ pub const FRAME_LEN_MAX: usize = 65_535;
 /// ignored.
 pub fn parse(frame: &[u8], key: &mut FlowKey) -> Layout {
     key.clear_headers();
+    parse_to::<true>(frame, key)
+}
+
+/// Parses a frame to the end of its network header and of the IPv6 extension headers: all that
+/// [`parse`] reads but the transport header and what is in it, and the hardware addresses of ARP.
+/// What else the key tells of headers is of no meaning after it, and the layout tells of no
+/// transport header.
+#[inline]
+pub fn parse_network(frame: &[u8], key: &mut FlowKey) -> Layout {
+    key.clear_network();
+    parse_to::<false>(frame, key)
+}
+
+#[inline(always)]
+fn parse_to<const TRANSPORT: bool>(frame: &[u8], key: &mut FlowKey) -> Layout {
     let frame = frame.get(..FRAME_LEN_MAX).unwrap_or(frame);
     let mut layout = Layout {
         end: frame.len() as u16,
@@ -90,7 +126,11 @@ pub fn parse(frame: &[u8], key: &mut FlowKey) -> Layout {
     if let Some((rest, at)) = ethernet::parse(frame, key) {
         layout.l2_5 = at as u16;
         layout.end = (at + rest.len()) as u16;
-        network::parse(rest, at, key, &mut layout);
+        if let Some(payload) = network::parse(rest, at, key, &mut layout)
+            && TRANSPORT
+        {
+            transport::parse(payload, key, &mut layout);
+        }
     }
     layout
 }
@@ -129,8 +169,17 @@ mod tests {
             Field::IpFrag,
             Field::MplsLabel,
             Field::ArpOp,
+            Field::Ipv6Dst,
         ] {
-            assert_eq!(depth(&[Field::EthDst, field]), Depth::All);
+            assert_eq!(depth(&[Field::EthDst, field]), Depth::Network);
+        }
+        for field in [
+            Field::UdpDst,
+            Field::TcpFlags,
+            Field::ArpSha,
+            Field::NdTarget,
+        ] {
+            assert_eq!(depth(&[Field::Ipv4Dst, field]), Depth::All);
         }
     }
 }

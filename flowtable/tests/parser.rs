@@ -1,7 +1,7 @@
 //! The parser against a second one that is plain and slow, over frames that are right, nearly
 //! right and arbitrary.
 
-use flowtable::{FlowKey, parse, parse_link};
+use flowtable::{FlowKey, Layout, parse, parse_link, parse_network};
 use proptest::prelude::*;
 
 #[path = "parser/frames.rs"]
@@ -21,6 +21,30 @@ fn check(frame: &[u8]) {
     assert_eq!(key, plain_key, "{frame:02x?}");
     assert_eq!(layout, plain_layout, "{frame:02x?}");
     check_link(frame, &plain_key);
+    check_network(frame, &plain_key, plain_layout);
+}
+
+/// Compares what is read as far as the network header.
+fn check_network(frame: &[u8], plain_key: &FlowKey, plain_layout: Layout) {
+    let network = |key: &FlowKey| FlowKey {
+        tcp_flags: 0,
+        tp_src: 0,
+        tp_dst: 0,
+        reserved: 0,
+        arp_sha: 0,
+        arp_tha: 0,
+        nd_target: [0; 2],
+        ..*key
+    };
+    let mut key = FlowKey::default();
+    key.words_mut()[FlowKey::HEADER_WORD..].fill(u64::MAX);
+    let layout = parse_network(frame, &mut key);
+    assert_eq!(network(&key), network(plain_key), "{frame:02x?}");
+    let plain_layout = Layout {
+        l4: 0,
+        ..plain_layout
+    };
+    assert_eq!(layout, plain_layout, "{frame:02x?}");
 }
 
 /// Compares what is read of the link layer alone.

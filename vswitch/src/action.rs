@@ -12,11 +12,13 @@ use openflow::TableId;
 mod counters;
 mod drop_reason;
 mod shared;
+mod straight;
 pub mod text;
 
 pub use counters::{Counted, Counters, FlowCounters};
 pub use drop_reason::DropReason;
 pub use shared::{Account, Cache, Hashes, Routine};
+pub use straight::{Addresses, Bits, Edit, End, Straight};
 
 /// Number of a port in the datapath, unique over all bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +57,9 @@ pub struct Program {
     pub ops: Box<[Op]>,
     /// Every rule, table and group that the packet is counted for.
     pub counters: Box<[Counted]>,
+    /// Behind how many edits the last counters stand, one number for each: a packet that an edit
+    /// before ends is not counted there.
+    pub behind: Box<[u16]>,
     /// Learned addresses that the packet keeps alive.
     pub heard: Box<[Arc<Heard>]>,
     /// Why the packet goes nowhere, where it does.
@@ -63,6 +68,8 @@ pub struct Program {
     pub scopes: Option<Scopes>,
     /// Hashes of its two sides, once it is known whole.
     pub hashes: Hashes,
+    /// The form in which it runs, once it is known whole; none if it is no straight line.
+    pub straight: Option<Straight>,
 }
 
 /// One operation. On a header that the packet does not have, it does nothing.

@@ -1,9 +1,9 @@
 //! Moves packets: workers, execution of programs, sending.
 //!
 //! A packet's path: `worker` receives a batch, `processor` has it parsed, finds each packet's
-//! program in the flow cache or has `pipeline::translate` write one, `execute` runs it (with
-//! `edit` and `rewrite` changing bytes, `punt` telling control), `send` stages what leaves
-//! and flushes it once per loop.
+//! program in the flow cache or has `pipeline::translate` write one, `straight` or `execute` runs
+//! it (with `edit` and `rewrite` changing bytes, `punt` telling control), `send` stages what
+//! leaves and flushes it once per loop.
 //!
 //! Here is the side that control holds: [`Datapath`] starts workers, gives them ports, publishes
 //! states to them. It only ever talks to them through their mailboxes and never makes one wait;
@@ -36,6 +36,7 @@ mod ready;
 pub mod rewrite;
 mod send;
 mod statistics;
+mod straight;
 #[cfg(test)]
 pub(crate) mod testing;
 mod worker;

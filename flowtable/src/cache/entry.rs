@@ -61,6 +61,12 @@ impl Entry {
         true
     }
 
+    /// Counts a packet less, which was counted since the counts were last told.
+    pub(super) fn take_back(&mut self, bytes: u64) {
+        self.packets = self.packets.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     /// Puts the slot into the queue if it is not there.
     #[inline(always)]
     pub(super) fn enqueue(&mut self, slot: Slot, queue: &mut VecDeque<u32>) {
@@ -114,6 +120,18 @@ mod tests {
             used_ms: 7,
         };
         assert_eq!(entry.take_counts(9), counts);
+        assert_eq!(entry.take_counts(9), Counts::default());
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_told() {
+        let mut entry = Entry::default();
+        assert!(entry.count(2, 120, 7));
+        entry.take_back(60);
+        let counts = entry.take_counts(9);
+        assert_eq!((counts.packets, counts.bytes), (1, 60));
+        assert!(entry.count(1, 60, 9));
+        entry.take_back(60);
         assert_eq!(entry.take_counts(9), Counts::default());
     }
 

@@ -2,16 +2,22 @@
 //! (RFC 791), IPv6 (RFC 8200).
 
 use super::bytes::{u16_at, u32_at, u48_at, u128_at};
-use super::{Layout, extension, transport};
+use super::{Layout, extension};
 use crate::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, eth_type};
 
 /// Reads the header that the Ethernet type announces, and what is in it. `rest` starts there, `at`
-/// bytes into the frame.
+/// bytes into the frame. Returns what an IP datagram carries for a transport protocol, if it has
+/// the start of it.
 #[inline(always)]
-pub(super) fn parse(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
+pub(super) fn parse<'a>(
+    rest: &'a [u8],
+    at: usize,
+    key: &mut FlowKey,
+    layout: &mut Layout,
+) -> Option<&'a [u8]> {
     match key.eth_type {
-        eth_type::IPV4 => ipv4(rest, at, key, layout),
-        eth_type::IPV6 => ipv6(rest, at, key, layout),
+        eth_type::IPV4 => return ipv4(rest, at, key, layout),
+        eth_type::IPV6 => return ipv6(rest, at, key, layout),
         eth_type::ARP | eth_type::RARP => arp(rest, at, key, layout),
         eth_type::MPLS | eth_type::MPLS_MULTICAST => {
             key.mpls = rest.first_chunk::<4>().map_or(0, |entry| u32_at(entry, 0));
@@ -22,21 +28,17 @@ pub(super) fn parse(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layo
         }
         _ => (),
     }
+    None
 }
 
 #[inline(always)]
-fn ipv4(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
-    let Some(ip) = rest.first_chunk::<IPV4_LEN>() else {
-        return;
-    };
+fn ipv4<'a>(rest: &'a [u8], at: usize, key: &mut FlowKey, layout: &mut Layout) -> Option<&'a [u8]> {
+    let ip = rest.first_chunk::<IPV4_LEN>()?;
     let total_len = usize::from(u16_at(ip, 2));
     let payload = match ip[0] {
-        IPV4_PLAIN => rest.get(IPV4_LEN..total_len),
-        IPV4_OPTIONS..=0x4f => rest.get(usize::from(ip[0] & 0xf) * 4..total_len),
-        _ => None,
-    };
-    let Some(payload) = payload else {
-        return;
+        IPV4_PLAIN => rest.get(IPV4_LEN..total_len)?,
+        IPV4_OPTIONS..=0x4f => rest.get(usize::from(ip[0] & 0xf) * 4..total_len)?,
+        _ => return None,
     };
     layout.l3 = at as u16;
     layout.end = (at + total_len) as u16;
@@ -50,20 +52,17 @@ fn ipv4(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
         key.ip_frag = FRAGMENT_ANY;
         if fragment & IPV4_OFFSET != 0 {
             key.ip_frag |= FRAGMENT_LATER;
-            return;
+            return None;
         }
     }
-    transport::parse(payload, key, layout);
+    Some(payload)
 }
 
-fn ipv6(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
-    let Some((ip, rest)) = rest.split_first_chunk::<IPV6_LEN>() else {
-        return;
-    };
+#[inline(always)]
+fn ipv6<'a>(rest: &'a [u8], at: usize, key: &mut FlowKey, layout: &mut Layout) -> Option<&'a [u8]> {
+    let (ip, rest) = rest.split_first_chunk::<IPV6_LEN>()?;
     let payload_len = usize::from(u16_at(ip, 4));
-    let Some(payload) = rest.get(..payload_len).filter(|_| ip[0] >> 4 == 6) else {
-        return;
-    };
+    let payload = rest.get(..payload_len).filter(|_| ip[0] >> 4 == 6)?;
     layout.l3 = at as u16;
     layout.end = (at + IPV6_LEN + payload_len) as u16;
     key.ip_tos = (u16_at(ip, 0) >> 4) as u8;
@@ -71,9 +70,7 @@ fn ipv6(rest: &[u8], at: usize, key: &mut FlowKey, layout: &mut Layout) {
     key.ip_ttl = ip[7];
     key.ipv6_src = u128_at(ip, 8);
     key.ipv6_dst = u128_at(ip, 24);
-    if let Some(payload) = extension::parse(payload, ip[6], key) {
-        transport::parse(payload, key, layout);
-    }
+    extension::parse(payload, ip[6], key)
 }
 
 /// Reads ARP or RARP for IPv4 over Ethernet; of any other kind nothing.

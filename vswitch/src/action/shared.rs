@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use flowtable::{Counts, FlowCache};
 use foldhash::fast::RandomState;
 
-use super::Program;
+use super::{Program, Straight};
 
 /// A program as what is done to a packet: its operations, and why the packet goes nowhere.
 #[derive(Clone, Debug)]
@@ -27,8 +27,20 @@ pub type Cache = FlowCache<Routine, Account>;
 impl Account {
     /// Adds what was counted to the counters of the rules.
     pub fn credit(&self, counts: Counts) {
+        self.credit_ended(u16::MAX, counts);
+    }
+
+    /// Adds packets that ended with this edit to the counters of the rules that they met.
+    pub fn credit_ended(&self, edit: u16, counts: Counts) {
         let Account(program) = self;
-        for counters in &program.counters {
+        let certain = program.counters.len().saturating_sub(program.behind.len());
+        let behind = std::iter::repeat_n(&0, certain).chain(&program.behind);
+        for (counters, _) in program
+            .counters
+            .iter()
+            .zip(behind)
+            .filter(|it| *it.1 <= edit)
+        {
             counters.add(counts.packets, counts.bytes, counts.used_ms);
         }
         if counts.packets > 0 {
@@ -50,8 +62,10 @@ pub struct Hashes {
 }
 
 impl Program {
-    /// The program with its hashes, to be called when all else is in it.
-    pub fn hashed(mut self) -> Program {
+    /// The program with its hashes and the form in which it runs, to be called when all else is in
+    /// it.
+    pub fn sealed(mut self) -> Program {
+        self.straight = Straight::of(&mut self);
         let heard: Vec<_> = self.heard.iter().map(Arc::as_ptr).collect();
         self.hashes = Hashes {
             routine: HASHER.hash_one((&self.ops, self.drop)),
@@ -82,6 +96,7 @@ impl PartialEq for Account {
         let heard = || ours.heard.iter().map(Arc::as_ptr);
         Arc::ptr_eq(ours, theirs)
             || ours.counters == theirs.counters
+                && ours.behind == theirs.behind
                 && ours.scopes == theirs.scopes
                 && heard().eq(theirs.heard.iter().map(Arc::as_ptr))
     }
@@ -118,7 +133,7 @@ mod tests {
     }
 
     fn sides(program: Program) -> (Routine, Account) {
-        let program = Arc::new(program.hashed());
+        let program = Arc::new(program.sealed());
         (Routine(Arc::clone(&program)), Account(program))
     }
 
@@ -168,7 +183,7 @@ mod tests {
         };
         // Else a flood of new senders would make long lists.
         let hashes: BTreeSet<_> = (0..1000)
-            .map(|mac| learn(mac).hashed().hashes.routine)
+            .map(|mac| learn(mac).sealed().hashes.routine)
             .collect();
         assert_eq!(hashes.len(), 1000);
     }

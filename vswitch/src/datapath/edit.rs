@@ -25,11 +25,32 @@ pub struct Parcel<'a> {
 }
 
 impl Parcel<'_> {
+    /// The packet, to change it.
+    #[inline(always)]
+    pub fn editor(&mut self) -> Editor<'_> {
+        Editor {
+            packet: &mut self.packet,
+            headers: &mut self.headers,
+        }
+    }
+}
+
+/// A packet that is changed in place.
+#[derive(Debug)]
+pub struct Editor<'a> {
+    /// The packet.
+    pub packet: &'a mut Packet,
+    /// Where its headers lie now, as far as whoever changes them will ask; `None` to be parsed
+    /// again.
+    pub headers: &'a mut Option<Headers>,
+}
+
+impl Editor<'_> {
     /// Performs an operation that changes the packet; any other does nothing.
     pub fn edit(&mut self, op: &Op) -> Fate {
         match op {
             Op::SetField { field, value, mask } => self.set_field(*field, *value, *mask),
-            Op::DecNwTtl(_) => ttl::decrement_ip(&mut self.frame()),
+            Op::DecNwTtl(_) => self.decrement_ttl(),
             Op::DecMplsTtl(_) => ttl::decrement_mpls(&mut self.frame()),
             Op::CopyTtlIn => ttl::copy_in(&mut self.frame()),
             Op::CopyTtlOut => ttl::copy_out(&mut self.frame()),
@@ -64,7 +85,7 @@ impl Parcel<'_> {
             _ => set_field(&mut self.frame(), field, value, mask),
         };
         if matches!(field, Field::EthType | Field::IpProto) {
-            self.headers = None;
+            *self.headers = None;
         }
         fate
     }
@@ -89,31 +110,43 @@ impl Parcel<'_> {
         }
     }
 
+    #[inline(always)]
     fn headers(&mut self) -> Headers {
-        *self.headers.get_or_insert_with(|| {
-            let mut key = FlowKey::default();
-            let layout = parse(self.packet.data(), &mut key);
-            Headers::new(layout, &key)
+        *self.headers.get_or_insert_with(|| parsed(self.packet))
+    }
+
+    /// Decrements the IP time to live.
+    #[inline(always)]
+    pub fn decrement_ttl(&mut self) -> Fate {
+        let headers = self.headers();
+        ttl::decrement_ip(&mut Frame {
+            bytes: self.packet.data_mut(),
+            headers,
+            partial: None,
         })
     }
 
-    fn push_vlan(&mut self, tpid: u16) -> Fate {
+    /// Pushes a VLAN tag.
+    #[inline]
+    pub fn push_vlan(&mut self, tpid: u16) -> Fate {
         self.push(tags::VLAN_LEN)?;
-        self.headers = self.headers.and_then(|headers| headers.moved(VLAN_STEP));
+        *self.headers = self.headers.and_then(|headers| headers.moved(VLAN_STEP));
         done(tags::push_vlan(self.packet.data_mut(), tpid))
     }
 
-    fn pop_vlan(&mut self) -> Fate {
+    /// Pops the outer VLAN tag, if there is one.
+    #[inline]
+    pub fn pop_vlan(&mut self) -> Fate {
         if tags::pop_vlan(self.packet.data_mut()).is_none() {
             return Continue(());
         }
-        self.headers = self.headers.and_then(|headers| headers.moved(-VLAN_STEP));
+        *self.headers = self.headers.and_then(|headers| headers.moved(-VLAN_STEP));
         self.pull(tags::VLAN_LEN)
     }
 
     fn push_mpls(&mut self, eth_type: u16) -> Fate {
         let ttl = ttl::of_ip(&self.frame());
-        self.headers = None;
+        *self.headers = None;
         self.push(tags::MPLS_LEN)?;
         done(tags::push_mpls(self.packet.data_mut(), eth_type, ttl))
     }
@@ -122,12 +155,12 @@ impl Parcel<'_> {
         if tags::pop_mpls(self.packet.data_mut(), eth_type).is_none() {
             return Continue(());
         }
-        self.headers = None;
+        *self.headers = None;
         self.pull(tags::MPLS_LEN)
     }
 
     fn push_pbb(&mut self, eth_type: u16) -> Fate {
-        self.headers = None;
+        *self.headers = None;
         self.push(tags::PBB_LEN)?;
         done(tags::push_pbb(self.packet.data_mut(), eth_type))
     }
@@ -136,7 +169,7 @@ impl Parcel<'_> {
         if tags::pop_pbb(self.packet.data_mut()).is_none() {
             return Continue(());
         }
-        self.headers = None;
+        *self.headers = None;
         self.pull(tags::PBB_LEN)
     }
 
@@ -150,6 +183,14 @@ impl Parcel<'_> {
     fn pull(&mut self, count: usize) -> Fate {
         done(self.packet.pull_front(count))
     }
+}
+
+/// Where the headers of a packet lie.
+#[cold]
+fn parsed(packet: &Packet) -> Headers {
+    let mut key = FlowKey::default();
+    let layout = parse(packet.data(), &mut key);
+    Headers::new(layout, &key)
 }
 
 fn done(outcome: Option<()>) -> Fate {

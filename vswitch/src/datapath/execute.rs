@@ -10,7 +10,7 @@ use std::sync::Arc;
 use flowtable::{Field, FlowKey};
 use pmd::{Batch, Packet, Pools};
 
-use super::edit::Parcel;
+use super::edit::{Editor, Parcel};
 use super::limits;
 use super::processor::Now;
 use super::punt::Punter;
@@ -54,16 +54,18 @@ impl Executor {
         self.run(&program.ops, parcel);
     }
 
-    /// Sends packets that came in by `origin` by a port and does nothing else with them.
+    /// Sends a packet that came in by `origin` by a port.
     #[inline]
-    pub fn output_run(
-        &mut self,
-        port: PortNo,
-        origin: Option<PortNo>,
-        packets: impl Iterator<Item = Packet>,
-    ) {
-        if let Err((reason, count)) = self.ports.stage_all(port, packets) {
-            self.ports.count_drops(origin, reason, count);
+    pub fn output(&mut self, port: PortNo, packet: Packet, origin: Option<PortNo>) {
+        if let Err(reason) = self.ports.stage(port, packet) {
+            self.count_drop(origin, reason);
+        }
+    }
+
+    /// Counts a packet that ended, if there is a reason to.
+    pub fn count_end(&mut self, origin: Option<PortNo>, reason: Option<DropReason>) {
+        if let Some(reason) = reason {
+            self.count_drop(origin, reason);
         }
     }
 
@@ -102,7 +104,7 @@ impl Executor {
                     self.finish(op, copy);
                 }
             }
-            Op::Meter(meter) => return self.meter(meter, parcel),
+            Op::Meter(meter) => return admit(meter, &mut parcel.editor(), self.now),
             Op::Count(counters) => {
                 counters.add(1, parcel.packet.len() as u64, self.now.ms());
             }
@@ -110,7 +112,7 @@ impl Executor {
                 let shares = self.ports.shares(parcel.origin);
                 self.punter.learn(&shares, *learn, self.now.ms());
             }
-            _ => return parcel.edit(op),
+            _ => return parcel.editor().edit(op),
         }
         Continue(())
     }
@@ -118,7 +120,7 @@ impl Executor {
     /// Performs the last operation on a packet.
     fn finish(&mut self, op: &Op, mut parcel: Parcel) {
         match op {
-            Op::Output(port) => self.output(*port, parcel),
+            Op::Output(port) => self.output(*port, parcel.packet, parcel.origin),
             Op::Outputs(ports) => self.output_to_all(ports, parcel),
             Op::Controller(punt) => self.punt(punt, parcel),
             Op::Clone(ops) => self.run(ops, parcel),
@@ -155,7 +157,7 @@ impl Executor {
 
     fn copy_to(&mut self, port: PortNo, parcel: &Parcel) {
         if let Some(copy) = self.copy(parcel) {
-            self.output(port, copy);
+            self.output(port, copy.packet, copy.origin);
         }
     }
 
@@ -166,18 +168,12 @@ impl Executor {
         for port in others {
             self.copy_to(*port, &parcel);
         }
-        self.output(*last, parcel);
-    }
-
-    fn output(&mut self, port: PortNo, parcel: Parcel) {
-        if let Err(reason) = self.ports.stage(port, parcel.packet) {
-            self.count_drop(parcel.origin, reason);
-        }
+        self.output(*last, parcel.packet, parcel.origin);
     }
 
     fn punt(&mut self, punt: &Arc<Punt>, mut parcel: Parcel) {
         for meter in &punt.meters {
-            if let Break(reason) = self.meter(meter, &mut parcel) {
+            if let Break(reason) = admit(meter, &mut parcel.editor(), self.now) {
                 return self.count_drop(parcel.origin, reason);
             }
         }
@@ -190,14 +186,6 @@ impl Executor {
         }
         if let Some(reason) = lost {
             self.count_drop(parcel.origin, reason);
-        }
-    }
-
-    fn meter(&mut self, meter: &Meter, parcel: &mut Parcel) -> Fate {
-        match meter.admit(self.now.ns, parcel.packet.len() as u32) {
-            Verdict::Pass => Continue(()),
-            Verdict::Drop => Break(DropReason::Meter),
-            Verdict::Remark(levels) => parcel.remark(levels),
         }
     }
 
@@ -217,6 +205,15 @@ impl Executor {
     }
 }
 
+/// Lets a meter decide about a packet.
+pub fn admit(meter: &Meter, editor: &mut Editor, now: Now) -> Fate {
+    match meter.admit(now.ns, editor.packet.len() as u32) {
+        Verdict::Pass => Continue(()),
+        Verdict::Drop => Break(DropReason::Meter),
+        Verdict::Remark(levels) => editor.remark(levels),
+    }
+}
+
 /// The bucket for a packet: the same for both directions of a conversation, and for all its
 /// packets.
 fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
@@ -228,7 +225,7 @@ fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
 
 /// Hash of addresses (Ethernet, IP or ARP), protocol and ports, symmetric in source and
 /// destination. Fragments have no ports to tell: all of a datagram go one way.
-fn flow_hash(key: &FlowKey) -> u32 {
+pub fn flow_hash(key: &FlowKey) -> u32 {
     let mix = |sum: u64, word: u64| {
         (sum ^ word)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)

@@ -48,6 +48,7 @@ pub struct Headers {
 
 impl Headers {
     /// Of a packet that was just parsed.
+    #[inline(always)]
     pub fn new(layout: Layout, key: &FlowKey) -> Headers {
         Headers {
             layout,
@@ -59,6 +60,7 @@ impl Headers {
 
     /// The same under a VLAN tag more or less; `None` if the packet must be parsed again: the
     /// parser does not look behind a third tag.
+    #[inline(always)]
     pub fn moved(mut self, by: isize) -> Option<Headers> {
         if by > 0 && self.layout.l2_5 > L2_5_TAGGED {
             return None;
@@ -74,6 +76,7 @@ impl Headers {
     }
 
     /// Offset of the IP or ARP header.
+    #[inline(always)]
     fn l3(&self) -> Option<usize> {
         Some(usize::from(self.layout.l3)).filter(|at| *at > 0)
     }

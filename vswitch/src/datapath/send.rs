@@ -127,20 +127,6 @@ impl Ports {
         Ok(())
     }
 
-    /// Puts packets down likewise; how many could not be, and why.
-    #[inline]
-    pub fn stage_all(
-        &mut self,
-        number: PortNo,
-        packets: impl Iterator<Item = Packet>,
-    ) -> Result<(), (DropReason, u64)> {
-        let Some(slot) = self.begin_staging(number) else {
-            return Err((DropReason::PortDown, packets.count() as u64));
-        };
-        packets.for_each(|packet| slot.stage(number, packet));
-        Ok(())
-    }
-
     /// Puts a whole batch down; without such a port it stays as it is.
     #[inline]
     pub fn stage_batch(&mut self, number: PortNo, batch: &mut Batch) -> Result<(), DropReason> {

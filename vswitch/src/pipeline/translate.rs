@@ -349,7 +349,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             ..Program::default()
         };
         match T::WANTS_PROGRAM {
-            true => program.hashed(),
+            true => program.sealed(),
             false => program,
         }
     }

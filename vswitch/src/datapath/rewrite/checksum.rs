@@ -17,12 +17,20 @@ impl Delta {
         Delta(gone + come)
     }
 
+    /// The change from one word to another.
+    #[inline(always)]
+    pub fn of_words(old: u16, new: u16) -> Delta {
+        Delta(u32::from(!old) + u32::from(new))
+    }
+
     /// A checksum field (the complement of a sum) after the change.
+    #[inline(always)]
     pub fn apply(self, checksum: u16) -> u16 {
         !self.apply_to_sum(!checksum)
     }
 
     /// A sum that is not complemented, as a partial checksum is, after the change.
+    #[inline(always)]
     pub fn apply_to_sum(self, sum: u16) -> u16 {
         fold(u32::from(sum) + self.0)
     }
@@ -33,6 +41,7 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
     pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
 }
 
+#[inline(always)]
 fn fold(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     ((sum & 0xffff) + (sum >> 16)) as u16

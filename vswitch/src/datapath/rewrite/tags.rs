@@ -22,8 +22,14 @@ const VLAN_OLD_SERVICE: u16 = 0x9100;
 const MPLS_BOTTOM: u32 = 0x100;
 
 /// Whether an Ethernet type is that of a VLAN tag.
+#[inline]
 pub fn is_vlan(tpid: u16) -> bool {
     matches!(tpid, VLAN | VLAN_SERVICE | VLAN_OLD_SERVICE)
+}
+
+/// Whether a frame has a VLAN tag, or the beginning of one.
+pub fn has_vlan(frame: &[u8]) -> bool {
+    u16_at(frame, 12).is_some_and(is_vlan)
 }
 
 /// Whether an Ethernet type is that of MPLS.
@@ -52,9 +58,14 @@ pub fn push_vlan(frame: &mut [u8], tpid: u16) -> Option<()> {
 }
 
 /// Takes the outer VLAN tag away, leaving [`VLAN_LEN`] bytes to remove at the front.
+#[inline]
 pub fn pop_vlan(frame: &mut [u8]) -> Option<()> {
-    u16_at(frame, 12).filter(|outer| is_vlan(*outer))?;
-    shift_back(frame, 12, VLAN_LEN)
+    let tagged = frame.first_chunk_mut::<{ 12 + VLAN_LEN }>()?;
+    if !is_vlan(u16::from_be_bytes([tagged[12], tagged[13]])) {
+        return None;
+    }
+    tagged.copy_within(..12, VLAN_LEN);
+    Some(())
 }
 
 /// Pushes an MPLS entry into a frame with [`MPLS_LEN`] new bytes at its front; its time to live

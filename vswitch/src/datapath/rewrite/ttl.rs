@@ -7,21 +7,46 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use flowtable::eth_type;
 
-use super::{Fate, Frame, tags};
+use super::{Delta, Fate, Frame, tags};
 use crate::action::DropReason;
 
 /// Decrements the IP time to live; a packet that had 1 or 0 ends, its bytes unchanged.
+#[inline(always)]
 pub fn decrement_ip(frame: &mut Frame) -> Fate {
-    if !matches!(frame.headers.eth_type, eth_type::IPV4 | eth_type::IPV6) {
-        return Continue(());
-    }
-    let Some(header) = network_header(frame) else {
+    let Some(l3) = frame.headers.l3() else {
         return Continue(());
     };
-    match header.read(frame.bytes) {
-        0 | 1 => Break(DropReason::InvalidTtl),
-        ttl => header.write(frame, ttl - 1),
+    let header = frame.bytes.get_mut(l3..);
+    match frame.headers.eth_type {
+        eth_type::IPV4 => match header.and_then(<[u8]>::first_chunk_mut) {
+            Some(ip) => decrement_ipv4(ip),
+            None => Continue(()),
+        },
+        eth_type::IPV6 => match header.and_then(<[u8]>::first_chunk_mut::<8>) {
+            Some([.., hop_limit]) => decrement(hop_limit),
+            None => Continue(()),
+        },
+        _ => Continue(()),
     }
+}
+
+/// In the checksum the time to live is the upper byte of a word, which comes to less by 0x100.
+#[inline(always)]
+fn decrement_ipv4(ip: &mut [u8; 12]) -> Fate {
+    decrement(&mut ip[8])?;
+    let sum = u16::from_be_bytes([ip[10], ip[11]]);
+    let sum = Delta::of_words(0x100, 0).apply(sum);
+    [ip[10], ip[11]] = sum.to_be_bytes();
+    Continue(())
+}
+
+#[inline(always)]
+fn decrement(ttl: &mut u8) -> Fate {
+    if *ttl <= 1 {
+        return Break(DropReason::InvalidTtl);
+    }
+    *ttl -= 1;
+    Continue(())
 }
 
 /// Decrements the time to live of the top MPLS entry likewise.
@@ -99,7 +124,7 @@ impl Header {
             Header::Ipv4(l3) => {
                 let old = [frame.bytes[l3 + 8], frame.bytes[l3 + 9]];
                 frame.bytes[l3 + 8] = ttl;
-                let delta = super::Delta::between(&old, &frame.bytes[l3 + 8..l3 + 10]);
+                let delta = Delta::between(&old, &frame.bytes[l3 + 8..l3 + 10]);
                 return frame.update(l3 + 10, |sum| delta.apply(sum));
             }
         }

@@ -183,9 +183,11 @@ fn meters_end_the_certainty_of_counters() {
         flow actions=meter:1,goto_table:1
         flow table=1,actions=output:2
         packet p1 arp
-        > meter(1),count,count,p2
+        > meter(1),p2
     ");
-    assert_eq!(world.last.counters.len(), 2);
+    // Table and flow of table 0, and those of table 1, behind one edit.
+    assert_eq!(world.last.counters.len(), 4);
+    assert_eq!(*world.last.behind, [1, 1]);
 }
 
 #[test]

@@ -1,0 +1,286 @@
+//! Programs that are a straight line: changes of one packet, then one way out or none.
+//!
+//! Nearly all packets that a cache knows have such a program, so it is kept in a form that runs in
+//! few instructions: writes to the Ethernet addresses are one, a tag is pushed with what is set in
+//! it, and it is known beforehand how deep the packet must have been parsed. Made once, with the
+//! program; `datapath::straight` runs it. What it does is what the operations do, one by one.
+//!
+//! Rules that count the packet behind an operation that may end it (OpenFlow 1.3.5 §5.7, meters;
+//! §5.12, time to live) are counted with all others in the flow cache, and not at all on the way:
+//! for a packet that ends early it is taken back there ([`Program::behind`]).
+
+use std::sync::Arc;
+
+use flowtable::{Depth, Field};
+use openflow::Band;
+
+use super::{Counted, DropReason, Op, PortNo, Program, Select};
+use crate::pipeline::{Meter, MeterBand};
+
+/// A program that is a straight line.
+#[derive(Clone, Debug)]
+pub struct Straight {
+    /// How deep packets must have been parsed.
+    pub depth: Depth,
+    /// What is changed, in order.
+    pub edits: Box<[Edit]>,
+    /// Where the packet goes then.
+    pub end: End,
+}
+
+/// A change of a packet.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// Set bits of the Ethernet addresses.
+    Addresses(Addresses),
+    /// Push a VLAN tag with this TPID, its control information that of the outer tag, else 0, and
+    /// set bits of it.
+    PushTag(u16, Bits),
+    /// Set bits of the outer VLAN tag's control information.
+    SetTag(Bits),
+    /// Pop the outer VLAN tag.
+    PopTag,
+    /// Decrement the IP time to live; a packet that had 1 or 0 ends here.
+    DecTtl,
+    /// Let a meter decide; a packet it drops ends here.
+    Meter(Arc<Meter>),
+    /// Count the packet: in a bucket of which nobody knows beforehand whether it is chosen.
+    Count(Counted),
+    /// Any other operation that changes nothing but the packet.
+    Other(Op),
+}
+
+/// Where a packet goes.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// Out by a port.
+    Output(PortNo),
+    /// The way of one of these, chosen by the hash of the packet's addresses and ports; each with
+    /// the sum of all weights up to and including its own.
+    Select(Box<[(u32, Straight)]>),
+    /// Nowhere, for this reason where it is to be counted.
+    Drop(Option<DropReason>),
+}
+
+/// Bits of an integer: a value within a mask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bits {
+    value: u16,
+    mask: u16,
+}
+
+/// Bits of destination and source, as they lie in a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    first: (u64, u64),
+    last: (u32, u32),
+}
+
+impl Straight {
+    /// The straight line that a program is, taking what it counts on its way out of the operations
+    /// and into the counters; none, and no change, if it is none.
+    pub(super) fn of(program: &mut Program) -> Option<Straight> {
+        let Some((last, earlier)) = program.ops.split_last() else {
+            return Some(Line::default().finish(End::Drop(program.drop)));
+        };
+        if program.drop.is_some() {
+            return None;
+        }
+        let mut line = Line::default();
+        earlier.iter().try_for_each(|op| line.add(op, true))?;
+        let end = line.end(last)?;
+        if !line.counted.is_empty() {
+            let (behind, late): (Vec<u16>, Vec<Counted>) = line.counted.drain(..).unzip();
+            program.counters = [&program.counters[..], &late].concat().into();
+            program.behind = behind.into();
+            let ops = program.ops.iter();
+            let ops = ops.filter(|op| !matches!(op, Op::Count(_))).cloned();
+            program.ops = ops.collect();
+        }
+        Some(line.finish(end))
+    }
+
+    /// One of a bucket, which is counted on its way.
+    fn of_bucket(ops: &[Op]) -> Option<Straight> {
+        let mut line = Line::default();
+        let (earlier, last) = match ops {
+            [earlier @ .., last] if !matches!(last, Op::Count(_)) => (earlier, Some(last)),
+            _ => (ops, None),
+        };
+        earlier.iter().try_for_each(|op| line.add(op, false))?;
+        let end = match last {
+            Some(last) => line.end(last)?,
+            None => End::Drop(None),
+        };
+        Some(line.finish(end))
+    }
+}
+
+/// A straight line in the making.
+struct Line {
+    depth: Depth,
+    edits: Vec<Edit>,
+    /// What the packet is counted in on its way, behind so many edits.
+    counted: Vec<(u16, Counted)>,
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line {
+            depth: Depth::Nothing,
+            edits: Vec::new(),
+            counted: Vec::new(),
+        }
+    }
+}
+
+impl Line {
+    /// Adds an operation that is not the last; none if there is no such edit. In `first` the packet
+    /// is counted by the cache.
+    fn add(&mut self, op: &Op, first: bool) -> Option<()> {
+        match op {
+            Op::SetField { field, value, mask } => self.set_field(op, *field, *value, *mask),
+            Op::PushVlan(tpid) => self.edits.push(Edit::PushTag(*tpid, Bits::default())),
+            Op::PopVlan => self.edits.push(Edit::PopTag),
+            Op::DecNwTtl(None) => self.push(Edit::DecTtl, Depth::Network),
+            Op::Meter(meter) => {
+                let remarks = |it: &MeterBand| matches!(it.band, Band::DscpRemark { .. });
+                let depth = match meter.bands.iter().any(remarks) {
+                    true => Depth::Network,
+                    false => Depth::Nothing,
+                };
+                self.push(Edit::Meter(Arc::clone(meter)), depth);
+            }
+            Op::Count(counted) if first => {
+                let behind = self.edits.len().try_into().ok()?;
+                self.counted.push((behind, counted.clone()));
+            }
+            Op::Count(counted) => self.edits.push(Edit::Count(counted.clone())),
+            Op::PushMpls(_)
+            | Op::PopMpls(_)
+            | Op::PushPbb(_)
+            | Op::PopPbb
+            | Op::DecMplsTtl(None)
+            | Op::CopyTtlIn
+            | Op::CopyTtlOut => self.push(Edit::Other(op.clone()), Depth::All),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// What the last operation makes of it.
+    fn end(&mut self, last: &Op) -> Option<End> {
+        match last {
+            Op::Output(port) => Some(End::Output(*port)),
+            Op::Select(select) => {
+                self.depth = Depth::All;
+                buckets(select).map(End::Select)
+            }
+            _ => None,
+        }
+    }
+
+    fn push(&mut self, edit: Edit, depth: Depth) {
+        self.depth = self.depth.max(depth);
+        self.edits.push(edit);
+    }
+
+    fn set_field(&mut self, op: &Op, field: Field, value: u128, mask: u128) {
+        let mask = mask & field.ones();
+        match field {
+            Field::EthDst => self.set_addresses(value << 48, mask << 48),
+            Field::EthSrc => self.set_addresses(value, mask),
+            Field::VlanVid => self.set_tag(value as u16, mask as u16 & VID),
+            Field::VlanPcp => self.set_tag((value as u16) << PCP_SHIFT, (mask as u16) << PCP_SHIFT),
+            _ => self.push(Edit::Other(op.clone()), Depth::All),
+        }
+    }
+
+    /// Joins a change of the addresses with one before, where nothing between looks at them.
+    fn set_addresses(&mut self, value: u128, mask: u128) {
+        let blind = |edit: &&mut Edit| !matches!(edit, Edit::Addresses(_) | Edit::Other(_));
+        let mut before = self.edits.iter_mut().rev().skip_while(blind);
+        if let Some(Edit::Addresses(addresses)) = before.next() {
+            return addresses.set(value, mask);
+        }
+        let mut addresses = Addresses::default();
+        addresses.set(value, mask);
+        self.edits.push(Edit::Addresses(addresses));
+    }
+
+    fn set_tag(&mut self, value: u16, mask: u16) {
+        match self.edits.last_mut() {
+            Some(Edit::PushTag(_, bits) | Edit::SetTag(bits)) => bits.set(value, mask),
+            _ => {
+                let value = value & mask;
+                self.edits.push(Edit::SetTag(Bits { value, mask }));
+            }
+        }
+    }
+
+    fn finish(self, end: End) -> Straight {
+        Straight {
+            depth: self.depth,
+            edits: self.edits.into(),
+            end,
+        }
+    }
+}
+
+/// The buckets of a group, if all are straight lines.
+fn buckets(select: &Select) -> Option<Box<[(u32, Straight)]>> {
+    let buckets = select.buckets.iter();
+    let lines = buckets.map(|(sum, ops)| Some((*sum, Straight::of_bucket(ops)?)));
+    lines.collect()
+}
+
+impl Bits {
+    fn set(&mut self, value: u16, mask: u16) {
+        self.value = self.value & !mask | value & mask;
+        self.mask |= mask;
+    }
+
+    /// An integer with these bits set.
+    #[inline]
+    pub fn apply(self, old: u16) -> u16 {
+        old & !self.mask | self.value
+    }
+}
+
+impl Addresses {
+    /// Sets bits of both addresses, the destination above the source.
+    fn set(&mut self, value: u128, mask: u128) {
+        let words = |bits: u128| {
+            let [_, _, _, _, a, b, c, d, e, f, g, h, i, j, k, l] = bits.to_be_bytes();
+            let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+            (first, u32::from_ne_bytes([i, j, k, l]))
+        };
+        let (value, mask) = (words(value & mask), words(mask));
+        self.first.0 = self.first.0 & !mask.0 | value.0;
+        self.first.1 |= mask.0;
+        self.last.0 = self.last.0 & !mask.1 | value.1;
+        self.last.1 |= mask.1;
+    }
+
+    /// Sets the bits in a frame's first bytes.
+    #[inline(always)]
+    pub fn write(&self, bytes: &mut [u8; 12]) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
+        let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let last = u32::from_ne_bytes([i, j, k, l]);
+        let first = first & !self.first.1 | self.first.0;
+        let last = last & !self.last.1 | self.last.0;
+        bytes[..8].copy_from_slice(&first.to_ne_bytes());
+        bytes[8..].copy_from_slice(&last.to_ne_bytes());
+    }
+
+    /// Whether bits of the source are set.
+    pub fn reach_source(&self) -> bool {
+        let source = self.first.1.to_ne_bytes();
+        source[6..] != [0; 2] || self.last.1 != 0
+    }
+}
+
+/// The VLAN id within a tag's control information (IEEE 802.1Q §9.6).
+const VID: u16 = 0xfff;
+const PCP_SHIFT: u32 = 13;

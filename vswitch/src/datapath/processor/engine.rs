@@ -1,0 +1,392 @@
+//! A batch's way from one entry point to what its programs do. Called by `processor`.
+//!
+//! How: a batch is parsed as a whole and looked up as a whole, so that the loads of its packets
+//! overlap. Then those whose program is a straight line are changed where they are, one after
+//! another; and if all leave by one port they leave as one burst. Otherwise packets are taken in
+//! order: staged, or run through a program of any other kind. A packet without an entry in the
+//! cache is looked up once more (a packet before it may have brought it) and then translated, on
+//! the spot.
+
+use std::sync::Arc;
+
+use flowtable::{CodeNo, Depth, EntryMask, Lookup, Packets};
+use pmd::{BATCH_MAX, Batch, Packet};
+
+use super::super::edit::Parcel;
+use super::super::execute::Executor;
+use super::super::straight::Way;
+use super::parsed::Parsed;
+use crate::action::{Account, Cache, Op, PortNo, Program, Routine};
+use crate::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
+
+/// Where a batch enters the pipeline.
+pub struct Entry<'a> {
+    /// What decides there.
+    pub state: &'a State,
+    /// What may matter of packets there.
+    pub mask: &'a EntryMask,
+    /// Number of the port or point.
+    pub number: u32,
+    /// The same for the pipeline.
+    pub ingress: Ingress,
+    /// The port that packets came in by; none if a controller sent them.
+    pub origin: Option<PortNo>,
+}
+
+/// Counted since the last report.
+#[derive(Debug, Default)]
+pub struct Tallied {
+    /// Packets that came in or were parsed again.
+    pub packets: u64,
+    /// Batches of them.
+    pub batches: u64,
+    /// Packets that the cache knew.
+    pub hits: u64,
+    /// Packets that were translated.
+    pub misses: u64,
+    /// Of them, those with an entry that was not good any more.
+    pub stale: u64,
+    /// Entries that were still good at a new epoch.
+    pub renewed: u64,
+    /// Packets that were parsed again.
+    pub recirculated: u64,
+}
+
+/// All of the processor but the state and its masks, which it reads meanwhile.
+pub struct Engine {
+    /// Recirculation points.
+    pub points: Points,
+    /// Programs made already.
+    pub programs: Programs,
+    /// The flow cache.
+    pub cache: Cache,
+    /// What runs programs.
+    pub executor: Executor,
+    /// The packets of the batch.
+    pub parsed: Parsed,
+    /// What was counted.
+    pub tally: Tallied,
+}
+
+/// What is still to be done with a packet.
+#[derive(Clone, Copy)]
+enum Rest {
+    /// To be run or translated.
+    All,
+    /// To be sent.
+    Output(PortNo),
+    /// To be freed.
+    Nothing,
+}
+
+impl Engine {
+    /// Lets a batch through.
+    pub fn pass(&mut self, entry: &Entry, batch: &mut Batch) {
+        let count = batch.len();
+        self.tally.packets += count as u64;
+        self.tally.batches += 1;
+        self.cache.begin_batch(self.executor.now.ms());
+        let mut codes = [CodeNo::MISS; BATCH_MAX];
+        let codes = &mut codes[..count];
+        if self.find(entry, batch, codes) {
+            self.renew(entry, batch, codes);
+        }
+        if self.output_all(entry.origin, codes, batch) {
+            return;
+        }
+        let mut rests = [Rest::All; BATCH_MAX];
+        let rests = &mut rests[..count];
+        if let Some(port) = self.change_all(entry, codes, batch, rests) {
+            return self.executor.output_batch(port, entry.origin, batch);
+        }
+        let todo = rests.iter().zip(&*codes).enumerate();
+        for ((index, (rest, code)), packet) in todo.zip(batch.drain()) {
+            match *rest {
+                Rest::Output(port) => self.executor.output(port, packet, entry.origin),
+                Rest::Nothing => drop(packet),
+                Rest::All if code.is_known() => self.run(*code, entry, index, packet),
+                Rest::All => self.miss(entry, index, packet),
+            }
+        }
+    }
+
+    /// Parses a batch as deep as the mask asks, looks it up and counts what is found. Returns
+    /// whether an entry was of an older epoch.
+    fn find(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) -> bool {
+        let depth = entry.mask.depth();
+        self.parsed.parse_all(depth, entry.number, batch);
+        if depth == Depth::Nothing {
+            return self.find_one(entry, codes);
+        }
+        let packets = Packets {
+            keys: &self.parsed.keys[..codes.len()],
+            bytes: &self.parsed.bytes,
+            codes,
+        };
+        let epoch = entry.state.epoch();
+        self.cache
+            .count_batch(entry.mask, packets, epoch, Account::credit)
+    }
+
+    /// Looks up a batch of packets that are all alike under the mask.
+    fn find_one(&mut self, entry: &Entry, codes: &mut [CodeNo]) -> bool {
+        let epoch = entry.state.epoch();
+        let found = self.cache.find(entry.mask, &self.parsed.keys[0], epoch);
+        let bytes = &self.parsed.bytes[..codes.len()];
+        codes.fill(match found {
+            Lookup::Miss => CodeNo::MISS,
+            Lookup::Stale(_) => CodeNo::STALE,
+            Lookup::Hit(slot) => {
+                let bytes = bytes.iter().map(|it| u64::from(*it)).sum();
+                self.cache
+                    .count(slot, codes.len() as u32, bytes, Account::credit)
+            }
+        });
+        matches!(found, Lookup::Stale(_))
+    }
+
+    /// Makes hits of entries of an older epoch that no change since then concerns.
+    fn renew(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) {
+        let epoch = entry.state.epoch();
+        for (index, (code, packet)) in codes.iter_mut().zip(batch).enumerate() {
+            if *code != CodeNo::STALE {
+                continue;
+            }
+            if entry.mask.depth() < Depth::All {
+                self.parsed.parse(Depth::All, entry.number, index, packet);
+            }
+            let key = &self.parsed.keys[index];
+            let slot = match self.cache.find(entry.mask, key, epoch) {
+                Lookup::Miss => continue,
+                Lookup::Hit(slot) => slot,
+                Lookup::Stale(slot) => {
+                    let scopes = self.cache.account(slot).and_then(|it| it.0.scopes);
+                    let since = self.cache.epoch(slot);
+                    let Some((scopes, since)) = scopes.zip(since) else {
+                        continue;
+                    };
+                    if entry.state.changes().concerns(key, scopes, since) {
+                        continue;
+                    }
+                    self.cache.renew(slot, epoch);
+                    self.tally.renewed += 1;
+                    slot
+                }
+            };
+            let bytes = self.parsed.bytes[index].into();
+            *code = self.cache.count(slot, 1, bytes, Account::credit);
+        }
+    }
+
+    /// Sends a batch as a whole if all that is to be done with each packet is to send it by one
+    /// port.
+    fn output_all(&mut self, origin: Option<PortNo>, codes: &[CodeNo], batch: &mut Batch) -> bool {
+        let Some(first) = codes.first().filter(|code| code.is_known()) else {
+            return false;
+        };
+        // Without a way out, so that several are compared at once.
+        if !codes.iter().fold(true, |same, code| same & (code == first)) {
+            return false;
+        }
+        let program = self.cache.code(*first).map(|Routine(program)| program);
+        let Some([Op::Output(port)]) = program.map(|program| &*program.ops) else {
+            return false;
+        };
+        self.tally.hits += codes.len() as u64;
+        self.executor.output_batch(*port, origin, batch);
+        true
+    }
+
+    /// Runs the straight lines among the programs of a batch, and says what is still to be done
+    /// with each packet. Returns the port that all are to be sent by, if it is one.
+    #[inline(never)]
+    fn change_all(
+        &mut self,
+        entry: &Entry,
+        codes: &[CodeNo],
+        batch: &mut Batch,
+        rests: &mut [Rest],
+    ) -> Option<PortNo> {
+        let (mut port, mut alike) = (None, true);
+        let slots = codes.iter().zip(rests).enumerate();
+        for ((index, (code, rest)), packet) in slots.zip(batch.iter_mut()) {
+            *rest = self.change(*code, entry, index, packet);
+            alike &= match *rest {
+                Rest::Output(this) => *port.get_or_insert(this) == this,
+                _ => false,
+            };
+        }
+        port.filter(|_| alike)
+    }
+
+    /// Runs a straight line on a packet.
+    #[inline(always)]
+    fn change(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: &mut Packet) -> Rest {
+        let program = self.cache.code(code).map(|Routine(program)| program);
+        let Some(straight) = program.and_then(|program| program.straight.as_ref()) else {
+            return Rest::All;
+        };
+        self.tally.hits += 1;
+        let known = (entry.mask.depth(), entry.number);
+        let now = self.executor.now;
+        match self.parsed.run(straight, known, (index, packet), now) {
+            Way::Output(port) => Rest::Output(port),
+            Way::Drop(reason) => {
+                self.executor.count_end(entry.origin, reason);
+                Rest::Nothing
+            }
+            Way::Ended(edit, reason) => {
+                self.executor.count_end(entry.origin, Some(reason));
+                self.take_back(entry, index, edit);
+                Rest::Nothing
+            }
+        }
+    }
+
+    /// Takes back what a packet was counted in that it has not reached, since an edit ended it.
+    #[cold]
+    fn take_back(&mut self, entry: &Entry, index: usize, edit: u16) {
+        let known = match entry.mask.depth() {
+            Depth::Nothing => 0,
+            _ => index,
+        };
+        let (key, epoch) = (&self.parsed.keys[known], entry.state.epoch());
+        let Lookup::Hit(slot) = self.cache.find(entry.mask, key, epoch) else {
+            return;
+        };
+        let account = self.cache.account(slot);
+        if account.is_none_or(|Account(program)| program.behind.is_empty()) {
+            return;
+        }
+        let counts = self.parsed.counts_of(index, self.executor.now);
+        if let Some(account) = self.cache.take_back(slot, counts.bytes) {
+            account.credit_ended(edit, counts);
+        }
+    }
+
+    /// Runs a program on a packet.
+    fn run(&mut self, code: CodeNo, entry: &Entry, index: usize, mut packet: Packet) {
+        match self.change(code, entry, index, &mut packet) {
+            Rest::Output(port) => self.executor.output(port, packet, entry.origin),
+            Rest::Nothing => drop(packet),
+            Rest::All => self.run_any(code, entry, index, packet),
+        }
+    }
+
+    /// Runs a program that is no straight line.
+    fn run_any(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: Packet) {
+        let Some(Routine(program)) = self.cache.code(code) else {
+            return;
+        };
+        self.tally.hits += 1;
+        let depth = entry.mask.depth();
+        let parse_more = depth < Depth::All && program.ops.iter().any(Op::parses);
+        if parse_more {
+            self.parsed.parse(Depth::All, entry.number, index, &packet);
+        }
+        let parsed = depth == Depth::All || parse_more;
+        let parcel = Parcel {
+            packet,
+            key: &self.parsed.keys[index],
+            headers: parsed.then_some(self.parsed.headers[index]),
+            origin: entry.origin,
+        };
+        self.executor.run_program(program, parcel);
+    }
+
+    /// A packet that the batch lookup found no valid entry for.
+    fn miss(&mut self, entry: &Entry, index: usize, packet: Packet) {
+        if entry.mask.depth() < Depth::All {
+            self.parsed.parse(Depth::All, entry.number, index, &packet);
+        }
+        let epoch = entry.state.epoch();
+        let key = &self.parsed.keys[index];
+        let found = self.cache.find(entry.mask, key, epoch);
+        if let Lookup::Hit(slot) = found {
+            let bytes = self.parsed.bytes[index].into();
+            let code = self.cache.count(slot, 1, bytes, Account::credit);
+            return self.run(code, entry, index, packet);
+        }
+        self.tally.stale += u64::from(matches!(found, Lookup::Stale(_)));
+        self.tally.misses += 1;
+        let (points, state) = (&mut self.points, entry.state);
+        let mut context = Context { state, points };
+        let (cache, ingress) = (&mut self.cache, &entry.ingress);
+        let pair = self.programs.decide(&mut context, ingress, key, cache);
+        // Without room the next such packet is translated again.
+        let _ = cache.insert(entry.mask, key, pair, epoch, Account::credit);
+        let Some(Routine(program)) = self.cache.code(pair.code()) else {
+            return;
+        };
+        let counts = self.parsed.counts_of(index, self.executor.now);
+        let place = (index, entry.origin);
+        match run_once(program, packet, place, &mut self.parsed, &mut self.executor) {
+            Some(edit) => {
+                let account = self.cache.account_of(pair);
+                account.inspect(|account| account.credit_ended(edit, counts));
+            }
+            None => self.cache.count_apart(pair, counts.bytes),
+        }
+    }
+
+    /// Translates and runs one packet that is like no other.
+    pub fn inject(
+        &mut self,
+        state: &State,
+        ingress: Ingress,
+        packet: Packet,
+        origin: Option<PortNo>,
+    ) {
+        let entry = origin.map_or(0, |number| number.0);
+        self.parsed.parse(Depth::All, entry, 0, &packet);
+        self.parsed.bytes[0] = packet.len() as u32;
+        let counts = self.parsed.counts_of(0, self.executor.now);
+        let points = &mut self.points;
+        let mut context = Context { state, points };
+        let program = translate(&mut context, ingress, &self.parsed.keys[0], &mut NoTrace);
+        let place = (0, origin);
+        let ended = run_once(
+            &program,
+            packet,
+            place,
+            &mut self.parsed,
+            &mut self.executor,
+        );
+        Account(Arc::new(program)).credit_ended(ended.unwrap_or(u16::MAX), counts);
+    }
+}
+
+/// Runs a program that was just translated for a packet that was parsed whole. Returns the edit of
+/// a straight line that ended it, if one did.
+fn run_once(
+    program: &Program,
+    mut packet: Packet,
+    (index, origin): (usize, Option<PortNo>),
+    parsed: &mut Parsed,
+    executor: &mut Executor,
+) -> Option<u16> {
+    let Some(straight) = &program.straight else {
+        let parcel = Parcel {
+            packet,
+            key: &parsed.keys[index],
+            headers: Some(parsed.headers[index]),
+            origin,
+        };
+        executor.run_program(program, parcel);
+        return None;
+    };
+    match parsed.run(
+        straight,
+        (Depth::All, 0),
+        (index, &mut packet),
+        executor.now,
+    ) {
+        Way::Output(port) => executor.output(port, packet, origin),
+        Way::Drop(reason) => executor.count_end(origin, reason),
+        Way::Ended(edit, reason) => {
+            executor.count_end(origin, Some(reason));
+            return Some(edit);
+        }
+    }
+    None
+}

@@ -1,0 +1,118 @@
+//! Runs a program that is a straight line on one packet, in place.
+//!
+//! Called by `processor` for nearly every packet. What is done here in few instructions,
+//! [`Editor::edit`] does operation by operation, as it does for every other program.
+
+use std::ops::ControlFlow::{Break, Continue};
+
+use flowtable::FlowKey;
+use pmd::Packet;
+
+use super::edit::Editor;
+use super::execute::{admit, flow_hash};
+use super::processor::Now;
+use super::rewrite::{Fate, MALFORMED, tags};
+use crate::action::{Addresses, Bits, DropReason, Edit, End, PortNo, Straight};
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Out by a port.
+    Output(PortNo),
+    /// Nowhere, for this reason where it is to be counted.
+    Drop(Option<DropReason>),
+    /// It ended with this edit; in a bucket it is always the last.
+    Ended(u16, DropReason),
+}
+
+/// Runs a straight line on a packet. `key` is what it came in with, parsed as deep as the line asks.
+#[inline]
+pub fn run(straight: &Straight, editor: &mut Editor, key: &FlowKey, now: Now) -> Way {
+    for (index, edit) in straight.edits.iter().enumerate() {
+        if let Break(reason) = perform(edit, editor, now) {
+            return Way::Ended(index as u16, reason);
+        }
+    }
+    match &straight.end {
+        End::Output(port) => Way::Output(*port),
+        End::Select(buckets) => select(buckets, editor, key, now),
+        End::Drop(reason) => Way::Drop(*reason),
+    }
+}
+
+/// Goes the way of a bucket: the same for both directions of a conversation, and for all its
+/// packets.
+fn select(buckets: &[(u32, Straight)], editor: &mut Editor, key: &FlowKey, now: Now) -> Way {
+    let total = buckets.last().map_or(0, |(sum, _)| *sum);
+    let point = ((u64::from(flow_hash(key)) * u64::from(total)) >> 32) as u32;
+    let chosen = buckets.partition_point(|(sum, _)| *sum <= point);
+    let Some((_, straight)) = buckets.get(chosen) else {
+        return Way::Drop(None);
+    };
+    match run(straight, editor, key, now) {
+        Way::Ended(_, reason) => Way::Ended(u16::MAX, reason),
+        way => way,
+    }
+}
+
+#[inline(always)]
+fn perform(edit: &Edit, editor: &mut Editor, now: Now) -> Fate {
+    match edit {
+        Edit::Addresses(addresses) => set_addresses(editor.packet, addresses),
+        Edit::PushTag(tpid, bits) => {
+            editor.push_vlan(*tpid)?;
+            set_tag(editor.packet, *bits)
+        }
+        Edit::SetTag(bits) => set_tag(editor.packet, *bits),
+        Edit::PopTag => editor.pop_vlan(),
+        Edit::DecTtl => editor.decrement_ttl(),
+        Edit::Meter(meter) => admit(meter, editor, now),
+        Edit::Count(counters) => {
+            counters.add(1, editor.packet.len() as u64, now.ms());
+            Continue(())
+        }
+        Edit::Other(op) => editor.edit(op),
+    }
+}
+
+#[inline(always)]
+fn set_addresses(packet: &mut Packet, addresses: &Addresses) -> Fate {
+    let bytes = packet.data_mut();
+    match bytes.first_chunk_mut() {
+        Some(both) => addresses.write(both),
+        None => return set_first(bytes, addresses),
+    }
+    Continue(())
+}
+
+/// Does the same on a frame without the whole of both addresses: there may be a destination.
+#[cold]
+fn set_first(bytes: &mut [u8], addresses: &Addresses) -> Fate {
+    let Some(destination) = bytes.first_chunk_mut::<6>() else {
+        return MALFORMED;
+    };
+    if addresses.reach_source() {
+        return MALFORMED;
+    }
+    let mut both = [0; 12];
+    both[..6].copy_from_slice(destination);
+    addresses.write(&mut both);
+    destination.copy_from_slice(&both[..6]);
+    Continue(())
+}
+
+/// Sets bits of the outer tag's control information, if there is a tag.
+#[inline(always)]
+fn set_tag(packet: &mut Packet, bits: Bits) -> Fate {
+    let bytes = packet.data_mut();
+    let Some([.., a, b, c, d]) = bytes.first_chunk_mut::<16>() else {
+        return match tags::has_vlan(bytes) {
+            true => MALFORMED,
+            false => Continue(()),
+        };
+    };
+    if tags::is_vlan(u16::from_be_bytes([*a, *b])) {
+        [*c, *d] = bits.apply(u16::from_be_bytes([*c, *d])).to_be_bytes();
+    }
+    Continue(())
+}
