@@ -81,7 +81,9 @@ impl Editor<'_> {
     /// Sets a field.
     fn set_field(&mut self, field: Field, value: u128, mask: u128) -> Fate {
         let fate = match field {
-            Field::EthDst | Field::EthSrc if mask >= field.ones() => self.set_address(field, value),
+            Field::EthDst | Field::EthSrc if mask & field.ones() == field.ones() => {
+                self.set_address(field, value)
+            }
             _ => set_field(&mut self.frame(), field, value, mask),
         };
         if matches!(field, Field::EthType | Field::IpProto) {

@@ -116,3 +116,6 @@ fn set_tag(packet: &mut Packet, bits: Bits) -> Fate {
     }
     Continue(())
 }
+
+#[cfg(test)]
+mod tests;

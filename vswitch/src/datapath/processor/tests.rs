@@ -118,6 +118,27 @@ fn drops_are_counted_by_port_and_reason() {
 }
 
 #[test]
+fn packets_that_end_on_the_way_are_counted_as_far_as_they_came() {
+    for first in ["in_port=1,ip", "in_port=1"] {
+        let first = format!("{first},actions=dec_ttl,goto_table:1");
+        let mut rig = Rig::new(2, &[&first, "table=1,actions=output:2"]);
+        let whole = udp(1);
+        let mut expired = whole.clone();
+        expired[22] = 1;
+        let frames = [&expired, &whole, &expired, &whole, &expired].map(Vec::clone);
+        for round in 1..=2 {
+            rig.receive(1, &frames);
+            assert_eq!(rig.sent(2).len(), 2);
+            assert_eq!(rig.drops(1), [("invalid_ttl", 3 * round)]);
+            let bytes = whole.len() as u64;
+            assert_eq!(rig.counted(), (7 * round, 7 * round * bytes));
+        }
+        assert_eq!(rig.processor.statistics().misses, 1);
+        assert_eq!(rig.pools.in_use(), 0);
+    }
+}
+
+#[test]
 fn a_port_that_the_state_does_not_know_receives_nothing() {
     let mut rig = Rig::new(2, &["actions=output:2"]);
     let port = rig.bridge.port(1);
