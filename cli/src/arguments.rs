@@ -96,6 +96,10 @@ pub enum Command {
         watch: Watch,
     },
 
+    /// Print all counters of ports, workers, flow caches and pools in Prometheus's text format
+    #[command(after_help = METRICS_EXAMPLES)]
+    Metrics,
+
     /// Show what flow tables are made of
     #[command(subcommand)]
     Table(TableCommand),
@@ -205,6 +209,13 @@ Examples:
 
 Exit codes: 0 done, 1 the switch refused, 2 wrong usage, 3 the switch cannot be reached.
 Each command has --help with examples of its own; vsctl.md and flow-syntax.md tell all.";
+
+const METRICS_EXAMPLES: &str = "\
+Examples:
+  vsctl metrics
+  vsctl metrics > /var/lib/prometheus/node-exporter/vswitch.prom.new \\
+    && mv /var/lib/prometheus/node-exporter/vswitch.prom.new \\
+          /var/lib/prometheus/node-exporter/vswitch.prom";
 
 const STATS_EXAMPLES: &str = "\
 Examples:

@@ -21,6 +21,7 @@ mod listing;
 mod log;
 mod mac;
 mod meter;
+mod metrics;
 mod port;
 mod show;
 mod stats;
@@ -51,6 +52,7 @@ pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Result<(), Failure
             watch,
         } => stats::run(&daemon, bridge.as_deref(), *queues, *watch, output),
         Command::Table(command) => table::run(&daemon, command, output),
+        Command::Metrics => metrics::run(&daemon, output),
         Command::Worker(WorkerCommand::Show { watch }) => worker::show(&daemon, *watch, output),
         Command::Trace {
             bridge,

@@ -27,7 +27,9 @@
 //!
 //! A full bucket gives up the slot that was least recently used, but not one that has been found
 //! again since it came and was used within [`PROTECTED_MS`]: a flood of flows with a packet each
-//! takes only slots from its own kind, and is refused where there are none. Nor is a slot
+//! takes only slots from its own kind, and is refused where there are none. And it is spared the
+//! work: who asks [`FlowCache::admits`] first lets a flow into a full bucket with its second packet
+//! only ([`visitors`]). Nor is a slot
 //! given up that the current batch has used, so that a [`Slot`] is good until the next
 //! [`FlowCache::begin_batch`].
 //!
@@ -55,6 +57,7 @@ mod entry_mask;
 mod keys;
 mod memory;
 mod shared;
+mod visitors;
 
 use accounts::{Accounts, Told};
 use bucket::{Bucket, Candidates, SLOTS};
@@ -65,6 +68,7 @@ use keys::{INLINE, Keys};
 pub use memory::Prepare;
 use memory::filled;
 use shared::{NONE, Shared};
+use visitors::Visitors;
 
 /// Codes and accounts by the significant words of a packet's key.
 pub struct FlowCache<C, A> {
@@ -72,6 +76,7 @@ pub struct FlowCache<C, A> {
     buckets: Box<[Bucket]>,
     entries: Box<[Entry]>,
     keys: Keys,
+    visitors: Visitors,
     codes: Shared<C>,
     accounts: Accounts<A>,
     /// Keys of at most [`INLINE`] pairs that are looked up together.
@@ -87,6 +92,7 @@ pub struct FlowCache<C, A> {
     /// The next bucket that [`FlowCache::maintain`] looks at.
     hand: usize,
     len: usize,
+    pressure: Pressure,
     now_ms: u64,
     batch: u8,
 }
@@ -161,6 +167,15 @@ pub enum Lookup {
     Hit(Slot),
 }
 
+/// How often there was no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Entries that gave up their slots to others.
+    pub evicted: u64,
+    /// Packets of flows that were given no slot.
+    pub refused: u64,
+}
+
 /// What was counted in an entry since its counts were last told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -189,6 +204,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             buckets: filled(entries / SLOTS, Bucket::default(), prepare),
             entries: filled(entries, Entry::default(), prepare),
             keys: Keys::new(entries, prepare),
+            visitors: Visitors::new(entries, prepare),
             codes: Shared::new(entries + KEPT_MAX, secret),
             accounts: Accounts::new(entries + KEPT_MAX, secret),
             narrow: vec![Wanted::default(); KEYS_MAX].into(),
@@ -198,6 +214,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             room_wanted: 0,
             hand: 0,
             len: 0,
+            pressure: Pressure::default(),
             now_ms: 0,
             batch: 0,
         }
@@ -424,6 +441,15 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         self.accounts.add(pair.account, counts, &mut self.dirty);
     }
 
+    /// Whether an entry should be made for a packet that was not found: if there is a free slot for
+    /// it, or if its flow has come before.
+    pub fn admits(&mut self, mask: &EntryMask, key: &FlowKey) -> bool {
+        let hash = self.secret.pack(mask, key, &mut self.row);
+        let admitted = !self.buckets[self.bucket(hash)].is_full() || self.visitors.come(hash);
+        self.pressure.refused += u64::from(!admitted);
+        admitted
+    }
+
     /// Makes an entry of a pair that is kept for the packets that are like this one under `mask`,
     /// in place of what was there for them. If the account of what is pushed out is nobody else's,
     /// it goes to `evicted` with its counts. There is no entry if there is no room for it: its
@@ -449,7 +475,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             .find(|slot| self.holds(mask, *slot));
         let slot = match again {
             Some(slot) => slot,
-            None => bucket * SLOTS + self.buckets[bucket].victim(self.now_ms, self.batch)?,
+            None => self.make_room(bucket)?,
         };
         self.clear(slot, evicted);
         self.len += 1;
@@ -467,6 +493,22 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             self.keys.write(slot, rest);
         }
         Some(Slot(slot as u32))
+    }
+
+    /// The slot of a bucket for a new entry, if it has one to give.
+    fn make_room(&mut self, bucket: usize) -> Option<usize> {
+        let Some(place) = self.buckets[bucket].victim(self.now_ms, self.batch) else {
+            self.pressure.refused += 1;
+            return None;
+        };
+        let slot = bucket * SLOTS + place;
+        self.pressure.evicted += u64::from(!self.entries[slot].is_empty());
+        Some(slot)
+    }
+
+    /// How often there was no room since the last call.
+    pub fn take_pressure(&mut self) -> Pressure {
+        core::mem::take(&mut self.pressure)
     }
 
     /// Tells the counts of at most `limit` entries and accounts; returns whether there are more.
@@ -541,6 +583,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             + size_of_val(&*self.buckets)
             + size_of_val(&*self.entries)
             + self.keys.memory_bytes()
+            + self.visitors.memory_bytes()
             + self.codes.memory_bytes()
             + self.accounts.memory_bytes()
             + self.dirty.capacity() * size_of::<u32>()

@@ -16,7 +16,7 @@ mod rows;
 
 pub use cache::{
     CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, KEPT_MAX, KEYS_MAX, Lookup, PROTECTED_MS,
-    Packets, Pair, Prepare, Slot,
+    Packets, Pair, Prepare, Pressure, Slot,
 };
 pub use changes::{Changed, Changes, Scopes};
 pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};

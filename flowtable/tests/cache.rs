@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 use flowtable::{
     CodeNo, Counts, EntryMask, Field, FlowCache, FlowKey, FlowMask, KEYS_MAX, Lookup, PROTECTED_MS,
-    Packets, Slot,
+    Packets, Pressure, Slot,
 };
 use proptest::prelude::*;
 
@@ -291,6 +291,34 @@ fn a_flood_of_single_packets_leaves_established_flows() {
         let found = cache.find(&mask, &flow(n), 1);
         assert!(matches!(found, Lookup::Hit(_)), "flow {n}: {found:?}");
     }
+}
+
+#[test]
+fn a_full_cache_admits_flows_that_come_again() {
+    let mask = EntryMask::new(&Field::InPort.mask());
+    let mut cache = FlowCache::new(1024, 7);
+    let mut admitted = |flows: core::ops::Range<u32>| {
+        let admitted = flows.clone().filter(|&n| {
+            cache.begin_batch(n.into());
+            let admitted = cache.admits(&mask, &flow(n));
+            if admitted {
+                insert(&mut cache, (&mask, &flow(n)), (code(n), n), 1, |_, _| ());
+            }
+            admitted
+        });
+        admitted.count()
+    };
+    let filled = admitted(0..20_000);
+    assert!((1024..1100).contains(&filled), "{filled}");
+    assert!(admitted(20_000..40_000) < 10, "of flows with one packet");
+    assert!(admitted(50_000..50_100) < 5);
+    let again = admitted(50_000..50_100);
+    assert!(again > 50, "{again}: some have met in one place");
+    let Pressure { evicted, refused } = cache.take_pressure();
+    let new = 40_200;
+    assert!(evicted >= again as u64 && evicted < 100, "{evicted}");
+    assert_eq!(refused + evicted + cache.len() as u64, new);
+    assert_eq!(cache.take_pressure(), Pressure::default());
 }
 
 #[test]

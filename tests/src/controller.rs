@@ -129,8 +129,9 @@ pub fn ask(netns: &Netns, method: &str, path: &str, body: Option<&Value>) -> (u1
     (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
+/// A program of the Python environment that `make setup` makes for controllers.
 #[track_caller]
-fn program(name: &str) -> String {
+pub fn program(name: &str) -> String {
     let path = target_dir().join("controller/bin").join(name);
     assert!(
         path.exists(),

@@ -221,6 +221,43 @@ fn a_controller_that_sends_rubbish_or_floods_harms_nobody() {
 }
 
 #[test]
+fn metrics_are_read_by_the_parser_of_prometheus() {
+    let (daemon, hosts) = pair();
+    assert!(hosts[0].pings("10.0.0.2"));
+    let folder = tests::folder();
+    let page = folder.path().join("page");
+    let text = daemon.vsctl(&["metrics"]).expect_success();
+    std::fs::write(&page, &text).expect("the folder is writable");
+    let python = tests::controller::program("python");
+    let parsed = run(&[&python, "-c", PARSER, &page.display().to_string()]).expect_success();
+    let value = |sample: &str| -> f64 {
+        let mut lines = parsed.lines().filter_map(|line| line.rsplit_once(' '));
+        let found = lines.find(|(name, _)| *name == sample);
+        let (_, value) = found.unwrap_or_else(|| panic!("no {sample} in {parsed}"));
+        value.parse().expect("a number")
+    };
+    assert!(value("counter vswitch_worker_cache_hits_total cpu=1,worker=0") > 0.0);
+    assert!(value("counter vswitch_port_rx_packets_total bridge=br0,port=p1") > 0.0);
+    assert!(value("gauge vswitch_worker_cache_capacity cpu=1,worker=0") >= 2_000_000.0);
+    assert_eq!(
+        value("counter vswitch_worker_cache_evicted_total cpu=1,worker=0"),
+        0.0
+    );
+    assert!(daemon.json(&["metrics"])["metrics"].is_array());
+    daemon.stop();
+}
+
+/// Prints the samples of a page as the reference implementation of the format reads them.
+const PARSER: &str = "
+import sys
+from prometheus_client.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(open(sys.argv[1]).read()):
+    for sample in family.samples:
+        labels = ','.join(f'{key}={value}' for key, value in sorted(sample.labels.items()))
+        print(family.type, sample.name, labels, sample.value)
+";
+
+#[test]
 fn workers_and_counters_are_shown() {
     let (daemon, hosts) = pair();
     assert!(hosts[0].pings("10.0.0.2"));

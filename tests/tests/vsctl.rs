@@ -186,6 +186,7 @@ fn every_command_answers_in_text_and_json() {
         &["mac", "flush", "br0"],
         &["stats"],
         &["stats", "br0", "--queues"],
+        &["metrics"],
         &["table", "show"],
         &["table", "show", "br0", "--hash-tables"],
         &["worker", "show"],

@@ -28,6 +28,7 @@ fn table(before: Option<&Workers>, now: &Workers) -> Table {
         ("BATCH", Right),
         ("CACHE-HITS", Right),
         ("ENTRIES", Right),
+        ("EVICTED/S", Right),
         ("QUEUES", Left),
     ]);
     for worker in &now.workers {
@@ -42,13 +43,14 @@ fn table(before: Option<&Workers>, now: &Workers) -> Table {
 }
 
 /// What `worker` did since it was `before`.
-fn row(before: &Worker, worker: &Worker, cycles_hz: u64) -> [String; 9] {
+fn row(before: &Worker, worker: &Worker, cycles_hz: u64) -> [String; 10] {
     let busy = worker.busy_cycles.saturating_sub(before.busy_cycles) as f64;
     let idle = worker.idle_cycles.saturating_sub(before.idle_cycles) as f64;
     let packets = worker.packets.saturating_sub(before.packets) as f64;
     let batches = worker.batches.saturating_sub(before.batches) as f64;
     let hits = worker.cache.hits.saturating_sub(before.cache.hits) as f64;
     let misses = worker.cache.misses.saturating_sub(before.cache.misses) as f64;
+    let evicted = worker.cache.evicted.saturating_sub(before.cache.evicted) as f64;
     let seconds = (busy + idle) / cycles_hz.max(1) as f64;
     let ratio = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
     let percent = |share: Option<f64>| tell(share, |share| format!("{:.1}%", 100.0 * share));
@@ -68,6 +70,7 @@ fn row(before: &Worker, worker: &Worker, cycles_hz: u64) -> [String; 9] {
             (Some(entries), Some(capacity)) => format!("{entries}/{capacity}"),
             _ => "-".into(),
         },
+        tell(ratio(evicted, seconds), human),
         queues.collect::<Vec<_>>().join(" "),
     ]
 }
@@ -87,7 +90,8 @@ mod tests {
         serde_json::from_value(json!({
             "id": 0, "cpu": 1, "busy_cycles": 300 * scale, "idle_cycles": 700 * scale,
             "batches": scale, "packets": 2 * scale,
-            "cache": {"hits": 3 * scale, "misses": scale, "entries": 5, "capacity": 64},
+            "cache": {"hits": 3 * scale, "misses": scale, "evicted": 4 * scale, "entries": 5,
+                "capacity": 64},
             "queues": [{"port": "vm1", "queue": 0}],
         }))
         .unwrap()
@@ -96,7 +100,7 @@ mod tests {
     #[test]
     fn figures_are_of_the_interval() {
         let wanted = [
-            "0", "1", "30.0%", "2", "150", "2.0", "75.0%", "5/64", "vm1:0",
+            "0", "1", "30.0%", "2", "150", "2.0", "75.0%", "5/64", "4", "vm1:0",
         ]
         .map(String::from);
         assert_eq!(row(&worker(0), &worker(1000), 1000), wanted);

@@ -161,6 +161,14 @@ pub struct Worker {
 pub struct Cache {
     pub hits: u64,
     pub misses: u64,
+    #[serde(default)]
+    pub stale: u64,
+    #[serde(default)]
+    pub renewed: u64,
+    #[serde(default)]
+    pub evicted: u64,
+    #[serde(default)]
+    pub refused: u64,
     pub entries: Option<u64>,
     pub capacity: Option<u64>,
 }

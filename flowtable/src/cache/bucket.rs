@@ -71,6 +71,11 @@ impl Bucket {
         open.max_by_key(|&place| self.age_ms(place, now_ms))
     }
 
+    /// Whether no slot is empty.
+    pub(super) fn is_full(&self) -> bool {
+        self.signatures & HIGHEST == HIGHEST
+    }
+
     fn is_empty(&self, place: usize) -> bool {
         (self.signatures >> (place * LANE_BITS)) as u8 == EMPTY
     }
@@ -164,7 +169,9 @@ mod tests {
         assert_eq!(bucket.victim(100, 2).map(|place| place % 3), Some(0));
         assert_eq!(bucket.victim(u64::from(PROTECTED_MS) + 5, 2), Some(6));
         assert_eq!(bucket.victim(100, 1), None, "this batch uses them all");
+        assert!(bucket.is_full());
         bucket.vacate(3);
+        assert!(!bucket.is_full());
         assert_eq!(bucket.victim(100, 1), Some(3));
     }
 

@@ -9,8 +9,8 @@
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,37 @@ pub enum Traffic {
         /// Places in `frames`.
         orders: Vec<Vec<u32>>,
     },
-    /// Frames of which none is like another, made of their numbers. They come again only after
-    /// [`FRESH`], four times what the flow cache has room for.
-    Fresh(Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>),
+    /// Frames of which none is like another.
+    Fresh(Fresh),
+}
+
+/// Frames made of their numbers. They come again only after [`FRESH`], more than any switch gets
+/// through in a round.
+#[derive(Clone)]
+pub struct Fresh {
+    make: Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>,
+    /// All of them, once somebody sends them.
+    made: Arc<OnceLock<(Store, Vec<u8>)>>,
+}
+
+impl Fresh {
+    /// Made so.
+    pub fn new(make: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static) -> Fresh {
+        Fresh {
+            make: Arc::new(make),
+            made: Arc::default(),
+        }
+    }
+
+    /// The frames and their descriptors.
+    fn made(&self) -> &(Store, Vec<u8>) {
+        self.made.get_or_init(|| {
+            let mut store = Store::default();
+            let frames = (0..FRESH).flat_map(|number| store.put(&(self.make)(number)));
+            let descriptors = frames.collect();
+            (store, descriptors)
+        })
+    }
 }
 
 impl fmt::Debug for Traffic {
@@ -51,7 +79,7 @@ impl Traffic {
                 let place = number as usize % orders[0].len();
                 frames[orders[0][place] as usize].clone()
             }
-            Traffic::Fresh(make) => make(number),
+            Traffic::Fresh(fresh) => (fresh.make)(number),
         }
     }
 }
@@ -178,22 +206,26 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(path: &Path, rings: u16, traffic: &Traffic) -> Result<Source> {
-        let mut store = Store::default();
-        let rounds = match traffic {
+        match traffic {
             Traffic::Cycle { frames, orders } => {
+                let mut store = Store::default();
                 let mut places = vec![None; frames.len()];
                 let mut descriptor_of = |&frame: &u32| -> [u8; DESCRIPTOR] {
                     let place = &mut places[frame as usize];
                     *place.get_or_insert_with(|| store.put(&frames[frame as usize]))
                 };
                 let round = |order: &Vec<u32>| order.iter().flat_map(&mut descriptor_of).collect();
-                orders.iter().map(round).collect()
+                let rounds = orders.iter().map(round).collect();
+                Source::of(path, rings, &store, rounds)
             }
-            Traffic::Fresh(make) => {
-                let descriptors = (0..FRESH).flat_map(|number| store.put(&make(number)));
-                vec![descriptors.collect()]
+            Traffic::Fresh(fresh) => {
+                let (store, descriptors) = fresh.made();
+                Source::of(path, rings, store, vec![descriptors.clone()])
             }
-        };
+        }
+    }
+
+    fn of(path: &Path, rings: u16, store: &Store, rounds: Vec<Vec<u8>>) -> Result<Source> {
         let memif = Memif::connect(path, rings, store.bytes.len() as u64)?;
         memif.write_frames(&store.bytes, 0)?;
         Ok(Source {
@@ -258,8 +290,8 @@ impl Store {
     }
 }
 
-/// Frames that do not repeat before all have been sent.
-pub const FRESH: u64 = 1 << 22;
+/// Frames that do not repeat before all have been sent: half a gigabyte.
+pub const FRESH: u64 = 1 << 23;
 /// Between two looks at the ring: 16,384 frames last longer with any switch.
 const PAUSE: Duration = Duration::from_micros(30);
 /// Frames between two publications, so that an empty ring is not filled at leisure.

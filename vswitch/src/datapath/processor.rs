@@ -261,6 +261,9 @@ impl Processor {
         counters.stale.add(tally.stale);
         counters.renewed.add(tally.renewed);
         counters.recirculated.add(tally.recirculated);
+        let pressure = self.engine.cache.take_pressure();
+        counters.evicted.add(pressure.evicted);
+        counters.refused.add(pressure.refused);
     }
 
     /// Lets recirculated packets go through again, batch by batch.

@@ -28,6 +28,10 @@ pub struct WorkerStatistics {
     /// Cache entries older than the rules that no change concerned: they were made good, and their
     /// packets are among the hits.
     pub renewed: u64,
+    /// Cache entries that gave up their slots to others.
+    pub evicted: u64,
+    /// Packets of flows that were given no slot.
+    pub refused: u64,
     /// Packets parsed again.
     pub recirculated: u64,
     /// Times it slept.
@@ -60,6 +64,10 @@ pub struct WorkerCounters {
     pub stale: Tally,
     /// See [`WorkerStatistics::renewed`].
     pub renewed: Tally,
+    /// See [`WorkerStatistics::evicted`].
+    pub evicted: Tally,
+    /// See [`WorkerStatistics::refused`].
+    pub refused: Tally,
     /// See [`WorkerStatistics::recirculated`].
     pub recirculated: Tally,
     /// See [`WorkerStatistics::sleeps`].
@@ -82,6 +90,8 @@ impl WorkerCounters {
             misses: self.misses.read(),
             stale: self.stale.read(),
             renewed: self.renewed.read(),
+            evicted: self.evicted.read(),
+            refused: self.refused.read(),
             recirculated: self.recirculated.read(),
             sleeps: self.sleeps.read(),
             cache_entries: self.cache_entries.read(),

@@ -187,7 +187,7 @@ pub(super) fn own_cycles(before: Counted, after: Counted) -> Option<f64> {
 fn warm_up(traffic: &Traffic) -> u64 {
     match traffic {
         Traffic::Cycle { orders, .. } => 3 * orders[0].len() as u64,
-        Traffic::Fresh(_) => FRESH / 2,
+        Traffic::Fresh(_) => FRESH / 4,
     }
     .max(1 << 16)
 }

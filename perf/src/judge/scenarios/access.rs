@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use super::{short, udp};
 use crate::judge::frames::{ipv6, mask, random, shuffled, within};
-use crate::judge::generator::Traffic;
+use crate::judge::generator::{Fresh, Traffic};
 use crate::judge::scenario::{Rules, Scenario, Wanted};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -72,7 +71,9 @@ fn new_flows(wanted: &[Wanted]) -> Scenario {
     scenario.about = "10k 5-tuple rules in 64 mask shapes, every packet a new flow".into();
     scenario.traffic = Box::new(|| {
         let list = List::new(10_000);
-        Traffic::Fresh(Arc::new(move |flow| list.allowed_anew(flow).frame(Ip::V4)))
+        Traffic::Fresh(Fresh::new(move |flow| {
+            list.allowed_anew(flow).frame(Ip::V4)
+        }))
     });
     scenario
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use super::forward::{Sizes, anywhere, l3, routes, routes_to, source};
 use super::{cycle, udp};
 use crate::judge::frames::{mask, within};
-use crate::judge::generator::Traffic;
+use crate::judge::generator::{Fresh, Traffic};
 use crate::judge::scenario::{Course, Point, Rules, Scenario};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -69,7 +68,7 @@ fn tables(count: u32) -> Scenario {
         String::new(),
         format!("{count} tables, each with 1,000 prefixes; every packet a new flow"),
         || {
-            Traffic::Fresh(Arc::new(|flow| {
+            Traffic::Fresh(Fresh::new(|flow| {
                 let flow = flow as u32;
                 udp(flow).ipv4(source(flow), anywhere(flow))
             }))

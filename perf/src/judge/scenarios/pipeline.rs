@@ -2,12 +2,11 @@
 //! route, rewrite, filter, output.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use super::forward::{Route, routes};
 use super::{cycle, short, udp};
 use crate::judge::frames::{Udp, mac, mac_text, random, within};
-use crate::judge::generator::Traffic;
+use crate::judge::generator::{Fresh, Traffic};
 use crate::judge::scenario::{Rules, Scenario, Wanted};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -29,7 +28,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         format!("{about}; every packet a new flow"),
         || {
             let routes = routes();
-            Traffic::Fresh(Arc::new(move |flow| frame(&routes, flow as u32)))
+            Traffic::Fresh(Fresh::new(move |flow| frame(&routes, flow as u32)))
         },
         rules,
         &[Wanted::TimesOvs(100.0), Wanted::OfCeiling(0.0375)],

@@ -172,6 +172,8 @@ fn worker_json(
             "misses": worker.misses,
             "stale": worker.stale,
             "renewed": worker.renewed,
+            "evicted": worker.evicted,
+            "refused": worker.refused,
             "entries": worker.cache_entries,
             "capacity": capacity,
         },

@@ -314,7 +314,9 @@ impl Engine {
         let (cache, ingress) = (&mut self.cache, &entry.ingress);
         let pair = self.programs.decide(&mut context, ingress, key, cache);
         // Without room the next such packet is translated again.
-        let _ = cache.insert(entry.mask, key, pair, epoch, Account::credit);
+        if found != Lookup::Miss || cache.admits(entry.mask, key) {
+            let _ = cache.insert(entry.mask, key, pair, epoch, Account::credit);
+        }
         let Some(Routine(program)) = self.cache.code(pair.code()) else {
             return;
         };
