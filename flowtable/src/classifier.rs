@@ -314,8 +314,8 @@ impl Classifier {
 
     /// Tidies up: every reader is at `oldest` or a later epoch, and what changes is for `epoch`.
     /// It takes `steps` steps at most, or a few for each rule that came meanwhile if that is more:
-    /// who needs room has room made. Whether there is something left that can be done at once. Rules that
-    /// are elsewhere from `epoch` on are named in `moved`, by where they are.
+    /// who needs room has room made. Whether there is something left that can be done at once.
+    /// Rules that are elsewhere from `epoch` on are named in `moved`, by where they are.
     pub fn maintain(
         &mut self,
         (oldest, epoch): (u64, u64),

@@ -250,9 +250,11 @@ fn escaped(text: &str) -> String {
     text.replace('\n', r"\n")
 }
 
-/// The two directions of a port.
-const DIRECTIONS: [(&str, fn(&PortStats) -> &Counts); 2] =
-    [("rx", |port| &port.rx), ("tx", |port| &port.tx)];
+/// What a port counts in one direction.
+type Direction = (&'static str, fn(&PortStats) -> &Counts);
+
+/// Both directions of a port.
+const DIRECTIONS: &[Direction] = &[("rx", |port| &port.rx), ("tx", |port| &port.tx)];
 
 #[cfg(test)]
 mod tests {
