@@ -67,8 +67,8 @@ pub const IDLE_SPIN_NS: u64 = 20_000;
 /// worst; a core costs about 3 % idle.
 pub const IDLE_SLEEP_US_DEFAULT: u32 = 100;
 
-/// Flow cache entries per worker by default: a million flows under the finest mask find a place, all
-/// but a few in a hundred even of those that come together in a bucket. 150 MB.
+/// Flow cache entries per worker by default: a million flows under the finest mask find a place,
+/// but for a few in a hundred that come together in a bucket. 150 MB.
 pub const CACHE_ENTRIES_DEFAULT: usize = 2_097_152;
 
 /// Milliseconds after which an unused flow cache entry is forgotten, with what it keeps alive.
