@@ -74,7 +74,6 @@ impl Cells {
         &cell.0[PAYLOAD..self.key_at]
     }
 
-    #[inline(always)]
     pub(super) fn has_key(&self, cell: Cell<'_>, words: &[u64]) -> bool {
         let mut pairs = self.key(cell).iter().zip(words);
         pairs.all(|(ours, theirs)| ours.load(Ordering::Relaxed) == *theirs)

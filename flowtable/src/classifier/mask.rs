@@ -52,16 +52,29 @@ impl TupleMask {
     }
 
     /// The words of `key` that count, masked, compacted into `room`.
-    #[inline(always)]
     pub(super) fn apply<'a>(
         &self,
         key: &FlowKey,
         room: &'a mut [u64; FlowKey::WORDS],
     ) -> &'a [u64] {
-        for (&(index, mask), masked) in self.words.iter().zip(room.iter_mut()) {
-            *masked = key.words()[usize::from(index)] & mask;
+        for (word, masked) in self.words_of(key).zip(room.iter_mut()) {
+            *masked = word;
         }
         &room[..self.words.len()]
+    }
+
+    /// The words of `key` that count, masked.
+    #[inline(always)]
+    pub(super) fn words_of(&self, key: &FlowKey) -> impl Iterator<Item = u64> {
+        let words = self.words.iter();
+        words.map(|&(index, mask)| key.words()[usize::from(index)] & mask)
+    }
+
+    /// Whether these are the words of `key` that count, masked.
+    #[inline(always)]
+    pub(super) fn agrees(&self, values: &[AtomicU64], key: &FlowKey) -> bool {
+        let mut pairs = values.iter().zip(self.words_of(key));
+        pairs.all(|(value, word)| value.load(Ordering::Relaxed) == word)
     }
 
     /// Whether every bit in this mask is in `mask`.
@@ -153,8 +166,18 @@ impl Layout {
         matching.present() & !self.present == 0
     }
 
-    /// Whether the values of a cell have these words, masked.
+    /// Whether the values of a cell have the words of `key` that `mask` has.
     #[inline(always)]
+    pub(super) fn agrees(&self, values: &[AtomicU64], mask: &TupleMask, key: &FlowKey) -> bool {
+        let mut pairs = self.hashed.iter().zip(&mask.words);
+        pairs.all(|(place, (index, bits))| {
+            let value = values.get(usize::from(*place));
+            let word = key.words()[usize::from(*index)];
+            value.is_some_and(|value| (value.load(Ordering::Relaxed) ^ word) & bits == 0)
+        })
+    }
+
+    /// Whether the values of a cell have these words, masked.
     pub(super) fn has_key(&self, values: &[AtomicU64], mask: &TupleMask, words: &[u64]) -> bool {
         let places = self.hashed.iter().zip(&mask.words);
         let mut pairs = places.zip(words);

@@ -132,22 +132,17 @@ impl Rules {
     /// The rule of highest priority that a packet with `key` matches.
     #[inline]
     pub fn find(&self, key: &FlowKey, epoch: u64) -> Option<Rule<'_>> {
-        let mut room = [0; FlowKey::WORDS];
-        let (mut best, mut weight) = (None, None);
+        let (mut best, mut least) = (None, 0);
         for face in self.faces.iter() {
-            if weight >= Some(face.weight_max) {
+            if face.weight_max < least {
                 break;
             }
-            let words = face.probe.apply(key, &mut room);
-            let at = (key, epoch, weight);
-            if let Some(found) = face.find(words, self.hasher, at)
-                && weight < Some(found.cell.weight())
-            {
-                weight = Some(found.cell.weight());
-                best = Some(found);
+            if let Some((number, weight)) = face.find(key, self.hasher, epoch, least) {
+                least = weight + 1;
+                best = Some((&**face, number));
             }
         }
-        best
+        best.and_then(|(face, number)| Rule::at(face, number))
     }
 
     /// The next rule of a walk.
@@ -208,31 +203,27 @@ impl Rules {
 }
 
 impl Face {
-    /// The heaviest rule that a packet matches; nothing if all that might are lighter than what was
-    /// found already.
+    /// The heaviest rule that a packet matches, and its weight; nothing if all that might are
+    /// lighter than `least`.
     #[inline(always)]
-    fn find(
-        &self,
-        words: &[u64],
-        hasher: Keyed,
-        (key, epoch, weight): (&FlowKey, u64, Option<u64>),
-    ) -> Option<Rule<'_>> {
-        let mut top = self.index.first(mask::hash(hasher, words.iter().copied()));
+    fn find(&self, key: &FlowKey, hasher: Keyed, epoch: u64, least: u64) -> Option<(u32, u64)> {
+        let hash = mask::hash(hasher, self.probe.words_of(key));
+        let mut top = self.index.first(hash);
         while top != 0 {
             let cell = self.cells.get(top)?;
-            if self.has_key(cell, words) {
-                return match &self.layout {
-                    None => self.visible(top, epoch),
-                    Some(layout) => self.matching(layout, top, (key, epoch, weight)),
-                };
+            let values = self.cells.key(cell);
+            match &self.layout {
+                None if self.probe.agrees(values, key) => return self.visible(top, epoch, least),
+                Some(layout) if layout.agrees(values, &self.probe, key) => {
+                    return self.matching(layout, top, key, epoch, least);
+                }
+                _ => top = cell.link(self.index.side()),
             }
-            top = cell.link(self.index.side());
         }
         None
     }
 
     /// Whether a cell is in the stack of this key.
-    #[inline(always)]
     pub(super) fn has_key(&self, cell: Cell<'_>, words: &[u64]) -> bool {
         match &self.layout {
             None => self.cells.has_key(cell, words),
@@ -240,35 +231,35 @@ impl Face {
         }
     }
 
-    /// The first cell of a stack that is there.
+    /// The first cell of a stack that is there, and its weight.
     #[inline(always)]
-    fn visible(&self, mut number: u32, epoch: u64) -> Option<Rule<'_>> {
+    fn visible(&self, mut number: u32, epoch: u64, least: u64) -> Option<(u32, u64)> {
         while number != 0 {
             let cell = self.cells.get(number)?;
             if cell.is_visible(epoch) {
-                let face = self;
-                return Some(Rule { face, cell, number });
+                return Some((number, cell.weight())).filter(|(_, weight)| *weight >= least);
             }
             number = cell.below();
         }
         None
     }
 
-    /// The first cell of a stack that is there and matches.
+    /// The first cell of a stack that is there and matches, and its weight.
     fn matching(
         &self,
         layout: &Layout,
         mut number: u32,
-        (key, epoch, weight): (&FlowKey, u64, Option<u64>),
-    ) -> Option<Rule<'_>> {
+        key: &FlowKey,
+        epoch: u64,
+        least: u64,
+    ) -> Option<(u32, u64)> {
         while number != 0 {
             let cell = self.cells.get(number)?;
-            if weight >= Some(cell.weight()) {
+            if cell.weight() < least {
                 return None;
             }
             if layout.matches(self.cells.key(cell), key) && cell.is_visible(epoch) {
-                let face = self;
-                return Some(Rule { face, cell, number });
+                return Some((number, cell.weight()));
             }
             number = cell.below();
         }

@@ -7,19 +7,22 @@
 //! cache answers is what translation would have answered.
 //!
 //! How: one copy of the packet is a [`Strand`]: its working key, and a stack of what is still to
-//! be done with it. [`Machine::run`] takes steps off the stack until it is empty. A bucket, a
-//! patch port or output to a table makes a copy, a strand of its own that runs to its end before
-//! the first goes on; its operations are an [`Op::Clone`]. An action changes the working key as
-//! it changes the packet, so that later tables match the changed packet.
+//! be done with it. [`Machine::run`] takes steps off the stack until it is empty; from table to
+//! table it goes on at once. A bucket, a patch port or output to a table makes a copy, a strand of
+//! its own that runs to its end before the first goes on; its operations are an [`Op::Clone`]. An
+//! action changes the working key as it changes the packet, so that later tables match the changed
+//! packet.
 //!
 //! Where an action uncovers headers that nobody has parsed, the key no longer tells; the next
-//! step that reads it stops the strand instead. All that is to be done is then on the stack, so
+//! step that reads it stops the strand instead. All that is to be done is then put on the stack, so
 //! to freeze it is to keep the strand: it becomes a recirculation point ([`Points`]), and the
 //! strand goes on from there when the worker has parsed the packet again.
 //!
 //! Why no recursion through tables: what is left to do would sit in the host's call stack, where
-//! it can be neither kept nor counted.
+//! it can be neither kept nor counted. Why not everything by way of the stack: a miss would spend
+//! a third of its time with putting steps there and taking them off again.
 
+use std::ops::ControlFlow::Break;
 use std::sync::Arc;
 
 use flowtable::{FlowKey, Scopes};
@@ -41,7 +44,7 @@ mod way;
 
 pub(super) use strand::Frozen;
 
-use strand::{Step, Strand};
+use strand::{List, Step, Strand};
 
 /// What a translation works with.
 #[derive(Debug)]
@@ -138,13 +141,14 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn enter_port(&mut self, number: PortNo, key: &FlowKey) {
-        let (Some(port), Some(mask)) = (self.state.port(number), self.state.entry_mask(number))
-        else {
+        let port = self.state.port(number);
+        let bridge = port.and_then(|port| self.state.bridge(port.bridge));
+        let (Some(port), Some(bridge)) = (port, bridge) else {
             return self.refuse(DropReason::PortDown);
         };
-        let key = strand::headers_under(key, mask);
-        if let Some(strand) = self.arrive(port, key) {
-            self.run_first(strand);
+        let key = strand::headers_under(key, &bridge.entry_mask);
+        if let Some(mut strand) = self.arrive(bridge, port, key) {
+            self.run_first(&mut strand);
         }
     }
 
@@ -157,7 +161,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         self.scopes = None;
         let frozen = frozen.clone();
         match Strand::thaw(&frozen, self.state, &key) {
-            Some(strand) => self.run_first(strand),
+            Some(mut strand) => self.run_first(&mut strand),
             None => self.refuse(DropReason::PortDown),
         }
     }
@@ -177,13 +181,13 @@ impl<'a, T: Trace> Machine<'a, T> {
         key.in_port = in_port.0;
         key.in_phy_port = in_port.0;
         let mut strand = Strand::new(bridge, port, key);
-        strand.todo.push(Step::Actions(actions, 0));
-        self.run_first(strand);
+        strand.todo.push(Step::Actions(List::Made(actions), 0));
+        self.run_first(&mut strand);
     }
 
     /// Runs the packet itself.
-    fn run_first(&mut self, mut strand: Strand<'a>) {
-        self.run(&mut strand);
+    fn run_first(&mut self, strand: &mut Strand<'a>) {
+        self.run(strand);
         self.trace.end(&strand.key);
     }
 
@@ -193,20 +197,27 @@ impl<'a, T: Trace> Machine<'a, T> {
             && !self.exceeded
         {
             match step {
-                Step::Table(_) if !strand.known => self.freeze(strand, step),
-                Step::Table(table) => self.look_up(strand, table),
-                Step::Actions(list, at) => self.act(strand, list, at),
-                Step::Meter(meter) => self.meter(strand, meter),
+                Step::Table(table) => self.pass(strand, table),
+                Step::Actions(list, at) => {
+                    if let Break(at) = self.act(strand, &list, at) {
+                        self.freeze(strand, Step::Actions(list, at));
+                    }
+                }
                 Step::ClearActions => strand.set.clear(),
                 Step::WriteActions(list) => strand.set.write(&list),
-                Step::Metadata { value, mask } => {
-                    let kept = strand.key.metadata & !mask;
-                    strand.key.metadata = kept | value & mask;
-                }
+                Step::Metadata { value, mask } => strand.write_metadata(value, mask),
                 Step::ActionSet => self.run_action_set(strand),
             }
         }
         self.close_level(strand);
+    }
+
+    /// Adds what is to be done before all that is planned. There is room for the instructions of a
+    /// flow.
+    fn plan(&mut self, strand: &mut Strand<'a>, step: Step<'a>) {
+        if strand.todo.try_push(step).is_err() {
+            self.exceed();
+        }
     }
 
     /// Notes that the program depends on something, except for rules of lower priority there.
@@ -218,13 +229,13 @@ impl<'a, T: Trace> Machine<'a, T> {
 
     /// Keeps what is to be done for when the packet has been parsed again. Points are of one state
     /// only, and so are programs that lead to them or come from them.
-    fn freeze(&mut self, strand: &mut Strand<'a>, step: Step) {
+    fn freeze(&mut self, strand: &mut Strand<'a>, step: Step<'a>) {
         self.scopes = None;
         self.trace.choose(way::PARSE_AGAIN);
         if !T::WANTS_PROGRAM {
             return strand.todo.clear();
         }
-        strand.todo.push(step);
+        self.plan(strand, step);
         let frozen = strand.freeze();
         strand.todo.clear();
         if strand.recirculations == limits::RECIRCULATIONS_MAX {

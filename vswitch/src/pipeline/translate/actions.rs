@@ -6,6 +6,7 @@
 //! matches its prerequisites, too.
 
 use std::fmt;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 
 use flowtable::{Field, VLAN_PRESENT};
@@ -14,21 +15,29 @@ use openflow::{Action, OfPort};
 
 use super::super::Trace;
 use super::strand::Strand;
-use super::{Machine, Step, headers};
+use super::{Machine, headers};
 use crate::action::{Op, Punt, PuntReason};
 
 impl<'a, T: Trace> Machine<'a, T> {
-    /// Carries out a list of actions from `at` on.
-    pub(super) fn act(&mut self, strand: &mut Strand<'a>, list: Arc<[Action]>, at: usize) {
+    /// Carries out a list of actions from `at` on. It breaks off where one wants to know headers
+    /// that are not known: then everything from there on is left to be done.
+    #[inline]
+    pub(super) fn act(
+        &mut self,
+        strand: &mut Strand<'a>,
+        list: &[Action],
+        at: usize,
+    ) -> ControlFlow<usize> {
         for (index, action) in list.iter().enumerate().skip(at) {
             if !self.step() {
-                return;
+                break;
             }
             if !strand.known && reads_headers(action) {
-                return self.freeze(strand, Step::Actions(list.clone(), index));
+                return Break(index);
             }
             self.carry_out(strand, action);
         }
+        Continue(())
     }
 
     fn carry_out(&mut self, strand: &mut Strand<'a>, action: &Action) {

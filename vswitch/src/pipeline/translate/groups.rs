@@ -4,7 +4,7 @@ use openflow::text::group::kind_name;
 use openflow::{GroupId, GroupKind, OfPort};
 
 use super::super::{Bridge, Group, GroupBucket, Trace, limits};
-use super::strand::Strand;
+use super::strand::{List, Strand};
 use super::{Machine, Step};
 use crate::action::{DropReason, Op, Select};
 
@@ -35,18 +35,18 @@ impl<'a, T: Trace> Machine<'a, T> {
         self.trace.leave();
     }
 
-    fn copy_to(&mut self, strand: &Strand<'a>, bucket: &GroupBucket) {
+    fn copy_to(&mut self, strand: &Strand<'a>, bucket: &'a GroupBucket) {
         self.trace.enter(format_args!("bucket"));
         let body = self.collect(|machine| machine.bucket(strand, bucket, strand.certain));
         self.splice(body);
         self.trace.leave();
     }
 
-    fn bucket(&mut self, strand: &Strand<'a>, bucket: &GroupBucket, certain: bool) {
+    fn bucket(&mut self, strand: &Strand<'a>, bucket: &'a GroupBucket, certain: bool) {
         if !self.step() {
             return;
         }
-        let mut copy = strand.copy(Step::Actions(bucket.actions.clone(), 0));
+        let mut copy = strand.copy(Step::Actions(List::Held(&bucket.actions), 0));
         copy.certain = certain;
         copy.origin.cookie = u64::MAX;
         self.count(&copy, || Some(&bucket.counters));
@@ -55,7 +55,7 @@ impl<'a, T: Trace> Machine<'a, T> {
 
     /// Which bucket it is depends on what the key may not tell, so all are translated and the
     /// choice is left to execution.
-    fn select(&mut self, strand: &Strand<'a>, group: &Group) {
+    fn select(&mut self, strand: &Strand<'a>, group: &'a Group) {
         let bridge = strand.bridge;
         let candidates = group.buckets.iter();
         let candidates: Vec<_> = candidates

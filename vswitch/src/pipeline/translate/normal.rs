@@ -10,7 +10,7 @@ use flowtable::{Field, FlowKey, VLAN_PRESENT};
 use openflow::Action;
 
 use super::super::{BridgePort, Trace, scope};
-use super::strand::Strand;
+use super::strand::{List, Strand};
 use super::{Machine, Step, way};
 use crate::action::{DropReason, Learn, Op};
 
@@ -91,11 +91,18 @@ impl<'a, T: Trace> Machine<'a, T> {
                     .note(format_args!("the destination is behind {}", port.name));
                 self.refuse(DropReason::Normal);
             }
-            Some(port) => self.send_tagged(strand, vlan, vec![port]),
+            Some(port) if T::WANTS_PROGRAM || port.peer_name.is_some() => {
+                self.send_tagged(strand, vlan, vec![port]);
+            }
+            // The way ends here.
+            Some(_) => {}
             None => {
                 self.trace.note(format_args!("flood vlan {vlan}"));
                 let ports = bridge.ports().map(|port| &**port);
-                let wanted = |port: &&BridgePort| port.flood && Some(port.number) != ingress;
+                let wanted = |port: &&BridgePort| {
+                    let leads_on = T::WANTS_PROGRAM || port.peer_name.is_some();
+                    port.flood && Some(port.number) != ingress && leads_on
+                };
                 self.send_tagged(strand, vlan, ports.filter(wanted).collect());
             }
         }
@@ -136,7 +143,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             (true, false) => vec![Action::PopVlan],
             (false, false) => vec![],
         };
-        let mut copy = strand.copy(Step::Actions(change.into(), 0));
+        let mut copy = strand.copy(Step::Actions(List::Made(change.into()), 0));
         let body = self.collect(|machine| {
             machine.run(&mut copy);
             machine.send_all(&copy, ports.into_iter());

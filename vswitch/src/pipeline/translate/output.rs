@@ -1,5 +1,7 @@
 //! Output to ports and reserved ports (OpenFlow 1.3.5 §4.5).
 
+use std::fmt;
+
 use openflow::{OfPort, TableId};
 
 use super::super::{BridgePort, Trace};
@@ -52,13 +54,14 @@ impl<'a, T: Trace> Machine<'a, T> {
     /// By a patch port into another bridge, where the packet is a new one.
     fn cross(&mut self, strand: &Strand<'a>, port: &BridgePort) {
         let peer = port.peer.and_then(|number| self.state.port(number));
-        let Some(peer) = peer else {
+        let bridge = peer.and_then(|peer| self.state.bridge(peer.bridge));
+        let (Some(peer), Some(bridge)) = (peer, bridge) else {
             return self.refuse(DropReason::PortDown);
         };
         self.trace
             .enter(format_args!("output to {}, in by {}", port.name, peer.name));
         let headers = super::strand::headers_of(&strand.key);
-        if let Some(mut copy) = self.arrive(peer, headers) {
+        if let Some(mut copy) = self.arrive(bridge, peer, headers) {
             copy.known = strand.known;
             copy.certain = strand.certain;
             copy.recirculations = strand.recirculations;
@@ -82,20 +85,33 @@ impl<'a, T: Trace> Machine<'a, T> {
         strand: &Strand<'a>,
         ports: impl Iterator<Item = &'a BridgePort>,
     ) {
+        // A way ends where ports do not lead to other bridges.
         let (patches, plain): (Vec<_>, Vec<_>) = ports
             .filter(|port| refusal(port).is_none())
+            .filter(|port| T::WANTS_PROGRAM || port.peer_name.is_some())
             .partition(|port| port.peer_name.is_some());
         if let [port] = plain[..] {
             self.send(strand, Some(port));
         } else if !plain.is_empty() {
-            let names: Vec<_> = plain.iter().map(|port| port.name.as_str()).collect();
-            self.trace
-                .note(format_args!("output to {}", names.join(", ")));
+            self.trace.note(format_args!("output to {}", Names(&plain)));
             self.emit_with(|| Op::Outputs(plain.iter().map(|port| port.number).collect()));
         }
         for port in patches {
             self.send(strand, Some(port));
         }
+    }
+}
+
+/// Names of ports, as text.
+struct Names<'a>(&'a [&'a BridgePort]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, port) in self.0.iter().enumerate() {
+            let before = if place == 0 { "" } else { ", " };
+            write!(f, "{before}{}", port.name)?;
+        }
+        Ok(())
     }
 }
 

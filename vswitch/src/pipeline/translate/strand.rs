@@ -1,7 +1,9 @@
 //! A strand: one copy of a packet on its way, with all that is still to be done with it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use flowtable::{Field, FlowKey, FlowMask};
 use openflow::{Action, MeterId, OfPort, TableId};
 
@@ -11,17 +13,15 @@ use crate::action::{BridgeId, PortNo, Punt, PuntReason};
 
 /// One thing to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Step {
+pub enum Step<'a> {
     /// Look the packet up in a table.
     Table(TableId),
     /// Carry out a list of actions from this one on.
-    Actions(Arc<[Action]>, usize),
-    /// Meter the packet.
-    Meter(MeterId),
+    Actions(List<'a>, usize),
     /// Empty the action set.
     ClearActions,
     /// Merge a list into the action set.
-    WriteActions(Arc<[Action]>),
+    WriteActions(List<'a>),
     /// Write bits of the metadata.
     Metadata {
         /// New value.
@@ -32,6 +32,21 @@ pub enum Step {
     /// Carry out the action set: the end of a pipeline.
     ActionSet,
 }
+
+/// Actions: those of a rule or bucket, or made for one packet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum List<'a> {
+    /// In the state.
+    Held(&'a [Action]),
+    /// In no other place.
+    Made(Arc<[Action]>),
+}
+
+/// What is to be done: instructions of a flow at most, for no flow leaves any to the next.
+pub type Todo<'a> = ArrayVec<Step<'a>, TODO_MAX>;
+
+/// Kinds of instructions but meters, which come first (OpenFlow 1.3.5 §5.9).
+const TODO_MAX: usize = 5;
 
 /// The flow that a packet is with, as packet-in tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +73,7 @@ pub struct Strand<'a> {
     /// Whether it gets here whenever the program runs: nothing before may have ended it.
     pub certain: bool,
     /// What is to be done, the next thing last.
-    pub todo: Vec<Step>,
+    pub todo: Todo<'a>,
     /// The action set.
     pub set: ActionSet,
     /// The flow it is with.
@@ -75,10 +90,45 @@ pub struct Frozen {
     bridge: BridgeId,
     port: Option<PortNo>,
     metadata: FlowKey,
-    todo: Vec<Step>,
+    todo: Todo<'static>,
     set: ActionSet,
     origin: Origin,
     recirculations: u32,
+}
+
+impl Step<'_> {
+    /// With nothing borrowed.
+    fn kept(&self) -> Step<'static> {
+        match self {
+            Step::Table(table) => Step::Table(*table),
+            Step::Actions(list, at) => Step::Actions(list.kept(), *at),
+            Step::ClearActions => Step::ClearActions,
+            Step::WriteActions(list) => Step::WriteActions(list.kept()),
+            &Step::Metadata { value, mask } => Step::Metadata { value, mask },
+            Step::ActionSet => Step::ActionSet,
+        }
+    }
+}
+
+impl List<'_> {
+    fn kept(&self) -> List<'static> {
+        List::Made(match self {
+            List::Held(list) => (*list).into(),
+            List::Made(list) => list.clone(),
+        })
+    }
+}
+
+impl Deref for List<'_> {
+    type Target = [Action];
+
+    #[inline(always)]
+    fn deref(&self) -> &[Action] {
+        match self {
+            List::Held(list) => list,
+            List::Made(list) => list,
+        }
+    }
 }
 
 impl<'a> Strand<'a> {
@@ -90,7 +140,7 @@ impl<'a> Strand<'a> {
             key,
             known: true,
             certain: true,
-            todo: Vec::new(),
+            todo: Todo::new(),
             set: ActionSet::default(),
             origin: Origin {
                 table: TableId(0),
@@ -103,9 +153,9 @@ impl<'a> Strand<'a> {
     }
 
     /// A copy of the packet with something else to be done.
-    pub fn copy(&self, step: Step) -> Strand<'a> {
+    pub fn copy(&self, step: Step<'a>) -> Strand<'a> {
         Strand {
-            todo: vec![step],
+            todo: Todo::from_iter([step]),
             set: ActionSet::default(),
             level_open: false,
             ..*self
@@ -132,6 +182,12 @@ impl<'a> Strand<'a> {
         })
     }
 
+    /// Writes bits of the metadata.
+    #[inline]
+    pub fn write_metadata(&mut self, value: u64, mask: u64) {
+        self.key.metadata = self.key.metadata & !mask | value & mask;
+    }
+
     /// Whether `number` is where the packet came in.
     pub fn came_by(&self, number: OfPort) -> bool {
         self.key.in_port == number.0
@@ -143,7 +199,7 @@ impl<'a> Strand<'a> {
             bridge: self.bridge.id,
             port: self.port.map(|port| port.number),
             metadata: metadata_of(&self.key),
-            todo: self.todo.clone(),
+            todo: self.todo.iter().map(Step::kept).collect(),
             set: self.set.clone(),
             origin: self.origin,
             recirculations: self.recirculations + 1,
@@ -182,9 +238,11 @@ pub fn headers_of(key: &FlowKey) -> FlowKey {
 
 /// The header part of a key, with only the bits of `mask`.
 pub fn headers_under(key: &FlowKey, mask: &FlowMask) -> FlowKey {
-    let mut headers = headers_of(key);
-    for (word, mask) in headers.words_mut().iter_mut().zip(mask.0.words()) {
-        *word &= mask;
+    let mut headers = FlowKey::default();
+    let words = key.words().iter().zip(mask.0.words());
+    let places = headers.words_mut().iter_mut().zip(words);
+    for (place, (word, mask)) in places.skip(FlowKey::HEADER_WORD) {
+        *place = word & mask;
     }
     headers
 }

@@ -1,21 +1,25 @@
 //! A packet in a bridge's tables: arrival, lookup, the instructions of a flow, meters
 //! (OpenFlow 1.3.5 §5.3, §5.4, §5.7, §5.9).
 
-use std::sync::Arc;
+use std::ops::ControlFlow::Break;
 
 use flowtable::{Field, FlowKey};
-use openflow::{Action, Band, MeterId, OfPort, TableId};
+use openflow::{Action, Band, Instructions, MeterId, OfPort, TableId};
 
 use super::super::flow::FlowRef;
-use super::super::{BridgePort, Trace, limits, scope};
-use super::strand::{Origin, Strand};
+use super::super::{Bridge, BridgePort, Trace, limits, scope};
+use super::strand::{List, Origin, Strand};
 use super::{Machine, Step, way};
 use crate::action::{DropReason, Op};
 
 impl<'a, T: Trace> Machine<'a, T> {
     /// A packet comes in by a port of a bridge; `None` if the port refuses it.
-    pub(super) fn arrive(&mut self, port: &'a BridgePort, mut key: FlowKey) -> Option<Strand<'a>> {
-        let bridge = self.state.bridge(port.bridge)?;
+    pub(super) fn arrive(
+        &mut self,
+        bridge: &'a Bridge,
+        port: &'a BridgePort,
+        mut key: FlowKey,
+    ) -> Option<Strand<'a>> {
         let config = port.config;
         if config.port_down || config.no_receive {
             self.refuse(match config.port_down {
@@ -28,43 +32,64 @@ impl<'a, T: Trace> Machine<'a, T> {
         key.in_phy_port = port.of_port.0;
         let mut strand = Strand::new(bridge, Some(port), key);
         strand.todo.push(match bridge.standalone {
-            true => Step::Actions(normal(), 0),
+            true => Step::Actions(List::Held(&NORMAL), 0),
             false => Step::Table(TableId(0)),
         });
         Some(strand)
     }
 
-    pub(super) fn look_up(&mut self, strand: &mut Strand<'a>, id: TableId) {
+    /// A packet goes from table to table, beginning with this one.
+    pub(super) fn pass(&mut self, strand: &mut Strand<'a>, first: TableId) {
+        let mut next = Some(first);
+        while let Some(table) = next {
+            if !strand.known {
+                return self.freeze(strand, Step::Table(table));
+            }
+            let flow = self.look_up(strand, table);
+            next = flow.and_then(|instructions| self.follow(strand, instructions));
+        }
+    }
+
+    /// What the flow says that a packet matches in a table.
+    fn look_up(&mut self, strand: &mut Strand<'a>, id: TableId) -> Option<&'a Instructions> {
         self.lookups += 1;
         if self.lookups > limits::LOOKUPS_MAX {
-            return self.exceed();
+            self.exceed();
+            return None;
         }
         self.open_level(strand, id);
         let scope = scope::table(strand.bridge.id, id);
         if strand.bridge.drops_fragments && strand.key.ip_frag != 0 {
             self.trace.choose(way::FRAGMENT);
-            return self.refuse(DropReason::Fragment);
+            self.refuse(DropReason::Fragment);
+            return None;
         }
         let Some(table) = strand.bridge.table(id) else {
             self.ask(scope, 0);
-            return self.refuse(DropReason::TableMiss);
+            self.refuse(DropReason::TableMiss);
+            return None;
         };
-        match table.rules.find(&strand.key, self.state.epoch()) {
-            Some(rule) => {
-                self.ask(scope, rule.priority());
-                self.trace.choose(way::rule(rule.id()));
-                let flow = FlowRef::new(strand.bridge, id, rule);
-                self.count(strand, || Some(&table.matched));
-                self.count(strand, || flow.counters());
-                self.follow(strand, flow);
-            }
-            None => {
-                self.ask(scope, 0);
-                self.trace.choose(way::NO_RULE);
-                self.count(strand, || Some(&table.missed));
-                self.refuse(DropReason::TableMiss);
-            }
+        let Some(rule) = table.rules.find(&strand.key, self.state.epoch()) else {
+            self.ask(scope, 0);
+            self.trace.choose(way::NO_RULE);
+            self.count(strand, || Some(&table.missed));
+            self.refuse(DropReason::TableMiss);
+            return None;
+        };
+        self.ask(scope, rule.priority());
+        self.trace.choose(way::rule(rule.id()));
+        let flow = FlowRef::new(strand.bridge, id, rule);
+        self.count(strand, || Some(&table.matched));
+        self.count(strand, || flow.counters());
+        self.trace.note(format_args!("{flow}"));
+        if T::WANTS_PROGRAM {
+            strand.origin = Origin {
+                table: flow.table(),
+                cookie: flow.cookie(),
+                miss: flow.is_table_miss(),
+            };
         }
+        flow.instructions().map(|instructions| &**instructions)
     }
 
     /// One level of the trace for each table of a strand.
@@ -81,48 +106,68 @@ impl<'a, T: Trace> Machine<'a, T> {
         }
     }
 
-    /// Puts the instructions of a flow on the stack, the first on top.
-    fn follow(&mut self, strand: &mut Strand<'a>, flow: FlowRef<'a>) {
-        self.trace.note(format_args!("{flow}"));
-        strand.origin = Origin {
-            table: flow.table(),
-            cookie: flow.cookie(),
-            miss: flow.is_table_miss(),
-        };
-        let Some(instructions) = flow.instructions() else {
-            return;
-        };
-        strand.todo.push(match instructions.goto {
-            Some(table) => Step::Table(table),
-            None => Step::ActionSet,
-        });
-        if let Some((value, mask)) = instructions.metadata {
-            strand.todo.push(Step::Metadata { value, mask });
-        }
-        if let Some(list) = &instructions.write {
-            strand.todo.push(Step::WriteActions(list.clone()));
-        }
-        if instructions.clear {
-            strand.todo.push(Step::ClearActions);
+    /// Follows the instructions of a flow, up to the table that the packet goes on with.
+    fn follow(
+        &mut self,
+        strand: &mut Strand<'a>,
+        instructions: &'a Instructions,
+    ) -> Option<TableId> {
+        if let Some(meter) = instructions.meter {
+            self.meter(strand, meter);
         }
         if let Some(list) = &instructions.apply {
-            strand.todo.push(Step::Actions(list.clone(), 0));
+            let acted = self.act(strand, list, 0);
+            if self.exceeded {
+                return None;
+            }
+            if let Break(at) = acted {
+                self.plan_all_but_apply(strand, instructions);
+                self.freeze(strand, Step::Actions(List::Held(list), at));
+                return None;
+            }
         }
-        if let Some(meter) = instructions.meter {
-            strand.todo.push(Step::Meter(meter));
+        if instructions.clear {
+            strand.set.clear();
+        }
+        if let Some(list) = &instructions.write {
+            strand.set.write(list);
+        }
+        if let Some((value, mask)) = instructions.metadata {
+            strand.write_metadata(value, mask);
+        }
+        if instructions.goto.is_none() {
+            self.run_action_set(strand);
+        }
+        instructions.goto
+    }
+
+    /// Puts on the stack what instructions say to do after the actions that are applied.
+    fn plan_all_but_apply(&mut self, strand: &mut Strand<'a>, instructions: &'a Instructions) {
+        let last = instructions.goto.map_or(Step::ActionSet, Step::Table);
+        self.plan(strand, last);
+        if let Some((value, mask)) = instructions.metadata {
+            self.plan(strand, Step::Metadata { value, mask });
+        }
+        if let Some(list) = &instructions.write {
+            self.plan(strand, Step::WriteActions(List::Held(list)));
+        }
+        if instructions.clear {
+            self.plan(strand, Step::ClearActions);
         }
     }
 
     pub(super) fn run_action_set(&mut self, strand: &mut Strand<'a>) {
         if !strand.set.is_empty() {
             self.trace.note(format_args!("action set"));
-            strand.todo.push(Step::Actions(strand.set.ordered(), 0));
+            strand
+                .todo
+                .push(Step::Actions(List::Made(strand.set.ordered()), 0));
             strand.set.clear();
             strand.origin.cookie = u64::MAX;
         }
     }
 
-    pub(super) fn meter(&mut self, strand: &mut Strand<'a>, id: MeterId) {
+    fn meter(&mut self, strand: &mut Strand<'a>, id: MeterId) {
         let Some(meter) = strand.bridge.meter(id) else {
             return;
         };
@@ -137,7 +182,8 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 }
 
-fn normal() -> Arc<[Action]> {
-    let port = OfPort::NORMAL;
-    Arc::new([Action::Output { port, max_len: 0 }])
-}
+/// What a bridge does that is left to itself.
+static NORMAL: [Action; 1] = [Action::Output {
+    port: OfPort::NORMAL,
+    max_len: 0,
+}];
