@@ -33,6 +33,9 @@
 //! given up that the current batch has used, so that a [`Slot`] is good until the next
 //! [`FlowCache::begin_batch`].
 //!
+//! Of the packets of a batch that are to be inserted it is told before ([`FlowCache::foresee`]), so
+//! that the loads of what they push out overlap, too.
+//!
 //! Packets are counted in the entry. One that is replaced adds its counts to those of its account
 //! ([`accounts`]). Entries and accounts with counts not yet told are in a queue, from which
 //! [`FlowCache::flush`] tells a bounded number at a time.
@@ -101,8 +104,12 @@ pub struct FlowCache<C, A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u32);
 
+/// The hash of a key under a mask. Keys with different ones are different.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyHash(u64);
+
 /// A code and an account that are kept for somebody besides the entries that have them, until they
-/// are let go.
+/// are let go as often as they were kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pair {
     code: u32,
@@ -425,6 +432,12 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         }
     }
 
+    /// Keeps a pair that is kept once more.
+    pub fn keep_on(&mut self, pair: Pair) {
+        self.codes.share(pair.code);
+        self.accounts.share(pair.account);
+    }
+
     /// Keeps a pair no longer. What was counted in its account is told if nobody else has it.
     pub fn let_go(&mut self, pair: Pair, tell: impl FnMut(&A, Counts)) {
         self.codes.release(pair.code, |_, ()| ());
@@ -441,13 +454,49 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         self.accounts.add(pair.account, counts, &mut self.dirty);
     }
 
+    /// The hash of a key.
+    pub fn hash(&mut self, mask: &EntryMask, key: &FlowKey) -> KeyHash {
+        KeyHash(self.secret.pack(mask, key, &mut self.row))
+    }
+
     /// Whether an entry should be made for a packet that was not found: if there is a free slot for
     /// it, or if its flow has come before.
-    pub fn admits(&mut self, mask: &EntryMask, key: &FlowKey) -> bool {
-        let hash = self.secret.pack(mask, key, &mut self.row);
+    pub fn admits(&mut self, hash: KeyHash) -> bool {
+        let KeyHash(hash) = hash;
         let admitted = !self.buckets[self.bucket(hash)].is_full() || self.visitors.come(hash);
         self.pressure.refused += u64::from(!admitted);
         admitted
+    }
+
+    /// Says that keys with these hashes will be inserted, [`KEYS_MAX`] at most: what that needs of
+    /// memory is fetched for all of them at a time. Nothing follows if it is not so.
+    pub fn foresee(&self, mask: &EntryMask, hashes: impl Iterator<Item = KeyHash>) {
+        let mut sum = 0;
+        let mut slots = [0; KEYS_MAX];
+        let mut count = 0;
+        for (slot, hash) in slots.iter_mut().zip(hashes) {
+            let bucket = self.bucket(hash.0);
+            let place = self.buckets[bucket].victim(self.now_ms, self.batch);
+            *slot = bucket * SLOTS + place.unwrap_or_default();
+            if mask.pairs() > INLINE && mask.pairs() <= self.keys.room() {
+                sum ^= self.keys.first(*slot);
+            }
+            count += 1;
+        }
+        // Apart, so that none of these waits for another's.
+        for &slot in &slots[..count] {
+            let entry = &self.entries[slot];
+            let users = self.codes.users(entry.code) ^ self.accounts.users(entry.account);
+            sum ^= u64::from(users);
+        }
+        core::hint::black_box(sum);
+    }
+
+    /// Takes back a packet that was counted for no entry in this batch; the account that it was
+    /// counted in.
+    pub fn take_back_apart(&mut self, pair: Pair, bytes: u64) -> Option<&A> {
+        self.accounts.take_back(pair.account, bytes);
+        self.accounts.value(pair.account)
     }
 
     /// Makes an entry of a pair that is kept for the packets that are like this one under `mask`,

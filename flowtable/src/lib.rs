@@ -15,8 +15,8 @@ mod protocol;
 mod rows;
 
 pub use cache::{
-    CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, KEPT_MAX, KEYS_MAX, Lookup, PROTECTED_MS,
-    Packets, Pair, Prepare, Pressure, Slot,
+    CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, KEPT_MAX, KEYS_MAX, KeyHash, Lookup,
+    PROTECTED_MS, Packets, Pair, Prepare, Pressure, Slot,
 };
 pub use changes::{Changed, Changes, Scopes};
 pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};

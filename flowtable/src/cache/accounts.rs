@@ -69,6 +69,12 @@ impl<A: Eq + Hash> Accounts<A> {
         });
     }
 
+    /// How many have an account.
+    #[inline(always)]
+    pub(super) fn users(&self, number: u32) -> u32 {
+        self.shared.users(number)
+    }
+
     /// Adds to what is to be told of an account.
     #[inline(always)]
     pub(super) fn add(&mut self, number: u32, counts: Counts, queue: &mut VecDeque<u32>) {
@@ -80,6 +86,14 @@ impl<A: Eq + Hash> Accounts<A> {
         untold.counts.used_ms = untold.counts.used_ms.max(counts.used_ms);
         if !core::mem::replace(&mut untold.is_queued, true) {
             queue.push_back(number | ACCOUNT);
+        }
+    }
+
+    /// Takes back a packet that was added since the counts were last told.
+    pub(super) fn take_back(&mut self, number: u32, bytes: u64) {
+        if let Some(untold) = self.shared.note_mut(number) {
+            untold.counts.packets = untold.counts.packets.saturating_sub(1);
+            untold.counts.bytes = untold.counts.bytes.saturating_sub(bytes);
         }
     }
 
@@ -131,6 +145,9 @@ mod tests {
         accounts.tell(number, |account, counts| told.push((*account, counts)));
         accounts.tell(number, |account, counts| told.push((*account, counts)));
         assert_eq!(told, [('a', counts(5, 9))]);
+        accounts.add(number, counts(1, 9), &mut queue);
+        accounts.take_back(number, 60);
+        accounts.tell(number, |account, counts| panic!("{account}: {counts:?}"));
     }
 
     #[test]

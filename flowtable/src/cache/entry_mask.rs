@@ -55,6 +55,14 @@ impl EntryMask {
         self.depth
     }
 
+    /// Whether two keys are the same for the cache.
+    pub fn agree(&self, a: &FlowKey, b: &FlowKey) -> bool {
+        let (a, b) = (a.words(), b.words());
+        let words = self.pairs.iter().flatten();
+        let differences = words.map(|word| (a[word.index] ^ b[word.index]) & word.mask);
+        differences.fold(0, |all, one| all | one) == 0
+    }
+
     /// Number of pairs of words.
     pub(super) fn pairs(&self) -> usize {
         self.pairs.len()
@@ -185,6 +193,20 @@ mod tests {
         ] {
             assert_ne!(packed(&mask, &key).0, packed(&mask, &other).0);
         }
+    }
+
+    #[test]
+    fn keys_agree_if_the_cache_takes_them_for_the_same() {
+        let mask = mask(&[Field::EthDst, Field::VlanVid, Field::Ipv4Src]);
+        let key = |eth_dst, ipv4_src, ipv4_dst| FlowKey {
+            eth_dst,
+            ipv4_src,
+            ipv4_dst,
+            ..FlowKey::default()
+        };
+        assert!(mask.agree(&key(1, 2, 3), &key(1, 2, 4)));
+        assert!(!mask.agree(&key(1, 2, 3), &key(1, 5, 3)));
+        assert!(!mask.agree(&key(1, 2, 3), &key(6, 2, 3)));
     }
 
     #[test]

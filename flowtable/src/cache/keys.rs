@@ -57,6 +57,12 @@ impl Keys {
         difference == [0; 2]
     }
 
+    /// A word of the slot's pairs behind the first: to have them at hand.
+    #[inline(always)]
+    pub(super) fn first(&self, slot: usize) -> u64 {
+        self.pairs[self.start + slot * self.stride][0]
+    }
+
     /// Puts the pairs behind the first into the slot.
     pub(super) fn write(&mut self, slot: usize, key: &[[u64; 2]]) {
         self.used |= !key.is_empty();

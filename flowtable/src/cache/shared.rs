@@ -109,6 +109,13 @@ impl<T: Eq + Hash, N: Default> Shared<T, N> {
         self.nodes.get(index)?.value.as_ref()
     }
 
+    /// How many have the value of a number.
+    #[inline(always)]
+    pub(super) fn users(&self, number: u32) -> u32 {
+        let node = self.nodes.get((number as usize).wrapping_sub(1));
+        node.map_or(0, |node| node.users)
+    }
+
     /// What is noted with the place of a number.
     #[inline(always)]
     pub(super) fn note_mut(&mut self, number: u32) -> Option<&mut N> {

@@ -8,12 +8,13 @@ use std::hint::black_box;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use flowtable::{EntryMask, FlowKey, Lookup};
+use flowtable::{CodeNo, EntryMask, FlowKey, KeyHash, Lookup, Packets, Pair};
 use openflow::{FlowModCommand, TableId, text};
 use perf::bridge::Bridge;
 use perf::judge::frames::random;
 use perf::judge::scenario::Scenario;
 use perf::judge::scenarios;
+use pmd::BATCH_MAX;
 use vswitch::action::{Account, Cache, PortNo};
 use vswitch::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
 
@@ -86,7 +87,9 @@ fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
             state: &state,
             points: &mut points,
         };
-        black_box(programs.decide(&mut context, &ingress, key, &mut cache));
+        programs.decide(&mut context, &ingress, [key], &mut cache, |pair| {
+            black_box(pair);
+        });
     });
     let finding = least(arguments.rounds, &keys, |key| {
         black_box(table.rules.find(key, state.epoch()).is_some());
@@ -157,8 +160,11 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
                     state: &state,
                     points: &mut points,
                 };
-                let pair = programs.decide(&mut context, &Ingress::Port(port), key, &mut cache);
+                let mut pair = Pair::default();
+                let ingress = Ingress::Port(port);
+                programs.decide(&mut context, &ingress, [key], &mut cache, |one| pair = one);
                 let _ = cache.insert(&mask, key, pair, state.epoch(), Account::credit);
+                cache.let_go(pair, Account::credit);
             }
         }
         if round >= STORM_ROUNDS / 2 {
@@ -176,7 +182,8 @@ const STORM_FLOWS: u64 = 100_000;
 const STORM_ROUNDS: u64 = 200;
 const STORM_PACKETS: u64 = 9_984;
 
-/// Cycles of a miss of a cache that is full, its programs made long ago: look, translate, insert.
+/// Cycles of a miss of a cache that is full, its programs made long ago: look, decide, insert, a
+/// batch at a time as the packet path does it.
 fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) -> Result<f64> {
     let mut bits = **state.entry_mask(port).context("no port")?;
     // Every packet is another flow, whatever the rules.
@@ -186,27 +193,50 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
     let mut cache = Cache::new(arguments.cache_entries, 1);
     let (mut points, mut programs) = (Points::new(), Programs::new());
     let ingress = Ingress::Port(port);
-    let mut number = 0;
-    let mut round = |count: usize| {
-        let start = pmd::cycles();
-        for key in keys.iter().cycle().take(count) {
-            number += 1;
-            if number % 32 == 1 {
-                cache.begin_batch(number / 1_000);
-            }
-            let mut key = *key;
+    let (mut number, mut at) = (0, 0);
+    let mut together = [FlowKey::default(); BATCH_MAX];
+    let mut pairs = Vec::with_capacity(BATCH_MAX);
+    let mut batch = || {
+        for key in &mut together {
+            (number, at) = (number + 1, (at + 1) % keys.len());
+            *key = keys[at];
             key.arp_tha = number;
-            let epoch = state.epoch();
-            black_box(cache.find(&mask, &key, epoch));
-            let mut context = Context {
-                state,
-                points: &mut points,
-            };
-            let pair = programs.decide(&mut context, &ingress, &key, &mut cache);
-            cache.count_apart(pair, 60);
-            let _ = black_box(cache.insert(&mask, &key, pair, epoch, Account::credit));
         }
-        (pmd::cycles() - start) as f64 / count as f64
+        let start = pmd::cycles();
+        cache.begin_batch(number / 1_000);
+        let mut codes = [CodeNo::MISS; BATCH_MAX];
+        let packets = Packets {
+            keys: &together,
+            bytes: &[60; BATCH_MAX],
+            codes: &mut codes,
+        };
+        cache.count_batch(&mask, packets, state.epoch(), Account::credit);
+        let mut hashes = [KeyHash::default(); BATCH_MAX];
+        for (hash, key) in hashes.iter_mut().zip(&together) {
+            *hash = cache.hash(&mask, key);
+        }
+        let points = &mut points;
+        let mut context = Context { state, points };
+        pairs.clear();
+        let decided = |pair| pairs.push(pair);
+        programs.decide(&mut context, &ingress, &together, &mut cache, decided);
+        pairs.iter().for_each(|pair| cache.count_apart(*pair, 60));
+        let admitted = hashes.map(|hash| cache.admits(hash));
+        let hashes = hashes.iter().zip(admitted);
+        cache.foresee(&mask, hashes.filter(|it| it.1).map(|(hash, _)| *hash));
+        let new = pairs.iter().zip(&together).zip(admitted);
+        for ((pair, key), _) in new.filter(|(_, admitted)| *admitted) {
+            let _ = black_box(cache.insert(&mask, key, *pair, state.epoch(), Account::credit));
+        }
+        for pair in &pairs {
+            cache.let_go(*pair, Account::credit);
+        }
+        pmd::cycles() - start
+    };
+    let mut round = |count: usize| {
+        let batches = count.div_ceil(BATCH_MAX);
+        let cycles: u64 = (0..batches).map(|_| batch()).sum();
+        cycles as f64 / (batches * BATCH_MAX) as f64
     };
     round(2 * arguments.cache_entries);
     let rounds = (0..arguments.rounds).map(|_| round(keys.len()));

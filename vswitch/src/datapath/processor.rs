@@ -24,9 +24,11 @@ use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Ingress, Points, Programs, State};
 
 mod engine;
+mod misses;
 mod parsed;
 
 use engine::{Engine, Entry, Tallied};
+use misses::Misses;
 use parsed::Parsed;
 
 /// A point in time: nanoseconds since the switch was started.
@@ -128,6 +130,7 @@ impl Processor {
                     now: Now::default(),
                 },
                 parsed: Parsed::default(),
+                misses: Misses::default(),
                 tally: Tallied::default(),
             },
             again: Vec::with_capacity(limits::RECIRCULATED_MAX),

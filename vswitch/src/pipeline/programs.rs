@@ -7,6 +7,10 @@
 //! rule, and a cache of many flows has few programs to keep close at hand. The programs are in the
 //! flow cache, kept by their numbers: an entry for one more packet is made of these.
 //!
+//! Packets of a batch are decided together: first the ways of all, then what is known of them, so
+//! that the loads of their programs overlap. With many thousand programs nearly each is one that no
+//! near cache has.
+//!
 //! A way is the entry point and every choice that the key made, in order. With the same state it
 //! decides the program, whatever else is in the key; so what was made for one epoch is never used
 //! in another. Ways are compared in full: no packet can be given another's program.
@@ -27,9 +31,8 @@ use crate::action::{Account, Cache, Routine};
 pub struct Programs {
     hasher: RandomState,
     sets: Box<[Set]>,
-    path: Path,
-    /// The last program that will not be found again.
-    apart: Pair,
+    /// Those of the packets that are decided together.
+    paths: Box<[Path]>,
 }
 
 /// Those whose ways have neighbouring hashes; the next one takes the place at `hand`. A place where
@@ -44,8 +47,9 @@ struct Set {
 }
 
 /// Hears the way that a packet goes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Path {
+    hash: u64,
     words: ArrayVec<u64, PATH_MAX>,
     /// There were more.
     is_longer: bool,
@@ -63,52 +67,72 @@ impl Programs {
         Programs {
             hasher: RandomState::default(),
             sets: vec![Set::default(); PROGRAMS_MAX / WAYS].into(),
-            path: Path::default(),
-            apart: Pair::default(),
+            paths: vec![Path::default(); TOGETHER].into(),
         }
     }
 
-    /// Decides what happens to a packet, as [`translate`] does. The program is in `cache`, always
-    /// the same one, until the next is decided.
-    pub fn decide(
+    /// Decides what happens to packets that enter at one point, as [`translate`] does. The program
+    /// of each is in `cache`, and kept there for the caller, too, who is to let it go.
+    pub fn decide<'k>(
         &mut self,
         context: &mut Context<'_>,
         ingress: &Ingress,
-        key: &FlowKey,
+        keys: impl IntoIterator<Item = &'k FlowKey>,
         cache: &mut Cache,
-    ) -> Pair {
+        mut decided: impl FnMut(Pair),
+    ) {
+        let mut keys = keys.into_iter();
+        loop {
+            let together: ArrayVec<_, TOGETHER> = keys.by_ref().take(TOGETHER).collect();
+            if together.is_empty() {
+                return;
+            }
+            self.find_ways(context, ingress, &together);
+            for (at, key) in together.iter().enumerate() {
+                decided(self.program(context, ingress, (at, key), cache));
+            }
+        }
+    }
+
+    /// Finds the ways of packets, and fetches what is known of them.
+    fn find_ways(&mut self, context: &mut Context<'_>, ingress: &Ingress, keys: &[&FlowKey]) {
         let entry = match ingress {
             Ingress::Port(port) => port.0,
             Ingress::Point(point) => *point,
-            Ingress::PacketOut { .. } => return self.make_apart(context, ingress, key, cache),
+            Ingress::PacketOut { .. } => return,
         };
-        self.path.begin(entry.into(), context.state.epoch());
-        translate(context, ingress.clone(), key, &mut self.path);
-        if self.path.is_longer {
-            return self.make_apart(context, ingress, key, cache);
+        for (path, key) in self.paths.iter_mut().zip(keys) {
+            path.begin(entry.into(), context.state.epoch());
+            translate(context, ingress.clone(), key, path);
+            path.hash = self.hasher.hash_one(&path.words[..]);
         }
-        let hash = self.hasher.hash_one(&self.path.words[..]);
-        let count = self.sets.len();
-        let set = &mut self.sets[hash as usize % count];
-        if let Some(pair) = set.find(hash, &self.path.words) {
-            return pair;
-        }
-        let pair = make(context, ingress, key, cache);
-        let old = set.insert(hash, &self.path.words, pair, context.state.epoch());
-        cache.let_go(old, Account::credit);
-        pair
+        let paths = self.paths[..keys.len()].iter();
+        let known = paths.map(|path| self.sets[path.hash as usize % self.sets.len()].peek(path));
+        std::hint::black_box(known.fold(0, |all, one| all ^ one));
     }
 
-    /// A program that is made for one packet, or for those that no way tells from others.
-    fn make_apart(
+    /// The program of a packet whose way is the one of this number.
+    fn program(
         &mut self,
         context: &mut Context<'_>,
         ingress: &Ingress,
-        key: &FlowKey,
+        (at, key): (usize, &FlowKey),
         cache: &mut Cache,
     ) -> Pair {
+        let path = &self.paths[at];
+        if path.is_longer || matches!(ingress, Ingress::PacketOut { .. }) {
+            return make(context, ingress, key, cache);
+        }
+        let count = self.sets.len();
+        let set = &mut self.sets[path.hash as usize % count];
+        if let Some(pair) = set.find(path) {
+            cache.keep_on(pair);
+            return pair;
+        }
         let pair = make(context, ingress, key, cache);
-        cache.let_go(std::mem::replace(&mut self.apart, pair), Account::credit);
+        cache.keep_on(pair);
+        let old = set.insert(path, pair, context.state.epoch());
+        cache.let_go(old, Account::credit);
         pair
     }
 }
@@ -119,21 +143,44 @@ fn make(context: &mut Context<'_>, ingress: &Ingress, key: &FlowKey, cache: &mut
 }
 
 impl Set {
+    /// The places of ways with this hash, as bits.
+    #[inline(always)]
+    fn places(&self, hash: u64) -> u32 {
+        let bits = self.hashes.iter().enumerate();
+        bits.fold(0, |all, (place, known)| {
+            all | u32::from(*known == hash) << place
+        })
+    }
+
+    /// Loads what [`Set::find`] will look at.
+    #[inline(always)]
+    fn peek(&self, path: &Path) -> u64 {
+        let place = self.places(path.hash).trailing_zeros() as usize;
+        let known = self.paths.get(place).and_then(|known| known.first());
+        known.copied().unwrap_or_default()
+    }
+
     #[inline]
-    fn find(&self, hash: u64, path: &[u64]) -> Option<Pair> {
-        let mut places = (0..WAYS).filter(|place| self.hashes[*place] == hash);
-        let place = places.find(|place| are_equal(&self.paths[*place], path))?;
-        Some(self.pairs[place])
+    fn find(&self, path: &Path) -> Option<Pair> {
+        let mut places = self.places(path.hash);
+        while places != 0 {
+            let place = places.trailing_zeros() as usize;
+            if are_equal(&self.paths[place], &path.words) {
+                return Some(self.pairs[place]);
+            }
+            places &= places - 1;
+        }
+        None
     }
 
     /// Takes the place of one of another epoch if there is one; the program that was there.
-    fn insert(&mut self, hash: u64, path: &[u64], pair: Pair, epoch: u64) -> Pair {
+    fn insert(&mut self, path: &Path, pair: Pair, epoch: u64) -> Pair {
         let mut others = self.epochs.iter();
         let place = others.position(|other| *other != epoch);
         let place = place.unwrap_or(self.hand);
         self.hand = (place + 1) % WAYS;
-        (self.hashes[place], self.epochs[place]) = (hash, epoch);
-        self.paths[place] = path.into();
+        (self.hashes[place], self.epochs[place]) = (path.hash, epoch);
+        self.paths[place] = path.words[..].into();
         std::mem::replace(&mut self.pairs[place], pair)
     }
 }
@@ -174,6 +221,9 @@ impl Trace for Path {
 /// Programs in a set.
 const WAYS: usize = 4;
 
+/// Packets whose ways are found before their programs: those of a batch.
+const TOGETHER: usize = flowtable::KEYS_MAX;
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Script, as_text, kept_as_text, key, run};
@@ -209,7 +259,14 @@ mod tests {
         };
         let full = translate(&mut context, ingress.clone(), key, &mut NoTrace);
         let Known { programs, cache } = known;
-        let pair = programs.decide(&mut context, &ingress, key, cache);
+        let mut pairs = Vec::new();
+        programs.decide(&mut context, &ingress, [key, key], cache, |pair| {
+            pairs.push(pair)
+        });
+        let [pair, again] = pairs[..] else {
+            panic!("{pairs:?} for two packets");
+        };
+        assert_eq!(kept_as_text(cache, pair), kept_as_text(cache, again));
         assert_eq!(as_text(&full), kept_as_text(cache, pair), "of {key:?}");
         pair
     }
@@ -347,7 +404,11 @@ mod tests {
             (2, 8),
         ];
         for (epoch, hash) in ways {
-            set.insert(hash, &[epoch, hash], Pair::default(), epoch);
+            let mut path = Path::default();
+            path.begin(hash, epoch);
+            path.hash = hash;
+            set.insert(&path, Pair::default(), epoch);
+            assert_eq!(set.find(&path), Some(Pair::default()));
         }
         set.hashes.sort_unstable();
         assert_eq!(set.hashes, [5, 6, 7, 8]);

@@ -222,7 +222,9 @@ impl Script {
         };
         let key = key(headers);
         let cache = &mut self.cache;
-        let known = self.programs.decide(&mut context, &ingress, &key, cache);
+        let mut known = Pair::default();
+        let programs = &mut self.programs;
+        programs.decide(&mut context, &ingress, [&key], cache, |pair| known = pair);
         self.last = translate(&mut context, ingress, &key, &mut NoTrace);
         assert_eq!(kept_as_text(cache, known), as_text(&self.last));
         for op in &self.last.ops {
@@ -247,8 +249,9 @@ pub fn kept_as_text(cache: &Cache, pair: Pair) -> String {
 
 fn sides_as_text(done: &Program, counted: &Program) -> String {
     let (counters, heard, scopes) = (&counted.counters, &counted.heard, counted.scopes);
-    let (ops, drop) = (&done.ops, done.drop);
-    format!("{ops:?} {drop:?} {counters:?} {heard:?} {scopes:?}")
+    let (ops, drop, straight) = (&done.ops, done.drop, &done.straight);
+    let behind = &counted.behind;
+    format!("{ops:?} {drop:?} {straight:?} {counters:?} {behind:?} {heard:?} {scopes:?}")
 }
 
 /// A key with the fields that a match in text requires.

@@ -3,9 +3,8 @@
 //! How: a batch is parsed as a whole and looked up as a whole, so that the loads of its packets
 //! overlap. Then those whose program is a straight line are changed where they are, one after
 //! another; and if all leave by one port they leave as one burst. Otherwise packets are taken in
-//! order: staged, or run through a program of any other kind. A packet without an entry in the
-//! cache is looked up once more (a packet before it may have brought it) and then translated, on
-//! the spot.
+//! order: staged, or run through a program of any other kind. What is to be done with packets that
+//! have no entry in the cache is decided before all that ([`super::misses`]).
 
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use pmd::{BATCH_MAX, Batch, Packet};
 use super::super::edit::Parcel;
 use super::super::execute::Executor;
 use super::super::straight::Way;
+use super::misses::Misses;
 use super::parsed::Parsed;
 use crate::action::{Account, Cache, Op, PortNo, Program, Routine};
 use crate::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
@@ -64,6 +64,8 @@ pub struct Engine {
     pub executor: Executor,
     /// The packets of the batch.
     pub parsed: Parsed,
+    /// Those of them that the cache did not know.
+    pub misses: Misses,
     /// What was counted.
     pub tally: Tallied,
 }
@@ -92,20 +94,27 @@ impl Engine {
             self.renew(entry, batch, codes);
         }
         if self.output_all(entry.origin, codes, batch) {
+            self.tally.hits += count as u64;
             return;
         }
+        self.decide_misses(entry, batch, codes);
+        self.run_all(entry, codes, batch);
+        self.let_misses_go();
+    }
+
+    /// Runs the programs of a batch.
+    fn run_all(&mut self, entry: &Entry, codes: &[CodeNo], batch: &mut Batch) {
         let mut rests = [Rest::All; BATCH_MAX];
-        let rests = &mut rests[..count];
+        let rests = &mut rests[..codes.len()];
         if let Some(port) = self.change_all(entry, codes, batch, rests) {
             return self.executor.output_batch(port, entry.origin, batch);
         }
-        let todo = rests.iter().zip(&*codes).enumerate();
+        let todo = rests.iter().zip(codes).enumerate();
         for ((index, (rest, code)), packet) in todo.zip(batch.drain()) {
             match *rest {
                 Rest::Output(port) => self.executor.output(port, packet, entry.origin),
                 Rest::Nothing => drop(packet),
-                Rest::All if code.is_known() => self.run(*code, entry, index, packet),
-                Rest::All => self.miss(entry, index, packet),
+                Rest::All => self.run_any(*code, entry, index, packet),
             }
         }
     }
@@ -192,7 +201,6 @@ impl Engine {
         let Some([Op::Output(port)]) = program.map(|program| &*program.ops) else {
             return false;
         };
-        self.tally.hits += codes.len() as u64;
         self.executor.output_batch(*port, origin, batch);
         true
     }
@@ -226,7 +234,6 @@ impl Engine {
         let Some(straight) = program.and_then(|program| program.straight.as_ref()) else {
             return Rest::All;
         };
-        self.tally.hits += 1;
         let known = (entry.mask.depth(), entry.number);
         let now = self.executor.now;
         match self.parsed.run(straight, known, (index, packet), now) {
@@ -246,6 +253,12 @@ impl Engine {
     /// Takes back what a packet was counted in that it has not reached, since an edit ended it.
     #[cold]
     fn take_back(&mut self, entry: &Entry, index: usize, edit: u16) {
+        if let Some(pair) = self.misses.counted_apart(index) {
+            let counts = self.parsed.counts_of(index, self.executor.now);
+            let account = self.cache.take_back_apart(pair, counts.bytes);
+            account.inspect(|account| account.credit_ended(edit, counts));
+            return;
+        }
         let known = match entry.mask.depth() {
             Depth::Nothing => 0,
             _ => index,
@@ -264,21 +277,11 @@ impl Engine {
         }
     }
 
-    /// Runs a program on a packet.
-    fn run(&mut self, code: CodeNo, entry: &Entry, index: usize, mut packet: Packet) {
-        match self.change(code, entry, index, &mut packet) {
-            Rest::Output(port) => self.executor.output(port, packet, entry.origin),
-            Rest::Nothing => drop(packet),
-            Rest::All => self.run_any(code, entry, index, packet),
-        }
-    }
-
     /// Runs a program that is no straight line.
     fn run_any(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: Packet) {
         let Some(Routine(program)) = self.cache.code(code) else {
             return;
         };
-        self.tally.hits += 1;
         let depth = entry.mask.depth();
         let parse_more = depth < Depth::All && program.ops.iter().any(Op::parses);
         if parse_more {
@@ -292,43 +295,6 @@ impl Engine {
             origin: entry.origin,
         };
         self.executor.run_program(program, parcel);
-    }
-
-    /// A packet that the batch lookup found no valid entry for.
-    fn miss(&mut self, entry: &Entry, index: usize, packet: Packet) {
-        if entry.mask.depth() < Depth::All {
-            self.parsed.parse(Depth::All, entry.number, index, &packet);
-        }
-        let epoch = entry.state.epoch();
-        let key = &self.parsed.keys[index];
-        let found = self.cache.find(entry.mask, key, epoch);
-        if let Lookup::Hit(slot) = found {
-            let bytes = self.parsed.bytes[index].into();
-            let code = self.cache.count(slot, 1, bytes, Account::credit);
-            return self.run(code, entry, index, packet);
-        }
-        self.tally.stale += u64::from(matches!(found, Lookup::Stale(_)));
-        self.tally.misses += 1;
-        let (points, state) = (&mut self.points, entry.state);
-        let mut context = Context { state, points };
-        let (cache, ingress) = (&mut self.cache, &entry.ingress);
-        let pair = self.programs.decide(&mut context, ingress, key, cache);
-        // Without room the next such packet is translated again.
-        if found != Lookup::Miss || cache.admits(entry.mask, key) {
-            let _ = cache.insert(entry.mask, key, pair, epoch, Account::credit);
-        }
-        let Some(Routine(program)) = self.cache.code(pair.code()) else {
-            return;
-        };
-        let counts = self.parsed.counts_of(index, self.executor.now);
-        let place = (index, entry.origin);
-        match run_once(program, packet, place, &mut self.parsed, &mut self.executor) {
-            Some(edit) => {
-                let account = self.cache.account_of(pair);
-                account.inspect(|account| account.credit_ended(edit, counts));
-            }
-            None => self.cache.count_apart(pair, counts.bytes),
-        }
     }
 
     /// Translates and runs one packet that is like no other.

@@ -1,12 +1,16 @@
 //! The packet path, from frames in to frames out, with every counter that moves.
 
+use std::collections::BTreeSet;
+
 use flowtable::{Field, FlowKey, eth_type, ip_proto, parse};
 use openflow::OfPort;
 use pmd::Packet;
 
 use super::super::rewrite::testing::{Built, Spec};
+use super::super::send::Outlet;
 use super::super::testing::Rig;
 use super::super::{Event, limits};
+use super::Processor;
 use crate::action::PuntReason;
 
 fn frame(eth_type: u16, proto: u8, seed: u64) -> Built {
@@ -61,6 +65,46 @@ fn flows_keep_their_order_whatever_the_mix() {
     };
     assert_eq!(rig.sent(2), of_proto(ip_proto::UDP));
     assert_eq!(rig.sent(3), of_proto(ip_proto::TCP));
+}
+
+#[test]
+fn new_flows_that_come_together_are_decided_once_each() {
+    let flows = [
+        "ip,nw_src=0.0.0.0/1,actions=output:2",
+        "ip,actions=output:3",
+        "priority=65535,ip,nw_src=1.2.3.4,actions=drop",
+    ];
+    let mut rig = Rig::new(3, &flows);
+    // A cache with room for few of them: the others are decided and counted all the same.
+    let state = rig.bridge.switch.publish();
+    let (small, _events) = Processor::new(&rig.pools, 1, state).unwrap();
+    let mut large = std::mem::replace(&mut rig.processor, small);
+    for port in rig.bridge.ports.clone() {
+        rig.processor.add_outlet(port, Outlet::Capture(Vec::new()));
+    }
+    for (round, is_small) in [(1, true), (2, false)] {
+        // Some flows come twice, not in a row.
+        let frames: Vec<_> = (0..32).map(|number| udp(number * 7 % 25 * 2)).collect();
+        rig.receive(1, &frames);
+        let to = |high| {
+            let of = |frame: &&Vec<u8>| key(frame).ipv4_src >> 31 == high;
+            frames.iter().filter(of).cloned().collect::<Vec<_>>()
+        };
+        let sources = frames.iter().map(|frame| key(frame).ipv4_src);
+        let distinct = sources.collect::<BTreeSet<_>>().len() as u64;
+        assert!(distinct > 2 && !to(0).is_empty() && !to(1).is_empty());
+        assert_eq!((rig.sent(2), rig.sent(3)), (to(0), to(1)));
+        let statistics = rig.processor.statistics();
+        let expected = (distinct, 32 - distinct);
+        assert_eq!(
+            (statistics.misses, statistics.hits),
+            expected,
+            "small: {is_small}"
+        );
+        assert_eq!(rig.counted().0, 32 * round);
+        std::mem::swap(&mut rig.processor, &mut large);
+    }
+    assert_eq!(rig.pools.in_use(), 0);
 }
 
 #[test]
