@@ -35,7 +35,7 @@
 
 use core::cmp::Reverse;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
 use crate::hash::Keyed;
@@ -95,6 +95,10 @@ pub struct Changes {
     recent: [(usize, usize); 2],
     /// Changes since the last publication.
     unpublished: usize,
+    /// Room for the words of a change.
+    words: Vec<(usize, u64, u64)>,
+    /// The stamp whose age is looked at next.
+    hand: usize,
 }
 
 /// The readers' side. A clone copies pointers.
@@ -111,15 +115,16 @@ pub struct Changed {
     floor: u64,
 }
 
-/// Epochs by hashes.
-type Stamps = Arc<[AtomicU64]>;
+/// Epochs by hashes: their lower halves, so that twice as many are at hand. Nobody may ask about a
+/// time so long ago that later and earlier cannot be told from that ([`SINCE_MAX`]).
+type Stamps = Arc<[AtomicU32]>;
 
 impl Changes {
     /// Nothing has changed. Whoever does not know the secret cannot make rules that fall together.
     pub fn new(secret: u64) -> Changes {
         let mut steady = FlowMask::default();
         steady.0.words_mut()[FlowKey::HEADER_WORD..].fill(u64::MAX);
-        let stamps = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
+        let stamps = |count| (0..count).map(|_| AtomicU32::new(0)).collect();
         Changes {
             shown: Changed {
                 hasher: Keyed::new(secret),
@@ -130,29 +135,19 @@ impl Changes {
             steady,
             recent: [(0, 0); 2],
             unpublished: 0,
+            words: Vec::new(),
+            hand: 0,
         }
     }
 
     /// From `epoch` on there is a rule with this match and priority in a table.
     pub fn note_new(&mut self, scope: u32, matching: &Match, priority: u16, epoch: u64) {
-        let change = Change {
-            scope,
-            is_new: true,
-            priority,
-            words: matching.words(),
-        };
-        self.note(&change, epoch);
+        self.note((scope, true, priority), matching.words(), epoch);
     }
 
     /// From `epoch` on a rule of a table is not there, or does something else.
     pub fn note_old(&mut self, scope: u32, rule: &Rule<'_>, epoch: u64) {
-        let change = Change {
-            scope,
-            is_new: false,
-            priority: rule.priority(),
-            words: rule.words(),
-        };
-        self.note(&change, epoch);
+        self.note((scope, false, rule.priority()), rule.words(), epoch);
     }
 
     /// Changes of rules since the last publication.
@@ -160,22 +155,59 @@ impl Changes {
         self.unpublished
     }
 
-    fn note<W>(&mut self, change: &Change<W>, epoch: u64)
-    where
-        W: Iterator<Item = (usize, u64, u64)> + Clone,
-    {
+    fn note(
+        &mut self,
+        (scope, is_new, priority): (u32, bool, u16),
+        rule: impl Iterator<Item = (usize, u64, u64)>,
+        epoch: u64,
+    ) {
         self.unpublished += 1;
         if self.shown.floor >= epoch {
             return;
         }
+        let mut words = core::mem::take(&mut self.words);
+        words.clear();
+        words.extend(rule);
+        let change = Change {
+            scope,
+            is_new,
+            priority,
+            words: &words,
+        };
+        self.note_change(&change, epoch);
+        self.words = words;
+    }
+
+    fn note_change(&mut self, change: &Change<'_>, epoch: u64) {
         let (group, kind) = self.place(change);
         self.recent[usize::from(change.is_new)] = (group, kind);
         let shown = &mut self.shown;
         let group = &mut Arc::make_mut(&mut shown.groups)[group];
         let (rough, exact) = group.note(kind, change, epoch);
-        for (stamps, probe) in [(&shown.rough, rough), (&shown.stamps, exact)] {
-            let hash = probe.hash_of_words(shown.hasher, change.words.clone());
-            stamp(stamps, hash).store(epoch, Ordering::Relaxed);
+        let hash = exact.hash_of_rule(shown.hasher, change.words);
+        stamp(&shown.stamps, hash).store(epoch as u32, Ordering::Relaxed);
+        let hash = match rough == exact {
+            true => hash,
+            false => rough.hash_of_rule(shown.hasher, change.words),
+        };
+        stamp(&shown.rough, hash).store(epoch as u32, Ordering::Relaxed);
+        self.forget_old(epoch);
+    }
+
+    /// Looks after one stamp of each table, and lets it be no older than it must be, so that none is
+    /// ever so old that it looks late.
+    fn forget_old(&mut self, epoch: u64) {
+        let Some(oldest) = epoch.checked_sub(SINCE_MAX) else {
+            return;
+        };
+        self.shown.floor = self.shown.floor.max(oldest);
+        self.hand = self.hand.wrapping_add(1);
+        for stamps in [&self.shown.stamps, &self.shown.rough] {
+            let stamp = &stamps[self.hand % stamps.len()];
+            let age = (epoch as u32).wrapping_sub(stamp.load(Ordering::Relaxed));
+            if u64::from(age) > SINCE_MAX {
+                stamp.store(oldest as u32, Ordering::Relaxed);
+            }
         }
     }
 
@@ -209,10 +241,7 @@ impl Changes {
     }
 
     /// Group and kind of a change, made if they are new.
-    fn place<W>(&mut self, change: &Change<W>) -> (usize, usize)
-    where
-        W: Iterator<Item = (usize, u64, u64)> + Clone,
-    {
+    fn place(&mut self, change: &Change<'_>) -> (usize, usize) {
         let groups = &self.shown.groups;
         let (group, kind) = self.recent[usize::from(change.is_new)];
         if groups.get(group).is_some_and(|it| it.is_at(kind, change)) {
@@ -262,20 +291,22 @@ impl Changed {
     #[inline]
     fn group_concerns(&self, group: &Group, key: &FlowKey, scopes: Scopes, since: u64) -> bool {
         if let Some(probe) = group.rough(since)
-            && self.read(&self.rough, probe, key) <= since
+            && !self.is_later(&self.rough, probe, key, since)
         {
             return false;
         }
         let mut late = group.kinds().iter().filter(|kind| kind.last > since);
         late.any(|kind| {
-            scopes.may_depend_on(&kind.subject) && self.read(&self.stamps, &kind.probe, key) > since
+            scopes.may_depend_on(&kind.subject)
+                && self.is_later(&self.stamps, &kind.probe, key, since)
         })
     }
 
-    /// Epoch of the last change that fell on the stamp of a packet.
+    /// Whether the last change that fell on the stamp of a packet is later than an epoch.
     #[inline(always)]
-    fn read(&self, stamps: &Stamps, probe: &Probe, key: &FlowKey) -> u64 {
-        stamp(stamps, probe.hash(self.hasher, key)).load(Ordering::Relaxed)
+    fn is_later(&self, stamps: &Stamps, probe: &Probe, key: &FlowKey, since: u64) -> bool {
+        let last = stamp(stamps, probe.hash(self.hasher, key)).load(Ordering::Relaxed);
+        last.wrapping_sub(since as u32).cast_signed() > 0
     }
 }
 
@@ -300,17 +331,21 @@ impl fmt::Debug for Changed {
 }
 
 #[inline(always)]
-fn stamp(stamps: &Stamps, hash: u64) -> &AtomicU64 {
-    &stamps[(hash >> 32) as usize % stamps.len()]
+fn stamp(stamps: &Stamps, hash: u64) -> &AtomicU32 {
+    &stamps[(hash >> 32) as usize & (stamps.len() - 1)]
 }
 
 /// Stamps of kinds: one in a few hundred packets is translated in vain if so few changes as
 /// hundreds come between two packets of a flow; a half of them at a million changes a second and
-/// ten packets. A megabyte.
+/// ten packets. Half a megabyte, so that the writer has them close at hand.
 const STAMPS: usize = 1 << 17;
-/// Stamps of groups: so few that they stay close at hand, 64 KB. With hundreds of changes between
+/// Stamps of groups: so few that they stay close at hand, 32 KB. With hundreds of changes between
 /// two packets of a flow one group in thirty is looked at in vain.
 const ROUGH_STAMPS: usize = 1 << 13;
+/// An epoch so much older than the last change is older than everything that is told: weeks, of a
+/// cache entry that nobody used. Half of what tells later from earlier among lower halves.
+const SINCE_MAX: u64 = 1 << 30;
+const _: () = assert!(STAMPS.is_power_of_two() && ROUGH_STAMPS.is_power_of_two());
 /// Kinds of changes that are told apart, those of the latest changes: two for each mask of rules
 /// that both come and go.
 const KINDS_MAX: usize = 256;

@@ -223,6 +223,25 @@ fn who_has_not_met_a_rule_does_not_care_where_it_goes() {
 }
 
 #[test]
+fn changes_are_told_whatever_the_epoch() {
+    let mut changes = Changes::new(7);
+    let rule = |address: u32| Match::new(&packet(address), &Field::Ipv4Dst.mask());
+    let mut scopes = Scopes::default();
+    scopes.add(0, 1);
+    for epoch in [5, 1 << 20, (1 << 31) + 7, (1 << 32) - 1, 1 << 32, 1 << 40] {
+        // In passing, what is told of all others grows no older than it must be.
+        (0..1 << 17).for_each(|_| changes.note_new(0, &rule(1), 9, epoch));
+        let now = changes.publish();
+        for before in [1, 2, 1 << 29, 1 << 30, 1 << 31, 1 << 32] {
+            let since = epoch.saturating_sub(before);
+            assert!(now.concerns(&packet(1), scopes, since), "{epoch} {since}");
+        }
+        assert!(!now.concerns(&packet(1), scopes, epoch));
+        assert!(!now.concerns(&packet(2), scopes, epoch - 1));
+    }
+}
+
+#[test]
 fn of_too_many_kinds_the_oldest_are_forgotten_to_the_safe_side() {
     let mut changes = Changes::new(7);
     for bits in 0..400u32 {

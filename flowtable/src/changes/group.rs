@@ -6,11 +6,11 @@ use crate::{FlowKey, FlowMask};
 
 /// A rule that changed: its table, whether it is new, its priority, and its words as index, value
 /// and mask.
-pub(super) struct Change<W> {
+pub(super) struct Change<'a> {
     pub(super) scope: u32,
     pub(super) is_new: bool,
     pub(super) priority: u16,
-    pub(super) words: W,
+    pub(super) words: &'a [(usize, u64, u64)],
 }
 
 /// What rules changed.
@@ -27,7 +27,7 @@ pub(super) struct Subject {
 }
 
 /// The words of a key that are hashed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Probe {
     /// Hashed before the words, so that probes do not fall together.
     seed: u64,
@@ -59,16 +59,16 @@ pub(super) struct Group {
     kinds: Vec<Kind>,
 }
 
-impl<W: Iterator<Item = (usize, u64, u64)> + Clone> Change<W> {
+impl Change<'_> {
     fn masks(&self) -> impl Iterator<Item = (u8, u64)> {
-        let words = self.words.clone();
-        words.map(|(index, _, mask)| (index as u8, mask))
+        let words = self.words.iter();
+        words.map(|(index, _, mask)| (*index as u8, *mask))
     }
 }
 
 impl Subject {
     /// Of no rule yet.
-    fn of<W>(change: &Change<W>) -> Subject {
+    fn of(change: &Change<'_>) -> Subject {
         Subject {
             scope: change.scope,
             is_new: change.is_new,
@@ -112,14 +112,11 @@ impl Probe {
     }
 
     /// Of a rule, by its words in order.
-    pub(super) fn hash_of_words(
-        &self,
-        hasher: Keyed,
-        mut rule: impl Iterator<Item = (usize, u64, u64)>,
-    ) -> u64 {
+    pub(super) fn hash_of_rule(&self, hasher: Keyed, rule: &[(usize, u64, u64)]) -> u64 {
+        let mut rule = rule.iter();
         let words = self.words.iter().map(|&(index, mask)| {
             let word = rule.find(|(other, ..)| *other == usize::from(index));
-            word.map_or(0, |(_, value, _)| value) & mask
+            word.map_or(0, |(_, value, _)| value & mask)
         });
         hash_words(hasher, core::iter::once(self.seed).chain(words))
     }
@@ -141,10 +138,7 @@ impl Probe {
 
 impl Kind {
     /// Of a change, to be noted next; of bits that are not `steady` nothing is told.
-    pub(super) fn new<W>(change: &Change<W>, steady: &FlowMask) -> Kind
-    where
-        W: Iterator<Item = (usize, u64, u64)> + Clone,
-    {
+    pub(super) fn new(change: &Change<'_>, steady: &FlowMask) -> Kind {
         let matched: Box<[_]> = change.masks().collect();
         let kept = matched.iter().filter_map(|&(index, mask)| {
             let mask = mask & steady.0.words()[usize::from(index)];
@@ -159,10 +153,7 @@ impl Kind {
         }
     }
 
-    fn is_of<W>(&self, change: &Change<W>) -> bool
-    where
-        W: Iterator<Item = (usize, u64, u64)> + Clone,
-    {
+    fn is_of(&self, change: &Change<'_>) -> bool {
         self.subject.is_like(change.scope, change.is_new)
             && self.matched.iter().copied().eq(change.masks())
     }
@@ -203,10 +194,10 @@ impl Group {
     }
 
     /// Notes a change of a kind, and says on which stamps it falls: the group's and the kind's.
-    pub(super) fn note<W>(
+    pub(super) fn note(
         &mut self,
         kind: usize,
-        change: &Change<W>,
+        change: &Change<'_>,
         epoch: u64,
     ) -> (&Probe, &Probe) {
         let kind = &mut self.kinds[kind];
@@ -218,18 +209,12 @@ impl Group {
     }
 
     /// Whether a change is of this kind.
-    pub(super) fn is_at<W>(&self, kind: usize, change: &Change<W>) -> bool
-    where
-        W: Iterator<Item = (usize, u64, u64)> + Clone,
-    {
+    pub(super) fn is_at(&self, kind: usize, change: &Change<'_>) -> bool {
         self.kinds.get(kind).is_some_and(|kind| kind.is_of(change))
     }
 
     /// The kind of a change.
-    pub(super) fn place<W>(&self, change: &Change<W>) -> Option<usize>
-    where
-        W: Iterator<Item = (usize, u64, u64)> + Clone,
-    {
+    pub(super) fn place(&self, change: &Change<'_>) -> Option<usize> {
         self.kinds.iter().position(|kind| kind.is_of(change))
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowtable::{Match, Rule};
+use flowtable::{Match, Rule, RuleId};
 use openflow::text::Ports;
 use openflow::{FlowFlags, FlowRemoved, FlowRemovedReason, FlowStats, Instructions, TableId};
 
@@ -120,6 +120,11 @@ impl<'a> FlowRef<'a> {
 
     pub fn table(&self) -> TableId {
         self.table
+    }
+
+    /// Where it is.
+    pub fn home(&self) -> (TableId, RuleId) {
+        (self.table, self.rule.id())
     }
 
     /// The row of its counters.

@@ -147,6 +147,16 @@ impl Footprint {
     }
 }
 
+/// Whether flows with these instructions leave no trace but themselves: they read nothing, and lead
+/// to no other table, group or meter.
+pub fn is_plain(instructions: &Instructions) -> bool {
+    let is_trace =
+        |action: &Action| Read::of(action).is_some() || matches!(action, Action::Group(_));
+    instructions.goto.is_none()
+        && instructions.meter.is_none()
+        && !lists(instructions).flatten().any(is_trace)
+}
+
 /// The lists of actions that a flow has.
 pub fn lists(instructions: &Instructions) -> impl Iterator<Item = &[Action]> {
     let lists = [&instructions.apply, &instructions.write];

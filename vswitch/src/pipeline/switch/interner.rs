@@ -7,6 +7,7 @@ use foldhash::quality::RandomState;
 use imbl::Vector;
 use openflow::{Instructions, OfPort};
 
+use super::footprint;
 use super::rows::{FlowRows, NONE};
 
 /// The writer's side of [`super::super::Bridge::instructions`].
@@ -21,6 +22,8 @@ pub struct Interner {
     numbers: HashMap<Arc<Instructions>, u32, RandomState>,
     /// Flows by number.
     users: Vec<u32>,
+    /// By number, whether its flows leave a trace ([`footprint::is_plain`]).
+    plain: Vec<bool>,
     /// By number, the first of the list of its flows.
     newest: Vec<u32>,
     /// Ports with the numbers of what sends to them.
@@ -40,15 +43,18 @@ impl Interner {
             return *number;
         }
         let instructions = Arc::new(instructions.clone());
+        let is_plain = footprint::is_plain(&instructions);
         let number = match self.free.pop() {
             Some(number) => {
                 list.set(number as usize, Arc::clone(&instructions));
                 self.users[number as usize] = 1;
+                self.plain[number as usize] = is_plain;
                 number
             }
             None => {
                 list.push_back(Arc::clone(&instructions));
                 self.users.push(1);
+                self.plain.push(is_plain);
                 self.newest.push(NONE);
                 self.users.len() as u32 - 1
             }
@@ -88,6 +94,11 @@ impl Interner {
     ) -> impl Iterator<Item = u32> + use<'a> {
         let newest = self.newest.get(number as usize).copied();
         rows.alike(newest.unwrap_or(NONE))
+    }
+
+    /// Whether flows with these leave a trace.
+    pub fn is_plain(&self, number: u32) -> bool {
+        self.plain.get(number as usize).is_some_and(|plain| *plain)
     }
 
     /// Flows with these.

@@ -294,15 +294,17 @@ impl Ledger {
     /// Books what a flow uses.
     fn enter(&mut self, row: u32, flow: &NewFlow<'_>, payload: &Payload) {
         self.mask_stale = true;
-        let footprint = self.footprints.entry(flow.table).or_default();
-        footprint.add(flow.instructions);
         self.instructions
             .join(payload.instructions, row, &self.rows);
-        for group in groups(flow.instructions) {
-            self.group_users.insert(group, row);
-        }
-        if let Some(meter) = flow.instructions.meter {
-            self.meter_users.insert(meter, row);
+        if !self.instructions.is_plain(payload.instructions) {
+            let footprint = self.footprints.entry(flow.table).or_default();
+            footprint.add(flow.instructions);
+            for group in groups(flow.instructions) {
+                self.group_users.insert(group, row);
+            }
+            if let Some(meter) = flow.instructions.meter {
+                self.meter_users.insert(meter, row);
+            }
         }
         if payload.idle_timeout_s | payload.hard_timeout_s != 0 || self.rows.deadline_ms(row) != 0 {
             let deadline_ms = payload.deadline_ms(self.rows.used_ms(row));
@@ -330,7 +332,9 @@ impl Ledger {
                 .push(Entry::NoFlow(GoneFlow::new(table, &rule, instructions)));
         }
         flows.remove(id, draft.epoch);
-        if let Some(instructions) = bridge.instructions.get(number as usize) {
+        if !self.instructions.is_plain(number)
+            && let Some(instructions) = bridge.instructions.get(number as usize)
+        {
             if let Some(footprint) = self.footprints.get_mut(&table) {
                 footprint.remove(instructions);
             }

@@ -10,7 +10,8 @@
 //! against every flow before it changes the first, since an error changes nothing; what a change
 //! of others makes of it later ends it where it is.
 
-use openflow::{ErrorCode, FlowMod, FlowModCommand, FlowRemovedReason};
+use flowtable::RuleId;
+use openflow::{ErrorCode, FlowMod, FlowModCommand, FlowRemovedReason, TableId};
 
 use super::super::RemovedFlow;
 use super::super::flow::{FlowRef, Payload};
@@ -45,6 +46,8 @@ struct Selected {
     generation: u32,
     /// Tells it from a later flow of the same row.
     serial: u64,
+    /// Where it was, if nothing else is there as long as this is held.
+    home: Option<(TableId, RuleId)>,
 }
 
 impl Switch {
@@ -110,7 +113,7 @@ impl Sweep {
     ) -> Result<(Vec<RemovedFlow>, bool), ErrorCode> {
         if !self.is_checked {
             if switch.must_check_flows(self.bridge, &self.change) {
-                let (rows, more) = self.next(switch);
+                let (rows, more) = self.next(switch, (MODIFIED_AT_ONCE, &mut { STEPS }));
                 switch.check_modified(self.bridge, &rows, &self.change)?;
                 if more {
                     return Ok((Vec::new(), true));
@@ -119,35 +122,44 @@ impl Sweep {
             }
             self.is_checked = true;
         }
-        let (rows, more) = self.next(switch);
-        let removed = match self.change.command {
-            FlowModCommand::Modify => {
-                switch.check_change(self.bridge, &self.change)?;
-                switch.modify_rows(self.bridge, rows, &self.change)?;
-                Vec::new()
+        if self.change.command == FlowModCommand::Delete {
+            return Ok(self.delete(switch, now_ms));
+        }
+        let (rows, more) = self.next(switch, (MODIFIED_AT_ONCE, &mut { STEPS }));
+        switch.check_change(self.bridge, &self.change)?;
+        switch.modify_rows(self.bridge, rows, &self.change)?;
+        Ok((Vec::new(), more))
+    }
+
+    /// Deletes the next flows, so few between looking at them and taking them out that all is still
+    /// close at hand.
+    fn delete(&mut self, switch: &mut Switch, now_ms: u64) -> (Vec<RemovedFlow>, bool) {
+        let (mut removed, mut steps) = (Vec::new(), STEPS);
+        for _ in 0..DELETED_AT_ONCE / CLOSE_AT_HAND {
+            let (rows, more) = self.next(switch, (CLOSE_AT_HAND, &mut steps));
+            let reason = FlowRemovedReason::Delete;
+            removed.extend(switch.remove_flows(self.bridge, rows, reason, now_ms));
+            if !more || steps == 0 {
+                return (removed, more);
             }
-            _ => switch.remove_flows(self.bridge, rows, FlowRemovedReason::Delete, now_ms),
-        };
-        Ok((removed, more))
+        }
+        (removed, true)
     }
 
     /// The rows of the next flows that are still there, and whether there may be more.
-    fn next(&mut self, switch: &Switch) -> (Vec<u32>, bool) {
-        let at_once = match self.change.command {
-            FlowModCommand::Modify => MODIFIED_AT_ONCE,
-            _ => DELETED_AT_ONCE,
-        };
+    fn next(&mut self, switch: &Switch, within: (usize, &mut usize)) -> (Vec<u32>, bool) {
         let Some(ledger) = switch.ledgers.get(&self.bridge) else {
             return (Vec::new(), false);
         };
-        let (selected, more) = self.source.next(at_once);
+        let (selected, more) = self.source.next(within);
         let rows = selected.iter().filter_map(|flow| flow.row_now(ledger));
         (rows.collect(), more)
     }
 }
 
 impl Source {
-    fn next(&mut self, at_once: usize) -> (Vec<Selected>, bool) {
+    /// So many, or as many as are met in so many steps, and whether there may be more.
+    fn next(&mut self, (at_once, steps): (usize, &mut usize)) -> (Vec<Selected>, bool) {
         match self {
             Source::Rows(rows, at) => {
                 let end = rows.len().min(*at + at_once);
@@ -156,10 +168,9 @@ impl Source {
                 (next, end < rows.len())
             }
             Source::Walk(list) => {
-                let mut steps = STEPS;
-                let next = std::iter::from_fn(|| list.next_with(&mut steps, Selected::of));
+                let next = std::iter::from_fn(|| list.next_with(steps, Selected::of));
                 let next: Vec<_> = next.take(at_once).collect();
-                let more = steps == 0 || next.len() == at_once;
+                let more = *steps == 0 || next.len() == at_once;
                 (next, more)
             }
         }
@@ -174,11 +185,13 @@ impl Source {
 }
 
 impl Selected {
+    /// Of a walk, which holds the state that it goes through: what is in that is not given away.
     fn of(flow: &FlowRef<'_>) -> Option<Selected> {
         Some(Selected {
             row: flow.row(),
             generation: flow.generation(),
             serial: flow.serial()?,
+            home: Some(flow.home()),
         })
     }
 
@@ -188,6 +201,7 @@ impl Selected {
             row,
             generation: Payload::of(&rule).generation,
             serial: FlowCounters::serial_of(ledger.rows.shared(), row)?,
+            home: None,
         })
     }
 
@@ -195,6 +209,9 @@ impl Selected {
     /// another, and goes on from the old one, which is nobody else's before that of the new one is.
     fn row_now(&self, ledger: &Ledger) -> Option<u32> {
         let rows = &ledger.rows;
+        if self.home == Some(rows.home(self.row)) {
+            return Some(self.row);
+        }
         if FlowCounters::serial_of(rows.shared(), self.row)? != self.serial {
             return None;
         }
@@ -208,5 +225,8 @@ impl Selected {
 const STEPS: usize = 16_384;
 /// Flows deleted in one go: about a millisecond.
 const DELETED_AT_ONCE: usize = 2048;
+/// Flows deleted between two looks at what comes next: with their rows they fit in the smallest
+/// cache.
+const CLOSE_AT_HAND: usize = 128;
 /// Flows modified in one go, which takes longer each.
 const MODIFIED_AT_ONCE: usize = 512;
