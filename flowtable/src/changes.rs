@@ -7,11 +7,11 @@
 //! the packet need not be translated again. It may err to the safe side alone.
 //!
 //! How. A table of stamps, each the epoch of the last change that fell on it. A change falls on
-//! the stamp that the hash of its match chooses: of the words that it matches, under its mask. A
+//! two stamps that the hash of its match chooses: of the words that it matches, under its mask. A
 //! packet that it concerns agrees with it in these bits, so that hashing the key's words under the
-//! same mask finds the same stamp. So a question costs one stamp for each mask among the late
-//! changes, however many changes there were; changes that share a stamp by chance make a packet be
-//! translated in vain.
+//! same mask finds the same stamps. So a question costs a stamp for each mask among the late
+//! changes, and another if that is late, however many changes there were; changes that fall on both
+//! of a packet's stamps by chance make it be translated in vain.
 //!
 //! Masks that are almost the same, as of prefixes of about one length, are a group
 //! ([`group`]), and their changes fall on one more stamp, of a table that is small: by the bits
@@ -43,7 +43,7 @@ use crate::{FlowKey, FlowMask, Match, Rule};
 
 mod group;
 
-use group::{Change, Group, Kind, Probe, Subject};
+use group::{Change, Group, Kind, Subject};
 
 /// What a decision was made by: tables of rules, which the caller numbers as it likes (numbers fall
 /// together modulo 64), and the lowest and the highest priority of the rules that decided.
@@ -185,12 +185,13 @@ impl Changes {
         let group = &mut Arc::make_mut(&mut shown.groups)[group];
         let (rough, exact) = group.note(kind, change, epoch);
         let hash = exact.hash_of_rule(shown.hasher, change.words);
-        stamp(&shown.stamps, hash).store(epoch as u32, Ordering::Relaxed);
-        let hash = match rough == exact {
-            true => hash,
-            false => rough.hash_of_rule(shown.hasher, change.words),
-        };
-        stamp(&shown.rough, hash).store(epoch as u32, Ordering::Relaxed);
+        for hash in [hash, hash.rotate_left(32)] {
+            stamp(&shown.stamps, hash).store(epoch as u32, Ordering::Relaxed);
+        }
+        if let Some(rough) = rough {
+            let hash = rough.hash_of_rule(shown.hasher, change.words);
+            stamp(&shown.rough, hash).store(epoch as u32, Ordering::Relaxed);
+        }
         self.forget_old(epoch);
     }
 
@@ -291,22 +292,18 @@ impl Changed {
     #[inline]
     fn group_concerns(&self, group: &Group, key: &FlowKey, scopes: Scopes, since: u64) -> bool {
         if let Some(probe) = group.rough(since)
-            && !self.is_later(&self.rough, probe, key, since)
+            && !is_later(&self.rough, probe.hash(self.hasher, key), since)
         {
             return false;
         }
         let mut late = group.kinds().iter().filter(|kind| kind.last > since);
-        late.any(|kind| {
-            scopes.may_depend_on(&kind.subject)
-                && self.is_later(&self.stamps, &kind.probe, key, since)
-        })
+        late.any(|kind| scopes.may_depend_on(&kind.subject) && self.kind_concerns(kind, key, since))
     }
 
-    /// Whether the last change that fell on the stamp of a packet is later than an epoch.
     #[inline(always)]
-    fn is_later(&self, stamps: &Stamps, probe: &Probe, key: &FlowKey, since: u64) -> bool {
-        let last = stamp(stamps, probe.hash(self.hasher, key)).load(Ordering::Relaxed);
-        last.wrapping_sub(since as u32).cast_signed() > 0
+    fn kind_concerns(&self, kind: &Kind, key: &FlowKey, since: u64) -> bool {
+        let hash = kind.probe.hash(self.hasher, key);
+        is_later(&self.stamps, hash, since) && is_later(&self.stamps, hash.rotate_left(32), since)
     }
 }
 
@@ -330,14 +327,21 @@ impl fmt::Debug for Changed {
     }
 }
 
+/// Whether the last change that fell on the stamp of a hash is later than an epoch.
+#[inline(always)]
+fn is_later(stamps: &Stamps, hash: u64, since: u64) -> bool {
+    let last = stamp(stamps, hash).load(Ordering::Relaxed);
+    last.wrapping_sub(since as u32).cast_signed() > 0
+}
+
 #[inline(always)]
 fn stamp(stamps: &Stamps, hash: u64) -> &AtomicU32 {
     &stamps[(hash >> 32) as usize & (stamps.len() - 1)]
 }
 
-/// Stamps of kinds: one in a few hundred packets is translated in vain if so few changes as
-/// hundreds come between two packets of a flow; a half of them at a million changes a second and
-/// ten packets. Half a megabyte, so that the writer has them close at hand.
+/// Stamps of kinds: one in a thousand packets is translated in vain if two thousand changes come
+/// between two packets of a flow, one in a hundred if it is eight thousand, a half of them at a
+/// million changes a second and ten packets. Half a megabyte, so that the writer has them close at hand.
 const STAMPS: usize = 1 << 17;
 /// Stamps of groups: so few that they stay close at hand, 32 KB. With hundreds of changes between
 /// two packets of a flow one group in thirty is looked at in vain.

@@ -27,7 +27,7 @@ pub(super) struct Subject {
 }
 
 /// The words of a key that are hashed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Probe {
     /// Hashed before the words, so that probes do not fall together.
     seed: u64,
@@ -171,6 +171,11 @@ impl Group {
         }
     }
 
+    /// Whether its stamps would say what those of its only kind do.
+    fn is_single(&self) -> bool {
+        self.kinds.len() == 1
+    }
+
     /// Takes one more kind if it is much like all others, and says where.
     pub(super) fn join(&mut self, kind: &Kind) -> Option<usize> {
         if !self
@@ -185,7 +190,7 @@ impl Group {
         if probe.bits() + SPREAD_BITS_MAX < most {
             return None;
         }
-        if probe.words != self.probe.words {
+        if probe.words != self.probe.words || self.is_single() {
             self.probe = probe;
             self.probe_since = self.last;
         }
@@ -193,19 +198,21 @@ impl Group {
         Some(self.kinds.len() - 1)
     }
 
-    /// Notes a change of a kind, and says on which stamps it falls: the group's and the kind's.
+    /// Notes a change of a kind, and says on which stamps it falls: those of the group, if they are
+    /// used, and of the kind.
     pub(super) fn note(
         &mut self,
-        kind: usize,
+        at: usize,
         change: &Change<'_>,
         epoch: u64,
-    ) -> (&Probe, &Probe) {
-        let kind = &mut self.kinds[kind];
+    ) -> (Option<&Probe>, &Probe) {
+        let kind = &mut self.kinds[at];
         kind.last = epoch;
         kind.subject.add(change.priority);
         self.last = epoch;
         self.subject.add(change.priority);
-        (&self.probe, &kind.probe)
+        let rough = (!self.is_single()).then_some(&self.probe);
+        (rough, &self.kinds[at].probe)
     }
 
     /// Whether a change is of this kind.
@@ -221,7 +228,7 @@ impl Group {
     /// What all changes after an epoch have fallen on; `None` if not all have.
     #[inline(always)]
     pub(super) fn rough(&self, since: u64) -> Option<&Probe> {
-        (since >= self.probe_since).then_some(&self.probe)
+        (since >= self.probe_since && !self.is_single()).then_some(&self.probe)
     }
 
     /// Which rules changed.
