@@ -195,8 +195,8 @@ impl Changes {
         self.forget_old(epoch);
     }
 
-    /// Looks after one stamp of each table, and lets it be no older than it must be, so that none is
-    /// ever so old that it looks late.
+    /// Looks after one stamp of each table, and lets it be no older than it must be, so that none
+    /// is ever so old that it looks late.
     fn forget_old(&mut self, epoch: u64) {
         let Some(oldest) = epoch.checked_sub(SINCE_MAX) else {
             return;
@@ -341,7 +341,8 @@ fn stamp(stamps: &Stamps, hash: u64) -> &AtomicU32 {
 
 /// Stamps of kinds: one in a thousand packets is translated in vain if two thousand changes come
 /// between two packets of a flow, one in a hundred if it is eight thousand, a half of them at a
-/// million changes a second and ten packets. Half a megabyte, so that the writer has them close at hand.
+/// million changes a second and ten packets. Half a megabyte, so that the writer has them close at
+/// hand.
 const STAMPS: usize = 1 << 17;
 /// Stamps of groups: so few that they stay close at hand, 32 KB. With hundreds of changes between
 /// two packets of a flow one group in thirty is looked at in vain.
