@@ -9,7 +9,7 @@
 //!
 //! Checksums are not verified here: the hosts do that, and a frame that came from a guest with
 //! offloads on has none yet. One file per layer: `ethernet`, `network`, `extension` (IPv6),
-//! `transport`, `nd`.
+//! `transport`, `nd`; and `plain` for the first three of most frames at once.
 
 use crate::{FlowKey, FlowMask};
 
@@ -18,6 +18,7 @@ mod ethernet;
 mod extension;
 mod nd;
 mod network;
+mod plain;
 mod transport;
 
 /// Where the headers of a frame lie, as far as they could be trusted. An offset of 0 says that
@@ -110,7 +111,7 @@ pub fn parse(frame: &[u8], key: &mut FlowKey) -> Layout {
 /// [`parse`] reads but the transport header and what is in it, and the hardware addresses of ARP.
 /// What else the key tells of headers is of no meaning after it, and the layout tells of no
 /// transport header.
-#[inline]
+#[inline(always)]
 pub fn parse_network(frame: &[u8], key: &mut FlowKey) -> Layout {
     key.clear_network();
     parse_to::<false>(frame, key)
@@ -119,6 +120,17 @@ pub fn parse_network(frame: &[u8], key: &mut FlowKey) -> Layout {
 #[inline(always)]
 fn parse_to<const TRANSPORT: bool>(frame: &[u8], key: &mut FlowKey) -> Layout {
     let frame = frame.get(..FRAME_LEN_MAX).unwrap_or(frame);
+    let Some((payload, mut layout)) = plain::parse(frame, key) else {
+        return parse_any::<TRANSPORT>(frame, key);
+    };
+    if TRANSPORT {
+        transport::parse(payload, key, &mut layout);
+    }
+    layout
+}
+
+/// Parses a frame of any kind, whose key has no header words yet.
+fn parse_any<const TRANSPORT: bool>(frame: &[u8], key: &mut FlowKey) -> Layout {
     let mut layout = Layout {
         end: frame.len() as u16,
         ..Layout::default()
@@ -137,7 +149,7 @@ fn parse_to<const TRANSPORT: bool>(frame: &[u8], key: &mut FlowKey) -> Layout {
 
 /// Parses a frame as far as its Ethernet type alone: addresses, VLAN tags and that type, as
 /// [`parse`] does. What else the key tells of headers is of no meaning after it.
-#[inline]
+#[inline(always)]
 pub fn parse_link(frame: &[u8], key: &mut FlowKey) {
     if !ethernet::parse_plain(frame, key) {
         key.clear_link();

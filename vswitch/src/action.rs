@@ -18,7 +18,7 @@ pub mod text;
 pub use counters::{Counted, Counters, FlowCounters};
 pub use drop_reason::DropReason;
 pub use shared::{Account, Cache, Hashes, Routine};
-pub use straight::{Addresses, Bits, Edit, End, Straight};
+pub use straight::{Addresses, Bits, Edit, End, Quick, Straight, Tag};
 
 /// Number of a port in the datapath, unique over all bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,7 +69,9 @@ pub struct Program {
     /// Hashes of its two sides, once it is known whole.
     pub hashes: Hashes,
     /// The form in which it runs, once it is known whole; none if it is no straight line.
-    pub straight: Option<Straight>,
+    pub straight: Option<Box<Straight>>,
+    /// The same in its quick form, if it has one.
+    pub quick: Option<Quick>,
 }
 
 /// One operation. On a header that the packet does not have, it does nothing.

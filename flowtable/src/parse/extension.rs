@@ -97,7 +97,8 @@ impl Order {
     }
 }
 
-fn is_extension(next: u8) -> bool {
+#[inline]
+pub(super) fn is_extension(next: u8) -> bool {
     matches!(
         next,
         ip_proto::HOP_BY_HOP

@@ -139,6 +139,7 @@ pub enum Counted {
 
 impl Counted {
     /// Adds packets and bytes, the last of them at `now_ms`.
+    #[inline(never)]
     pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
         match self {
             Counted::Shared(counters) => counters.add(packets, bytes, now_ms),

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use flowtable::{Counts, FlowCache};
 use foldhash::fast::RandomState;
 
-use super::{Program, Straight};
+use super::{Program, Quick, Straight};
 
 /// A program as what is done to a packet: its operations, and why the packet goes nowhere.
 #[derive(Clone, Debug)]
@@ -65,7 +65,8 @@ impl Program {
     /// The program with its hashes and the form in which it runs, to be called when all else is in
     /// it.
     pub fn sealed(mut self) -> Program {
-        self.straight = Straight::of(&mut self);
+        self.straight = Straight::of(&mut self).map(Box::new);
+        self.quick = self.straight.as_deref().and_then(Quick::of);
         let heard: Vec<_> = self.heard.iter().map(Arc::as_ptr).collect();
         self.hashes = Hashes {
             routine: HASHER.hash_one((&self.ops, self.drop)),

@@ -28,6 +28,32 @@ pub struct Straight {
     pub end: End,
 }
 
+/// A straight line that changes nothing, or what most programs change: the outer VLAN tag popped or
+/// one pushed, then bits of the Ethernet addresses set, then the time to live decremented. The
+/// order makes no difference to packets whose network header was found before.
+#[derive(Clone, Debug)]
+pub struct Quick {
+    /// The tag that is popped or pushed, if one is.
+    pub tag: Tag,
+    /// Bits of the addresses, maybe none.
+    pub addresses: Addresses,
+    /// Whether the time to live is decremented; then the network header must have been found.
+    pub decrements: bool,
+    /// The port that the packet goes out by.
+    pub port: PortNo,
+}
+
+/// What becomes of VLAN tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// They stay.
+    Stay,
+    /// The outer one is popped.
+    Pop,
+    /// One is pushed: [`Edit::PushTag`].
+    Push(u16, Bits),
+}
+
 /// A change of a packet.
 #[derive(Clone, Debug)]
 pub enum Edit {
@@ -47,7 +73,7 @@ pub enum Edit {
     /// Count the packet: in a bucket of which nobody knows beforehand whether it is chosen.
     Count(Counted),
     /// Any other operation that changes nothing but the packet.
-    Other(Op),
+    Other(Box<Op>),
 }
 
 /// Where a packet goes.
@@ -116,6 +142,36 @@ impl Straight {
     }
 }
 
+impl Quick {
+    /// The quick form of a straight line, if it has one.
+    pub(super) fn of(straight: &Straight) -> Option<Quick> {
+        let End::Output(port) = straight.end else {
+            return None;
+        };
+        let mut quick = Quick {
+            tag: Tag::Stay,
+            addresses: Addresses::default(),
+            decrements: false,
+            port,
+        };
+        let (mut tags, mut addresses, mut times) = (0, 0, 0);
+        for edit in &straight.edits {
+            match edit {
+                Edit::Addresses(set) => (quick.addresses, addresses) = (*set, addresses + 1),
+                Edit::PopTag => (quick.tag, tags) = (Tag::Pop, tags + 1),
+                Edit::PushTag(tpid, bits) => {
+                    (quick.tag, tags) = (Tag::Push(*tpid, *bits), tags + 1);
+                }
+                Edit::DecTtl => (quick.decrements, times) = (true, times + 1),
+                _ => return None,
+            }
+        }
+        // Beneath a third tag no header is in sight.
+        let hides = quick.decrements && matches!(quick.tag, Tag::Push(..));
+        (tags <= 1 && addresses <= 1 && times <= 1 && !hides).then_some(quick)
+    }
+}
+
 /// A straight line in the making.
 struct Line {
     depth: Depth,
@@ -162,7 +218,7 @@ impl Line {
             | Op::PopPbb
             | Op::DecMplsTtl(None)
             | Op::CopyTtlIn
-            | Op::CopyTtlOut => self.push(Edit::Other(op.clone()), Depth::All),
+            | Op::CopyTtlOut => self.push(Edit::Other(op.clone().into()), Depth::All),
             _ => return None,
         }
         Some(())
@@ -192,7 +248,7 @@ impl Line {
             Field::EthSrc => self.set_addresses(value, mask),
             Field::VlanVid => self.set_tag(value as u16, mask as u16 & VID),
             Field::VlanPcp => self.set_tag((value as u16) << PCP_SHIFT, (mask as u16) << PCP_SHIFT),
-            _ => self.push(Edit::Other(op.clone()), Depth::All),
+            _ => self.push(Edit::Other(op.clone().into()), Depth::All),
         }
     }
 
@@ -272,6 +328,11 @@ impl Addresses {
         let last = last & !self.last.1 | self.last.0;
         bytes[..8].copy_from_slice(&first.to_ne_bytes());
         bytes[8..].copy_from_slice(&last.to_ne_bytes());
+    }
+
+    /// Whether no bits are set.
+    pub fn are_kept(&self) -> bool {
+        (self.first.1, self.last.1) == (0, 0)
     }
 
     /// Whether bits of the source are set.

@@ -9,7 +9,7 @@ use flowtable::{Field, FlowKey, parse};
 use pmd::Packet;
 
 use super::rewrite::{Fate, Frame, Headers, MALFORMED, set_field, tags, ttl};
-use crate::action::{DropReason, Op, PortNo};
+use crate::action::{Bits, DropReason, Op, PortNo};
 
 /// A packet under execution.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub struct Parcel<'a> {
     pub packet: Packet,
     /// Its key, as it came in.
     pub key: &'a FlowKey,
-    /// Where its headers lie now; `None` to be parsed again.
-    pub headers: Option<Headers>,
+    /// Where its headers lie now.
+    pub headers: Headers,
     /// The port it came in by; none if a controller sent it.
     pub origin: Option<PortNo>,
 }
@@ -40,13 +40,13 @@ impl Parcel<'_> {
 pub struct Editor<'a> {
     /// The packet.
     pub packet: &'a mut Packet,
-    /// Where its headers lie now, as far as whoever changes them will ask; `None` to be parsed
-    /// again.
-    pub headers: &'a mut Option<Headers>,
+    /// Where its headers lie now, as far as whoever changes them will ask.
+    pub headers: &'a mut Headers,
 }
 
 impl Editor<'_> {
     /// Performs an operation that changes the packet; any other does nothing.
+    #[inline(never)]
     pub fn edit(&mut self, op: &Op) -> Fate {
         match op {
             Op::SetField { field, value, mask } => self.set_field(*field, *value, *mask),
@@ -54,7 +54,7 @@ impl Editor<'_> {
             Op::DecMplsTtl(_) => ttl::decrement_mpls(&mut self.frame()),
             Op::CopyTtlIn => ttl::copy_in(&mut self.frame()),
             Op::CopyTtlOut => ttl::copy_out(&mut self.frame()),
-            Op::PushVlan(tpid) => self.push_vlan(*tpid),
+            Op::PushVlan(tpid) => self.push_vlan(*tpid, Bits::default()),
             Op::PopVlan => self.pop_vlan(),
             Op::PushMpls(eth_type) => self.push_mpls(*eth_type),
             Op::PopMpls(eth_type) => self.pop_mpls(*eth_type),
@@ -87,7 +87,7 @@ impl Editor<'_> {
             _ => set_field(&mut self.frame(), field, value, mask),
         };
         if matches!(field, Field::EthType | Field::IpProto) {
-            *self.headers = None;
+            *self.headers = Headers::UNKNOWN;
         }
         fate
     }
@@ -114,7 +114,10 @@ impl Editor<'_> {
 
     #[inline(always)]
     fn headers(&mut self) -> Headers {
-        *self.headers.get_or_insert_with(|| parsed(self.packet))
+        if !self.headers.are_known() {
+            *self.headers = parsed(self.packet);
+        }
+        *self.headers
     }
 
     /// Decrements the IP time to live.
@@ -128,12 +131,12 @@ impl Editor<'_> {
         })
     }
 
-    /// Pushes a VLAN tag.
+    /// Pushes a VLAN tag and sets bits of its control information.
     #[inline]
-    pub fn push_vlan(&mut self, tpid: u16) -> Fate {
+    pub fn push_vlan(&mut self, tpid: u16, bits: Bits) -> Fate {
         self.push(tags::VLAN_LEN)?;
-        *self.headers = self.headers.and_then(|headers| headers.moved(VLAN_STEP));
-        done(tags::push_vlan(self.packet.data_mut(), tpid))
+        self.headers.tag_pushed();
+        done(tags::push_vlan(self.packet.data_mut(), tpid, bits))
     }
 
     /// Pops the outer VLAN tag, if there is one.
@@ -142,13 +145,13 @@ impl Editor<'_> {
         if tags::pop_vlan(self.packet.data_mut()).is_none() {
             return Continue(());
         }
-        *self.headers = self.headers.and_then(|headers| headers.moved(-VLAN_STEP));
+        self.headers.tag_popped();
         self.pull(tags::VLAN_LEN)
     }
 
     fn push_mpls(&mut self, eth_type: u16) -> Fate {
         let ttl = ttl::of_ip(&self.frame());
-        *self.headers = None;
+        *self.headers = Headers::UNKNOWN;
         self.push(tags::MPLS_LEN)?;
         done(tags::push_mpls(self.packet.data_mut(), eth_type, ttl))
     }
@@ -157,12 +160,12 @@ impl Editor<'_> {
         if tags::pop_mpls(self.packet.data_mut(), eth_type).is_none() {
             return Continue(());
         }
-        *self.headers = None;
+        *self.headers = Headers::UNKNOWN;
         self.pull(tags::MPLS_LEN)
     }
 
     fn push_pbb(&mut self, eth_type: u16) -> Fate {
-        *self.headers = None;
+        *self.headers = Headers::UNKNOWN;
         self.push(tags::PBB_LEN)?;
         done(tags::push_pbb(self.packet.data_mut(), eth_type))
     }
@@ -171,7 +174,7 @@ impl Editor<'_> {
         if tags::pop_pbb(self.packet.data_mut()).is_none() {
             return Continue(());
         }
-        *self.headers = None;
+        *self.headers = Headers::UNKNOWN;
         self.pull(tags::PBB_LEN)
     }
 
@@ -198,6 +201,3 @@ fn parsed(packet: &Packet) -> Headers {
 fn done(outcome: Option<()>) -> Fate {
     outcome.map_or(MALFORMED, Continue)
 }
-
-/// Bytes that headers move by under a VLAN tag.
-const VLAN_STEP: isize = tags::VLAN_LEN as isize;

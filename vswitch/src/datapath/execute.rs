@@ -73,9 +73,15 @@ impl Executor {
     #[inline]
     pub fn output_batch(&mut self, port: PortNo, origin: Option<PortNo>, batch: &mut Batch) {
         if let Err(reason) = self.ports.stage_batch(port, batch) {
-            self.ports.count_drops(origin, reason, batch.len() as u64);
-            batch.clear();
+            self.drop_batch(reason, origin, batch);
         }
+    }
+
+    /// Drops a whole batch.
+    pub fn drop_batch(&mut self, reason: DropReason, origin: Option<PortNo>, batch: &mut Batch) {
+        let count = batch.len() as u64;
+        self.ports.count_drops(origin, reason, count);
+        batch.clear();
     }
 
     /// Runs operations on a packet, which ends with the last.
@@ -206,6 +212,7 @@ impl Executor {
 }
 
 /// Lets a meter decide about a packet.
+#[inline(never)]
 pub fn admit(meter: &Meter, editor: &mut Editor, now: Now) -> Fate {
     match meter.admit(now.ns, editor.packet.len() as u32) {
         Verdict::Pass => Continue(()),

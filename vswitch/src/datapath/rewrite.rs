@@ -27,7 +27,9 @@ pub mod ttl;
 use checksum::Delta;
 use place::{Cover, Place};
 
-/// What follows the Ethernet type starts here under one VLAN tag.
+/// What follows the Ethernet type starts here without a VLAN tag.
+const L2_5_PLAIN: u16 = 14;
+/// The same under one VLAN tag.
 const L2_5_TAGGED: u16 = 18;
 
 /// Whether a packet goes on.
@@ -58,21 +60,64 @@ impl Headers {
         }
     }
 
-    /// The same under a VLAN tag more or less; `None` if the packet must be parsed again: the
-    /// parser does not look behind a third tag.
+    /// Where nobody knows where they lie: the packet must be parsed again.
+    pub const UNKNOWN: Headers = Headers {
+        layout: Layout {
+            l2_5: 0,
+            l3: 0,
+            l4: 0,
+            end: 0,
+        },
+        eth_type: 0,
+        ip_proto: 0,
+        ip_frag: 0,
+    };
+
+    /// Whether they are known: no header lies in a frame without an end.
     #[inline(always)]
-    pub fn moved(mut self, by: isize) -> Option<Headers> {
-        if by > 0 && self.layout.l2_5 > L2_5_TAGGED {
-            return None;
+    pub fn are_known(&self) -> bool {
+        self.layout.end > 0
+    }
+
+    /// Whether there is a network header.
+    #[inline(always)]
+    pub fn has_network(&self) -> bool {
+        self.layout.l3 > 0
+    }
+
+    /// Notes that a VLAN tag was pushed. The parser does not look behind a third.
+    #[inline(always)]
+    pub fn tag_pushed(&mut self) {
+        match self.layout.l2_5 {
+            L2_5_PLAIN | L2_5_TAGGED if !tags::is_vlan(self.eth_type) => {
+                self.move_by(tags::VLAN_LEN as u16);
+            }
+            _ => *self = Headers::UNKNOWN,
         }
-        let move_by = |at: u16| u16::try_from(isize::try_from(at).ok()? + by).ok();
-        self.layout.l2_5 = move_by(self.layout.l2_5)?;
-        self.layout.l3 = move_by(self.layout.l3).filter(|_| self.layout.l3 > 0)?;
-        self.layout.end = move_by(self.layout.end)?;
-        if self.layout.l4 > 0 {
-            self.layout.l4 = move_by(self.layout.l4)?;
+    }
+
+    /// Notes that the outer VLAN tag was popped. What was behind the second may be a third.
+    #[inline(always)]
+    pub fn tag_popped(&mut self) {
+        match tags::is_vlan(self.eth_type) || self.layout.l2_5 < L2_5_TAGGED {
+            false => self.move_by((tags::VLAN_LEN as u16).wrapping_neg()),
+            true => *self = Headers::UNKNOWN,
         }
-        Some(self)
+    }
+
+    /// Moves what there is by so many bytes modulo 2^16; it stays within the packet.
+    #[inline(always)]
+    fn move_by(&mut self, by: u16) {
+        let moved = |at: u16| match at {
+            0 => 0,
+            at => at.wrapping_add(by),
+        };
+        self.layout = Layout {
+            l2_5: moved(self.layout.l2_5),
+            l3: moved(self.layout.l3),
+            l4: moved(self.layout.l4),
+            end: moved(self.layout.end),
+        };
     }
 
     /// Offset of the IP or ARP header.

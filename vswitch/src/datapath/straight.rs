@@ -1,9 +1,10 @@
 //! Runs a program that is a straight line on one packet, in place.
 //!
 //! Called by `processor` for nearly every packet. What is done here in few instructions,
-//! [`Editor::edit`] does operation by operation, as it does for every other program.
+//! [`Editor::edit`] does operation by operation, as it does for every other program. And what is
+//! done in quick form ([`run_quick`]) in still fewer, [`run`] does edit by edit.
 
-use std::ops::ControlFlow::{Break, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 
 use flowtable::FlowKey;
 use pmd::Packet;
@@ -11,8 +12,8 @@ use pmd::Packet;
 use super::edit::Editor;
 use super::execute::{admit, flow_hash};
 use super::processor::Now;
-use super::rewrite::{Fate, MALFORMED, tags};
-use crate::action::{Addresses, Bits, DropReason, Edit, End, PortNo, Straight};
+use super::rewrite::{Fate, Headers, MALFORMED, tags, ttl};
+use crate::action::{Addresses, Bits, DropReason, Edit, End, PortNo, Quick, Straight, Tag};
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,58 @@ pub enum Way {
     Ended(u16, DropReason),
 }
 
+/// Runs a straight line in its quick form on a packet. `headers` are those that it came in with, if
+/// its time to live is decremented.
+#[inline(always)]
+pub fn run_quick(quick: &Quick, packet: &mut Packet, headers: &Headers) -> Fate {
+    let moved = match quick.tag {
+        Tag::Stay => 0,
+        Tag::Pop => pop_tag(packet)?,
+        Tag::Push(tpid, bits) => push_tag(packet, tpid, bits)?,
+    };
+    set_addresses(packet, &quick.addresses)?;
+    match quick.decrements {
+        true => ttl::decrement_moved(packet.data_mut(), headers, moved),
+        false => Continue(()),
+    }
+}
+
+/// Returns by how much headers have moved modulo 2^16.
+#[inline(always)]
+fn pop_tag(packet: &mut Packet) -> ControlFlow<DropReason, u16> {
+    if tags::pop_vlan(packet.data_mut()).is_none() {
+        return Continue(0);
+    }
+    match packet.pull_front(tags::VLAN_LEN) {
+        Some(()) => Continue((tags::VLAN_LEN as u16).wrapping_neg()),
+        None => Break(DropReason::Malformed),
+    }
+}
+
+#[inline(always)]
+fn push_tag(packet: &mut Packet, tpid: u16, bits: Bits) -> ControlFlow<DropReason, u16> {
+    if packet.push_front(tags::VLAN_LEN).is_none() {
+        return Break(DropReason::NoBuffer);
+    }
+    match tags::push_vlan(packet.data_mut(), tpid, bits) {
+        Some(()) => Continue(tags::VLAN_LEN as u16),
+        None => Break(DropReason::Malformed),
+    }
+}
+
+/// Which edit of a straight line ended a packet in its quick form.
+#[cold]
+pub fn ended(straight: &Straight, reason: DropReason) -> Way {
+    let is_it = |edit: &Edit| match edit {
+        Edit::DecTtl => reason == DropReason::InvalidTtl,
+        Edit::Addresses(_) | Edit::PushTag(..) => reason != DropReason::InvalidTtl,
+        _ => false,
+    };
+    let edit = straight.edits.iter().position(is_it).unwrap_or(0);
+    Way::Ended(edit as u16, reason)
+}
+
 /// Runs a straight line on a packet. `key` is what it came in with, parsed as deep as the line asks.
-#[inline]
 pub fn run(straight: &Straight, editor: &mut Editor, key: &FlowKey, now: Now) -> Way {
     for (index, edit) in straight.edits.iter().enumerate() {
         if let Break(reason) = perform(edit, editor, now) {
@@ -59,10 +110,7 @@ fn select(buckets: &[(u32, Straight)], editor: &mut Editor, key: &FlowKey, now: 
 fn perform(edit: &Edit, editor: &mut Editor, now: Now) -> Fate {
     match edit {
         Edit::Addresses(addresses) => set_addresses(editor.packet, addresses),
-        Edit::PushTag(tpid, bits) => {
-            editor.push_vlan(*tpid)?;
-            set_tag(editor.packet, *bits)
-        }
+        Edit::PushTag(tpid, bits) => editor.push_vlan(*tpid, *bits),
         Edit::SetTag(bits) => set_tag(editor.packet, *bits),
         Edit::PopTag => editor.pop_vlan(),
         Edit::DecTtl => editor.decrement_ttl(),
@@ -88,6 +136,9 @@ fn set_addresses(packet: &mut Packet, addresses: &Addresses) -> Fate {
 /// Does the same on a frame without the whole of both addresses: there may be a destination.
 #[cold]
 fn set_first(bytes: &mut [u8], addresses: &Addresses) -> Fate {
+    if addresses.are_kept() {
+        return Continue(());
+    }
     let Some(destination) = bytes.first_chunk_mut::<6>() else {
         return MALFORMED;
     };

@@ -6,6 +6,7 @@
 //! order: staged, or run through a program of any other kind. What is to be done with packets that
 //! have no entry in the cache is decided before all that ([`super::misses`]).
 
+use std::ops::ControlFlow::Break;
 use std::sync::Arc;
 
 use flowtable::{CodeNo, Depth, EntryMask, Lookup, Packets};
@@ -13,10 +14,11 @@ use pmd::{BATCH_MAX, Batch, Packet};
 
 use super::super::edit::Parcel;
 use super::super::execute::Executor;
-use super::super::straight::Way;
+use super::super::rewrite::Headers;
+use super::super::straight::{self, Way};
 use super::misses::Misses;
 use super::parsed::Parsed;
-use crate::action::{Account, Cache, Op, PortNo, Program, Routine};
+use crate::action::{Account, Cache, DropReason, Op, PortNo, Program, Routine};
 use crate::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
 
 /// Where a batch enters the pipeline.
@@ -81,6 +83,17 @@ enum Rest {
     Nothing,
 }
 
+impl Rest {
+    /// The port that it is to be sent by, if that is all.
+    #[inline(always)]
+    fn port(self) -> Option<PortNo> {
+        match self {
+            Rest::Output(port) => Some(port),
+            _ => None,
+        }
+    }
+}
+
 impl Engine {
     /// Lets a batch through.
     pub fn pass(&mut self, entry: &Entry, batch: &mut Batch) {
@@ -93,7 +106,7 @@ impl Engine {
         if self.find(entry, batch, codes) {
             self.renew(entry, batch, codes);
         }
-        if self.output_all(entry.origin, codes, batch) {
+        if self.finish_all(entry.origin, codes, batch) {
             self.tally.hits += count as u64;
             return;
         }
@@ -188,8 +201,8 @@ impl Engine {
     }
 
     /// Sends a batch as a whole if all that is to be done with each packet is to send it by one
-    /// port.
-    fn output_all(&mut self, origin: Option<PortNo>, codes: &[CodeNo], batch: &mut Batch) -> bool {
+    /// port, and drops it as a whole if there is nothing to be done.
+    fn finish_all(&mut self, origin: Option<PortNo>, codes: &[CodeNo], batch: &mut Batch) -> bool {
         let Some(first) = codes.first().filter(|code| code.is_known()) else {
             return false;
         };
@@ -197,11 +210,14 @@ impl Engine {
         if !codes.iter().fold(true, |same, code| same & (code == first)) {
             return false;
         }
-        let program = self.cache.code(*first).map(|Routine(program)| program);
-        let Some([Op::Output(port)]) = program.map(|program| &*program.ops) else {
+        let Some(Routine(program)) = self.cache.code(*first) else {
             return false;
         };
-        self.executor.output_batch(*port, origin, batch);
+        match (&*program.ops, program.drop) {
+            ([Op::Output(port)], None) => self.executor.output_batch(*port, origin, batch),
+            ([], Some(reason)) => self.executor.drop_batch(reason, origin, batch),
+            _ => return false,
+        }
         true
     }
 
@@ -215,39 +231,63 @@ impl Engine {
         batch: &mut Batch,
         rests: &mut [Rest],
     ) -> Option<PortNo> {
-        let (mut port, mut alike) = (None, true);
-        let slots = codes.iter().zip(rests).enumerate();
+        let deep = entry.mask.depth() >= Depth::Network;
+        let slots = codes.iter().zip(rests.iter_mut()).enumerate();
         for ((index, (code, rest)), packet) in slots.zip(batch.iter_mut()) {
-            *rest = self.change(*code, entry, index, packet);
-            alike &= match *rest {
-                Rest::Output(this) => *port.get_or_insert(this) == this,
-                _ => false,
+            let program = self.cache.code(*code).map(|Routine(program)| program);
+            let quick = program.and_then(|program| program.quick.as_ref());
+            let found = deep && self.parsed.headers[index].has_network();
+            let Some(quick) = quick.filter(|quick| found | !quick.decrements) else {
+                *rest = self.change(*code, entry, index, packet);
+                continue;
             };
+            let fate = straight::run_quick(quick, packet, &self.parsed.headers[index]);
+            *rest = Rest::Output(quick.port);
+            if let Break(reason) = fate {
+                *rest = self.end(*code, entry, index, reason);
+            }
         }
-        port.filter(|_| alike)
+        let port = rests.first()?.port()?;
+        // Without a way out, so that several are compared at once.
+        let alike = |alike, rest: &Rest| alike & (rest.port() == Some(port));
+        rests.iter().fold(true, alike).then_some(port)
     }
 
     /// Runs a straight line on a packet.
-    #[inline(always)]
+    #[inline(never)]
     fn change(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: &mut Packet) -> Rest {
         let program = self.cache.code(code).map(|Routine(program)| program);
         let Some(straight) = program.and_then(|program| program.straight.as_ref()) else {
             return Rest::All;
         };
         let known = (entry.mask.depth(), entry.number);
-        let now = self.executor.now;
-        match self.parsed.run(straight, known, (index, packet), now) {
-            Way::Output(port) => Rest::Output(port),
-            Way::Drop(reason) => {
-                self.executor.count_end(entry.origin, reason);
-                Rest::Nothing
-            }
+        let way = self
+            .parsed
+            .run(straight, known, (index, packet), self.executor.now);
+        self.rest_of(way, entry, index)
+    }
+
+    /// Ends a packet that a straight line in its quick form ended.
+    #[cold]
+    fn end(&mut self, code: CodeNo, entry: &Entry, index: usize, reason: DropReason) -> Rest {
+        let program = self.cache.code(code).map(|Routine(program)| program);
+        match program.and_then(|program| program.straight.as_ref()) {
+            Some(straight) => self.rest_of(straight::ended(straight, reason), entry, index),
+            None => Rest::Nothing,
+        }
+    }
+
+    /// What is still to be done with a packet that went some way.
+    fn rest_of(&mut self, way: Way, entry: &Entry, index: usize) -> Rest {
+        match way {
+            Way::Output(port) => return Rest::Output(port),
+            Way::Drop(reason) => self.executor.count_end(entry.origin, reason),
             Way::Ended(edit, reason) => {
                 self.executor.count_end(entry.origin, Some(reason));
                 self.take_back(entry, index, edit);
-                Rest::Nothing
             }
         }
+        Rest::Nothing
     }
 
     /// Takes back what a packet was counted in that it has not reached, since an edit ended it.
@@ -287,11 +327,14 @@ impl Engine {
         if parse_more {
             self.parsed.parse(Depth::All, entry.number, index, &packet);
         }
-        let parsed = depth == Depth::All || parse_more;
+        let headers = match depth == Depth::All || parse_more {
+            true => self.parsed.headers[index],
+            false => Headers::UNKNOWN,
+        };
         let parcel = Parcel {
             packet,
             key: &self.parsed.keys[index],
-            headers: parsed.then_some(self.parsed.headers[index]),
+            headers,
             origin: entry.origin,
         };
         self.executor.run_program(program, parcel);
@@ -337,7 +380,7 @@ fn run_once(
         let parcel = Parcel {
             packet,
             key: &parsed.keys[index],
-            headers: Some(parsed.headers[index]),
+            headers: parsed.headers[index],
             origin,
         };
         executor.run_program(program, parcel);

@@ -58,7 +58,6 @@ impl Parsed {
     }
 
     /// Runs a straight line on a packet that was parsed to a depth, and deeper where it asks.
-    #[inline(always)]
     pub fn run(
         &mut self,
         straight: &Straight,
@@ -69,11 +68,9 @@ impl Parsed {
         if depth < straight.depth {
             self.parse(straight.depth, entry, index, packet);
         }
-        let known = depth.max(straight.depth) >= Depth::Network;
-        let mut headers = known.then(|| self.headers[index]);
         let mut editor = Editor {
             packet,
-            headers: &mut headers,
+            headers: &mut self.headers[index],
         };
         straight::run(straight, &mut editor, &self.keys[index], now)
     }

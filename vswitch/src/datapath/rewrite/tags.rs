@@ -5,6 +5,8 @@
 
 use flowtable::eth_type;
 
+use crate::action::Bits;
+
 /// Bytes of a VLAN tag.
 pub const VLAN_LEN: usize = 4;
 /// Bytes of an MPLS label stack entry.
@@ -48,13 +50,19 @@ pub fn ether_type(frame: &[u8]) -> Option<(usize, u16)> {
     Some((at, found))
 }
 
-/// Pushes a VLAN tag into a frame with [`VLAN_LEN`] new bytes at its front.
-pub fn push_vlan(frame: &mut [u8], tpid: u16) -> Option<()> {
-    let outer = u16_at(frame, 16).filter(|outer| is_vlan(*outer));
-    let tci = outer.and_then(|_| u16_at(frame, 18)).unwrap_or(0);
-    shift_forward(frame, 12, VLAN_LEN)?;
-    put(frame, 12, &tpid.to_be_bytes())?;
-    put(frame, 14, &tci.to_be_bytes())
+/// Pushes a VLAN tag into a frame with [`VLAN_LEN`] new bytes at its front. Its control information
+/// is that of the outer tag, else 0, with these bits set.
+#[inline]
+pub fn push_vlan(frame: &mut [u8], tpid: u16, bits: Bits) -> Option<()> {
+    let outer = match frame.get(16..20) {
+        Some(&[a, b, c, d]) if is_vlan(u16::from_be_bytes([a, b])) => u16::from_be_bytes([c, d]),
+        _ => 0,
+    };
+    let tagged = frame.first_chunk_mut::<{ 12 + VLAN_LEN }>()?;
+    tagged.copy_within(VLAN_LEN.., 0);
+    let tag = u32::from(tpid) << 16 | u32::from(bits.apply(outer));
+    tagged[12..].copy_from_slice(&tag.to_be_bytes());
+    Some(())
 }
 
 /// Takes the outer VLAN tag away, leaving [`VLAN_LEN`] bytes to remove at the front.

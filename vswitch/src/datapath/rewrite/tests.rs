@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::testing::{Built, Spec, spec};
 use super::{Fate, Frame, Headers, set_field, tags, ttl};
-use crate::action::DropReason;
+use crate::action::{Bits, DropReason};
 
 /// Runs `change` on the frame as `execute` would.
 fn rewrite(
@@ -111,7 +111,7 @@ proptest! {
         let _ = rewrite(&mut bytes, partial, ttl::copy_out);
         let _ = tags::pop_vlan(&mut bytes);
         let _ = tags::pop_mpls(&mut bytes, 0x0800);
-        let _ = tags::push_vlan(&mut bytes, 0x8100);
+        let _ = tags::push_vlan(&mut bytes, 0x8100, Bits::default());
         let _ = tags::push_mpls(&mut bytes, 0x8847, 64);
         let _ = tags::push_pbb(&mut bytes, 0x88e7);
         let _ = tags::pop_pbb(&mut bytes);
@@ -284,7 +284,7 @@ fn arp_is_rewritten() {
 fn vlan_tags_are_pushed_and_popped() {
     let plain = built(eth_type::IPV4, ip_proto::TCP).bytes;
     let mut bytes = [&[0; tags::VLAN_LEN], &plain[..]].concat();
-    tags::push_vlan(&mut bytes, 0x8100).unwrap();
+    tags::push_vlan(&mut bytes, 0x8100, Bits::default()).unwrap();
     assert_eq!(key_of(&bytes).vlan_tci, VLAN_PRESENT);
     let change = |frame: &mut Frame| {
         set_field(frame, Field::VlanVid, 0x1123, u128::MAX)?;
@@ -294,7 +294,7 @@ fn vlan_tags_are_pushed_and_popped() {
     assert_eq!(bytes[12..18], [0x81, 0, 0xa1, 0x23, 8, 0]);
 
     let mut twice = [&[0; tags::VLAN_LEN], &bytes[..]].concat();
-    tags::push_vlan(&mut twice, 0x88a8).unwrap();
+    tags::push_vlan(&mut twice, 0x88a8, Bits::default()).unwrap();
     assert_eq!(
         twice[12..22],
         [0x88, 0xa8, 0xa1, 0x23, 0x81, 0, 0xa1, 0x23, 8, 0]

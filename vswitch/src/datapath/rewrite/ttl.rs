@@ -7,17 +7,24 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use flowtable::eth_type;
 
-use super::{Delta, Fate, Frame, tags};
+use super::{Delta, Fate, Frame, Headers, tags};
 use crate::action::DropReason;
 
 /// Decrements the IP time to live; a packet that had 1 or 0 ends, its bytes unchanged.
 #[inline(always)]
 pub fn decrement_ip(frame: &mut Frame) -> Fate {
-    let Some(l3) = frame.headers.l3() else {
+    decrement_moved(frame.bytes, &frame.headers, 0)
+}
+
+/// Does the same where headers have moved since they were looked for, by so many bytes modulo 2^16.
+#[inline(always)]
+pub fn decrement_moved(bytes: &mut [u8], headers: &Headers, moved: u16) -> Fate {
+    let l3 = headers.layout.l3;
+    if l3 == 0 {
         return Continue(());
-    };
-    let header = frame.bytes.get_mut(l3..);
-    match frame.headers.eth_type {
+    }
+    let header = bytes.get_mut(usize::from(l3.wrapping_add(moved))..);
+    match headers.eth_type {
         eth_type::IPV4 => match header.and_then(<[u8]>::first_chunk_mut) {
             Some(ip) => decrement_ipv4(ip),
             None => Continue(()),

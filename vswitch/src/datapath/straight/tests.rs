@@ -11,7 +11,7 @@ use super::super::processor::Now;
 use super::super::rewrite::testing::spec;
 use super::super::rewrite::{Fate, Headers};
 use super::super::testing::pools;
-use super::{Way, run};
+use super::{Way, run, run_quick};
 use crate::action::{DropReason, Op, PortNo, Program, Straight};
 
 /// Operations of which a straight line can be.
@@ -37,12 +37,16 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn straight(ops: &[Op]) -> Straight {
+    *sealed(ops).straight.expect("a straight line")
+}
+
+fn sealed(ops: &[Op]) -> Program {
     let ops = ops.iter().cloned().chain([Op::Output(PortNo(2))]);
     let program = Program {
         ops: ops.collect(),
         ..Program::default()
     };
-    program.sealed().straight.expect("a straight line")
+    program.sealed()
 }
 
 fn packet(pools: &Pools, bytes: &[u8], partial: Option<pmd::Offload>) -> Packet {
@@ -59,7 +63,7 @@ fn one_by_one(ops: &[Op], packet: Packet) -> (Fate, Packet) {
     let mut parcel = Parcel {
         packet,
         key: &key,
-        headers: None,
+        headers: Headers::UNKNOWN,
         origin: None,
     };
     for op in ops {
@@ -79,7 +83,8 @@ fn in_line(ops: &[Op], mut packet: Packet) -> (Fate, Packet) {
         Depth::Network => Some(parse_network(packet.data(), &mut key)),
         Depth::All => Some(parse(packet.data(), &mut key)),
     };
-    let mut headers = layout.map(|layout| Headers::new(layout, &key));
+    let headers = layout.map(|layout| Headers::new(layout, &key));
+    let mut headers = headers.unwrap_or(Headers::UNKNOWN);
     let mut editor = Editor {
         packet: &mut packet,
         headers: &mut headers,
@@ -92,13 +97,28 @@ fn in_line(ops: &[Op], mut packet: Packet) -> (Fate, Packet) {
     (fate, packet)
 }
 
+/// What its quick form makes of one whose network header was parsed, if it has one.
+fn quickly(ops: &[Op], mut packet: Packet) -> Option<(Fate, Packet)> {
+    let quick = sealed(ops).quick?;
+    let mut key = FlowKey::default();
+    let headers = Headers::new(parse_network(packet.data(), &mut key), &key);
+    if quick.decrements && !headers.has_network() {
+        return None;
+    }
+    let fate = run_quick(&quick, &mut packet, &headers);
+    Some((fate, packet))
+}
+
 fn assert_alike(ops: &[Op], bytes: &[u8], partial: Option<pmd::Offload>, pools: &Pools) {
     let (fate, expected) = one_by_one(ops, packet(pools, bytes, partial));
-    let (found_fate, found) = in_line(ops, packet(pools, bytes, partial));
-    assert_eq!(found_fate, fate, "{ops:?} on {bytes:02x?}");
-    if fate == Continue(()) {
-        assert_eq!(found.data(), expected.data(), "{ops:?} on {bytes:02x?}");
-        assert_eq!(found.offload(), expected.offload());
+    let in_line = in_line(ops, packet(pools, bytes, partial));
+    let quickly = quickly(ops, packet(pools, bytes, partial));
+    for (found_fate, found) in [Some(in_line), quickly].into_iter().flatten() {
+        assert_eq!(found_fate, fate, "{ops:?} on {bytes:02x?}");
+        if fate == Continue(()) {
+            assert_eq!(found.data(), expected.data(), "{ops:?} on {bytes:02x?}");
+            assert_eq!(found.offload(), expected.offload());
+        }
     }
 }
 
@@ -110,8 +130,12 @@ fn a_straight_line_does_what_its_operations_do() {
         spec(),
         prop::collection::vec(op(), 0..6),
         prop_oneof![3 => Just(usize::MAX), 1 => 0usize..60],
+        prop::option::weighted(0.1, any::<u16>()),
     );
-    let outcome = runner.run(&cases, |(spec, ops, length)| {
+    let outcome = runner.run(&cases, |(mut spec, ops, length, third_tag)| {
+        if let Some(tag) = third_tag {
+            spec.tags = vec![tag; 3];
+        }
         let built = spec.build();
         let bytes = &built.bytes[..built.bytes.len().min(length)];
         let offset = if spec.proto == flowtable::ip_proto::TCP {
@@ -159,7 +183,7 @@ fn writes_to_the_addresses_become_one() {
 
 #[test]
 fn what_copies_or_tells_control_is_no_straight_line() {
-    let sealed = |ops: Vec<Op>, drop| {
+    let line = |ops: Vec<Op>, drop| {
         let program = Program {
             ops: ops.into(),
             drop,
@@ -168,9 +192,9 @@ fn what_copies_or_tells_control_is_no_straight_line() {
         program.sealed().straight
     };
     let out = || Op::Output(PortNo(2));
-    assert!(sealed(vec![out(), out()], None).is_none());
-    assert!(sealed(vec![Op::Recirculate(7)], None).is_none());
-    assert!(sealed(vec![Op::Clone([out()].into()), out()], None).is_none());
-    assert!(sealed(vec![], Some(DropReason::NoOutput)).is_some());
-    assert!(sealed(vec![Op::PopVlan], Some(DropReason::NoOutput)).is_none());
+    assert!(line(vec![out(), out()], None).is_none());
+    assert!(line(vec![Op::Recirculate(7)], None).is_none());
+    assert!(line(vec![Op::Clone([out()].into()), out()], None).is_none());
+    assert!(line(vec![], Some(DropReason::NoOutput)).is_some());
+    assert!(line(vec![Op::PopVlan], Some(DropReason::NoOutput)).is_none());
 }
