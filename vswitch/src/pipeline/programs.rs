@@ -11,6 +11,11 @@
 //! that the loads of their programs overlap. With many thousand programs nearly each is one that no
 //! near cache has.
 //!
+//! There may be many more ways than programs can be kept, as where each of a thousand hosts sends to
+//! each of a thousand routes. A way that comes where there is no room is kept only when it comes
+//! again before others of its place: else each packet would push out a program that lies in no near
+//! cache for one that nobody asks for again.
+//!
 //! A way is the entry point and every choice that the key made, in order. With the same state it
 //! decides the program, whatever else is in the key; so what was made for one epoch is never used
 //! in another. Ways are compared in full: no packet can be given another's program.
@@ -31,6 +36,8 @@ use crate::action::{Account, Cache, Routine};
 pub struct Programs {
     hasher: RandomState,
     sets: Box<[Set]>,
+    /// Parts of the hashes of ways that came where there was no room.
+    visitors: Box<[u16]>,
     /// Those of the packets that are decided together.
     paths: Box<[Path]>,
 }
@@ -64,9 +71,14 @@ impl Default for Programs {
 impl Programs {
     /// None yet.
     pub fn new() -> Programs {
+        Programs::of_sets(PROGRAMS_MAX / WAYS)
+    }
+
+    fn of_sets(count: usize) -> Programs {
         Programs {
             hasher: RandomState::default(),
-            sets: vec![Set::default(); PROGRAMS_MAX / WAYS].into(),
+            sets: vec![Set::default(); count].into(),
+            visitors: vec![0; VISITORS].into(),
             paths: vec![Path::default(); TOGETHER].into(),
         }
     }
@@ -129,12 +141,22 @@ impl Programs {
             cache.keep_on(pair);
             return pair;
         }
-        let pair = make(context, ingress, key, cache);
-        cache.keep_on(pair);
-        let old = set.insert(path, pair, context.state.epoch());
-        cache.let_go(old, Account::credit);
+        let (pair, epoch) = (make(context, ingress, key, cache), context.state.epoch());
+        if set.has_room(epoch) || comes_again(&mut self.visitors, path.hash) {
+            cache.keep_on(pair);
+            let old = set.insert(path, pair, epoch);
+            cache.let_go(old, Account::credit);
+        }
         pair
     }
+}
+
+/// Notes that a way with this hash came; whether it was noted before, and no other of the same
+/// place since then.
+fn comes_again(visitors: &mut [u16], hash: u64) -> bool {
+    let visitor = &mut visitors[(hash >> 32) as usize % VISITORS];
+    let part = (hash >> 16) as u16 | 1;
+    std::mem::replace(visitor, part) == part
 }
 
 fn make(context: &mut Context<'_>, ingress: &Ingress, key: &FlowKey, cache: &mut Cache) -> Pair {
@@ -171,6 +193,11 @@ impl Set {
             places &= places - 1;
         }
         None
+    }
+
+    /// Whether there is one of another epoch, whose place can be taken.
+    fn has_room(&self, epoch: u64) -> bool {
+        self.epochs.iter().any(|other| *other != epoch)
     }
 
     /// Takes the place of one of another epoch if there is one; the program that was there.
@@ -220,6 +247,10 @@ impl Trace for Path {
 
 /// Programs in a set.
 const WAYS: usize = 4;
+
+/// Ways noted that found no room: of more that come in a row, the first are forgotten. So few that
+/// they stay close at hand.
+const VISITORS: usize = 8192;
 
 /// Packets whose ways are found before their programs: those of a batch.
 const TOGETHER: usize = flowtable::KEYS_MAX;
@@ -379,6 +410,39 @@ mod tests {
             "{shared} shared, {}",
             seen.len()
         );
+    }
+
+    #[test]
+    fn where_there_is_no_room_a_way_is_kept_when_it_comes_again() {
+        let flows =
+            (1..=6).map(|host| format!("flow ip,nw_dst=10.0.0.{host},actions=output:{host}\n"));
+        let mut world = run(&format!("port p1 1\n{}", flows.collect::<String>()));
+        let mut known = Known {
+            programs: Programs::of_sets(1),
+            cache: Cache::new(1024, 7),
+        };
+        let mut come = |host| {
+            let state = world.switch.publish();
+            let ingress = Ingress::Port(world.number("p1"));
+            let points = &mut world.points;
+            let mut context = Context {
+                state: &state,
+                points,
+            };
+            let key = key(&format!("tcp,nw_dst=10.0.0.{host}"));
+            let Known { programs, cache } = &mut known;
+            let mut pair = Pair::default();
+            programs.decide(&mut context, &ingress, [&key], cache, |one| pair = one);
+            let full = translate(&mut context, ingress, &key, &mut NoTrace);
+            assert_eq!(as_text(&full), kept_as_text(cache, pair));
+            let is_kept = programs.sets[0].pairs.contains(&pair);
+            cache.let_go(pair, Account::credit);
+            assert_eq!(cache.account_of(pair).is_some(), is_kept);
+            is_kept
+        };
+        let kept = [1, 2, 3, 4, 5, 5, 5, 6, 6].map(&mut come);
+        let [t, f] = [true, false];
+        assert_eq!(kept, [t, t, t, t, f, t, t, f, t]);
     }
 
     #[test]
