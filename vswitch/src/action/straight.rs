@@ -115,13 +115,17 @@ impl Straight {
         let mut line = Line::default();
         earlier.iter().try_for_each(|op| line.add(op, true))?;
         let end = line.end(last)?;
-        if !line.counted.is_empty() {
-            let (behind, late): (Vec<u16>, Vec<Counted>) = line.counted.drain(..).unzip();
-            program.counters = [&program.counters[..], &late].concat().into();
-            program.behind = behind.into();
-            let ops = program.ops.iter();
-            let ops = ops.filter(|op| !matches!(op, Op::Count(_))).cloned();
-            program.ops = ops.collect();
+        if !line.behind.is_empty() {
+            program.behind = std::mem::take(&mut line.behind).into();
+            let mut counters = std::mem::take(&mut program.counters).into_vec();
+            let mut ops = Vec::with_capacity(program.ops.len() - program.behind.len());
+            for op in std::mem::take(&mut program.ops) {
+                match op {
+                    Op::Count(counted) => counters.push(counted),
+                    op => ops.push(op),
+                }
+            }
+            (program.counters, program.ops) = (counters.into(), ops.into());
         }
         Some(line.finish(end))
     }
@@ -176,8 +180,8 @@ impl Quick {
 struct Line {
     depth: Depth,
     edits: Vec<Edit>,
-    /// What the packet is counted in on its way, behind so many edits.
-    counted: Vec<(u16, Counted)>,
+    /// Behind how many edits the packet is counted on its way, each time that it is.
+    behind: Vec<u16>,
 }
 
 impl Default for Line {
@@ -185,7 +189,7 @@ impl Default for Line {
         Line {
             depth: Depth::Nothing,
             edits: Vec::new(),
-            counted: Vec::new(),
+            behind: Vec::new(),
         }
     }
 }
@@ -207,10 +211,7 @@ impl Line {
                 };
                 self.push(Edit::Meter(Arc::clone(meter)), depth);
             }
-            Op::Count(counted) if first => {
-                let behind = self.edits.len().try_into().ok()?;
-                self.counted.push((behind, counted.clone()));
-            }
+            Op::Count(_) if first => self.behind.push(self.edits.len().try_into().ok()?),
             Op::Count(counted) => self.edits.push(Edit::Count(counted.clone())),
             Op::PushMpls(_)
             | Op::PopMpls(_)

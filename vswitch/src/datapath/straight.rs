@@ -77,7 +77,8 @@ pub fn ended(straight: &Straight, reason: DropReason) -> Way {
     Way::Ended(edit as u16, reason)
 }
 
-/// Runs a straight line on a packet. `key` is what it came in with, parsed as deep as the line asks.
+/// Runs a straight line on a packet. `key` is what it came in with, parsed as deep as the line
+/// asks.
 pub fn run(straight: &Straight, editor: &mut Editor, key: &FlowKey, now: Now) -> Way {
     for (index, edit) in straight.edits.iter().enumerate() {
         if let Break(reason) = perform(edit, editor, now) {
