@@ -173,7 +173,7 @@ fn host_rate(hosts: &[Netns; 2], folder: &Path, seconds: f64) -> Result<f64> {
     let _server = serve(&hosts[1], folder);
     let (cpu, seconds) = (CONTROL_CPU.to_string(), iperf_seconds(seconds));
     let client = ["taskset", "-c", &cpu, "iperf3", "-c", "10.0.0.2"];
-    let text = hosts[0].run(&[&client[..], &["-t", &seconds, "-J"]].concat());
+    let text = hosts[0].run(&[&client[..], &["-O", WARM_UP, "-t", &seconds, "-J"]].concat());
     let report: serde_json::Value = serde_json::from_str(&text.expect_success())?;
     let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
     Ok(rate.context("iperf3 tells no rate")? / 1e6)
@@ -181,7 +181,7 @@ fn host_rate(hosts: &[Netns; 2], folder: &Path, seconds: f64) -> Result<f64> {
 
 fn guest_rate(client: &mut Guest, seconds: f64) -> Result<f64> {
     let seconds = iperf_seconds(seconds);
-    let command = format!("iperf3 -c 10.0.0.2 -t {seconds} -f m </dev/null");
+    let command = format!("iperf3 -c 10.0.0.2 -O {WARM_UP} -t {seconds} -f m </dev/null");
     let text = client.succeed(&command, 60);
     let line = text.lines().find(|line| line.contains("receiver"));
     let words: Vec<&str> = line.context("no summary")?.split_whitespace().collect();
@@ -190,10 +190,12 @@ fn guest_rate(client: &mut Guest, seconds: f64) -> Result<f64> {
     Ok(words[place.context("no rate in Mbits/sec")?].parse()?)
 }
 
-/// TCP takes a while to reach its rate.
+/// A guest is emulated, and its rate differs from second to second.
 fn iperf_seconds(seconds: f64) -> String {
-    (seconds.max(0.5) * 2.0).round().to_string()
+    (seconds.max(0.5) * 4.0).round().to_string()
 }
 
+/// Seconds that are left out: TCP takes a while to reach its rate, and QEMU to translate its guests.
+const WARM_UP: &str = "2";
 const BRIDGE: &str = "[[bridge]]\nname = \"br0\"\nfail_mode = \"standalone\"\n";
 const GUEST: &str = "dpdkvhostuserclient";

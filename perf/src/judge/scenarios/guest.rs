@@ -46,6 +46,7 @@ fn to_guest(packed: bool, flows: u32, wire_bytes: usize, ratio: f64) -> Scenario
         &[Wanted::TimesOvs(ratio)],
     );
     scenario.beyond = Beyond::Guest { packed };
+    scenario.figures = vec![Figure::Mpps, Figure::Cycles];
     scenario
 }
 
