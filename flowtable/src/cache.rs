@@ -280,14 +280,12 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             return false;
         };
         let mut all = core::mem::take(&mut self.narrow);
-        let mut hashes = [0; KEYS_MAX];
         let count = packets.count();
-        let keys = packets.keys[..count].iter();
-        for (key, (wanted, hash)) in keys.zip(all.iter_mut().zip(&mut hashes)) {
-            *hash = packer.pack(key, &mut wanted.row);
+        for (key, wanted) in packets.keys[..count].iter().zip(&mut all) {
+            wanted.hash = packer.pack(key, &mut wanted.row);
         }
-        for (wanted, &hash) in all[..count].iter_mut().zip(&hashes) {
-            wanted.place = self.place(hash);
+        for wanted in &mut all[..count] {
+            wanted.place = self.place(wanted.hash);
         }
         let stale = self.count_found(packets, &all, epoch, tell, |_, entry, row, _| {
             entry.begins_with(&row[..N])
@@ -307,8 +305,8 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     ) -> bool {
         let mut all = core::mem::take(&mut self.wide);
         for (key, wanted) in packets.keys.iter().zip(&mut all) {
-            let hash = self.secret.pack(mask, key, &mut wanted.row);
-            wanted.place = self.place(hash);
+            wanted.hash = self.secret.pack(mask, key, &mut wanted.row);
+            wanted.place = self.place(wanted.hash);
         }
         let stale = self.count_found(packets, &all, epoch, tell, |keys, entry, row, slot| {
             let (first, rest) = row[..mask.pairs()].split_at(INLINE);
@@ -723,10 +721,12 @@ impl Place {
     }
 }
 
-/// A key that is looked up: its significant words, and where its entry can be.
+/// A key that is looked up: its significant words, their hash, and where its entry can be.
 #[derive(Clone, Copy, Default)]
+#[repr(align(64))]
 struct Wanted<R> {
     row: R,
+    hash: u64,
     place: Place,
 }
 
