@@ -284,8 +284,9 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         for (key, wanted) in packets.keys[..count].iter().zip(&mut all) {
             wanted.hash = packer.pack(key, &mut wanted.row);
         }
+        let buckets = &*self.buckets;
         for wanted in &mut all[..count] {
-            wanted.place = self.place(wanted.hash);
+            wanted.place = Place::of(buckets, wanted.hash);
         }
         let stale = self.count_found(packets, &all, epoch, tell, |_, entry, row, _| {
             entry.begins_with(&row[..N])
@@ -638,17 +639,13 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
 
     #[inline(always)]
     fn bucket(&self, hash: u64) -> usize {
-        (hash >> 32) as usize & (self.buckets.len() - 1)
+        bucket_of(&self.buckets, hash)
     }
 
     /// Where the entry of a hash can be.
     #[inline(always)]
     fn place(&self, hash: u64) -> Place {
-        let bucket = self.bucket(hash);
-        Place {
-            bucket: bucket as u32,
-            candidates: self.buckets[bucket].candidates(hash),
-        }
+        Place::of(&self.buckets, hash)
     }
 
     /// Whether a slot holds the key in the row.
@@ -714,7 +711,22 @@ struct Place {
     candidates: Candidates,
 }
 
+/// The bucket for a hash, of a power of two.
+#[inline(always)]
+fn bucket_of(buckets: &[Bucket], hash: u64) -> usize {
+    (hash >> 32) as usize & (buckets.len() - 1)
+}
+
 impl Place {
+    #[inline(always)]
+    fn of(buckets: &[Bucket], hash: u64) -> Place {
+        let bucket = bucket_of(buckets, hash);
+        Place {
+            bucket: bucket as u32,
+            candidates: buckets[bucket].candidates(hash),
+        }
+    }
+
     fn slots(self) -> impl Iterator<Item = usize> {
         self.candidates
             .map(move |place| self.bucket as usize * SLOTS + place)
