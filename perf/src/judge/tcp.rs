@@ -195,7 +195,7 @@ fn iperf_seconds(seconds: f64) -> String {
     (seconds.max(0.5) * 4.0).round().to_string()
 }
 
-/// Seconds that are left out: TCP takes a while to reach its rate, and QEMU to translate its guests.
+/// Seconds that are left out: TCP takes a while to reach its rate, and QEMU to translate guests.
 const WARM_UP: &str = "2";
 const BRIDGE: &str = "[[bridge]]\nname = \"br0\"\nfail_mode = \"standalone\"\n";
 const GUEST: &str = "dpdkvhostuserclient";
