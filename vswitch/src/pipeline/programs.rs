@@ -11,8 +11,8 @@
 //! that the loads of their programs overlap. With many thousand programs nearly each is one that no
 //! near cache has.
 //!
-//! There may be many more ways than programs can be kept, as where each of a thousand hosts sends to
-//! each of a thousand routes. A way that comes where there is no room is kept only when it comes
+//! There may be many more ways than programs can be kept, as where each of a thousand hosts sends
+//! to each of a thousand routes. A way that comes where there is no room is kept only when it comes
 //! again before others of its place: else each packet would push out a program that lies in no near
 //! cache for one that nobody asks for again.
 //!
