@@ -62,7 +62,7 @@ mod memory;
 mod shared;
 mod visitors;
 
-use accounts::{Accounts, Told};
+use accounts::Accounts;
 use bucket::{Bucket, Candidates, SLOTS};
 use entry::Entry;
 pub use entry_mask::EntryMask;
@@ -174,6 +174,15 @@ pub enum Lookup {
     Hit(Slot),
 }
 
+/// What is left of what had been counted when a flush began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flush {
+    /// Entries with counts.
+    slots: usize,
+    /// Accounts with counts, once the entries are through.
+    accounts: Option<usize>,
+}
+
 /// How often there was no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
@@ -217,7 +226,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             narrow: vec![Wanted::default(); KEYS_MAX].into(),
             wide: vec![Wanted::default(); KEYS_MAX].into(),
             row: [[0; 2]; PAIRS_MAX],
-            dirty: VecDeque::with_capacity(2 * entries + KEPT_MAX),
+            dirty: VecDeque::with_capacity(entries),
             room_wanted: 0,
             hand: 0,
             len: 0,
@@ -450,7 +459,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             bytes,
             used_ms: self.now_ms,
         };
-        self.accounts.add(pair.account, counts, &mut self.dirty);
+        self.accounts.add(pair.account, counts);
     }
 
     /// The hash of a key.
@@ -522,6 +531,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             .slots()
             .find(|slot| self.holds(mask, *slot));
         let slot = match again {
+            Some(slot) if self.entries[slot].is_of(pair, epoch) => return Some(Slot(slot as u32)),
             Some(slot) => slot,
             None => self.make_room(bucket)?,
         };
@@ -559,21 +569,40 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         core::mem::take(&mut self.pressure)
     }
 
-    /// Tells the counts of at most `limit` entries and accounts; returns whether there are more.
-    pub fn flush(&mut self, limit: usize, mut tell: impl FnMut(&A, Counts)) -> bool {
-        for _ in 0..limit {
-            let Some(queued) = self.dirty.pop_front() else {
-                break;
-            };
-            match Told::of(queued) {
-                Told::Slot(slot) => self.tell_slot(slot, &mut tell),
-                Told::Account(number) => self.accounts.tell(number, &mut tell),
-            }
+    /// Begins to tell all that was counted so far: [`FlowCache::flush`] goes on with it.
+    pub fn begin_flush(&self) -> Flush {
+        Flush {
+            slots: self.dirty.len(),
+            accounts: None,
         }
-        !self.dirty.is_empty()
     }
 
-    fn tell_slot(&mut self, slot: u32, mut tell: impl FnMut(&A, Counts)) {
+    /// Tells the counts of at most `limit` entries and accounts; returns whether there are more.
+    pub fn flush(
+        &mut self,
+        flush: &mut Flush,
+        limit: usize,
+        mut tell: impl FnMut(&A, Counts),
+    ) -> bool {
+        let slots = flush.slots.min(limit);
+        (0..slots).for_each(|_| self.tell_slot(&mut tell));
+        flush.slots -= slots;
+        if flush.slots > 0 {
+            return true;
+        }
+        // What an entry that went meanwhile had counted is in its account by now.
+        let accounts = flush.accounts.get_or_insert(self.accounts.untold());
+        let some = (*accounts).min(limit - slots);
+        *accounts -= some;
+        (0..some).for_each(|_| self.accounts.tell_next(&mut tell));
+        *accounts > 0
+    }
+
+    /// Tells the counts of the next entry that has some.
+    fn tell_slot(&mut self, mut tell: impl FnMut(&A, Counts)) {
+        let Some(slot) = self.dirty.pop_front() else {
+            return;
+        };
         let entry = &mut self.entries[slot as usize];
         entry.dequeued();
         let counts = entry.take_counts(self.now_ms);
@@ -581,12 +610,6 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         if let Some(account) = account.filter(|_| counts.packets > 0) {
             tell(account, counts);
         }
-    }
-
-    /// Entries and accounts with counts that are not told yet: so many to flush tells all that was
-    /// counted so far.
-    pub fn untold(&self) -> usize {
-        self.dirty.len()
     }
 
     /// Looks at the next `buckets` buckets and gives up their entries that were not used for
@@ -661,7 +684,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         if !entry.is_empty() {
             self.len -= 1;
             let counts = entry.take_counts(self.now_ms);
-            self.accounts.add(entry.account, counts, &mut self.dirty);
+            self.accounts.add(entry.account, counts);
             self.codes.release(entry.code, |_, ()| ());
             self.accounts.release(entry.account, evicted);
             (entry.code, entry.account) = (NONE, NONE);

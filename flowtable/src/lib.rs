@@ -15,7 +15,7 @@ mod protocol;
 mod rows;
 
 pub use cache::{
-    CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, KEPT_MAX, KEYS_MAX, KeyHash, Lookup,
+    CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, Flush, KEPT_MAX, KEYS_MAX, KeyHash, Lookup,
     PROTECTED_MS, Packets, Pair, Prepare, Pressure, Slot,
 };
 pub use changes::{Changed, Changes, Scopes};

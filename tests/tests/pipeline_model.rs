@@ -589,7 +589,7 @@ impl Pair {
             return;
         }
         tally.counted += 1;
-        self.processor.flush_counters(usize::MAX);
+        self.processor.flush_counters();
         for (index, bridge) in self.bridges.iter().enumerate() {
             let mut got: BTreeMap<Counter, u64> = BTreeMap::new();
             let request = FlowStatsRequest::default();

@@ -12,6 +12,8 @@ use super::shared::Shared;
 
 pub(super) struct Accounts<A> {
     shared: Shared<A, Untold>,
+    /// Those with counts to be told, the oldest first, each once.
+    queue: VecDeque<u32>,
 }
 
 /// What is kept with the place of an account, also while the place is vacant.
@@ -22,30 +24,11 @@ struct Untold {
     is_queued: bool,
 }
 
-/// In the queue of what is to be told: the number is that of an account, not of a slot.
-const ACCOUNT: u32 = 1 << 31;
-const _: () = assert!(super::ENTRIES_MAX + super::KEPT_MAX < ACCOUNT as usize);
-
-/// Something that has counts to be told.
-pub(super) enum Told {
-    Slot(u32),
-    Account(u32),
-}
-
-impl Told {
-    /// What stands in the queue.
-    pub(super) fn of(queued: u32) -> Told {
-        match queued & ACCOUNT {
-            0 => Told::Slot(queued),
-            _ => Told::Account(queued & !ACCOUNT),
-        }
-    }
-}
-
 impl<A: Eq + Hash> Accounts<A> {
     pub(super) fn new(values_max: usize, secret: u64) -> Accounts<A> {
         Accounts {
             shared: Shared::new(values_max, secret),
+            queue: VecDeque::with_capacity(values_max),
         }
     }
 
@@ -77,7 +60,7 @@ impl<A: Eq + Hash> Accounts<A> {
 
     /// Adds to what is to be told of an account.
     #[inline(always)]
-    pub(super) fn add(&mut self, number: u32, counts: Counts, queue: &mut VecDeque<u32>) {
+    pub(super) fn add(&mut self, number: u32, counts: Counts) {
         let Some(untold) = self.shared.note_mut(number).filter(|_| counts.packets > 0) else {
             return;
         };
@@ -85,7 +68,7 @@ impl<A: Eq + Hash> Accounts<A> {
         untold.counts.bytes += counts.bytes;
         untold.counts.used_ms = untold.counts.used_ms.max(counts.used_ms);
         if !core::mem::replace(&mut untold.is_queued, true) {
-            queue.push_back(number | ACCOUNT);
+            self.queue.push_back(number);
         }
     }
 
@@ -97,8 +80,16 @@ impl<A: Eq + Hash> Accounts<A> {
         }
     }
 
-    /// Tells the counts of an account that was taken from the queue.
-    pub(super) fn tell(&mut self, number: u32, mut tell: impl FnMut(&A, Counts)) {
+    /// How many have counts to be told.
+    pub(super) fn untold(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Tells the counts of the next account that has some.
+    pub(super) fn tell_next(&mut self, mut tell: impl FnMut(&A, Counts)) {
+        let Some(number) = self.queue.pop_front() else {
+            return;
+        };
         let Some(untold) = self.shared.note_mut(number) else {
             return;
         };
@@ -115,7 +106,7 @@ impl<A: Eq + Hash> Accounts<A> {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.shared.memory_bytes()
+        self.shared.memory_bytes() + self.queue.capacity() * size_of::<u32>()
     }
 }
 
@@ -133,39 +124,39 @@ mod tests {
 
     #[test]
     fn counts_are_told_once_for_all_users() {
-        let (mut accounts, mut queue) = (Accounts::new(4, 3), VecDeque::new());
+        let mut accounts = Accounts::new(4, 3);
         let number = accounts.acquire('a');
         accounts.share(number);
-        accounts.add(number, counts(2, 9), &mut queue);
-        accounts.add(number, counts(3, 7), &mut queue);
-        accounts.add(number, counts(0, 0), &mut queue);
+        accounts.add(number, counts(2, 9));
+        accounts.add(number, counts(3, 7));
+        accounts.add(number, counts(0, 0));
         accounts.release(number, |_, _| panic!("it has a user"));
-        assert_eq!(queue, [number | ACCOUNT]);
+        assert_eq!(accounts.untold(), 1);
         let mut told = Vec::new();
-        accounts.tell(number, |account, counts| told.push((*account, counts)));
-        accounts.tell(number, |account, counts| told.push((*account, counts)));
+        accounts.tell_next(|account, counts| told.push((*account, counts)));
+        accounts.tell_next(|account, counts| told.push((*account, counts)));
         assert_eq!(told, [('a', counts(5, 9))]);
-        accounts.add(number, counts(1, 9), &mut queue);
+        accounts.add(number, counts(1, 9));
         accounts.take_back(number, 60);
-        accounts.tell(number, |account, counts| panic!("{account}: {counts:?}"));
+        accounts.tell_next(|account, counts| panic!("{account}: {counts:?}"));
     }
 
     #[test]
     fn an_account_that_goes_tells_what_it_has_and_leaves_its_place_in_the_queue() {
-        let (mut accounts, mut queue) = (Accounts::new(4, 3), VecDeque::new());
+        let mut accounts = Accounts::new(4, 3);
         let number = accounts.acquire('a');
-        accounts.add(number, counts(2, 9), &mut queue);
+        accounts.add(number, counts(2, 9));
         let mut told = Vec::new();
         accounts.release(number, |account, counts| told.push((*account, counts)));
         assert_eq!(told, [('a', counts(2, 9))]);
         assert_eq!(accounts.acquire('b'), number, "a place is used again");
-        accounts.add(number, counts(1, 10), &mut queue);
+        accounts.add(number, counts(1, 10));
         assert_eq!(
-            queue.len(),
+            accounts.untold(),
             1,
             "the queue does not grow with what comes and goes"
         );
-        accounts.tell(number, |account, counts| told.push((*account, counts)));
+        accounts.tell_next(|account, counts| told.push((*account, counts)));
         assert_eq!(told[1..], [('b', counts(1, 10))]);
     }
 }

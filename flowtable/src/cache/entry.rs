@@ -2,7 +2,7 @@
 
 use super::keys::INLINE;
 use super::shared::NONE;
-use super::{Counts, Slot};
+use super::{Counts, Pair, Slot};
 use std::collections::VecDeque;
 
 #[derive(Clone, Default)]
@@ -43,6 +43,11 @@ impl Entry {
             difference |= (held[0] ^ pair[0]) | (held[1] ^ pair[1]);
         }
         difference == 0
+    }
+
+    /// Whether it is made of a pair for an epoch.
+    pub(super) fn is_of(&self, pair: Pair, epoch: u64) -> bool {
+        (self.code, self.account, self.epoch()) == (pair.code, pair.account, epoch)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
+use flowtable::Flush;
 use openflow::{Action, OfPort};
 use pmd::{Batch, Packet, Pools};
 
@@ -224,14 +225,20 @@ impl Processor {
         self.engine.executor.punter.flush();
     }
 
-    /// Tells the counts of at most `limit` cache entries to the counters of their rules.
-    pub fn flush_counters(&mut self, limit: usize) {
-        self.engine.cache.flush(limit, Account::credit);
+    /// Tells all that was counted in the cache to the counters of the rules.
+    pub fn flush_counters(&mut self) {
+        let mut flush = self.begin_flush();
+        self.flush_some(&mut flush, usize::MAX);
     }
 
-    /// Cache entries with counts that are not told yet.
-    pub fn untold(&self) -> usize {
-        self.engine.cache.untold()
+    /// Begins to tell all that was counted so far.
+    pub(super) fn begin_flush(&self) -> Flush {
+        self.engine.cache.begin_flush()
+    }
+
+    /// Goes on with at most `limit` entries of the cache; whether there is more to tell.
+    pub(super) fn flush_some(&mut self, flush: &mut Flush, limit: usize) -> bool {
+        self.engine.cache.flush(flush, limit, Account::credit)
     }
 
     /// Lets the cache forget what was long unused, a bounded part of it at a time.

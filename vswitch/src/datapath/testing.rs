@@ -192,7 +192,7 @@ impl Rig {
 
     /// Packets and bytes of all flows, cached ones with them.
     pub fn counted(&mut self) -> (u64, u64) {
-        self.processor.flush_counters(usize::MAX);
+        self.processor.flush_counters();
         self.bridge.counted()
     }
 

@@ -81,8 +81,8 @@ struct Queue {
 struct Flush {
     /// Which request is served; equal to the mailbox's count of done ones between requests.
     serving: u64,
-    /// Entries left to tell.
-    left: usize,
+    /// What is left to tell.
+    left: flowtable::Flush,
 }
 
 /// Runs a worker until it is told to stop.
@@ -250,12 +250,9 @@ impl Loop {
                 return;
             }
             self.flush.serving = wanted;
-            self.flush.left = processor.untold();
+            self.flush.left = processor.begin_flush();
         }
-        let step = self.flush.left.min(limits::FLUSH_ENTRIES_PER_LOOP);
-        processor.flush_counters(step);
-        self.flush.left -= step;
-        if self.flush.left == 0 {
+        if !processor.flush_some(&mut self.flush.left, limits::FLUSH_ENTRIES_PER_LOOP) {
             mailbox
                 .flush_done
                 .store(self.flush.serving, Ordering::Release);
@@ -328,8 +325,7 @@ impl Loop {
 
     fn end(mut self) -> Leftovers {
         self.worker.processor.flush();
-        let untold = self.worker.processor.untold();
-        self.worker.processor.flush_counters(untold);
+        self.worker.processor.flush_counters();
         let mut queues = Vec::new();
         while !self.queues.is_empty() {
             queues.push(self.take_queue(0));

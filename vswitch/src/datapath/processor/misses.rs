@@ -6,7 +6,8 @@
 //! key and the published state alone, so that nothing changes by being decided before the packets
 //! in front of it are sent.
 //!
-//! Of several packets of one new flow the first is a miss; the others find its entry.
+//! Of several packets of one new flow the first is a miss; the others find its entry, or share its
+//! program where there is no room for one.
 
 use arrayvec::ArrayVec;
 use flowtable::{CodeNo, Depth, FlowKey, KeyHash, Lookup, Pair};
@@ -146,6 +147,10 @@ impl Engine {
         self.cache.keep_on(miss.pair);
         self.cache.count_apart(miss.pair, bytes);
         self.misses.0.push(miss);
+        if self.cache.admits(miss.hash) {
+            let credit = Account::credit;
+            let _ = self.cache.insert(entry.mask, key, miss.pair, epoch, credit);
+        }
         miss.pair.code()
     }
 }

@@ -486,7 +486,7 @@ fn an_address_is_told_once_learned_and_kept_alive() {
 
     rig.now.ns += 60_000_000_000;
     rig.receive(1, &[there.clone(), there]);
-    rig.processor.flush_counters(usize::MAX);
+    rig.processor.flush_counters();
     let state = rig.bridge.switch.publish();
     let bridge = state.bridge(rig.bridge.id).unwrap();
     let entry = bridge.macs().find(|(_, mac, _)| *mac == learn.mac).unwrap();
