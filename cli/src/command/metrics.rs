@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Daemon;
 use crate::failure::Failure;
-use crate::management::reply::{Counts, PortStats, Stats, Worker, Workers};
+use crate::management::reply::{Counts, Pool, PortStats, Stats, Worker, Workers};
 use crate::output::Output;
 
 pub fn run(daemon: &Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -192,10 +192,10 @@ impl Page {
 
     /// Packet buffers, and what control counts.
     fn rest(&mut self, stats: &Stats) {
-        let pools = |value: fn(&(u64, u64)) -> u64| {
+        let pools = |value: fn(&Pool) -> u64| {
             let each = stats.pools.iter().map(|pool| {
                 let labels = vec![("pool", pool.name.clone()), ("numa", pool.numa.to_string())];
-                Sample::new(labels, value(&(pool.buffers, pool.in_use)) as f64)
+                Sample::new(labels, value(pool) as f64)
             });
             each.collect::<Vec<_>>()
         };
@@ -203,13 +203,13 @@ impl Page {
             "pool_buffers",
             Gauge,
             "Packet buffers.",
-            pools(|pool| pool.0),
+            pools(|pool| pool.buffers),
         );
         self.add(
             "pool_buffers_in_use",
             Gauge,
             "Those in use.",
-            pools(|pool| pool.1),
+            pools(|pool| pool.in_use),
         );
         let control = stats
             .control
