@@ -10,7 +10,7 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 # KVM on real hardware alone: a host that is a guest itself may offer it, and then not run by it.
-accel='-accel tcg -cpu max'
+accel='-accel tcg -cpu max,-erms,-fsrm'
 hint="on real hardware with KVM, '-accel kvm -cpu host' in place of '$accel' is faster"
 if [ -w /dev/kvm ] && ! grep -qw hypervisor /proc/cpuinfo; then
     hint="should KVM fail, '$accel' in place of '-accel kvm -cpu host'"

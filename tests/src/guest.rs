@@ -173,6 +173,8 @@ impl Drop for Guest {
 }
 
 /// QEMU's command line. Without KVM its MSI-X emulation over vhost-user does not hold: `vectors=0`.
+/// It emulates `rep movsb` byte by byte, so the guest is told not to copy by it (`-erms,-fsrm`):
+/// real processors are fast there, and else the guest's copies would hide all that a switch does.
 fn qemu_words(options: &GuestOptions, socket: &Path, serial: &Path) -> Vec<String> {
     let image = target_dir().join("guest");
     assert!(
@@ -198,7 +200,7 @@ fn qemu_words(options: &GuestOptions, socket: &Path, serial: &Path) -> Vec<Strin
     };
     let image = image.display();
     let line = format!(
-        "taskset -c 0 qemu-system-x86_64 -accel tcg -machine q35 -cpu max -m 256 -smp {queues} \
+        "taskset -c 0 qemu-system-x86_64 -accel tcg -machine q35 -cpu max,-erms,-fsrm -m 256 -smp {queues} \
          -nographic -nodefaults -object memory-backend-memfd,id=m,size=256M,share=on \
          -numa node,memdev=m -kernel {image}/vmlinuz -initrd {image}/initrd.gz \
          -serial unix:{},server=on,wait=off -chardev socket,id=c,path={},server=on \
