@@ -13,7 +13,8 @@ use foldhash::fast::RandomState;
 
 use super::{Program, Quick, Straight};
 
-/// A program as what is done to a packet: its operations, and why the packet goes nowhere.
+/// A program as what is done to a packet: its operations, why the packet goes nowhere, and where on
+/// the way it is counted.
 #[derive(Clone, Debug)]
 pub struct Routine(pub Arc<Program>);
 
@@ -79,7 +80,8 @@ impl Program {
 impl PartialEq for Routine {
     fn eq(&self, other: &Routine) -> bool {
         let (ours, theirs) = (&self.0, &other.0);
-        Arc::ptr_eq(ours, theirs) || ours.ops == theirs.ops && ours.drop == theirs.drop
+        Arc::ptr_eq(ours, theirs)
+            || ours.ops == theirs.ops && ours.drop == theirs.drop && ours.behind == theirs.behind
     }
 }
 

@@ -12,10 +12,9 @@
 use std::sync::Arc;
 
 use flowtable::{Depth, Field};
-use openflow::Band;
 
 use super::{Counted, DropReason, Op, PortNo, Program, Select};
-use crate::pipeline::{Meter, MeterBand};
+use crate::pipeline::Meter;
 
 /// A program that is a straight line.
 #[derive(Clone, Debug)]
@@ -30,9 +29,12 @@ pub struct Straight {
 
 /// A straight line that changes nothing, or what most programs change: the outer VLAN tag popped or
 /// one pushed, then bits of the Ethernet addresses set, then the time to live decremented. The
-/// order makes no difference to packets whose network header was found before.
+/// order makes no difference to packets whose network header was found before. A meter may come
+/// first.
 #[derive(Clone, Debug)]
 pub struct Quick {
+    /// A meter that remarks nothing, which decides about the packet as it came in.
+    pub meter: Option<Arc<Meter>>,
     /// The tag that is popped or pushed, if one is.
     pub tag: Tag,
     /// Bits of the addresses, maybe none.
@@ -153,14 +155,18 @@ impl Quick {
             return None;
         };
         let mut quick = Quick {
+            meter: None,
             tag: Tag::Stay,
             addresses: Addresses::default(),
             decrements: false,
             port,
         };
         let (mut tags, mut addresses, mut times) = (0, 0, 0);
-        for edit in &straight.edits {
+        for (place, edit) in straight.edits.iter().enumerate() {
             match edit {
+                Edit::Meter(meter) if place == 0 && !meter.remarks() => {
+                    quick.meter = Some(Arc::clone(meter));
+                }
                 Edit::Addresses(set) => (quick.addresses, addresses) = (*set, addresses + 1),
                 Edit::PopTag => (quick.tag, tags) = (Tag::Pop, tags + 1),
                 Edit::PushTag(tpid, bits) => {
@@ -204,8 +210,7 @@ impl Line {
             Op::PopVlan => self.edits.push(Edit::PopTag),
             Op::DecNwTtl(None) => self.push(Edit::DecTtl, Depth::Network),
             Op::Meter(meter) => {
-                let remarks = |it: &MeterBand| matches!(it.band, Band::DscpRemark { .. });
-                let depth = match meter.bands.iter().any(remarks) {
+                let depth = match meter.remarks() {
                     true => Depth::Network,
                     false => Depth::Nothing,
                 };

@@ -25,6 +25,7 @@ use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Ingress, Points, Programs, State};
 
 mod engine;
+mod metered;
 mod misses;
 mod parsed;
 

@@ -26,8 +26,8 @@ pub enum Way {
     Ended(u16, DropReason),
 }
 
-/// Runs a straight line in its quick form on a packet. `headers` are those that it came in with, if
-/// its time to live is decremented.
+/// Runs a straight line in its quick form on a packet that its meter has let pass. `headers` are
+/// those that it came in with, if its time to live is decremented.
 #[inline(always)]
 pub fn run_quick(quick: &Quick, packet: &mut Packet, headers: &Headers) -> Fate {
     let moved = match quick.tag {
@@ -69,8 +69,11 @@ fn push_tag(packet: &mut Packet, tpid: u16, bits: Bits) -> ControlFlow<DropReaso
 #[cold]
 pub fn ended(straight: &Straight, reason: DropReason) -> Way {
     let is_it = |edit: &Edit| match edit {
+        Edit::Meter(_) => reason == DropReason::Meter,
         Edit::DecTtl => reason == DropReason::InvalidTtl,
-        Edit::Addresses(_) | Edit::PushTag(..) => reason != DropReason::InvalidTtl,
+        Edit::Addresses(_) | Edit::PushTag(..) => {
+            !matches!(reason, DropReason::InvalidTtl | DropReason::Meter)
+        }
         _ => false,
     };
     let edit = straight.edits.iter().position(is_it).unwrap_or(0);

@@ -9,6 +9,9 @@
 //! packet that finds something in it passes whole, however long: a super-frame of 64 KiB must
 //! not starve behind a burst smaller than itself. What passes too much is missing to those after.
 //!
+//! Packets of a batch that go through one meter are decided about together: what each finds in the
+//! bucket is what it would have found alone, but the bucket and the counters are changed once.
+//!
 //! Why not two numbers, tokens and time: they would have to change together, under a lock. Here
 //! one compare-and-swap is all that workers contend for.
 
@@ -18,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use openflow::{Band, MeterFlags, MeterId, MeterMod};
 
+use super::limits::BANDS_MAX;
 use crate::action::Counters;
 
 /// A meter.
@@ -59,6 +63,9 @@ pub struct MeterBand {
     pub counters: Counters,
     bucket: Bucket,
 }
+
+/// Lengths of packets by their place in a batch.
+pub type Lengths = [u32; u32::BITS as usize];
 
 /// What a meter says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +117,61 @@ impl Meter {
             Band::DscpRemark { precedence, .. } => Verdict::Remark(precedence),
         }
     }
+
+    /// Whether there is a band that remarks.
+    pub fn remarks(&self) -> bool {
+        let remarks = |it: &MeterBand| matches!(it.band, Band::DscpRemark { .. });
+        self.bands.iter().any(remarks)
+    }
+
+    /// Decides about packets of a batch in order, as [`Meter::admit`] does about one after the
+    /// other, and counts them. `chosen` has a bit for each, the first the lowest. Returns the bits
+    /// of those that exceed a rate: they are dropped if the meter remarks none.
+    pub fn admit_together(&self, now_ns: u64, lengths: &Lengths, chosen: u32) -> u32 {
+        if chosen == 0 {
+            return 0;
+        }
+        let now_ms = now_ns / 1_000_000;
+        count(&self.counters, lengths, chosen, now_ms);
+        let mut exceeding = [0; BANDS_MAX];
+        for (band, exceeding) in self.bands.iter().zip(&mut exceeding) {
+            *exceeding = band.bucket.take_together(now_ns, lengths, chosen);
+        }
+        let all = exceeding.iter().fold(0, |all, one| all | one);
+        if all != 0 {
+            self.count_exceeding(&exceeding, lengths, now_ms);
+        }
+        all
+    }
+
+    /// Counts each packet in that of the bands that it exceeds which has the highest rate, the
+    /// first of several.
+    #[cold]
+    fn count_exceeding(&self, exceeding: &[u32; BANDS_MAX], lengths: &Lengths, now_ms: u64) {
+        for (place, (band, ours)) in self.bands.iter().zip(exceeding).enumerate() {
+            let others = self.bands.iter().zip(exceeding).enumerate();
+            let better = others.filter(|(other_place, (other, _))| {
+                let (other, ours) = (rate(&other.band), rate(&band.band));
+                other > ours || other == ours && *other_place < place
+            });
+            let taken = better.fold(0, |all, (_, (_, bits))| all | bits);
+            count(&band.counters, lengths, ours & !taken, now_ms);
+        }
+    }
+}
+
+/// Counts packets of a batch.
+fn count(counters: &Counters, lengths: &Lengths, chosen: u32, now_ms: u64) {
+    if chosen != 0 {
+        let bytes = of(lengths, chosen).map(|(_, bytes)| u64::from(bytes)).sum();
+        counters.add(chosen.count_ones().into(), bytes, now_ms);
+    }
+}
+
+/// Place and length of each chosen packet.
+fn of(lengths: &Lengths, chosen: u32) -> impl Iterator<Item = (usize, u32)> {
+    let all = lengths.iter().copied().enumerate();
+    all.filter(move |(place, _)| chosen >> place & 1 != 0)
 }
 
 fn rate(band: &Band) -> u32 {
@@ -135,8 +197,9 @@ struct Bucket {
 enum Cost {
     /// So many ticks a packet.
     Packet(u64),
-    /// A bit each so many kilobits a second.
-    Kilobits(u32),
+    /// So many ticks a byte, in units of 2^-[`FRACTION_BITS`]: a product tells what it takes in far
+    /// less time than a quotient.
+    Byte(u64),
 }
 
 impl Bucket {
@@ -155,7 +218,10 @@ impl Bucket {
             burst: burst.try_into().unwrap_or(u64::MAX),
             cost: match flags.packets {
                 true => Cost::Packet(second / u64::from(rate)),
-                false => Cost::Kilobits(rate),
+                false => {
+                    let byte = u128::from(8 * second / 1000) << FRACTION_BITS;
+                    Cost::Byte((byte / u128::from(rate)) as u64)
+                }
             },
         }
     }
@@ -163,12 +229,7 @@ impl Bucket {
     /// Takes a packet's worth out of the bucket; `false` if there is nothing in it.
     fn take(&self, now_ns: u64, bytes: u32) -> bool {
         let now = now_ns.saturating_mul(TICKS_PER_NS);
-        let cost = match self.cost {
-            Cost::Packet(ticks) => ticks,
-            Cost::Kilobits(rate) => {
-                u64::from(bytes) * 8 * 1_000_000 * TICKS_PER_NS / u64::from(rate)
-            }
-        };
+        let cost = self.cost.of(bytes);
         let update = |full_at: u64| {
             let start = full_at.max(now);
             (start - now < self.burst).then(|| start.saturating_add(cost))
@@ -178,9 +239,82 @@ impl Bucket {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
         done.is_ok()
     }
+
+    /// Takes the worth of one packet after the other out of the bucket; the bits of those that find
+    /// nothing in it.
+    fn take_together(&self, now_ns: u64, lengths: &Lengths, chosen: u32) -> u32 {
+        let now = now_ns.saturating_mul(TICKS_PER_NS);
+        let last = (1_u32 << 31).checked_shr(chosen.leading_zeros());
+        let last = last.unwrap_or_default();
+        let before_last = self.cost.of_all(lengths, chosen & !last);
+        let all = before_last.saturating_add(self.cost.of_all(lengths, last));
+        let mut refused = 0;
+        let update = |full_at: u64| {
+            let start = full_at.max(now);
+            refused = 0;
+            // If the last finds something, all do.
+            if start.saturating_add(before_last) - now < self.burst {
+                return Some(start.saturating_add(all));
+            }
+            let end;
+            (end, refused) = self.spend(start, now, of(lengths, chosen));
+            Some(end)
+        };
+        let _ = self
+            .full_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        refused
+    }
+
+    /// When a bucket that is full again at `start` will be after these packets, and the bits of
+    /// those that find nothing in it.
+    #[cold]
+    fn spend(
+        &self,
+        start: u64,
+        now: u64,
+        packets: impl Iterator<Item = (usize, u32)>,
+    ) -> (u64, u32) {
+        let (mut end, mut refused) = (start, 0);
+        for (place, bytes) in packets {
+            if end - now < self.burst {
+                end = end.saturating_add(self.cost.of(bytes));
+            } else {
+                refused |= 1 << place;
+            }
+        }
+        (end, refused)
+    }
+}
+
+impl Cost {
+    /// Of a packet.
+    fn of(self, bytes: u32) -> u64 {
+        match self {
+            Cost::Packet(ticks) => ticks,
+            Cost::Byte(ticks) => {
+                let ticks = u128::from(ticks) * u128::from(bytes);
+                (ticks >> FRACTION_BITS) as u64
+            }
+        }
+    }
+
+    /// Of chosen packets of a batch, one by one.
+    fn of_all(self, lengths: &Lengths, chosen: u32) -> u64 {
+        match self {
+            Cost::Packet(ticks) => ticks.saturating_mul(chosen.count_ones().into()),
+            Cost::Byte(_) => {
+                let costs = of(lengths, chosen).map(|(_, bytes)| self.of(bytes));
+                costs.fold(0, u64::saturating_add)
+            }
+        }
+    }
 }
 
 const TICKS_PER_NS: u64 = 64;
+
+/// At the lowest rate a byte takes 2^29 ticks, at the highest an eighth of one.
+const FRACTION_BITS: u32 = 32;
 
 /// A band that gives no burst has a tenth of a second of its rate: enough for TCP to keep its
 /// window over a data centre, short enough that nobody sees a rate other than the one set.
@@ -192,7 +326,42 @@ mod tests {
 
     use super::*;
 
+    use proptest::prelude::*;
+
     const SECOND_NS: u64 = 1_000_000_000;
+
+    fn band() -> impl Strategy<Value = Band> {
+        (1..2000_u32, 0..20_u32).prop_map(|(rate, burst)| Band::Drop { rate, burst })
+    }
+
+    proptest! {
+        #[test]
+        fn packets_together_meet_what_they_meet_one_by_one(
+            (packets, burst) in any::<(bool, bool)>(),
+            bands in prop::collection::vec(band(), 0..=BANDS_MAX),
+            batches in prop::collection::vec(
+                (0..20_000_000_u64, any::<u32>(), prop::array::uniform32(0..3000_u32)),
+                1..20,
+            ),
+        ) {
+            let [together, apart] = [(); 2].map(|()| meter(packets, burst, bands.clone()));
+            let mut now_ns = 0;
+            for (pause_ns, chosen, lengths) in batches {
+                now_ns += pause_ns;
+                let refused = of(&lengths, chosen).filter(|(_, bytes)| {
+                    apart.admit(now_ns, *bytes) != Verdict::Pass
+                });
+                let refused = refused.fold(0, |all, (place, _)| all | 1 << place);
+                prop_assert_eq!(together.admit_together(now_ns, &lengths, chosen), refused);
+                prop_assert_eq!(together.counters.read(), apart.counters.read());
+                for (ours, theirs) in together.bands.iter().zip(&apart.bands) {
+                    prop_assert_eq!(ours.counters.read(), theirs.counters.read());
+                    let full_at = |band: &MeterBand| band.bucket.full_at.load(Ordering::Relaxed);
+                    prop_assert_eq!(full_at(ours), full_at(theirs));
+                }
+            }
+        }
+    }
 
     fn meter(packets: bool, burst: bool, bands: Vec<Band>) -> Meter {
         let setup = MeterMod {

@@ -2,9 +2,10 @@
 //!
 //! How: a batch is parsed as a whole and looked up as a whole, so that the loads of its packets
 //! overlap. Then those whose program is a straight line are changed where they are, one after
-//! another; and if all leave by one port they leave as one burst. Otherwise packets are taken in
-//! order: staged, or run through a program of any other kind. What is to be done with packets that
-//! have no entry in the cache is decided before all that ([`super::misses`]).
+//! another; and if all that are left leave by one port they leave as one burst. Otherwise packets
+//! are taken in order: staged, or run through a program of any other kind. Meters decide about all
+//! packets of a batch together that meet them first ([`super::metered`]). What is to be done with
+//! packets that have no entry in the cache is decided before all that ([`super::misses`]).
 
 use std::ops::ControlFlow::Break;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use pmd::{BATCH_MAX, Batch, Packet};
 
 use super::super::edit::Parcel;
 use super::super::execute::Executor;
-use super::super::rewrite::Headers;
+use super::super::rewrite::{Fate, Headers};
 use super::super::straight::{self, Way};
+use super::metered::{Decided, quick};
 use super::misses::Misses;
 use super::parsed::Parsed;
 use crate::action::{Account, Cache, DropReason, Op, PortNo, Program, Routine};
@@ -74,7 +76,7 @@ pub struct Engine {
 
 /// What is still to be done with a packet.
 #[derive(Clone, Copy)]
-enum Rest {
+pub(super) enum Rest {
     /// To be run or translated.
     All,
     /// To be sent.
@@ -106,7 +108,7 @@ impl Engine {
         if self.find(entry, batch, codes) {
             self.renew(entry, batch, codes);
         }
-        if self.finish_all(entry.origin, codes, batch) {
+        if self.finish_all(entry, codes, batch) {
             self.tally.hits += count as u64;
             return;
         }
@@ -201,8 +203,8 @@ impl Engine {
     }
 
     /// Sends a batch as a whole if all that is to be done with each packet is to send it by one
-    /// port, and drops it as a whole if there is nothing to be done.
-    fn finish_all(&mut self, origin: Option<PortNo>, codes: &[CodeNo], batch: &mut Batch) -> bool {
+    /// port, be it behind a meter, and drops it as a whole if there is nothing to be done.
+    fn finish_all(&mut self, entry: &Entry, codes: &[CodeNo], batch: &mut Batch) -> bool {
         let Some(first) = codes.first().filter(|code| code.is_known()) else {
             return false;
         };
@@ -214,15 +216,24 @@ impl Engine {
             return false;
         };
         match (&*program.ops, program.drop) {
-            ([Op::Output(port)], None) => self.executor.output_batch(*port, origin, batch),
-            ([], Some(reason)) => self.executor.drop_batch(reason, origin, batch),
+            ([Op::Output(port)], None) => {
+                self.executor.output_batch(*port, entry.origin, batch);
+            }
+            ([], Some(reason)) => self.executor.drop_batch(reason, entry.origin, batch),
+            ([Op::Meter(_), Op::Output(port)], None) if program.quick.is_some() => {
+                let port = *port;
+                let refused = self.decide_run(true, codes, 0).refused;
+                self.free_refused(refused, entry, codes, batch);
+                self.executor.output_batch(port, entry.origin, batch);
+            }
             _ => return false,
         }
         true
     }
 
     /// Runs the straight lines among the programs of a batch, and says what is still to be done
-    /// with each packet. Returns the port that all are to be sent by, if it is one.
+    /// with each packet. Returns the port that all are to be sent by, if it is one; those that are
+    /// not to be sent are freed then.
     #[inline(never)]
     fn change_all(
         &mut self,
@@ -232,25 +243,36 @@ impl Engine {
         rests: &mut [Rest],
     ) -> Option<PortNo> {
         let deep = entry.mask.depth() >= Depth::Network;
+        let mut decided = Decided::default();
         let slots = codes.iter().zip(rests.iter_mut()).enumerate();
         for ((index, (code, rest)), packet) in slots.zip(batch.iter_mut()) {
-            let program = self.cache.code(*code).map(|Routine(program)| program);
-            let quick = program.and_then(|program| program.quick.as_ref());
-            let found = deep && self.parsed.headers[index].has_network();
-            let Some(quick) = quick.filter(|quick| found | !quick.decrements) else {
+            let headers = &self.parsed.headers[index];
+            let Some(quick) = quick(&self.cache, *code, deep, headers) else {
                 *rest = self.change(*code, entry, index, packet);
                 continue;
             };
-            let fate = straight::run_quick(quick, packet, &self.parsed.headers[index]);
+            let fate = match quick.meter {
+                Some(_) if self.is_refused(&mut decided, (deep, codes), index) => METER,
+                _ => straight::run_quick(quick, packet, headers),
+            };
             *rest = Rest::Output(quick.port);
             if let Break(reason) = fate {
                 *rest = self.end(*code, entry, index, reason);
             }
         }
-        let port = rests.first()?.port()?;
+        let port = rests.iter().find_map(|rest| rest.port())?;
         // Without a way out, so that several are compared at once.
-        let alike = |alike, rest: &Rest| alike & (rest.port() == Some(port));
-        rests.iter().fold(true, alike).then_some(port)
+        let (mut are_alike, mut are_sent) = (true, true);
+        for rest in &*rests {
+            let is_sent = rest.port() == Some(port);
+            are_alike &= is_sent | matches!(rest, Rest::Nothing);
+            are_sent &= is_sent;
+        }
+        if are_alike && !are_sent {
+            let mut rests = rests.iter();
+            batch.retain(|_| !matches!(rests.next(), Some(Rest::Nothing)));
+        }
+        are_alike.then_some(port)
     }
 
     /// Runs a straight line on a packet.
@@ -264,27 +286,33 @@ impl Engine {
         let way = self
             .parsed
             .run(straight, known, (index, packet), self.executor.now);
-        self.rest_of(way, entry, index)
+        self.rest_of(way, code, entry, index)
     }
 
     /// Ends a packet that a straight line in its quick form ended.
     #[cold]
-    fn end(&mut self, code: CodeNo, entry: &Entry, index: usize, reason: DropReason) -> Rest {
+    pub(super) fn end(
+        &mut self,
+        code: CodeNo,
+        entry: &Entry,
+        index: usize,
+        reason: DropReason,
+    ) -> Rest {
         let program = self.cache.code(code).map(|Routine(program)| program);
         match program.and_then(|program| program.straight.as_ref()) {
-            Some(straight) => self.rest_of(straight::ended(straight, reason), entry, index),
+            Some(straight) => self.rest_of(straight::ended(straight, reason), code, entry, index),
             None => Rest::Nothing,
         }
     }
 
     /// What is still to be done with a packet that went some way.
-    fn rest_of(&mut self, way: Way, entry: &Entry, index: usize) -> Rest {
+    fn rest_of(&mut self, way: Way, code: CodeNo, entry: &Entry, index: usize) -> Rest {
         match way {
             Way::Output(port) => return Rest::Output(port),
             Way::Drop(reason) => self.executor.count_end(entry.origin, reason),
             Way::Ended(edit, reason) => {
                 self.executor.count_end(entry.origin, Some(reason));
-                self.take_back(entry, index, edit);
+                self.take_back(code, entry, index, edit);
             }
         }
         Rest::Nothing
@@ -292,9 +320,13 @@ impl Engine {
 
     /// Takes back what a packet was counted in that it has not reached, since an edit ended it.
     #[cold]
-    fn take_back(&mut self, entry: &Entry, index: usize, edit: u16) {
+    fn take_back(&mut self, code: CodeNo, entry: &Entry, index: usize, edit: u16) {
+        let program = self.cache.code(code).map(|Routine(program)| program);
+        if program.is_none_or(|program| program.behind.is_empty()) {
+            return;
+        }
+        let counts = self.parsed.counts_of(index, self.executor.now);
         if let Some(pair) = self.misses.counted_apart(index) {
-            let counts = self.parsed.counts_of(index, self.executor.now);
             let account = self.cache.take_back_apart(pair, counts.bytes);
             account.inspect(|account| account.credit_ended(edit, counts));
             return;
@@ -307,11 +339,6 @@ impl Engine {
         let Lookup::Hit(slot) = self.cache.find(entry.mask, key, epoch) else {
             return;
         };
-        let account = self.cache.account(slot);
-        if account.is_none_or(|Account(program)| program.behind.is_empty()) {
-            return;
-        }
-        let counts = self.parsed.counts_of(index, self.executor.now);
         if let Some(account) = self.cache.take_back(slot, counts.bytes) {
             account.credit_ended(edit, counts);
         }
@@ -401,3 +428,6 @@ fn run_once(
     }
     None
 }
+
+/// A meter ended a packet.
+const METER: Fate = Break(DropReason::Meter);

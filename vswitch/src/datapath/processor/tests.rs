@@ -403,6 +403,83 @@ fn a_meter_drops_and_remarks() {
 }
 
 #[test]
+fn packets_that_meters_refuse_leave_the_others_as_they_are() {
+    let low = "table=1,ip,nw_src=0.0.0.0/1,actions=set_field:02:00:00:00:00:09->eth_dst,output:2";
+    for high in ["output:2", "output:3", "meter:2,output:2"] {
+        let mut rig = Rig::new(3, &[]);
+        let burst = "pktps,burst,band=type=drop,rate=1,burst_size";
+        rig.bridge.meter(&format!("meter=1,{burst}=20"));
+        rig.bridge.meter(&format!("meter=2,{burst}=4"));
+        rig.bridge.flow("udp,actions=meter:1,goto_table:1");
+        rig.bridge.flow(low);
+        rig.bridge
+            .flow(&format!("table=1,ip,nw_src=128.0.0.0/1,actions={high}"));
+        rig.publish();
+        let frames: Vec<_> = (0..32).map(udp).collect();
+        let is_high = |frame: &Vec<u8>| key(frame).ipv4_src >> 31 == 1;
+        for round in 1..=3 {
+            rig.now.ns += 1_000_000_000_000;
+            rig.receive(1, &frames);
+            let (mut to_two, mut to_three, mut through_meter) = (Vec::new(), Vec::new(), 0);
+            for frame in &frames[..20] {
+                match (is_high(frame), high) {
+                    (true, "output:3") => to_three.push(frame.clone()),
+                    (true, "meter:2,output:2") if through_meter == 4 => {}
+                    (true, high) => {
+                        through_meter += u32::from(high.starts_with("meter"));
+                        to_two.push(frame.clone());
+                    }
+                    (false, _) => {
+                        to_two.push([&[2, 0, 0, 0, 0, 9], &frame[6..]].concat());
+                    }
+                }
+            }
+            assert!(rig.sent(2) == to_two && rig.sent(3) == to_three, "{high}");
+            // All met the first rule, those that passed its meter one of the others.
+            assert_eq!(rig.counted().0, round * (32 + 20), "{high}");
+        }
+        assert_eq!(rig.pools.in_use(), 0);
+    }
+}
+
+#[test]
+fn a_meter_decides_about_a_batch_of_one_flow() {
+    let mut rig = Rig::new(2, &[]);
+    rig.bridge
+        .meter("meter=1,pktps,burst,band=type=drop,rate=1,burst_size=20");
+    rig.bridge.flow("in_port=1,actions=meter:1,goto_table:1");
+    rig.bridge.flow("table=1,actions=output:2");
+    rig.publish();
+    let frames: Vec<_> = (0..32).map(udp).collect();
+    for round in 1..=3 {
+        rig.now.ns += 1_000_000_000_000;
+        rig.receive(1, &frames);
+        assert_eq!(rig.sent(2), frames[..20]);
+        assert_eq!(rig.drops(1), [("meter", 12 * round)]);
+        assert_eq!(rig.counted().0, round * (32 + 20));
+    }
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn packets_that_are_dropped_leave_the_others_in_order() {
+    let drop = "priority=65535,ip,nw_src=128.0.0.0/1,actions=drop";
+    let mut rig = Rig::new(2, &["ip,actions=output:2", drop]);
+    let frames: Vec<_> = (0..64).map(udp).collect();
+    let kept = frames.iter().filter(|frame| key(frame).ipv4_src >> 31 == 0);
+    let kept: Vec<_> = kept.cloned().collect();
+    assert!(kept.len() > 10 && kept.len() < 54);
+    for round in 1..=2 {
+        rig.receive(1, &frames);
+        assert!(rig.sent(2) == kept);
+        let dropped = (frames.len() - kept.len()) as u64;
+        assert_eq!(rig.drops(1), [("no_output", dropped * round)]);
+        assert_eq!(rig.counted().0, 64 * round);
+    }
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
 fn a_flooding_port_starves_only_itself_of_the_controller() {
     let mut rig = Rig::new(2, &["actions=CONTROLLER:65535"]);
     let flood: Vec<_> = (0..200).map(udp).collect();

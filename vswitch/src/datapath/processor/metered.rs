@@ -1,0 +1,109 @@
+//! Packets of a batch that a meter decides about (OpenFlow 1.3.5 §5.7). Called by
+//! [`super::engine`].
+//!
+//! How: where a program in its quick form begins with a meter, this packet and those behind it are
+//! decided about together, up to the first that has no quick form: so each meter sees its packets
+//! in their order, but its bucket and its counters, which all workers share, are written once.
+
+use flowtable::CodeNo;
+use pmd::{BATCH_MAX, Batch};
+
+use super::super::rewrite::Headers;
+use super::engine::{Engine, Entry};
+use crate::action::{Cache, DropReason, Quick, Routine};
+use crate::pipeline::Meter;
+
+/// The quick form of a program, if it has one that can run on a packet with these headers, which
+/// are those of the packet if it was parsed `deep` enough.
+#[inline(always)]
+pub fn quick<'a>(
+    cache: &'a Cache,
+    code: CodeNo,
+    deep: bool,
+    headers: &Headers,
+) -> Option<&'a Quick> {
+    let program = cache.code(code).map(|Routine(program)| program);
+    let quick = program.and_then(|program| program.quick.as_ref());
+    let found = deep && headers.has_network();
+    quick.filter(|quick| found | !quick.decrements)
+}
+
+/// Packets of a batch that were decided about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Decided {
+    /// Places below this.
+    until: usize,
+    /// A bit for each that is refused.
+    pub refused: u32,
+}
+
+impl Engine {
+    /// Whether a packet of the batch is refused by the meter that its quick form begins with.
+    #[inline(always)]
+    pub(super) fn is_refused(
+        &self,
+        decided: &mut Decided,
+        (deep, codes): (bool, &[CodeNo]),
+        index: usize,
+    ) -> bool {
+        if index >= decided.until {
+            *decided = self.decide_run(deep, codes, index);
+        }
+        decided.refused >> index & 1 != 0
+    }
+
+    /// Lets meters decide about the packets from one on that have a quick form.
+    #[inline(never)]
+    pub(super) fn decide_run(&self, deep: bool, codes: &[CodeNo], from: usize) -> Decided {
+        let mut meters: [Option<&Meter>; BATCH_MAX] = [None; BATCH_MAX];
+        let places = meters.iter_mut().zip(codes).zip(&self.parsed.headers);
+        let (mut open, mut until) = (0_u32, codes.len());
+        for (index, ((meter, code), headers)) in places.enumerate().skip(from) {
+            let Some(quick) = quick(&self.cache, *code, deep, headers) else {
+                until = index;
+                break;
+            };
+            *meter = quick.meter.as_deref();
+            open |= u32::from(meter.is_some()) << index;
+        }
+        let mut refused = 0;
+        while let Some(meter) = meters
+            .get(open.trailing_zeros() as usize)
+            .copied()
+            .flatten()
+        {
+            let same = |other: &Option<&Meter>| other.is_some_and(|it| std::ptr::eq(it, meter));
+            let alike = meters.iter().enumerate().fold(0, |all, (index, other)| {
+                all | u32::from(same(other)) << index
+            });
+            let now_ns = self.executor.now.ns;
+            refused |= meter.admit_together(now_ns, &self.parsed.bytes, alike);
+            open &= !alike;
+        }
+        Decided { until, refused }
+    }
+
+    /// Ends the packets of a batch that meters refused.
+    pub(super) fn free_refused(
+        &mut self,
+        refused: u32,
+        entry: &Entry,
+        codes: &[CodeNo],
+        batch: &mut Batch,
+    ) {
+        if refused == 0 {
+            return;
+        }
+        for (index, code) in codes.iter().enumerate() {
+            if refused >> index & 1 != 0 {
+                self.end(*code, entry, index, DropReason::Meter);
+            }
+        }
+        let mut bits = refused;
+        batch.retain(|_| {
+            let is_kept = bits & 1 == 0;
+            bits >>= 1;
+            is_kept
+        });
+    }
+}
