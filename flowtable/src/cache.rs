@@ -19,9 +19,10 @@
 //! renew an entry and to tell its counts. Who knows what many flows come to keeps the numbers of
 //! both ([`Pair`]), and an entry is made of these.
 //!
-//! A batch is looked up in two passes (hash and compare signatures of all; verify and count all),
-//! so that the loads of different packets overlap where one packet alone would wait twice. Passes
-//! over keys of up to four words have their number of words known to the compiler.
+//! A batch is looked up in passes: hash all keys; compare signatures; fetch the slots that fit, if
+//! there are so many that they are hardly at hand; verify and count. So the loads of different
+//! packets overlap where one packet alone would wait twice. Passes over keys of up to twelve words
+//! have their number of words known to the compiler.
 //! Memory is fixed at creation. When a mask appears that is wider than there is room for, the
 //! cache empties itself, once, and goes on with a wider stride.
 //!
@@ -54,6 +55,7 @@ use std::collections::VecDeque;
 use crate::FlowKey;
 
 mod accounts;
+mod batch;
 mod bucket;
 mod entry;
 mod entry_mask;
@@ -63,6 +65,7 @@ mod shared;
 mod visitors;
 
 use accounts::Accounts;
+use batch::Wanted;
 use bucket::{Bucket, Candidates, SLOTS};
 use entry::Entry;
 pub use entry_mask::EntryMask;
@@ -82,10 +85,8 @@ pub struct FlowCache<C, A> {
     visitors: Visitors,
     codes: Shared<C>,
     accounts: Accounts<A>,
-    /// Keys of at most [`INLINE`] pairs that are looked up together.
-    narrow: Box<[Wanted<[[u64; 2]; INLINE]>]>,
-    /// Wider ones.
-    wide: Box<[Wanted<Row>]>,
+    /// Keys that are looked up together.
+    wanted: Wanted,
     /// The significant words of a key that is looked up or inserted alone.
     row: Row,
     /// Slots and accounts with counts to be told, the oldest first, each once ([`Told`]).
@@ -138,15 +139,6 @@ impl CodeNo {
     #[inline]
     pub fn is_known(self) -> bool {
         self != CodeNo::MISS && self != CodeNo::STALE
-    }
-}
-
-impl Packets<'_> {
-    /// As many as have all that there must be.
-    #[inline(always)]
-    fn count(&self) -> usize {
-        let least = self.keys.len().min(self.bytes.len()).min(self.codes.len());
-        least.min(KEYS_MAX)
     }
 }
 
@@ -223,8 +215,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             visitors: Visitors::new(entries, prepare),
             codes: Shared::new(entries + KEPT_MAX, secret),
             accounts: Accounts::new(entries + KEPT_MAX, secret),
-            narrow: vec![Wanted::default(); KEYS_MAX].into(),
-            wide: vec![Wanted::default(); KEYS_MAX].into(),
+            wanted: Wanted::default(),
             row: [[0; 2]; PAIRS_MAX],
             dirty: VecDeque::with_capacity(entries),
             room_wanted: 0,
@@ -255,120 +246,6 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             true => Lookup::Hit(Slot(slot as u32)),
             false => Lookup::Stale(Slot(slot as u32)),
         }
-    }
-
-    /// Looks up the keys of packets that came in by one entry point, and counts each packet for its
-    /// entry if that is of `epoch`, as [`FlowCache::count`] does. What each came to goes to its
-    /// place in `codes`. Keys without a place there, without bytes or behind [`KEYS_MAX`] are not
-    /// looked up. Returns whether an entry was of another epoch.
-    pub fn count_batch(
-        &mut self,
-        mask: &EntryMask,
-        packets: Packets<'_>,
-        epoch: u64,
-        tell: impl FnMut(&A, Counts),
-    ) -> bool {
-        match mask.pairs() {
-            1 => self.count_narrow::<1>(mask, packets, epoch, tell),
-            2 => self.count_narrow::<2>(mask, packets, epoch, tell),
-            _ => self.count_wide(mask, packets, epoch, tell),
-        }
-    }
-
-    /// Looks up keys of `N` pairs of words, which are all in the lines of their slots. A function
-    /// of its own, so that what its loops need stays in registers.
-    #[inline(never)]
-    fn count_narrow<const N: usize>(
-        &mut self,
-        mask: &EntryMask,
-        packets: Packets<'_>,
-        epoch: u64,
-        tell: impl FnMut(&A, Counts),
-    ) -> bool {
-        let Some(packer) = self.secret.packer::<N>(mask) else {
-            return false;
-        };
-        let mut all = core::mem::take(&mut self.narrow);
-        let count = packets.count();
-        for (key, wanted) in packets.keys[..count].iter().zip(&mut all) {
-            wanted.hash = packer.pack(key, &mut wanted.row);
-        }
-        let buckets = &*self.buckets;
-        for wanted in &mut all[..count] {
-            wanted.place = Place::of(buckets, wanted.hash);
-        }
-        let stale = self.count_found(packets, &all, epoch, tell, |_, entry, row, _| {
-            entry.begins_with(&row[..N])
-        });
-        self.narrow = all;
-        stale
-    }
-
-    /// Looks up keys of any width.
-    #[inline(never)]
-    fn count_wide(
-        &mut self,
-        mask: &EntryMask,
-        packets: Packets<'_>,
-        epoch: u64,
-        tell: impl FnMut(&A, Counts),
-    ) -> bool {
-        let mut all = core::mem::take(&mut self.wide);
-        for (key, wanted) in packets.keys.iter().zip(&mut all) {
-            wanted.hash = self.secret.pack(mask, key, &mut wanted.row);
-            wanted.place = self.place(wanted.hash);
-        }
-        let stale = self.count_found(packets, &all, epoch, tell, |keys, entry, row, slot| {
-            let (first, rest) = row[..mask.pairs()].split_at(INLINE);
-            entry.begins_with(first) && keys.equal(slot, rest)
-        });
-        self.wide = all;
-        stale
-    }
-
-    /// Counts packets for the entries that are wanted: `holds` is given an entry, a key's words and
-    /// the slot.
-    #[inline(always)]
-    fn count_found<R>(
-        &mut self,
-        packets: Packets<'_>,
-        wanted: &[Wanted<R>],
-        epoch: u64,
-        mut tell: impl FnMut(&A, Counts),
-        holds: impl Fn(&Keys, &Entry, &R, usize) -> bool,
-    ) -> bool {
-        let (entries, buckets) = (&mut *self.entries, &mut *self.buckets);
-        let (now_ms, batch) = (self.now_ms, self.batch);
-        let mut stale = false;
-        let count = packets.count();
-        let results = packets.codes[..count].iter_mut();
-        let results = results.zip(&packets.bytes[..count]);
-        for (wanted, (code, &bytes)) in wanted[..count].iter().zip(results) {
-            let Place { bucket, candidates } = wanted.place;
-            let first = bucket as usize * SLOTS;
-            let is_it = |place: &usize| {
-                holds(
-                    &self.keys,
-                    &entries[first + place],
-                    &wanted.row,
-                    first + place,
-                )
-            };
-            let Some(place) = candidates.into_iter().find(is_it) else {
-                *code = CodeNo::MISS;
-                continue;
-            };
-            let entry = &mut entries[first + place];
-            if entry.epoch() != epoch {
-                (*code, stale) = (CodeNo::STALE, true);
-                continue;
-            }
-            buckets[bucket as usize].found(place, now_ms, batch);
-            let (slot, dirty) = (Slot((first + place) as u32), &mut self.dirty);
-            let counted = (1, bytes.into(), now_ms);
-            *code = count_in(entry, slot, counted, &self.accounts, dirty, &mut tell);
-        }
-        stale
     }
 
     /// The code of a number that [`FlowCache::count`] or [`FlowCache::code_of`] told.
@@ -728,7 +605,7 @@ fn tell_counts<A: Eq + Hash>(
 }
 
 /// Where the entry of a key can be: slots of one bucket.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Place {
     bucket: u32,
     candidates: Candidates,
@@ -741,6 +618,11 @@ fn bucket_of(buckets: &[Bucket], hash: u64) -> usize {
 }
 
 impl Place {
+    const NOWHERE: Place = Place {
+        bucket: 0,
+        candidates: Candidates::NONE,
+    };
+
     #[inline(always)]
     fn of(buckets: &[Bucket], hash: u64) -> Place {
         let bucket = bucket_of(buckets, hash);
@@ -750,19 +632,16 @@ impl Place {
         }
     }
 
+    /// The first slot that fits; if none does, one of the bucket.
+    #[inline(always)]
+    fn first(self) -> usize {
+        self.bucket as usize * SLOTS + self.candidates.first()
+    }
+
     fn slots(self) -> impl Iterator<Item = usize> {
         self.candidates
             .map(move |place| self.bucket as usize * SLOTS + place)
     }
-}
-
-/// A key that is looked up: its significant words, their hash, and where its entry can be.
-#[derive(Clone, Copy, Default)]
-#[repr(align(64))]
-struct Wanted<R> {
-    row: R,
-    hash: u64,
-    place: Place,
 }
 
 /// Keys that are looked up together: as many as a batch of packets has.

@@ -87,8 +87,18 @@ impl Bucket {
 }
 
 /// A set of slots of a bucket, as an iterator: the highest bits of their lanes.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Candidates(u64);
+
+impl Candidates {
+    pub(super) const NONE: Candidates = Candidates(0);
+
+    /// The first of them; a slot of the bucket if there is none.
+    #[inline(always)]
+    pub(super) fn first(self) -> usize {
+        self.0.trailing_zeros() as usize / LANE_BITS % SLOTS
+    }
+}
 
 impl Iterator for Candidates {
     type Item = usize;

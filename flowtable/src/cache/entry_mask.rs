@@ -1,6 +1,5 @@
 //! The significant bits of packets at one entry point, and the hash of a key under them.
 
-use super::keys::INLINE;
 use crate::hash::{Stream, fold};
 use crate::parse::Depth;
 use crate::{FlowKey, FlowMask};
@@ -117,7 +116,7 @@ impl Secret {
     }
 }
 
-/// What [`Secret::pack`] needs for keys of `N` pairs, [`INLINE`] at most.
+/// What [`Secret::pack`] needs for keys of `N` pairs.
 pub(super) struct Packer<const N: usize> {
     words: [[MaskWord; 2]; N],
     secrets: [[u64; 2]; N],
@@ -126,9 +125,10 @@ pub(super) struct Packer<const N: usize> {
 }
 
 impl<const N: usize> Packer<N> {
-    /// Writes the words of `key` that count to the first pairs of `row` and returns their hash.
+    /// Writes the words of `key` that count to the first pairs of `row`, which has no fewer, and
+    /// returns their hash.
     #[inline(always)]
-    pub(super) fn pack(&self, key: &FlowKey, row: &mut [[u64; 2]; INLINE]) -> u64 {
+    pub(super) fn pack<const ROOM: usize>(&self, key: &FlowKey, row: &mut [[u64; 2]; ROOM]) -> u64 {
         let words = key.words();
         let (mut sum, mut id) = (0_u64, self.id);
         let pairs = self.words.iter().zip(&self.secrets);

@@ -43,12 +43,15 @@ impl Keys {
         self.stride = more.next_multiple_of(LINE).min(STRIDE_MAX);
     }
 
-    /// Whether these are the slot's pairs behind the first, no more than there is room for. It
-    /// looks at all of them: a key that got this far is nearly always the one.
+    /// Whether these are the slot's pairs behind the first. It looks at all of them: a key that got
+    /// this far is nearly always the one. Of more than there is room for none is.
     #[inline(always)]
     pub(super) fn equal(&self, slot: usize, key: &[[u64; 2]]) -> bool {
+        if key.len() > self.stride {
+            return false;
+        }
         let at = self.start + slot * self.stride;
-        let held = &self.pairs[at..at + self.stride];
+        let held = &self.pairs[at..at + key.len()];
         let mut difference = [0; 2];
         for (held, pair) in held.iter().zip(key) {
             difference[0] |= held[0] ^ pair[0];
