@@ -22,8 +22,8 @@ pub(super) fn parse<'a>(frame: &'a [u8], key: &mut FlowKey) -> Option<(&'a [u8],
     Some(llc(rest, at, usize::from(kind), key))
 }
 
-/// Reads addresses and Ethernet type of a frame of Ethernet II without tags, as most are; of any
-/// other it says that it is not.
+/// Reads addresses, tag and Ethernet type of a frame of Ethernet II with one VLAN tag at most, as
+/// most are; of any other it says that it is not.
 #[inline(always)]
 pub(super) fn parse_plain(frame: &[u8], key: &mut FlowKey) -> bool {
     let Some(ethernet) = frame.first_chunk::<HEADER_LEN>() else {
@@ -35,7 +35,19 @@ pub(super) fn parse_plain(frame: &[u8], key: &mut FlowKey) -> bool {
     (key.vlan_tci, key.vlan_tpid) = (0, 0);
     (key.inner_vlan_tci, key.inner_vlan_tpid) = (0, 0);
     key.eth_type = kind;
-    kind >= ETH_TYPE_MIN && !is_tpid(kind)
+    is_plain(kind) || is_tpid(kind) && tag_plain(frame, kind, key)
+}
+
+/// Reads the only VLAN tag of such a frame and the Ethernet type behind it.
+#[inline(always)]
+fn tag_plain(frame: &[u8], tpid: u16, key: &mut FlowKey) -> bool {
+    let Some(tagged) = frame.first_chunk::<{ HEADER_LEN + TAG_LEN }>() else {
+        return false;
+    };
+    let kind = u16_at(tagged, HEADER_LEN + 2);
+    (key.vlan_tci, key.vlan_tpid) = (u16_at(tagged, HEADER_LEN) | VLAN_PRESENT, tpid);
+    key.eth_type = kind;
+    is_plain(kind)
 }
 
 /// Reads up to two VLAN tags. Returns the Ethernet type behind them, what follows it and where.
@@ -75,8 +87,15 @@ fn llc<'a>(rest: &'a [u8], at: usize, len: usize, key: &mut FlowKey) -> (&'a [u8
     (packet, at)
 }
 
+/// Whether it says what follows, which is no tag.
 #[inline(always)]
-fn is_tpid(kind: u16) -> bool {
+fn is_plain(kind: u16) -> bool {
+    kind >= ETH_TYPE_MIN && !is_tpid(kind)
+}
+
+/// Whether a VLAN tag follows.
+#[inline(always)]
+pub(super) fn is_tpid(kind: u16) -> bool {
     kind >= 0x8100 && matches!(kind, 0x8100 | 0x88a8 | 0x9100)
 }
 
