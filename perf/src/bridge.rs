@@ -6,7 +6,7 @@ use flowtable::FlowKey;
 use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort, text};
 use pmd::{Batch, Packet, Pools, PortConfig, PortKind, TxQueue};
 use vswitch::action::{BridgeId, PortNo};
-use vswitch::datapath::{Outlet, Processor};
+use vswitch::datapath::{Events, Outlet, Processor};
 use vswitch::pipeline::{BridgeSpec, FailMode, PortSpec, Switch, VlanMode};
 
 use crate::judge::scenario::Rules;
@@ -87,12 +87,21 @@ impl Bridge {
 
     /// The packet path, whose ports swallow what they are sent.
     pub fn processor(&mut self, pools: &Pools, cache_entries: usize) -> Result<Processor> {
+        Ok(self.heard_processor(pools, cache_entries)?.0)
+    }
+
+    /// The same with what it has to tell control.
+    pub fn heard_processor(
+        &mut self,
+        pools: &Pools,
+        cache_entries: usize,
+    ) -> Result<(Processor, Events)> {
         let state = self.switch.publish();
-        let (mut processor, _) = Processor::with_secret(pools, cache_entries, SECRET, state)?;
+        let (mut processor, events) = Processor::with_secret(pools, cache_entries, SECRET, state)?;
         for port in &self.ports {
             processor.add_outlet(*port, Outlet::Queue(Box::new(swallow(pools)?)));
         }
-        Ok(processor)
+        Ok((processor, events))
     }
 }
 
