@@ -6,8 +6,9 @@
 //! does, without devices, rings or guests.
 //!
 //! Each figure is the least of many short parts, since whatever else runs on the machine only ever
-//! adds. All flows have passed before, until the cache knew them or learned no more. With `--batches` a figure is of so many batches in one
-//! part, for tools that count instructions: they are told `steady` as the function to look at.
+//! adds. All flows have passed before, until the cache knew them or learned no more. With
+//! `--batches` a figure is of so many batches in one part, for tools that count instructions: they
+//! are told `steady` as the function to look at.
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
