@@ -33,7 +33,8 @@ pub use port::{BridgePort, Crossed, PortSpec, VlanMode};
 pub use programs::Programs;
 pub use state::{Bridge, FailMode, State};
 pub use switch::{
-    BridgeSpec, Changed, FlowList, Moment, Overflow, PortError, Sweep, Switch, TableStructure, Work,
+    Begun, BridgeSpec, Changed, FlowList, Moment, Overflow, PortError, Sweep, Switch,
+    TableStructure, Work,
 };
 pub use table::Table;
 pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};

@@ -35,6 +35,7 @@ mod queue;
 #[cfg(any(test, fuzzing))]
 mod rehearsal;
 mod role;
+mod sweep;
 #[cfg(any(test, fuzzing))]
 mod two_ports;
 
@@ -249,9 +250,9 @@ impl Agent {
         })
     }
 
-    /// Goes on with a peer's change of many flows; whether it is over.
+    /// Goes on with a peer's change that takes long; whether it is over.
     pub fn sweep(&mut self, turn: &mut Turn<'_>, peer: PeerId, xid: Xid, request: &[u8]) -> bool {
-        let done = self.continue_flow_mod(turn, peer);
+        let done = self.go_on(turn, peer, xid);
         self.tell_changes(turn.switch, Some((peer, xid)), turn.now_ms);
         match done {
             Ok(next) => next == Next::Done,
@@ -281,14 +282,8 @@ impl Agent {
         self.check_role(main, &message)?;
         match message {
             Message::FlowMod(change) => return self.flow_mod(turn, peer, &change),
-            Message::GroupMod(change) => {
-                let removed = turn.switch.group_mod(self.bridge, &change, turn.now_ms)?;
-                turn.work.removed.extend(removed);
-            }
-            Message::MeterMod(change) => {
-                let removed = turn.switch.meter_mod(self.bridge, &change, turn.now_ms)?;
-                turn.work.removed.extend(removed);
-            }
+            Message::GroupMod(change) => return self.group_mod(turn, peer, &change),
+            Message::MeterMod(change) => return self.meter_mod(turn, peer, &change),
             Message::TableMod(change) => turn.switch.table_mod(self.bridge, &change)?,
             Message::PortMod(change) => self.port_mod(turn, &change)?,
             Message::PacketOut(out) => self.packet_out(turn, out)?,

@@ -47,7 +47,7 @@ mod watch;
 use ledger::Ledger;
 pub use list::FlowList;
 pub use structure::{TableStructure, Work};
-pub use sweep::Sweep;
+pub use sweep::{Begun, Sweep};
 pub use watch::{Changed, Moment};
 
 /// What is said of a bridge when it is added.

@@ -25,8 +25,15 @@ impl Agent {
         if waits(&request) {
             return Ok(Next::Count(request));
         }
-        self.reply_at_once(turn, peer, xid, request)?;
-        Ok(Next::Done)
+        match request {
+            MultipartRequest::TableFeatures(wanted) if !wanted.is_empty() => {
+                self.set_table_features(turn, peer, xid, wanted)
+            }
+            request => {
+                self.reply_at_once(turn, peer, xid, request)?;
+                Ok(Next::Done)
+            }
+        }
     }
 
     /// Answers a request once the workers have told their counters. A list that may be long is
@@ -117,11 +124,8 @@ impl Agent {
                 let features = turn.switch.meter_features();
                 self.reply_part(peer, xid, MultipartReply::MeterFeatures(features));
             }
-            MultipartRequest::TableFeatures(wanted) => {
-                let tables = match wanted.is_empty() {
-                    true => turn.switch.table_features(bridge),
-                    false => turn.switch.set_table_features(bridge, wanted)?,
-                };
+            MultipartRequest::TableFeatures(_) => {
+                let tables = turn.switch.table_features(bridge);
                 self.reply_part(peer, xid, MultipartReply::TableFeatures(tables));
             }
             MultipartRequest::Experimenter(strange) => return Err(super::refusal(&strange)),
@@ -161,7 +165,7 @@ impl Agent {
             .collect())
     }
 
-    fn reply_part(&self, peer: PeerId, xid: Xid, reply: MultipartReply) {
+    pub(super) fn reply_part(&self, peer: PeerId, xid: Xid, reply: MultipartReply) {
         self.reply(peer, xid, &Message::MultipartReply { more: false, reply });
     }
 }

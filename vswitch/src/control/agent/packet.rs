@@ -9,7 +9,7 @@ use openflow::{
 };
 
 use super::buffers::{BufferError, Buffered};
-use super::{Agent, Next, Peer, PeerId, Turn};
+use super::{Agent, Peer, PeerId, Turn};
 use crate::action::{Punt, PuntReason};
 use crate::datapath::PacketOut;
 
@@ -105,53 +105,17 @@ impl Agent {
         Ok(())
     }
 
-    /// Changes flows, or begins to if they are many.
-    pub(super) fn flow_mod(
-        &mut self,
-        turn: &mut Turn<'_>,
-        peer: PeerId,
-        change: &FlowMod,
-    ) -> Result<Next, ErrorCode> {
-        let (bridge, now_ms) = (self.bridge, turn.now_ms);
-        let (removed, sweep) = turn.switch.begin_flow_mod(bridge, change, now_ms)?;
-        turn.work.removed.extend(removed);
-        match (sweep, self.peers.get_mut(&peer)) {
-            (Some(sweep), Some(peer)) => {
-                peer.sweep = Some(Box::new(sweep));
-                Ok(Next::Sweep)
-            }
-            _ => self.end_flow_mod(turn, change),
-        }
-    }
-
-    /// Changes more of many flows.
-    pub(super) fn continue_flow_mod(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: PeerId,
-    ) -> Result<Next, ErrorCode> {
-        let peer = self.peers.get_mut(&id);
-        let Some(mut sweep) = peer.and_then(|peer| peer.sweep.take()) else {
-            return Ok(Next::Done);
-        };
-        let (removed, more) = sweep.step(turn.switch, turn.now_ms)?;
-        turn.work.removed.extend(removed);
-        match (more, self.peers.get_mut(&id)) {
-            (true, Some(peer)) => {
-                peer.sweep = Some(sweep);
-                Ok(Next::Sweep)
-            }
-            _ => self.end_flow_mod(turn, sweep.change()),
-        }
-    }
-
     /// A buffered packet that comes with an added or modified flow goes through the tables as if it
     /// had just come in.
-    fn end_flow_mod(&mut self, turn: &mut Turn<'_>, change: &FlowMod) -> Result<Next, ErrorCode> {
-        if let Some(id) = released_buffer(change) {
-            self.release(turn, id)?;
+    pub(super) fn end_flow_mod(
+        &mut self,
+        turn: &mut Turn<'_>,
+        change: &FlowMod,
+    ) -> Result<(), ErrorCode> {
+        match released_buffer(change) {
+            Some(id) => self.release(turn, id),
+            None => Ok(()),
         }
-        Ok(Next::Done)
     }
 
     /// Sends a kept packet through the tables.

@@ -117,6 +117,22 @@ fn change(line: &str) -> FlowMod {
     text::flow::parse(line, FlowModCommand::Add).unwrap()
 }
 
+/// Has all flows send to a group, or use a meter.
+fn have_all_use(scene: &mut Scene, what: &str, group: Option<&str>, meter: Option<&str>) {
+    let (switch, id) = (&mut scene.world.switch, scene.bridge.agent.bridge);
+    for line in group {
+        let add = text::group::parse(line, GroupModCommand::Add).unwrap();
+        switch.group_mod(id, &add, 0).unwrap();
+    }
+    for line in meter {
+        let add = text::meter::parse(line, MeterModCommand::Add).unwrap();
+        switch.meter_mod(id, &add, 0).unwrap();
+    }
+    let modify = text::flow::parse(what, FlowModCommand::Modify).unwrap();
+    switch.flow_mod(id, &modify, 0).unwrap();
+    switch.publish();
+}
+
 fn delete_all() -> Message {
     let delete = text::flow::parse("", FlowModCommand::Delete).unwrap();
     Message::FlowMod(Box::new(delete))

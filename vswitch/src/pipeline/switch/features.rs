@@ -9,20 +9,25 @@ use std::sync::Arc;
 
 use flowtable::Field;
 use openflow::{
-    ActionKind, ErrorCode, FieldFeature, FlowMod, FlowRemovedReason, InstructionKind,
-    TableFeatures, TableId, TableProperty,
+    ActionKind, ErrorCode, FieldFeature, FlowMod, InstructionKind, TableFeatures, TableId,
+    TableProperty,
 };
 
 use super::super::{flow::FlowRef, offer::Offer};
+use super::sweep::{MisfitSweep, Sweep};
 use super::{Switch, flows};
 use crate::action::BridgeId;
 
 /// The tables of a bridge as controllers have set them up.
 #[derive(Debug, Default)]
 pub struct Tables {
-    /// Those that are there; every one with everything before the first request.
-    asked: Option<BTreeMap<TableId, Asked>>,
+    /// As somebody asked for them; every one with everything before the first request.
+    asked: Option<Arc<Pipeline>>,
 }
+
+/// The tables that somebody asked for.
+#[derive(Debug)]
+pub struct Pipeline(BTreeMap<TableId, Asked>);
 
 #[derive(Debug)]
 struct Asked {
@@ -35,7 +40,7 @@ impl Tables {
     /// Whether a table is there.
     pub fn has(&self, table: TableId) -> bool {
         match &self.asked {
-            Some(asked) => asked.contains_key(&table),
+            Some(asked) => asked.0.contains_key(&table),
             None => table <= TableId::LAST,
         }
     }
@@ -56,7 +61,7 @@ impl Tables {
         let Some(asked) = &self.asked else {
             return Ok(());
         };
-        let asked = asked.get(&change.table);
+        let asked = asked.0.get(&change.table);
         let asked = asked.ok_or(ErrorCode::FLOW_MOD_FAILED_BAD_TABLE_ID)?;
         let is_miss = change.priority == 0 && change.matching.is_empty();
         let check = |offer: &Offer| offer.check(&change.matching, is_miss, &change.instructions);
@@ -72,7 +77,7 @@ impl Tables {
         let asked = self
             .asked
             .as_ref()
-            .and_then(|asked| asked.get(&flow.table()));
+            .and_then(|asked| asked.0.get(&flow.table()));
         match asked.and_then(|asked| asked.offer.as_ref()) {
             Some(offer) => {
                 offer.check(&flow.matching(), flow.is_table_miss(), &change.instructions)
@@ -81,11 +86,19 @@ impl Tables {
         }
     }
 
-    fn fits(&self, flow: &FlowRef<'_>) -> bool {
-        let Some(asked) = &self.asked else {
-            return true;
-        };
-        let Some(asked) = asked.get(&flow.table()) else {
+    fn features(&self, table: TableId) -> TableFeatures {
+        let asked = self.asked.as_ref().and_then(|asked| asked.0.get(&table));
+        match asked {
+            Some(asked) => asked.features.clone(),
+            None => everything(table),
+        }
+    }
+}
+
+impl Pipeline {
+    /// Whether a flow may be where it is.
+    pub(super) fn fits(&self, flow: &FlowRef<'_>) -> bool {
+        let Some(asked) = self.0.get(&flow.table()) else {
             return false;
         };
         asked.offer.as_ref().is_none_or(|offer| {
@@ -93,14 +106,6 @@ impl Tables {
             let fits = |does: &Arc<_>| offer.check(&flow.matching(), is_miss, does).is_ok();
             flow.instructions().is_none_or(fits)
         })
-    }
-
-    fn features(&self, table: TableId) -> TableFeatures {
-        let asked = self.asked.as_ref().and_then(|asked| asked.get(&table));
-        match asked {
-            Some(asked) => asked.features.clone(),
-            None => everything(table),
-        }
     }
 }
 
@@ -129,39 +134,27 @@ impl Switch {
     }
 
     /// Makes a bridge have the wanted tables and no others: the tables, in the order of the
-    /// request. An error changes nothing.
+    /// request, and what goes on with flows that they do not take. An error changes nothing.
     pub fn set_table_features(
         &mut self,
         bridge: BridgeId,
         wanted: Vec<TableFeatures>,
-    ) -> Result<Vec<TableFeatures>, ErrorCode> {
+    ) -> Result<(Vec<TableFeatures>, Option<Sweep>), ErrorCode> {
         let order: Vec<_> = wanted.iter().map(|table| table.table).collect();
-        let mut asked = BTreeMap::new();
-        for mut features in wanted {
-            unmask_wildcards(&mut features);
-            check(&features, &order)?;
-            let cut_down = !is_everything(&features);
-            let offer = cut_down.then(|| Offer::new(&features));
-            let table = features.table;
-            if asked.insert(table, Asked { features, offer }).is_some() {
-                return Err(ErrorCode::TABLE_FEATURES_FAILED_BAD_TABLE);
-            }
-        }
-        if !asked.contains_key(&TableId(0)) {
-            // Packets have to start somewhere (§5.1).
-            return Err(ErrorCode::TABLE_FEATURES_FAILED_BAD_TABLE);
-        }
+        let pipeline = Arc::new(pipeline(wanted, &order)?);
         if let Some(ledger) = self.ledgers.get_mut(&bridge) {
-            ledger.tables.asked = Some(asked);
+            ledger.tables.asked = Some(Arc::clone(&pipeline));
             ledger
                 .table_configs
                 .retain(|table, _| order.contains(table));
         }
-        self.remove_misfits(bridge);
         let tables = order.into_iter();
-        Ok(tables
+        let tables: Vec<_> = tables
             .filter_map(|table| self.features_of(bridge, table))
-            .collect())
+            .collect();
+        let sweep = MisfitSweep::new(self, bridge, pipeline, tables.clone());
+        let (_, sweep) = Sweep::Misfits(sweep).begin(self, 0)?;
+        Ok((tables, sweep))
     }
 
     fn features_of(&self, bridge: BridgeId, table: TableId) -> Option<TableFeatures> {
@@ -172,17 +165,25 @@ impl Switch {
             ..ledger.tables.features(table)
         })
     }
+}
 
-    /// Removes flows that their tables no longer take, without telling.
-    fn remove_misfits(&mut self, id: BridgeId) {
-        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
-            return;
-        };
-        let every = openflow::FlowStatsRequest::default();
-        let misfits = flows::flows(bridge, ledger, &every, self.state.epoch);
-        let misfits = misfits.filter(|flow| !ledger.tables.fits(flow));
-        let misfits = misfits.map(|flow| flow.row()).collect();
-        self.remove_flows(id, misfits, FlowRemovedReason::Delete, 0);
+/// The tables that are asked for, in this order; an error if they make no pipeline.
+fn pipeline(wanted: Vec<TableFeatures>, order: &[TableId]) -> Result<Pipeline, ErrorCode> {
+    let mut asked = BTreeMap::new();
+    for mut features in wanted {
+        unmask_wildcards(&mut features);
+        check(&features, order)?;
+        let cut_down = !is_everything(&features);
+        let offer = cut_down.then(|| Offer::new(&features));
+        let table = features.table;
+        if asked.insert(table, Asked { features, offer }).is_some() {
+            return Err(ErrorCode::TABLE_FEATURES_FAILED_BAD_TABLE);
+        }
+    }
+    match asked.contains_key(&TableId(0)) {
+        true => Ok(Pipeline(asked)),
+        // Packets have to start somewhere (§5.1).
+        false => Err(ErrorCode::TABLE_FEATURES_FAILED_BAD_TABLE),
     }
 }
 
@@ -404,11 +405,11 @@ mod tests {
         let all = switch.table_features(bridge);
         assert_eq!(all.len(), 254);
         assert_eq!(all[5].entries_max, BridgeSpec::default().flows_max as u32);
-        let same = switch.set_table_features(bridge, all.clone());
-        assert_eq!(same.as_ref(), Ok(&all));
+        let (same, sweep) = switch.set_table_features(bridge, all.clone()).unwrap();
+        assert!(same == all && sweep.is_none());
         let tables = &switch.ledgers[&bridge].tables;
         let asked = tables.asked.as_ref().unwrap();
-        assert!(asked.values().all(|asked| asked.offer.is_none()));
+        assert!(asked.0.values().all(|asked| asked.offer.is_none()));
     }
 
     #[test]
@@ -420,7 +421,8 @@ mod tests {
         assert!(!switch.has_table(bridge, TableId(4)) && switch.has_table(bridge, TableId::ALL));
         let (fresh, id) = self::switch();
         let all = fresh.table_features(id);
-        assert_eq!(switch.set_table_features(bridge, all.clone()), Ok(all));
+        let (same, _) = switch.set_table_features(bridge, all.clone()).unwrap();
+        assert_eq!(same, all);
         assert!(switch.has_table(bridge, TableId(253)), "and back");
     }
 
@@ -437,10 +439,8 @@ mod tests {
         let (mut switch, bridge) = switch();
         let mut wanted = switch.table_features(bridge);
         wanted.reverse();
-        assert_eq!(
-            switch.set_table_features(bridge, wanted.clone()),
-            Ok(wanted)
-        );
+        let (told, _) = switch.set_table_features(bridge, wanted.clone()).unwrap();
+        assert_eq!(told, wanted);
     }
 
     #[test]

@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use openflow::{
-    Action, Bucket, ErrorCode, FlowRemovedReason, GroupId, GroupKind, GroupMod, GroupModCommand,
-    OfPort,
-};
+use openflow::{Action, Bucket, ErrorCode, GroupId, GroupKind, GroupMod, GroupModCommand, OfPort};
 
 use super::super::{Bridge, Group, RemovedFlow};
 use super::footprint::rewritten_by;
+use super::sweep::{Begun, Sweep, Used, UserSweep};
 use super::{Switch, check, limits};
 use crate::action::BridgeId;
 
@@ -21,12 +19,38 @@ impl Switch {
         change: &GroupMod,
         now_ms: u64,
     ) -> Result<Vec<RemovedFlow>, ErrorCode> {
+        match change.command {
+            GroupModCommand::Delete => delete(id, change.group).finish(self, now_ms),
+            GroupModCommand::Add | GroupModCommand::Modify => {
+                self.set_group(id, change, now_ms)?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// As [`Switch::group_mod`], but what would take long is only begun.
+    pub fn begin_group_mod(
+        &mut self,
+        id: BridgeId,
+        change: &GroupMod,
+        now_ms: u64,
+    ) -> Result<Begun, ErrorCode> {
+        match change.command {
+            GroupModCommand::Delete => delete(id, change.group).begin(self, now_ms),
+            GroupModCommand::Add | GroupModCommand::Modify => {
+                self.set_group(id, change, now_ms)?;
+                Ok((Vec::new(), None))
+            }
+        }
+    }
+
+    /// Adds or modifies a group.
+    fn set_group(&mut self, id: BridgeId, change: &GroupMod, now_ms: u64) -> Result<(), ErrorCode> {
         let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let old = bridge.group(change.group);
         match change.command {
-            GroupModCommand::Delete => return self.delete_groups(id, change.group, now_ms),
             GroupModCommand::Add if old.is_some() => {
                 return Err(ErrorCode::GROUP_MOD_FAILED_GROUP_EXISTS);
             }
@@ -36,12 +60,12 @@ impl Switch {
             GroupModCommand::Modify if old.is_none() => {
                 return Err(ErrorCode::GROUP_MOD_FAILED_UNKNOWN_GROUP);
             }
-            GroupModCommand::Add | GroupModCommand::Modify => check_group(bridge, change)?,
+            _ => check_group(bridge, change)?,
         }
         let group = Group::new(change, old.map(|old| &**old), now_ms);
         check_loops(bridge, &group)?;
         self.put_group(id, group);
-        Ok(Vec::new())
+        Ok(())
     }
 
     fn put_group(&mut self, id: BridgeId, group: Group) {
@@ -59,43 +83,21 @@ impl Switch {
         }
     }
 
-    fn take_group(&mut self, id: BridgeId, group: GroupId) {
-        if let Some((bridge, ledger)) = self.change(id)
+    /// Removes a group that no flow uses.
+    pub(super) fn take_group(&mut self, id: BridgeId, group: GroupId) {
+        let bridge = self.state.bridge(id);
+        if bridge.is_some_and(|bridge| bridge.group(group).is_some())
+            && let Some((bridge, ledger)) = self.change(id)
             && let Some(old) = bridge.groups.remove(&group)
         {
             ledger.strike_group(&old);
         }
     }
+}
 
-    /// Deletes a group that no other group sends to, or all.
-    fn delete_groups(
-        &mut self,
-        id: BridgeId,
-        group: GroupId,
-        now_ms: u64,
-    ) -> Result<Vec<RemovedFlow>, ErrorCode> {
-        let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
-            return Ok(Vec::new());
-        };
-        let groups: Vec<_> = match group {
-            GroupId::ALL => bridge.groups.keys().copied().collect(),
-            _ if bridge.group(group).is_none() => return Ok(Vec::new()),
-            _ if ledger.has_parents(group) => {
-                return Err(ErrorCode::GROUP_MOD_FAILED_CHAINED_GROUP);
-            }
-            _ => vec![group],
-        };
-        let mut removed = Vec::new();
-        for group in groups {
-            self.take_group(id, group);
-            let users = self.ledgers.get(&id).into_iter();
-            let users = users
-                .flat_map(|ledger| ledger.group_users.of(group))
-                .collect();
-            removed.extend(self.remove_flows(id, users, FlowRemovedReason::GroupDelete, now_ms));
-        }
-        Ok(removed)
-    }
+/// The deletion of a group that no other group sends to, or of all.
+fn delete(bridge: BridgeId, group: GroupId) -> Sweep {
+    Sweep::Users(UserSweep::new(bridge, Used::Group(group)))
 }
 
 /// Whether a group can be as it is to be, loops aside.

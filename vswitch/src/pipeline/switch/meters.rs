@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use openflow::{Band, ErrorCode, FlowRemovedReason, MeterId, MeterMod, MeterModCommand};
+use openflow::{Band, ErrorCode, MeterId, MeterMod, MeterModCommand};
 
 use super::super::{Meter, RemovedFlow};
+use super::sweep::{Begun, Sweep, Used, UserSweep};
 use super::{Switch, limits};
 use crate::action::BridgeId;
 
@@ -16,12 +17,38 @@ impl Switch {
         change: &MeterMod,
         now_ms: u64,
     ) -> Result<Vec<RemovedFlow>, ErrorCode> {
+        match change.command {
+            MeterModCommand::Delete => delete(id, change.meter).finish(self, now_ms),
+            MeterModCommand::Add | MeterModCommand::Modify => {
+                self.set_meter(id, change, now_ms)?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// As [`Switch::meter_mod`], but what would take long is only begun.
+    pub fn begin_meter_mod(
+        &mut self,
+        id: BridgeId,
+        change: &MeterMod,
+        now_ms: u64,
+    ) -> Result<Begun, ErrorCode> {
+        match change.command {
+            MeterModCommand::Delete => delete(id, change.meter).begin(self, now_ms),
+            MeterModCommand::Add | MeterModCommand::Modify => {
+                self.set_meter(id, change, now_ms)?;
+                Ok((Vec::new(), None))
+            }
+        }
+    }
+
+    /// Adds or modifies a meter.
+    fn set_meter(&mut self, id: BridgeId, change: &MeterMod, now_ms: u64) -> Result<(), ErrorCode> {
         let (Some(bridge), Some(ledger)) = (self.state.bridge(id), self.ledgers.get(&id)) else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let old = bridge.meter(change.meter);
         match change.command {
-            MeterModCommand::Delete => return Ok(self.delete_meters(id, change.meter, now_ms)),
             MeterModCommand::Add if old.is_some() => {
                 return Err(ErrorCode::METER_MOD_FAILED_METER_EXISTS);
             }
@@ -31,38 +58,34 @@ impl Switch {
             MeterModCommand::Add if bridge.meters.len() >= ledger.meters_max => {
                 return Err(ErrorCode::METER_MOD_FAILED_OUT_OF_METERS);
             }
-            MeterModCommand::Add | MeterModCommand::Modify => check_meter(change)?,
+            _ => check_meter(change)?,
         }
         let meter = Meter::new(change, old.map(|old| &**old), now_ms);
         if let Some((bridge, ledger)) = self.change(id) {
             bridge.meters.insert(change.meter, Arc::new(meter));
             ledger.mask_stale = true;
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
-    fn delete_meters(&mut self, id: BridgeId, meter: MeterId, now_ms: u64) -> Vec<RemovedFlow> {
+    /// Removes meters that no flow uses.
+    pub(super) fn take_meters(&mut self, id: BridgeId, meters: Vec<MeterId>) {
         let Some(bridge) = self.state.bridge(id) else {
-            return Vec::new();
+            return;
         };
-        let meters: Vec<_> = match meter {
-            MeterId::ALL => bridge.meters.keys().copied().collect(),
-            _ if bridge.meter(meter).is_none() => return Vec::new(),
-            _ => vec![meter],
-        };
-        let mut removed = Vec::new();
-        for meter in meters {
-            let users = self.ledgers.get(&id).into_iter();
-            let users = users
-                .flat_map(|ledger| ledger.meter_users.of(meter))
-                .collect();
-            removed.extend(self.remove_flows(id, users, FlowRemovedReason::MeterDelete, now_ms));
-            if let Some((bridge, _)) = self.change(id) {
+        if meters.iter().any(|meter| bridge.meter(*meter).is_some())
+            && let Some((bridge, _)) = self.change(id)
+        {
+            for meter in meters {
                 bridge.meters.remove(&meter);
             }
         }
-        removed
     }
+}
+
+/// The deletion of a meter, or of all.
+fn delete(bridge: BridgeId, meter: MeterId) -> Sweep {
+    Sweep::Users(UserSweep::new(bridge, Used::Meter(meter)))
 }
 
 fn check_meter(change: &MeterMod) -> Result<(), ErrorCode> {

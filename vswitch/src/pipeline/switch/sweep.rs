@@ -1,232 +1,102 @@
-//! Modifications and deletions of many flows, carried out bit by bit (OpenFlow 1.3.5 §6.4).
+//! Changes of many flows, carried out bit by bit.
 //!
-//! What: a loose modification or deletion may be for every flow of a bridge. It is for the flows
-//! that are there when it comes. Outside of bundles nothing says that they change at one instant,
-//! so others have their turn after every few of them.
+//! What: one message may be for a million flows: a loose modification or deletion (OpenFlow 1.3.5
+//! §6.4), the deletion of groups and meters that flows use (§6.5, §6.6), a pipeline whose tables
+//! can do less (§7.3.5.5). Outside of bundles nothing says that all of them change at one instant,
+//! so others have their turn after every few.
 //!
-//! How: few flows, or those that an index leads to, are selected at once; otherwise the tables are
-//! walked as they were at that moment ([`FlowList`]). Each flow is looked at once, and passed over
-//! if it went meanwhile, or if an add took its place: that came later. A modification is checked
-//! against every flow before it changes the first, since an error changes nothing; what a change
-//! of others makes of it later ends it where it is.
+//! How: [`Switch`] begins such a change and hands it back if there is more to do; whoever asked for
+//! it calls [`Sweep::step`] until there is not, and has nothing else carried out meanwhile for the
+//! peer whose message it is.
 
-use flowtable::RuleId;
-use openflow::{ErrorCode, FlowMod, FlowModCommand, FlowRemovedReason, TableId};
+use std::sync::Arc;
+
+use flowtable::Rows;
+use openflow::ErrorCode;
 
 use super::super::RemovedFlow;
-use super::super::flow::{FlowRef, Payload};
-use super::flows::{self, Selection};
-use super::list::FlowList;
 use super::{Ledger, Switch};
-use crate::action::{BridgeId, FlowCounters};
+use crate::action::BridgeId;
 
-/// A modification or deletion on its way.
+mod flows;
+mod misfits;
+mod selected;
+mod users;
+
+pub use flows::FlowSweep;
+pub use misfits::MisfitSweep;
+use selected::Selected;
+pub use users::{Used, UserSweep};
+
+/// A change on its way.
 #[derive(Debug)]
-pub struct Sweep {
-    bridge: BridgeId,
-    change: FlowMod,
-    source: Source,
-    /// Whether every flow may be changed so.
-    is_checked: bool,
+pub enum Sweep {
+    /// Flows are modified or deleted.
+    Flows(FlowSweep),
+    /// Groups or meters are deleted, their users before them.
+    Users(UserSweep),
+    /// Flows go that their tables do not take any more.
+    Misfits(MisfitSweep),
 }
 
-/// The flows that it is for.
-#[derive(Debug)]
-enum Source {
-    /// These, from that one on.
-    Rows(Vec<Selected>, usize),
-    /// Those of a walk.
-    Walk(Box<FlowList>),
-}
+/// What a step did: flows that went, of which controllers want to hear, and whether there is more
+/// to do.
+pub type Step = (Vec<RemovedFlow>, bool);
 
-/// A flow as it was when it was selected.
-#[derive(Clone, Copy, Debug)]
-struct Selected {
-    row: u32,
-    generation: u32,
-    /// Tells it from a later flow of the same row.
-    serial: u64,
-    /// Where it was, if nothing else is there as long as this is held.
-    home: Option<(TableId, RuleId)>,
-}
-
-impl Switch {
-    /// As [`Switch::flow_mod`], but what would take long is only begun: [`Sweep::step`] goes on
-    /// with it.
-    pub fn begin_flow_mod(
-        &mut self,
-        bridge: BridgeId,
-        change: &FlowMod,
-        now_ms: u64,
-    ) -> Result<(Vec<RemovedFlow>, Option<Sweep>), ErrorCode> {
-        if !matches!(
-            change.command,
-            FlowModCommand::Modify | FlowModCommand::Delete
-        ) {
-            return Ok((self.flow_mod(bridge, change, now_ms)?, None));
-        }
-        self.check_change(bridge, change)?;
-        let mut sweep = Sweep::new(self, bridge, change);
-        let (removed, more) = sweep.step(self, now_ms)?;
-        Ok((removed, more.then_some(sweep)))
-    }
-}
+/// What was done at once of a change, and what remains.
+pub type Begun = (Vec<RemovedFlow>, Option<Sweep>);
 
 impl Sweep {
-    fn new(switch: &mut Switch, bridge: BridgeId, change: &FlowMod) -> Sweep {
-        let request = flows::request(change);
-        let selection = match (switch.state.bridge(bridge), switch.ledgers.get(&bridge)) {
-            (Some(bridge), Some(ledger)) => {
-                let selection = Selection::new(bridge, ledger, &request);
-                selection.within(switch.state.epoch, STEPS)
-            }
-            _ => Some(Vec::new()),
-        };
-        let ledger = switch.ledgers.get(&bridge);
-        let source = match selection {
-            Some(rows) => {
-                let rows = rows.into_iter();
-                let rows = rows.filter_map(|row| Selected::of_row(ledger?, row));
-                Source::Rows(rows.collect(), 0)
-            }
-            None => Source::Walk(Box::new(switch.list(bridge, &request))),
-        };
-        Sweep {
-            bridge,
-            change: change.clone(),
-            source,
-            is_checked: change.command != FlowModCommand::Modify,
+    /// Goes on with a bounded number of flows. An error ends it.
+    pub fn step(&mut self, switch: &mut Switch, now_ms: u64) -> Result<Step, ErrorCode> {
+        match self {
+            Sweep::Flows(sweep) => sweep.step(switch, now_ms),
+            Sweep::Users(sweep) => sweep.step(switch, now_ms),
+            Sweep::Misfits(sweep) => Ok(sweep.step(switch)),
         }
     }
 
-    /// What is changed.
-    pub fn change(&self) -> &FlowMod {
-        &self.change
+    /// Does what can be done at once.
+    pub(super) fn begin(mut self, switch: &mut Switch, now_ms: u64) -> Result<Begun, ErrorCode> {
+        let (removed, more) = self.step(switch, now_ms)?;
+        Ok((removed, more.then_some(self)))
     }
 
-    /// Goes on with a bounded number of flows: those that went, of which controllers want to hear,
-    /// and whether there is more to do. An error ends it.
-    pub fn step(
-        &mut self,
+    /// Carries all of it out.
+    pub(super) fn finish(
+        mut self,
         switch: &mut Switch,
         now_ms: u64,
-    ) -> Result<(Vec<RemovedFlow>, bool), ErrorCode> {
-        if !self.is_checked {
-            if switch.must_check_flows(self.bridge, &self.change) {
-                let (rows, more) = self.next(switch, (MODIFIED_AT_ONCE, &mut { STEPS }));
-                switch.check_modified(self.bridge, &rows, &self.change)?;
-                if more {
-                    return Ok((Vec::new(), true));
-                }
-                self.source.restart();
+    ) -> Result<Vec<RemovedFlow>, ErrorCode> {
+        let mut all = Vec::new();
+        loop {
+            let (removed, more) = self.step(switch, now_ms)?;
+            all.extend(removed);
+            if !more {
+                return Ok(all);
             }
-            self.is_checked = true;
-        }
-        if self.change.command == FlowModCommand::Delete {
-            return Ok(self.delete(switch, now_ms));
-        }
-        let (rows, more) = self.next(switch, (MODIFIED_AT_ONCE, &mut { STEPS }));
-        switch.check_change(self.bridge, &self.change)?;
-        switch.modify_rows(self.bridge, rows, &self.change)?;
-        Ok((Vec::new(), more))
-    }
-
-    /// Deletes the next flows, so few between looking at them and taking them out that all is still
-    /// close at hand.
-    fn delete(&mut self, switch: &mut Switch, now_ms: u64) -> (Vec<RemovedFlow>, bool) {
-        let (mut removed, mut steps) = (Vec::new(), STEPS);
-        for _ in 0..DELETED_AT_ONCE / CLOSE_AT_HAND {
-            let (rows, more) = self.next(switch, (CLOSE_AT_HAND, &mut steps));
-            let reason = FlowRemovedReason::Delete;
-            removed.extend(switch.remove_flows(self.bridge, rows, reason, now_ms));
-            if !more || steps == 0 {
-                return (removed, more);
-            }
-        }
-        (removed, true)
-    }
-
-    /// The rows of the next flows that are still there, and whether there may be more.
-    fn next(&mut self, switch: &Switch, within: (usize, &mut usize)) -> (Vec<u32>, bool) {
-        let Some(ledger) = switch.ledgers.get(&self.bridge) else {
-            return (Vec::new(), false);
-        };
-        let (selected, more) = self.source.next(within);
-        let rows = selected.iter().filter_map(|flow| flow.row_now(ledger));
-        (rows.collect(), more)
-    }
-}
-
-impl Source {
-    /// So many, or as many as are met in so many steps, and whether there may be more.
-    fn next(&mut self, (at_once, steps): (usize, &mut usize)) -> (Vec<Selected>, bool) {
-        match self {
-            Source::Rows(rows, at) => {
-                let end = rows.len().min(*at + at_once);
-                let next = rows[*at..end].to_vec();
-                *at = end;
-                (next, end < rows.len())
-            }
-            Source::Walk(list) => {
-                let next = std::iter::from_fn(|| list.next_with(steps, Selected::of));
-                let next: Vec<_> = next.take(at_once).collect();
-                let more = *steps == 0 || next.len() == at_once;
-                (next, more)
-            }
-        }
-    }
-
-    fn restart(&mut self) {
-        match self {
-            Source::Rows(_, at) => *at = 0,
-            Source::Walk(list) => list.restart(),
         }
     }
 }
 
-impl Selected {
-    /// Of a walk, which holds the state that it goes through: what is in that is not given away.
-    fn of(flow: &FlowRef<'_>) -> Option<Selected> {
-        Some(Selected {
-            row: flow.row(),
-            generation: flow.generation(),
-            serial: flow.serial()?,
-            home: Some(flow.home()),
-        })
-    }
-
-    fn of_row(ledger: &Ledger, row: u32) -> Option<Selected> {
-        let (_, rule) = ledger.flow(row)?;
-        Some(Selected {
-            row,
-            generation: Payload::of(&rule).generation,
-            serial: FlowCounters::serial_of(ledger.rows.shared(), row)?,
-            home: None,
-        })
-    }
-
-    /// The row that the flow has now, if it is still there. One whose counters began anew has
-    /// another, and goes on from the old one, which is nobody else's before that of the new one is.
-    fn row_now(&self, ledger: &Ledger) -> Option<u32> {
-        let rows = &ledger.rows;
-        if self.home == Some(rows.home(self.row)) {
-            return Some(self.row);
-        }
-        if FlowCounters::serial_of(rows.shared(), self.row)? != self.serial {
-            return None;
-        }
-        let row = std::iter::successors(Some(self.row), |row| rows.next(*row)).last()?;
-        let (_, rule) = ledger.flow(row)?;
-        (Payload::of(&rule).generation == self.generation).then_some(row)
-    }
+/// The bridge whose flows a change is for, as long as it was not cleared or removed.
+#[derive(Debug)]
+struct Home {
+    bridge: BridgeId,
+    rows: Option<Arc<Rows>>,
 }
 
-/// Flows looked at in one go: half a millisecond, and all flows of many an index.
-const STEPS: usize = 16_384;
-/// Flows deleted in one go: about a millisecond.
-const DELETED_AT_ONCE: usize = 2048;
-/// Flows deleted between two looks at what comes next: with their rows they fit in the smallest
-/// cache.
-const CLOSE_AT_HAND: usize = 128;
-/// Flows modified in one go, which takes longer each.
-const MODIFIED_AT_ONCE: usize = 512;
+impl Home {
+    fn new(switch: &Switch, bridge: BridgeId) -> Home {
+        let ledger = switch.ledgers.get(&bridge);
+        let rows = ledger.map(|ledger| Arc::clone(ledger.rows.shared()));
+        Home { bridge, rows }
+    }
+
+    /// The book that the flows are in.
+    fn ledger<'a>(&self, switch: &'a Switch) -> Option<&'a Ledger> {
+        let ledger = switch.ledgers.get(&self.bridge)?;
+        let rows = self.rows.as_ref()?;
+        Arc::ptr_eq(rows, ledger.rows.shared()).then_some(ledger)
+    }
+}

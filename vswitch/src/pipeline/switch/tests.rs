@@ -16,6 +16,7 @@ use super::*;
 mod limits;
 mod outputs;
 mod sweeps;
+mod users;
 use crate::action::Op;
 
 fn flow(

@@ -43,6 +43,11 @@ impl<K: Copy + Ord, U: Copy + Ord + Default> Users<K, U> {
         self.counts.get(&thing).copied().unwrap_or(0)
     }
 
+    /// The users of all things, as often as they use one.
+    pub fn all(&self) -> impl Iterator<Item = U> {
+        self.pairs.iter().map(|(_, user)| *user)
+    }
+
     /// The users of a thing, lowest first. The default is the lowest there is.
     pub fn of(&self, thing: K) -> impl Iterator<Item = U> {
         let from = self.pairs.range((thing, U::default())..);

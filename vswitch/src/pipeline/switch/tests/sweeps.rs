@@ -4,7 +4,7 @@ use super::super::Sweep;
 use super::*;
 
 /// More than are selected at once.
-const FLOWS: u32 = 20_000;
+pub const FLOWS: u32 = 20_000;
 
 /// A bridge with many flows that send by port 1, a tenth of them to be told of when they go.
 fn many() -> Script {
@@ -17,15 +17,13 @@ fn many() -> Script {
     world
 }
 
-type Begun = Result<(Vec<RemovedFlow>, Option<Sweep>), ErrorCode>;
-
-fn begin(world: &mut Script, command: FlowModCommand, line: &str) -> Begun {
+fn begin(world: &mut Script, command: FlowModCommand, line: &str) -> Result<Begun, ErrorCode> {
     let change = text::flow::parse(line, command).unwrap_or_else(|e| panic!("{line}: {e}"));
     world.switch.begin_flow_mod(world.bridge, &change, 0)
 }
 
 /// Goes on to the end: the flows that went, and how many steps it took.
-fn end(world: &mut Script, sweep: &mut Sweep) -> (Vec<RemovedFlow>, usize) {
+pub fn end(world: &mut Script, sweep: &mut Sweep) -> (Vec<RemovedFlow>, usize) {
     let (mut removed, mut steps) = (Vec::new(), 0);
     loop {
         steps += 1;
@@ -38,7 +36,7 @@ fn end(world: &mut Script, sweep: &mut Sweep) -> (Vec<RemovedFlow>, usize) {
     }
 }
 
-fn count(world: &Script, line: &str) -> usize {
+pub fn count(world: &Script, line: &str) -> usize {
     let wanted = text::flow::parse(line, FlowModCommand::Delete).unwrap();
     let request = flows::request(&wanted);
     world.switch.flows(world.bridge, &request).count()
