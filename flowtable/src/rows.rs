@@ -1,6 +1,6 @@
 //! Rows of atomic words in memory that only grows: what one thread writes and others read
-//! meanwhile, without locks and without `unsafe`. Cells of the classifier and counters of flows are
-//! such rows.
+//! meanwhile, without locks and in safe code alone. Cells of the classifier and counters of flows
+//! are such rows.
 //!
 //! A row never moves, so a number is all that names it. Rows lie in chunks, each as large as all
 //! before it together: a lookup is a shift and two loads. A chunk comes zeroed from the kernel, so

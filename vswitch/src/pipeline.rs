@@ -33,7 +33,7 @@ pub use port::{BridgePort, Crossed, PortSpec, VlanMode};
 pub use programs::Programs;
 pub use state::{Bridge, FailMode, State};
 pub use switch::{
-    Begun, BridgeSpec, Changed, FlowList, Moment, Overflow, PortError, Sweep, Switch,
+    Begun, BridgeSpec, Changed, FlowList, Moment, Overflow, PortError, Remains, Sweep, Switch,
     TableStructure, Work,
 };
 pub use table::Table;

@@ -163,8 +163,8 @@ async fn run(mut actor: Actor, mut inlets: Inlets) {
             }
             _ = inlets.links.tick() => actor.poll_links(),
             _ = inlets.sweeps.tick() => actor.sweep(),
-            () = std::future::ready(()), if actor.may_free_more && inlets.ready.is_empty() => {
-                actor.may_free_more = actor.switch.maintain();
+            () = std::future::ready(()), if actor.is_behind() && inlets.ready.is_empty() => {
+                actor.catch_up();
             }
         }
         actor.settle();
@@ -298,10 +298,30 @@ impl Actor {
         }
     }
 
+    /// Whether there is something to do that can wait for others.
+    fn is_behind(&self) -> bool {
+        let mut bridges = self.bridges.values();
+        self.may_free_more || bridges.any(|bridge| bridge.agent.is_telling())
+    }
+
+    /// Does some of what could wait.
+    fn catch_up(&mut self) {
+        if self.may_free_more {
+            self.may_free_more = self.switch.maintain();
+        }
+        let now_ms = self.clock.now_ms();
+        for bridge in self.bridges.values_mut() {
+            bridge.agent.tell_gone(&self.switch, now_ms);
+        }
+    }
+
     /// What happens every second or so.
     fn sweep(&mut self) {
         self.waits.push(Then::Expire);
         self.datapath.free_retired();
+        for remains in self.switch.take_remains() {
+            tokio::task::spawn_blocking(move || drop(remains));
+        }
         self.may_free_more |= self.switch.maintain();
         let now_ms = self.clock.now_ms();
         for bridge in self.bridges.values_mut() {

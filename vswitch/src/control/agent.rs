@@ -20,11 +20,12 @@ use super::pace::Limit;
 use super::ports::Ports;
 use crate::action::{BridgeId, PortNo};
 use crate::datapath::PacketOut;
-use crate::pipeline::{RemovedFlow, Sweep, Switch};
+use crate::pipeline::{FlowList, RemovedFlow, Sweep, Switch};
 
 mod buffers;
 mod bundle;
 mod dump;
+mod farewell;
 mod limits;
 mod monitor;
 mod multipart;
@@ -67,6 +68,8 @@ pub struct Agent {
     /// Of peers that are gone.
     dropped: Dropped,
     limits: PortLimits,
+    /// Flows that went all at once, of which monitors are still to be told.
+    gone: Option<Box<FlowList>>,
 }
 
 /// What a bridge says of itself.
@@ -161,6 +164,7 @@ impl Agent {
             generation_id: None,
             dropped: Dropped::default(),
             limits: PortLimits::default(),
+            gone: None,
         }
     }
 

@@ -189,7 +189,7 @@ impl Bridge {
             (true, FailMode::Secure) => Owner::OperatorOfSecure,
         };
         if self.owner.replace(owner) != Some(owner) {
-            switch.clear(self.agent.bridge);
+            self.agent.clear(switch);
             if owner == Owner::OperatorOfStandalone {
                 self.add_normal_flow(switch, now_ms);
             }

@@ -121,6 +121,11 @@ impl Connection {
         waits: &mut Vec<Then>,
     ) -> bool {
         self.signal.lower();
+        if bridge.agent.is_telling() {
+            bridge.agent.tell_gone(turn.switch, turn.now_ms);
+            self.signal.raise();
+            return true;
+        }
         if let Stage::Idle = self.stage
             && let Some(dump) = bridge.agent.resume(turn.switch, id)
         {

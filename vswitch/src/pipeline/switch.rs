@@ -21,6 +21,7 @@ use crate::action::{BridgeId, PortNo};
 mod addresses;
 mod bridges;
 mod check;
+mod clear;
 mod deadlines;
 mod expiry;
 mod features;
@@ -44,6 +45,7 @@ mod transaction;
 mod users;
 mod watch;
 
+pub use clear::Remains;
 use ledger::Ledger;
 pub use list::FlowList;
 pub use structure::{TableStructure, Work};
@@ -140,6 +142,9 @@ pub struct Switch {
     secret: u64,
     /// States that were published, and may still be read, by epoch.
     history: VecDeque<(u64, Weak<State>)>,
+    /// What was in bridges that were cleared or removed, each with the epoch from which on nobody
+    /// sees it.
+    remains: Vec<(u64, Remains)>,
 }
 
 impl Default for Switch {
@@ -170,6 +175,7 @@ impl Switch {
             ledgers: BTreeMap::new(),
             names: HashMap::new(),
             secret,
+            remains: Vec::new(),
         }
     }
 

@@ -365,6 +365,10 @@ impl Agent {
     /// Tells what happened to flows since this was called last; `cause` is the message that made
     /// it happen, and whose.
     pub fn tell_changes(&mut self, switch: &mut Switch, cause: Option<(PeerId, Xid)>, now_ms: u64) {
+        if self.is_telling() {
+            // What came later is told later.
+            return;
+        }
         let changes = switch.take_changes(self.bridge);
         if changes.is_empty() {
             return;

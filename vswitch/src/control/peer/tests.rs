@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use openflow::{
-    FlowMod, FlowModCommand, FlowStatsRequest, MultipartReply, MultipartRequest, text, v13,
+    FlowMod, FlowModCommand, FlowStatsRequest, GroupMod, GroupModCommand, MeterMod,
+    MeterModCommand, MultipartReply, MultipartRequest, TableProperty, text, v13,
 };
 
 use super::super::agent::{TwoPorts, Work};
@@ -14,7 +15,7 @@ use crate::pipeline::BridgeSpec;
 
 const FLOWS: usize = 10_000;
 
-/// A bridge with many flows, and two peers.
+/// A bridge with many flows that all use meter 1 and group 1, and two peers.
 struct Scene {
     world: TwoPorts,
     bridge: Bridge,
@@ -28,10 +29,14 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let mut world = TwoPorts::new(BridgeSpec::default());
-        let id = world.agent.bridge;
+        let (switch, id) = (&mut world.switch, world.agent.bridge);
+        let add = group("group_id=1,type=all,bucket=output:1", GroupModCommand::Add);
+        switch.group_mod(id, &add, 0).unwrap();
+        let add = meter("meter=1,pktps,bands=type=drop,rate=1", MeterModCommand::Add);
+        switch.meter_mod(id, &add, 0).unwrap();
         for number in 0..FLOWS {
-            let add = change(&format!("tcp,tcp_dst={number},actions=output:1"));
-            world.switch.flow_mod(id, &add, 0).unwrap();
+            let add = change(&format!("tcp,tcp_dst={number},actions=meter:1,group:1"));
+            switch.flow_mod(id, &add, 0).unwrap();
         }
         let text = "[[bridge]]\nname = \"br0\"\n";
         let config = Config::parse(text, Path::new("test"), None).unwrap();
@@ -117,20 +122,12 @@ fn change(line: &str) -> FlowMod {
     text::flow::parse(line, FlowModCommand::Add).unwrap()
 }
 
-/// Has all flows send to a group, or use a meter.
-fn have_all_use(scene: &mut Scene, what: &str, group: Option<&str>, meter: Option<&str>) {
-    let (switch, id) = (&mut scene.world.switch, scene.bridge.agent.bridge);
-    for line in group {
-        let add = text::group::parse(line, GroupModCommand::Add).unwrap();
-        switch.group_mod(id, &add, 0).unwrap();
-    }
-    for line in meter {
-        let add = text::meter::parse(line, MeterModCommand::Add).unwrap();
-        switch.meter_mod(id, &add, 0).unwrap();
-    }
-    let modify = text::flow::parse(what, FlowModCommand::Modify).unwrap();
-    switch.flow_mod(id, &modify, 0).unwrap();
-    switch.publish();
+fn group(line: &str, command: GroupModCommand) -> GroupMod {
+    text::group::parse(line, command).unwrap()
+}
+
+fn meter(line: &str, command: MeterModCommand) -> MeterMod {
+    text::meter::parse(line, command).unwrap()
 }
 
 fn delete_all() -> Message {
@@ -164,6 +161,84 @@ fn others_have_their_turn_while_all_flows_go() {
         "its own barrier waits for the last"
     );
     assert_eq!(scene.flows(), 1, "what came later is still there");
+}
+
+/// Messages for which all flows have to go.
+fn last_messages(scene: &Scene) -> [Message; 5] {
+    let id = scene.bridge.agent.bridge;
+    let mut tables = scene.world.switch.table_features(id);
+    tables.truncate(1);
+    for property in &mut tables[0].properties {
+        match property {
+            TableProperty::NextTables { tables, .. } => tables.clear(),
+            TableProperty::Match(fields) => fields.clear(),
+            _ => {}
+        }
+    }
+    let request = MultipartRequest::TableFeatures(tables);
+    [
+        Message::GroupMod(group("group_id=1", GroupModCommand::Delete)),
+        Message::GroupMod(group("group_id=all", GroupModCommand::Delete)),
+        Message::MeterMod(meter("meter=1", MeterModCommand::Delete)),
+        Message::MeterMod(meter("meter=all", MeterModCommand::Delete)),
+        Message::MultipartRequest {
+            more: false,
+            request,
+        },
+    ]
+}
+
+#[test]
+fn others_have_their_turn_while_what_all_flows_need_goes() {
+    for number in 0..5 {
+        let mut scene = Scene::new();
+        let message = last_messages(&scene)[number].clone();
+        let is_request = matches!(message, Message::MultipartRequest { .. });
+        scene.say(0, message);
+        scene.say(0, Message::BarrierRequest);
+        scene.say(1, Message::BarrierRequest);
+        assert_eq!(scene.turn(), Some((0, true)));
+        let left = scene.flows();
+        assert!(left > FLOWS / 3 && left < FLOWS, "{number}: {left}");
+        assert_eq!(scene.turn(), Some((1, true)));
+        assert_eq!(scene.waiting(), [1], "the other's barrier does not wait");
+        let mut bytes = Vec::new();
+        while scene.flows() > 0 {
+            assert!(
+                !scene.peers[0].outbox.take(&mut bytes, 0),
+                "{number}: not yet"
+            );
+            assert_eq!(scene.waiting(), [1]);
+            scene.turn().expect("there is more to do");
+        }
+        while scene.turn().is_some() {}
+        assert_eq!(
+            scene.waiting(),
+            [1, 0],
+            "its own barrier waits for the last"
+        );
+        assert_eq!(scene.peers[0].outbox.take(&mut bytes, 0), is_request);
+    }
+}
+
+#[test]
+fn what_is_said_of_a_cleared_bridge_waits_until_monitors_were_told() {
+    let mut scene = Scene::new();
+    let id = scene.bridge.agent.bridge;
+    scene.world.switch.watch(id, true);
+    scene.bridge.agent.clear(&mut scene.world.switch);
+    assert_eq!(scene.flows(), 0);
+    scene.say(0, Message::BarrierRequest);
+    scene.say(1, Message::BarrierRequest);
+    let mut turns = 0;
+    while scene.bridge.agent.is_telling() {
+        assert!(scene.waiting().is_empty());
+        scene.turn().expect("there is more to tell");
+        turns += 1;
+    }
+    assert!(turns > 5, "{turns}");
+    while scene.turn().is_some() {}
+    assert_eq!(scene.waiting().len(), 2);
 }
 
 #[test]

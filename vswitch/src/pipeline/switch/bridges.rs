@@ -58,7 +58,9 @@ impl Switch {
             self.remove_port(*port);
         }
         self.state.bridges.remove(&id);
-        self.ledgers.remove(&id);
+        if let Some(ledger) = self.ledgers.remove(&id) {
+            self.put_aside(bridge, ledger);
+        }
         self.changes.all(self.state.epoch);
         self.changed = true;
         ports

@@ -1,11 +1,8 @@
 //! The end of flows and addresses, in bounded steps.
 
-use openflow::{FlowRemovedReason, TableId};
-
 use super::super::RemovedFlow;
 use super::super::flow::Payload;
 use super::Switch;
-use super::features::Tables;
 use crate::action::BridgeId;
 
 impl Switch {
@@ -56,25 +53,6 @@ impl Switch {
         draft.note_addresses(ledger.addresses.changed());
         self.changed = was_changed || forgotten > 0;
         more
-    }
-
-    /// Deletes every flow, group and meter of a bridge, without telling; its tables are as they
-    /// were before anybody asked for others.
-    pub fn clear(&mut self, id: BridgeId) {
-        let epoch = self.state.epoch;
-        let Some((bridge, ledger)) = self.change(id) else {
-            return;
-        };
-        let tables = ledger.used(TableId::ALL);
-        let rules = tables.flat_map(|(_, table)| table.rules().iter(epoch));
-        let rows: Vec<_> = rules.map(|rule| Payload::of(&rule).row).collect();
-        for group in std::mem::take(&mut bridge.groups).values() {
-            ledger.strike_group(group);
-        }
-        bridge.meters.clear();
-        ledger.tables = Tables::default();
-        ledger.table_configs.clear();
-        self.remove_flows(id, rows, FlowRemovedReason::Delete, 0);
     }
 }
 

@@ -108,6 +108,25 @@ impl Ledger {
         }
     }
 
+    /// The book on the same bridge without flows, groups and meters. It takes the addresses over,
+    /// and goes on numbering flows.
+    pub fn successor(&mut self) -> Ledger {
+        let spec = BridgeSpec {
+            flows_max: self.flows_max,
+            overflow: self.overflow,
+            groups_max: self.groups_max,
+            meters_max: self.meters_max,
+            ..BridgeSpec::default()
+        };
+        Ledger {
+            rows: FlowRows::after(self.rows.serial()),
+            addresses: std::mem::replace(&mut self.addresses, Addresses::new(0, 0)),
+            own_mask: self.own_mask,
+            changes: self.changes.take(),
+            ..Ledger::new(&spec, self.secret)
+        }
+    }
+
     /// The flows of a table, if it was ever used.
     pub fn flows_of(&self, id: TableId) -> Option<&Classifier> {
         self.flows.get(&id)

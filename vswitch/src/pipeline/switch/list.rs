@@ -6,7 +6,7 @@ use flowtable::Walk;
 use openflow::{AggregateStats, FlowStatsRequest, TableId};
 
 use super::super::flow::FlowRef;
-use super::super::{Flow, State};
+use super::super::{Bridge, Flow, State};
 use super::{Moment, flows};
 use crate::action::BridgeId;
 
@@ -49,9 +49,14 @@ impl FlowList {
     }
 
     /// Goes on with a newer state, so that what went before that can be freed. Flows that are
-    /// changed while the list is read may then be missing or come twice.
+    /// changed while the list is read may then be missing or come twice. If the bridge was cleared
+    /// it goes on as it was.
     pub fn renew(&mut self, state: Arc<State>) {
         let bridge = self.state.bridge(self.bridge);
+        let rows = |bridge: &Arc<Bridge>| Arc::as_ptr(&bridge.flow_rows);
+        if bridge.map(rows) != state.bridge(self.bridge).map(rows) {
+            return;
+        }
         if let Some(table) = bridge.and_then(|bridge| bridge.table(self.table)) {
             self.walk.renew(&table.rules);
         }

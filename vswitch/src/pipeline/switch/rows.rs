@@ -58,13 +58,18 @@ impl Lists {
 impl FlowRows {
     /// No flows.
     pub fn new() -> FlowRows {
+        FlowRows::after(0)
+    }
+
+    /// No flows. The first will have the serial number after this one.
+    pub fn after(serial: u64) -> FlowRows {
         FlowRows {
             rows: Arc::new(Rows::new(WORDS)),
             count: 0,
             free: Vec::new(),
             retired: VecDeque::new(),
             limbo: VecDeque::new(),
-            serial: 0,
+            serial,
             cookies: BTreeMap::new(),
             added: 0,
         }

@@ -13,6 +13,7 @@ use super::super::testing::{Script, run};
 use super::super::{Flow, RemovedFlow};
 use super::*;
 
+mod clear;
 mod limits;
 mod outputs;
 mod sweeps;

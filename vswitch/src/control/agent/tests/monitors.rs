@@ -493,6 +493,33 @@ fn the_picture_of_a_peer_that_reads_now_and_then_is_whole_when_it_is_told_so() {
 }
 
 #[test]
+fn a_cleared_bridge_is_told_before_what_comes_later() {
+    let mut scene = Scene::with_peers(&[PeerKind::Listener, PeerKind::Listener]);
+    scene.watch(0, vec![monitor(0)]);
+    const FLOWS: u32 = 600;
+    for port in 1..=FLOWS {
+        scene.change(1, flow(port));
+    }
+    scene.sent(0);
+    scene.agent.clear(&mut scene.switch);
+    scene.change(1, flow(1));
+    assert!(scene.sent(0).is_empty());
+    let mut ends = 0;
+    let mut more = true;
+    while more {
+        more = scene.agent.tell_gone(&scene.switch, 0);
+        let told = scene.told(0);
+        let deleted = FlowEvent::Deleted(FlowRemovedReason::Delete);
+        assert!(told.iter().all(|it| it.0 == deleted && it.1 == 0));
+        ends += told.len() as u32;
+    }
+    assert_eq!(ends, FLOWS);
+    scene.agent.tell_changes(&mut scene.switch, None, 0);
+    let added = (FlowEvent::Added, 0, 1, Some(OfPort(2)));
+    assert_eq!(scene.told(0), [added]);
+}
+
+#[test]
 fn a_bundle_is_told_when_all_of_it_is_done_or_not_at_all() {
     let mut scene = Scene::with_peers(&[PeerKind::Listener, PeerKind::Listener]);
     scene.watch(0, vec![monitor(0)]);
