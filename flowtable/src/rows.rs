@@ -6,7 +6,7 @@
 //! before it together: a lookup is a shift and two loads. A chunk comes zeroed from the kernel, so
 //! that rows which were never used take no memory.
 
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::AtomicU64;
 use std::sync::OnceLock;
 
 use zerocopy::FromZeros;
@@ -43,8 +43,7 @@ impl Rows {
         let (chunk, _) = place(row);
         if self.chunks[chunk].get().is_none() {
             let words = ((FIRST as usize) << chunk) * self.stride;
-            let zeroed = <[AtomicU64]>::new_box_zeroed_with_elems(words).ok()?;
-            let _ = self.chunks[chunk].set(zeroed);
+            let _ = self.chunks[chunk].set(zeroed(words)?);
         }
         self.get(row)
     }
@@ -66,9 +65,9 @@ impl Rows {
     }
 }
 
-/// Heads of lists: numbers of rows, 0 for none.
-pub(crate) fn heads(count: usize) -> Option<Box<[AtomicU32]>> {
-    <[AtomicU32]>::new_box_zeroed_with_elems(count).ok()
+/// So many words, all zero.
+pub(crate) fn zeroed(count: usize) -> Option<Box<[AtomicU64]>> {
+    <[AtomicU64]>::new_box_zeroed_with_elems(count).ok()
 }
 
 #[inline(always)]

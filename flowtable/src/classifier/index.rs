@@ -1,14 +1,19 @@
 //! Finds the stacks of a tuple by the hash of their key: heads of lists of tops.
+//!
+//! Most packets match no rule of most tuples. A head has the number of the first top, and a bit
+//! for each hash in its list, of 32: so nearly all of those packets need not look at a cell, which
+//! in large tables is in no cache.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::cells::Cells;
-use crate::rows::heads;
+use crate::rows::zeroed;
 
 /// Tops by the hash of their key.
 #[derive(Debug)]
 pub(super) struct Index {
-    heads: Box<[AtomicU32]>,
+    /// Number of the first top in the lower half, bits of the hashes in the upper one.
+    heads: Box<[AtomicU64]>,
     /// Which of a cell's links it uses.
     side: u32,
 }
@@ -17,7 +22,7 @@ impl Index {
     /// `len` lists; a power of two.
     pub(super) fn new(len: usize, side: u32) -> Option<Index> {
         Some(Index {
-            heads: heads(len)?,
+            heads: zeroed(len)?,
             side,
         })
     }
@@ -31,21 +36,27 @@ impl Index {
     }
 
     #[inline(always)]
-    fn head(&self, hash: u64) -> &AtomicU32 {
+    fn head(&self, hash: u64) -> &AtomicU64 {
         &self.heads[hash as usize & (self.heads.len() - 1)]
     }
 
-    /// The first top that may have a key of this hash, 0 for none.
+    /// The first top of the list that may have a key of this hash, 0 for none.
     #[inline(always)]
     pub(super) fn first(&self, hash: u64) -> u32 {
-        self.head(hash).load(Ordering::Acquire)
+        let head = self.head(hash).load(Ordering::Acquire);
+        if head & bit(hash) == 0 {
+            0
+        } else {
+            head as u32
+        }
     }
 
     /// Puts a top in its list.
     pub(super) fn push(&self, cells: &Cells, hash: u64, number: u32) {
         if let Some(cell) = cells.get(number) {
-            cell.set_link(self.side, self.first(hash));
-            self.head(hash).store(number, Ordering::Release);
+            let head = self.head(hash).load(Ordering::Relaxed);
+            cell.set_link(self.side, head as u32);
+            self.lead_to(number, hash, head | bit(hash));
         }
     }
 
@@ -68,9 +79,10 @@ impl Index {
 
     /// Lets what leads to one cell lead to another.
     fn lead(&self, cells: &Cells, hash: u64, old: u32, new: u32) {
-        let mut at = self.first(hash);
+        let head = self.head(hash).load(Ordering::Relaxed);
+        let mut at = head as u32;
         if at == old {
-            self.head(hash).store(new, Ordering::Release);
+            self.lead_to(new, hash, head);
             return;
         }
         while let Some(cell) = cells.get(at).filter(|_| at != 0) {
@@ -83,7 +95,23 @@ impl Index {
         }
     }
 
+    /// Lets a head lead to a cell, or nowhere. Its bits stay until its list is empty, since others
+    /// in it may have the same.
+    fn lead_to(&self, number: u32, hash: u64, bits: u64) {
+        let head = match number {
+            0 => 0,
+            _ => bits >> 32 << 32 | u64::from(number),
+        };
+        self.head(hash).store(head, Ordering::Release);
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         size_of_val(&*self.heads)
     }
+}
+
+/// The bit of a hash in its head: by what does not say which head it is.
+#[inline(always)]
+fn bit(hash: u64) -> u64 {
+    1 << 32 << (hash >> 59)
 }
