@@ -13,12 +13,14 @@ mod counters;
 mod drop_reason;
 mod shared;
 mod straight;
+mod tallies;
 pub mod text;
 
 pub use counters::{Counted, Counters, FlowCounters};
 pub use drop_reason::DropReason;
 pub use shared::{Account, Cache, Hashes, Routine};
 pub use straight::{Addresses, Bits, Edit, End, Quick, Straight, Tag};
+pub use tallies::Tallies;
 
 /// Number of a port in the datapath, unique over all bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,16 +3,30 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use flowtable::Rows;
 
 /// Packets and bytes, and when the last packet was counted. Written by workers, read by control.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
+    /// One more than that of the counters made before.
+    number: u32,
     packets: AtomicU64,
     bytes: AtomicU64,
     used_ms: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Counters {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            used_ms: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Counters {
@@ -138,6 +152,15 @@ pub enum Counted {
 }
 
 impl Counted {
+    /// A number that counters which are made together have close to each other.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        match self {
+            Counted::Shared(counters) => counters.number,
+            Counted::Flow(counters) => counters.row,
+        }
+    }
+
     /// Adds packets and bytes, the last of them at `now_ms`.
     #[inline(never)]
     pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {

@@ -20,6 +20,8 @@ pub struct Parcel<'a> {
     pub key: &'a FlowKey,
     /// Where its headers lie now.
     pub headers: Headers,
+    /// Its length as it came in, by which it is counted.
+    pub bytes: u32,
     /// The port it came in by; none if a controller sent it.
     pub origin: Option<PortNo>,
 }

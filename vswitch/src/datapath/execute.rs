@@ -16,7 +16,7 @@ use super::processor::Now;
 use super::punt::Punter;
 use super::rewrite::Fate;
 use super::send::Ports;
-use crate::action::{DropReason, Op, PortNo, Program, Punt, Select};
+use crate::action::{DropReason, Op, PortNo, Program, Punt, Select, Tallies};
 use crate::pipeline::{Meter, Verdict};
 
 /// What running programs needs.
@@ -28,6 +28,8 @@ pub struct Executor {
     pub pools: Pools,
     /// The way to control.
     pub punter: Punter,
+    /// What was counted on packets' way.
+    pub tallies: Tallies,
     /// Packets to be parsed again.
     pub recirculated: Vec<Recirculated>,
     /// The time of this loop.
@@ -112,7 +114,8 @@ impl Executor {
             }
             Op::Meter(meter) => return admit(meter, &mut parcel.editor(), self.now),
             Op::Count(counters) => {
-                counters.add(1, parcel.packet.len() as u64, self.now.ms());
+                let (bytes, now_ms) = (parcel.bytes.into(), self.now.ms());
+                self.tallies.add(counters, bytes, now_ms);
             }
             Op::Learn(learn) => {
                 let shares = self.ports.shares(parcel.origin);

@@ -20,7 +20,7 @@ use super::masks::Masks;
 use super::punt::{EventQueues, Events, Punter};
 use super::send::{Outlet, PortSlot, Ports};
 use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
-use crate::action::{Account, BridgeId, Cache, DropReason, PortNo};
+use crate::action::{Account, BridgeId, Cache, DropReason, PortNo, Tallies};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Ingress, Points, Programs, State};
 
@@ -128,6 +128,7 @@ impl Processor {
                     ports: Ports::default(),
                     pools: pools.clone(),
                     punter,
+                    tallies: Tallies::default(),
                     recirculated: Vec::with_capacity(limits::RECIRCULATED_MAX),
                     now: Now::default(),
                 },
@@ -239,14 +240,20 @@ impl Processor {
 
     /// Goes on with at most `limit` entries of the cache; whether there is more to tell.
     pub(super) fn flush_some(&mut self, flush: &mut Flush, limit: usize) -> bool {
-        self.engine.cache.flush(flush, limit, Account::credit)
+        let is_more = self.engine.cache.flush(flush, limit, Account::credit);
+        if !is_more {
+            self.engine.executor.tallies.tell_all();
+        }
+        is_more
     }
 
-    /// Lets the cache forget what was long unused, a bounded part of it at a time.
+    /// Lets the cache forget what was long unused, and tells what was counted besides, a bounded
+    /// part at a time.
     pub fn maintain(&mut self) {
         let buckets = limits::MAINTAIN_BUCKETS;
         let cache = &mut self.engine.cache;
         cache.maintain(buckets, limits::CACHE_IDLE_MS, Account::credit);
+        self.engine.executor.tallies.tell_next();
     }
 
     /// Entries in the flow cache.

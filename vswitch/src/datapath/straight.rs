@@ -13,7 +13,9 @@ use super::edit::Editor;
 use super::execute::{admit, flow_hash};
 use super::processor::Now;
 use super::rewrite::{Fate, Headers, MALFORMED, tags, ttl};
-use crate::action::{Addresses, Bits, DropReason, Edit, End, PortNo, Quick, Straight, Tag};
+use crate::action::{
+    Addresses, Bits, DropReason, Edit, End, PortNo, Quick, Straight, Tag, Tallies,
+};
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,17 @@ pub enum Way {
     Drop(Option<DropReason>),
     /// It ended with this edit; in a bucket it is always the last.
     Ended(u16, DropReason),
+}
+
+/// What a packet is counted with on its way.
+#[derive(Debug)]
+pub struct Counting<'a> {
+    /// Where.
+    pub tallies: &'a mut Tallies,
+    /// Its length as it came in.
+    pub bytes: u32,
+    /// The time.
+    pub now: Now,
 }
 
 /// Runs a straight line in its quick form on a packet that its meter has let pass. `headers` are
@@ -82,45 +95,52 @@ pub fn ended(straight: &Straight, reason: DropReason) -> Way {
 
 /// Runs a straight line on a packet. `key` is what it came in with, parsed as deep as the line
 /// asks.
-pub fn run(straight: &Straight, editor: &mut Editor, key: &FlowKey, now: Now) -> Way {
+pub fn run(straight: &Straight, editor: &mut Editor, key: &FlowKey, counting: Counting) -> Way {
+    let mut counting = counting;
     for (index, edit) in straight.edits.iter().enumerate() {
-        if let Break(reason) = perform(edit, editor, now) {
+        if let Break(reason) = perform(edit, editor, &mut counting) {
             return Way::Ended(index as u16, reason);
         }
     }
     match &straight.end {
         End::Output(port) => Way::Output(*port),
-        End::Select(buckets) => select(buckets, editor, key, now),
+        End::Select(buckets) => select(buckets, editor, key, counting),
         End::Drop(reason) => Way::Drop(*reason),
     }
 }
 
 /// Goes the way of a bucket: the same for both directions of a conversation, and for all its
 /// packets.
-fn select(buckets: &[(u32, Straight)], editor: &mut Editor, key: &FlowKey, now: Now) -> Way {
+fn select(
+    buckets: &[(u32, Straight)],
+    editor: &mut Editor,
+    key: &FlowKey,
+    counting: Counting,
+) -> Way {
     let total = buckets.last().map_or(0, |(sum, _)| *sum);
     let point = ((u64::from(flow_hash(key)) * u64::from(total)) >> 32) as u32;
     let chosen = buckets.partition_point(|(sum, _)| *sum <= point);
     let Some((_, straight)) = buckets.get(chosen) else {
         return Way::Drop(None);
     };
-    match run(straight, editor, key, now) {
+    match run(straight, editor, key, counting) {
         Way::Ended(_, reason) => Way::Ended(u16::MAX, reason),
         way => way,
     }
 }
 
 #[inline(always)]
-fn perform(edit: &Edit, editor: &mut Editor, now: Now) -> Fate {
+fn perform(edit: &Edit, editor: &mut Editor, counting: &mut Counting) -> Fate {
     match edit {
         Edit::Addresses(addresses) => set_addresses(editor.packet, addresses),
         Edit::PushTag(tpid, bits) => editor.push_vlan(*tpid, *bits),
         Edit::SetTag(bits) => set_tag(editor.packet, *bits),
         Edit::PopTag => editor.pop_vlan(),
         Edit::DecTtl => editor.decrement_ttl(),
-        Edit::Meter(meter) => admit(meter, editor, now),
+        Edit::Meter(meter) => admit(meter, editor, counting.now),
         Edit::Count(counters) => {
-            counters.add(1, editor.packet.len() as u64, now.ms());
+            let (bytes, now_ms) = (counting.bytes.into(), counting.now.ms());
+            counting.tallies.add(counters, bytes, now_ms);
             Continue(())
         }
         Edit::Other(op) => editor.edit(op),

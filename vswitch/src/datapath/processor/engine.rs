@@ -285,7 +285,7 @@ impl Engine {
         let known = (entry.mask.depth(), entry.number);
         let way = self
             .parsed
-            .run(straight, known, (index, packet), self.executor.now);
+            .run(straight, known, (index, packet), &mut self.executor);
         self.rest_of(way, code, entry, index)
     }
 
@@ -362,6 +362,7 @@ impl Engine {
             packet,
             key: &self.parsed.keys[index],
             headers,
+            bytes: self.parsed.bytes[index],
             origin: entry.origin,
         };
         self.executor.run_program(program, parcel);
@@ -408,17 +409,13 @@ fn run_once(
             packet,
             key: &parsed.keys[index],
             headers: parsed.headers[index],
+            bytes: parsed.bytes[index],
             origin,
         };
         executor.run_program(program, parcel);
         return None;
     };
-    match parsed.run(
-        straight,
-        (Depth::All, 0),
-        (index, &mut packet),
-        executor.now,
-    ) {
+    match parsed.run(straight, (Depth::All, 0), (index, &mut packet), executor) {
         Way::Output(port) => executor.output(port, packet, origin),
         Way::Drop(reason) => executor.count_end(origin, reason),
         Way::Ended(edit, reason) => {

@@ -8,8 +8,9 @@ use flowtable::{Counts, Depth, FlowKey, Layout, parse, parse_link, parse_network
 use pmd::{BATCH_MAX, Batch, Packet};
 
 use super::super::edit::Editor;
+use super::super::execute::Executor;
 use super::super::rewrite::Headers;
-use super::super::straight::{self, Way};
+use super::super::straight::{self, Counting, Way};
 use super::Now;
 use crate::action::Straight;
 
@@ -63,7 +64,7 @@ impl Parsed {
         straight: &Straight,
         (depth, entry): (Depth, u32),
         (index, packet): (usize, &mut Packet),
-        now: Now,
+        executor: &mut Executor,
     ) -> Way {
         if depth < straight.depth {
             self.parse(straight.depth, entry, index, packet);
@@ -72,7 +73,12 @@ impl Parsed {
             packet,
             headers: &mut self.headers[index],
         };
-        straight::run(straight, &mut editor, &self.keys[index], now)
+        let counting = Counting {
+            tallies: &mut executor.tallies,
+            bytes: self.bytes[index],
+            now: executor.now,
+        };
+        straight::run(straight, &mut editor, &self.keys[index], counting)
     }
 
     /// The packet at this place, as it came in.

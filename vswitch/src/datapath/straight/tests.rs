@@ -11,8 +11,8 @@ use super::super::processor::Now;
 use super::super::rewrite::testing::spec;
 use super::super::rewrite::{Fate, Headers};
 use super::super::testing::pools;
-use super::{Way, run, run_quick};
-use crate::action::{DropReason, Op, PortNo, Program, Straight};
+use super::{Counting, Way, run, run_quick};
+use crate::action::{DropReason, Op, PortNo, Program, Straight, Tallies};
 
 /// Operations of which a straight line can be.
 fn op() -> impl Strategy<Value = Op> {
@@ -64,6 +64,7 @@ fn one_by_one(ops: &[Op], packet: Packet) -> (Fate, Packet) {
         packet,
         key: &key,
         headers: Headers::UNKNOWN,
+        bytes: 0,
         origin: None,
     };
     for op in ops {
@@ -89,7 +90,12 @@ fn in_line(ops: &[Op], mut packet: Packet) -> (Fate, Packet) {
         packet: &mut packet,
         headers: &mut headers,
     };
-    let fate = match run(&straight, &mut editor, &key, Now::default()) {
+    let counting = Counting {
+        tallies: &mut Tallies::default(),
+        bytes: 0,
+        now: Now::default(),
+    };
+    let fate = match run(&straight, &mut editor, &key, counting) {
         Way::Output(PortNo(2)) => Continue(()),
         Way::Ended(_, reason) => Break(reason),
         other => panic!("{other:?}"),
