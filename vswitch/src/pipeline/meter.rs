@@ -169,9 +169,14 @@ fn count(counters: &Counters, lengths: &Lengths, chosen: u32, now_ms: u64) {
 }
 
 /// Place and length of each chosen packet.
+#[inline(always)]
 fn of(lengths: &Lengths, chosen: u32) -> impl Iterator<Item = (usize, u32)> {
-    let all = lengths.iter().copied().enumerate();
-    all.filter(move |(place, _)| chosen >> place & 1 != 0)
+    let mut left = chosen;
+    std::iter::from_fn(move || {
+        let place = left.trailing_zeros() as usize;
+        left &= left.wrapping_sub(1);
+        Some((place, *lengths.get(place)?))
+    })
 }
 
 fn rate(band: &Band) -> u32 {

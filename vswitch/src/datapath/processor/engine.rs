@@ -74,25 +74,36 @@ pub struct Engine {
     pub tally: Tallied,
 }
 
-/// What is still to be done with a packet.
-#[derive(Clone, Copy)]
-pub(super) enum Rest {
-    /// To be run or translated.
-    All,
-    /// To be sent.
-    Output(PortNo),
-    /// To be freed.
-    Nothing,
-}
+/// What is still to be done with a packet: the number of the port that it is to be sent by, or one
+/// that no port has. So many of them are compared at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rest(u32);
 
 impl Rest {
+    /// To be run.
+    const ALL: Rest = Rest(u32::MAX);
+    /// To be freed.
+    const NOTHING: Rest = Rest(u32::MAX - 1);
+
     /// The port that it is to be sent by, if that is all.
     #[inline(always)]
     fn port(self) -> Option<PortNo> {
-        match self {
-            Rest::Output(port) => Some(port),
-            _ => None,
+        (self != Rest::ALL && self != Rest::NOTHING).then_some(PortNo(self.0))
+    }
+
+    /// The port that all are to be sent by that are not to be freed, if it is one, and whether some
+    /// are to be freed.
+    #[inline(always)]
+    fn of_all(rests: &[Rest]) -> Option<(PortNo, bool)> {
+        let first = rests.iter().find(|rest| **rest != Rest::NOTHING)?;
+        // Without a way out, so that several are compared at once.
+        let (mut are_alike, mut are_freed) = (true, false);
+        for rest in rests {
+            let is_freed = *rest == Rest::NOTHING;
+            are_alike &= (rest == first) | is_freed;
+            are_freed |= is_freed;
         }
+        Some((first.port().filter(|_| are_alike)?, are_freed))
     }
 }
 
@@ -119,17 +130,17 @@ impl Engine {
 
     /// Runs the programs of a batch.
     fn run_all(&mut self, entry: &Entry, codes: &[CodeNo], batch: &mut Batch) {
-        let mut rests = [Rest::All; BATCH_MAX];
+        let mut rests = [Rest::ALL; BATCH_MAX];
         let rests = &mut rests[..codes.len()];
         if let Some(port) = self.change_all(entry, codes, batch, rests) {
             return self.executor.output_batch(port, entry.origin, batch);
         }
         let todo = rests.iter().zip(codes).enumerate();
         for ((index, (rest, code)), packet) in todo.zip(batch.drain()) {
-            match *rest {
-                Rest::Output(port) => self.executor.output(port, packet, entry.origin),
-                Rest::Nothing => drop(packet),
-                Rest::All => self.run_any(*code, entry, index, packet),
+            match rest.port() {
+                Some(port) => self.executor.output(port, packet, entry.origin),
+                None if *rest == Rest::NOTHING => drop(packet),
+                None => self.run_any(*code, entry, index, packet),
             }
         }
     }
@@ -220,9 +231,11 @@ impl Engine {
                 self.executor.output_batch(*port, entry.origin, batch);
             }
             ([], Some(reason)) => self.executor.drop_batch(reason, entry.origin, batch),
-            ([Op::Meter(_), Op::Output(port)], None) if program.quick.is_some() => {
+            ([Op::Meter(meter), Op::Output(port)], None) if !meter.remarks() => {
                 let port = *port;
-                let refused = self.decide_run(true, codes, 0).refused;
+                let all = u32::MAX >> (BATCH_MAX - codes.len());
+                let now_ns = self.executor.now.ns;
+                let refused = meter.admit_together(now_ns, &self.parsed.bytes, all);
                 self.free_refused(refused, entry, codes, batch);
                 self.executor.output_batch(port, entry.origin, batch);
             }
@@ -255,24 +268,17 @@ impl Engine {
                 Some(_) if self.is_refused(&mut decided, (deep, codes), index) => METER,
                 _ => straight::run_quick(quick, packet, headers),
             };
-            *rest = Rest::Output(quick.port);
+            *rest = Rest(quick.port.0);
             if let Break(reason) = fate {
                 *rest = self.end(*code, entry, index, reason);
             }
         }
-        let port = rests.iter().find_map(|rest| rest.port())?;
-        // Without a way out, so that several are compared at once.
-        let (mut are_alike, mut are_sent) = (true, true);
-        for rest in &*rests {
-            let is_sent = rest.port() == Some(port);
-            are_alike &= is_sent | matches!(rest, Rest::Nothing);
-            are_sent &= is_sent;
-        }
-        if are_alike && !are_sent {
+        let (port, are_freed) = Rest::of_all(rests)?;
+        if are_freed {
             let mut rests = rests.iter();
-            batch.retain(|_| !matches!(rests.next(), Some(Rest::Nothing)));
+            batch.retain(|_| rests.next() != Some(&Rest::NOTHING));
         }
-        are_alike.then_some(port)
+        Some(port)
     }
 
     /// Runs a straight line on a packet.
@@ -280,7 +286,7 @@ impl Engine {
     fn change(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: &mut Packet) -> Rest {
         let program = self.cache.code(code).map(|Routine(program)| program);
         let Some(straight) = program.and_then(|program| program.straight.as_ref()) else {
-            return Rest::All;
+            return Rest::ALL;
         };
         let known = (entry.mask.depth(), entry.number);
         let way = self
@@ -301,21 +307,21 @@ impl Engine {
         let program = self.cache.code(code).map(|Routine(program)| program);
         match program.and_then(|program| program.straight.as_ref()) {
             Some(straight) => self.rest_of(straight::ended(straight, reason), code, entry, index),
-            None => Rest::Nothing,
+            None => Rest::NOTHING,
         }
     }
 
     /// What is still to be done with a packet that went some way.
     fn rest_of(&mut self, way: Way, code: CodeNo, entry: &Entry, index: usize) -> Rest {
         match way {
-            Way::Output(port) => return Rest::Output(port),
+            Way::Output(port) => return Rest(port.0),
             Way::Drop(reason) => self.executor.count_end(entry.origin, reason),
             Way::Ended(edit, reason) => {
                 self.executor.count_end(entry.origin, Some(reason));
                 self.take_back(code, entry, index, edit);
             }
         }
-        Rest::Nothing
+        Rest::NOTHING
     }
 
     /// Takes back what a packet was counted in that it has not reached, since an edit ended it.

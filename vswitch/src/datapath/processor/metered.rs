@@ -28,6 +28,20 @@ pub fn quick<'a>(
     quick.filter(|quick| found | !quick.decrements)
 }
 
+/// The bits, of these, of packets that come to a meter.
+#[inline(always)]
+fn alike(meters: &[Option<&Meter>; BATCH_MAX], mut open: u32, meter: &Meter) -> u32 {
+    let mut alike = 0;
+    while let Some(other) = meters.get(open.trailing_zeros() as usize) {
+        let bit = open & open.wrapping_neg();
+        if other.is_some_and(|other| std::ptr::eq(other, meter)) {
+            alike |= bit;
+        }
+        open &= !bit;
+    }
+    alike
+}
+
 /// Packets of a batch that were decided about.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decided {
@@ -39,7 +53,7 @@ pub struct Decided {
 
 impl Engine {
     /// Whether a packet of the batch is refused by the meter that its quick form begins with.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn is_refused(
         &self,
         decided: &mut Decided,
@@ -72,10 +86,7 @@ impl Engine {
             .copied()
             .flatten()
         {
-            let same = |other: &Option<&Meter>| other.is_some_and(|it| std::ptr::eq(it, meter));
-            let alike = meters.iter().enumerate().fold(0, |all, (index, other)| {
-                all | u32::from(same(other)) << index
-            });
+            let alike = alike(&meters, open, meter);
             let now_ns = self.executor.now.ns;
             refused |= meter.admit_together(now_ns, &self.parsed.bytes, alike);
             open &= !alike;
