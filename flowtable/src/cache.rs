@@ -29,8 +29,8 @@
 //! A full bucket gives up the slot that was least recently used, but not one that has been found
 //! again since it came and was used within [`PROTECTED_MS`]: a flood of flows with a packet each
 //! takes only slots from its own kind, and is refused where there are none. And it is spared the
-//! work: who asks [`FlowCache::admits`] first lets a flow into a full bucket with its second packet
-//! only ([`visitors`]). Nor is a slot
+//! work: who asks [`FlowCache::comes_again`] first lets a flow into a full bucket with its second
+//! packet only ([`visitors`]). Nor is a slot
 //! given up that the current batch has used, so that a [`Slot`] is good until the next
 //! [`FlowCache::begin_batch`].
 //!
@@ -118,6 +118,12 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Whether there is an account: not if it was made by [`FlowCache::keep_like`].
+    #[inline]
+    pub fn has_account(self) -> bool {
+        self.account != NONE
+    }
+
     /// Number of its code.
     pub fn code(self) -> CodeNo {
         CodeNo(self.code)
@@ -317,6 +323,14 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         }
     }
 
+    /// Keeps a code that somebody has, without an account: that of which `is_it` says so. `like`
+    /// hashes as it does.
+    #[inline]
+    pub fn keep_like(&mut self, like: &impl Hash, is_it: impl Fn(&C) -> bool) -> Option<Pair> {
+        let (code, account) = (self.codes.acquire_like(like, is_it)?, NONE);
+        Some(Pair { code, account })
+    }
+
     /// Keeps a pair that is kept once more.
     pub fn keep_on(&mut self, pair: Pair) {
         self.codes.share(pair.code);
@@ -331,12 +345,17 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
 
     /// Counts a packet in the account of a pair that is kept, for no entry.
     pub fn count_apart(&mut self, pair: Pair, bytes: u64) {
-        let counts = Counts {
+        self.accounts.add(pair.account, self.counts(bytes));
+    }
+
+    /// A packet of so many bytes that comes now.
+    #[inline(always)]
+    pub fn counts(&self, bytes: u64) -> Counts {
+        Counts {
             packets: 1,
             bytes,
             used_ms: self.now_ms,
-        };
-        self.accounts.add(pair.account, counts);
+        }
     }
 
     /// The hash of a key.
@@ -344,13 +363,19 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         KeyHash(self.secret.pack(mask, key, &mut self.row))
     }
 
-    /// Whether an entry should be made for a packet that was not found: if there is a free slot for
-    /// it, or if its flow has come before.
-    pub fn admits(&mut self, hash: KeyHash) -> bool {
-        let KeyHash(hash) = hash;
-        let admitted = !self.buckets[self.bucket(hash)].is_full() || self.visitors.come(hash);
-        self.pressure.refused += u64::from(!admitted);
-        admitted
+    /// Whether there is a free slot for a key.
+    #[inline]
+    pub fn has_room(&self, hash: KeyHash) -> bool {
+        !self.buckets[self.bucket(hash.0)].is_full()
+    }
+
+    /// Notes that a packet came that was not found; whether that had been noted of its flow before.
+    /// If not, the packet is one that is given no slot.
+    #[inline]
+    pub fn comes_again(&mut self, hash: KeyHash) -> bool {
+        let again = self.visitors.come(hash.0);
+        self.pressure.refused += u64::from(!again);
+        again
     }
 
     /// Says that keys with these hashes will be inserted, [`KEYS_MAX`] at most: what that needs of
@@ -508,6 +533,11 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             }
             self.hand = (self.hand + 1) % self.buckets.len();
         }
+    }
+
+    /// Number of different accounts, those that no entry has with them.
+    pub fn accounts(&self) -> usize {
+        self.accounts.len()
     }
 
     /// Number of entries, stale ones with them.

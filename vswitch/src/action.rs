@@ -11,14 +11,16 @@ use openflow::TableId;
 
 mod counters;
 mod drop_reason;
+mod pending;
 mod shared;
 mod straight;
 mod tallies;
 pub mod text;
 
-pub use counters::{Counted, Counters, FlowCounters};
+pub use counters::{Counted, CountedIn, Counters, FlowCounters};
 pub use drop_reason::DropReason;
-pub use shared::{Account, Cache, Hashes, Routine};
+pub use pending::Pending;
+pub use shared::{Account, Cache, Hashes, Likeness, Routine};
 pub use straight::{Addresses, Bits, Edit, End, Quick, Straight, Tag};
 pub use tallies::Tallies;
 

@@ -52,6 +52,11 @@ impl<A: Eq + Hash> Accounts<A> {
         });
     }
 
+    /// How many accounts there are.
+    pub(super) fn len(&self) -> usize {
+        self.shared.len()
+    }
+
     /// How many have an account.
     #[inline(always)]
     pub(super) fn users(&self, number: u32) -> u32 {

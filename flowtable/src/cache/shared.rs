@@ -15,6 +15,8 @@ pub(super) struct Shared<T, N = ()> {
     nodes: Vec<Node<T, N>>,
     /// Number of the first vacant node.
     vacant: u32,
+    /// Values that somebody has.
+    len: usize,
     hasher: Keyed,
 }
 
@@ -39,28 +41,44 @@ impl<T: Eq + Hash, N: Default> Shared<T, N> {
             heads: vec![NONE; lists].into(),
             nodes: Vec::with_capacity(values_max),
             vacant: NONE,
+            len: 0,
             hasher: Keyed::new(secret),
         }
     }
 
     /// The number of a value, which has one user more now.
     pub(super) fn acquire(&mut self, value: T) -> u32 {
-        let list = (self.hasher.hash_one(&value) >> 32) as usize & (self.heads.len() - 1);
-        let mut number = self.heads[list];
-        while let Some(node) = self.node_mut(number) {
-            if node.value.as_ref() == Some(&value) {
-                node.users += 1;
-                return number;
-            }
-            number = node.next;
+        if let Some(number) = self.acquire_like(&value, |held| *held == value) {
+            return number;
         }
+        let list = self.list(&value);
         let number = self.place();
+        self.len += 1;
         let next = core::mem::replace(&mut self.heads[list], number);
         if let Some(node) = self.node_mut(number) {
             node.value = Some(value);
             (node.list, node.next, node.users) = (list as u32, next, 1);
         }
         number
+    }
+
+    /// The number of a value that is held, which has one user more now: that of which `is_it` says
+    /// so. `like` hashes as it does.
+    #[inline]
+    pub(super) fn acquire_like(
+        &mut self,
+        like: &impl Hash,
+        is_it: impl Fn(&T) -> bool,
+    ) -> Option<u32> {
+        let mut number = self.heads[self.list(like)];
+        while let Some(node) = self.node_mut(number) {
+            if node.value.as_ref().is_some_and(&is_it) {
+                node.users += 1;
+                return Some(number);
+            }
+            number = node.next;
+        }
+        None
     }
 
     /// Adds a user to a value.
@@ -83,6 +101,7 @@ impl<T: Eq + Hash, N: Default> Shared<T, N> {
 
     #[cold]
     fn drop_value(&mut self, number: u32, last: impl FnOnce(&T, &mut N)) {
+        self.len -= 1;
         let Some(node) = self.node_mut(number) else {
             return;
         };
@@ -109,6 +128,11 @@ impl<T: Eq + Hash, N: Default> Shared<T, N> {
         self.nodes.get(index)?.value.as_ref()
     }
 
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// How many have the value of a number.
     #[inline(always)]
     pub(super) fn users(&self, number: u32) -> u32 {
@@ -130,6 +154,12 @@ impl<T: Eq + Hash, N: Default> Shared<T, N> {
     #[inline(always)]
     fn node_mut(&mut self, number: u32) -> Option<&mut Node<T, N>> {
         self.nodes.get_mut((number as usize).wrapping_sub(1))
+    }
+
+    /// The list that a value is in.
+    #[inline(always)]
+    fn list(&self, value: &impl Hash) -> usize {
+        (self.hasher.hash_one(value) >> 32) as usize & (self.heads.len() - 1)
     }
 
     /// The number of a vacant node, or of one behind all others.
@@ -198,7 +228,7 @@ mod tests {
                 assert_eq!(shared.value(*number), Some(value));
             }
             let kept = shared.nodes.iter().filter(|node| node.value.is_some());
-            assert_eq!(kept.count(), users.len());
+            assert_eq!((kept.count(), shared.len()), (users.len(), users.len()));
         }
         assert!(shared.nodes.len() <= 16, "vacant places are used again");
         assert_eq!(shared.value(NONE), None);

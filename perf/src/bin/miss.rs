@@ -2,7 +2,8 @@
 //!
 //! Rules and packets are those of the judge's scenarios. One thread does nothing else, so the
 //! figures tell what a change of these parts does, without devices and the rest of the path. Each
-//! is the least of many rounds: what other programs on the machine cost is left out.
+//! is of the batch in the middle of many that are measured one by one: where other programs of the
+//! machine had the CPU meanwhile, it does not count.
 
 use std::hint::black_box;
 
@@ -12,11 +13,13 @@ use flowtable::{CodeNo, EntryMask, FlowKey, KeyHash, Lookup, Packets, Pair};
 use openflow::{FlowModCommand, TableId, text};
 use perf::bridge::Bridge;
 use perf::judge::frames::random;
+use perf::judge::generator::Traffic;
 use perf::judge::scenario::Scenario;
 use perf::judge::scenarios;
 use pmd::BATCH_MAX;
 use vswitch::action::{Account, Cache, PortNo};
-use vswitch::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
+use vswitch::datapath::limits;
+use vswitch::pipeline::{Arrival, Context, Ingress, NoTrace, Points, Programs, State, translate};
 
 /// Measures misses in cycles per packet.
 #[derive(Debug, Parser)]
@@ -28,14 +31,17 @@ struct Arguments {
     #[arg(long, default_value_t = 50)]
     rounds: usize,
     /// Entries of the flow cache.
-    #[arg(long, default_value_t = vswitch::datapath::limits::CACHE_ENTRIES_DEFAULT)]
+    #[arg(long, default_value_t = limits::CACHE_ENTRIES_DEFAULT)]
     cache_entries: usize,
     /// The cache while routes come and go, instead.
     #[arg(long)]
     storm: bool,
     /// Different packets.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = PACKETS)]
     packets: u64,
+    /// The same where every packet is a new flow.
+    #[arg(long, default_value_t = 500_000)]
+    fresh_packets: u64,
 }
 
 fn main() -> Result<()> {
@@ -68,10 +74,14 @@ fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
     let mut bridge = Bridge::new(&(scenario.rules)())?;
     let port = bridge.ports[0];
     let state = bridge.switch.publish();
-    let keys = keys(scenario, &bridge, arguments.packets);
+    let packets = match (scenario.traffic)() {
+        Traffic::Cycle { .. } => arguments.packets,
+        Traffic::Fresh(_) => arguments.fresh_packets,
+    };
+    let keys = keys(scenario, &bridge, packets);
     let (mut points, mut programs) = (Points::new(), Programs::new());
     let ingress = Ingress::Port(port);
-    let translation = least(arguments.rounds, &keys, |key| {
+    let translation = each(arguments.rounds, &keys, |key| {
         let mut context = Context {
             state: &state,
             points: &mut points,
@@ -82,16 +92,17 @@ fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
     let bridge = state.bridge(bridge.id).context("no bridge")?;
     let table = bridge.table(TableId(0)).context("no table")?;
     let mut cache = Cache::new(arguments.cache_entries, 1);
-    let deciding = least(arguments.rounds, &keys, |key| {
+    let deciding = each(arguments.rounds, &keys, |key| {
         let mut context = Context {
             state: &state,
             points: &mut points,
         };
-        programs.decide(&mut context, &ingress, [key], &mut cache, |pair| {
-            black_box(pair);
+        let arrivals = [arrival(key, KeyHash::default())];
+        programs.decide(&mut context, &ingress, arrivals, &mut cache, |it| {
+            black_box(it.pair);
         });
     });
-    let finding = least(arguments.rounds, &keys, |key| {
+    let finding = each(arguments.rounds, &keys, |key| {
         black_box(table.rules.find(key, state.epoch()).is_some());
     });
     println!(
@@ -162,7 +173,10 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
                 };
                 let mut pair = Pair::default();
                 let ingress = Ingress::Port(port);
-                programs.decide(&mut context, &ingress, [key], &mut cache, |one| pair = one);
+                let arrivals = [arrival(key, cache.hash(&mask, key))];
+                programs.decide(&mut context, &ingress, arrivals, &mut cache, |it| {
+                    pair = it.pair;
+                });
                 let _ = cache.insert(&mask, key, pair, state.epoch(), Account::credit);
                 cache.let_go(pair, Account::credit);
             }
@@ -195,7 +209,7 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
     let ingress = Ingress::Port(port);
     let (mut number, mut at) = (0, 0);
     let mut together = [FlowKey::default(); BATCH_MAX];
-    let mut pairs = Vec::with_capacity(BATCH_MAX);
+    let mut decisions = Vec::with_capacity(BATCH_MAX);
     let mut batch = || {
         for key in &mut together {
             (number, at) = (number + 1, (at + 1) % keys.len());
@@ -217,30 +231,47 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
         }
         let points = &mut points;
         let mut context = Context { state, points };
-        pairs.clear();
-        let decided = |pair| pairs.push(pair);
-        programs.decide(&mut context, &ingress, &together, &mut cache, decided);
-        pairs.iter().for_each(|pair| cache.count_apart(*pair, 60));
-        let admitted = hashes.map(|hash| cache.admits(hash));
-        let hashes = hashes.iter().zip(admitted);
-        cache.foresee(&mask, hashes.filter(|it| it.1).map(|(hash, _)| *hash));
-        let new = pairs.iter().zip(&together).zip(admitted);
-        for ((pair, key), _) in new.filter(|(_, admitted)| *admitted) {
-            let _ = black_box(cache.insert(&mask, key, *pair, state.epoch(), Account::credit));
+        decisions.clear();
+        let arrivals = together.iter().zip(hashes);
+        let arrivals = arrivals.map(|(key, hash)| arrival(key, hash));
+        let decided = |it| decisions.push(it);
+        programs.decide(&mut context, &ingress, arrivals, &mut cache, decided);
+        let pairs = decisions.iter().map(|it| it.pair);
+        pairs.clone().for_each(|pair| cache.count_apart(pair, 60));
+        let new = decisions.iter().zip(&together).zip(hashes);
+        let new = new.filter(|((decided, _), _)| decided.is_admitted);
+        cache.foresee(&mask, new.clone().map(|(_, hash)| hash));
+        for ((decided, key), _) in new {
+            let pair = decided.pair;
+            let _ = black_box(cache.insert(&mask, key, pair, state.epoch(), Account::credit));
         }
-        for pair in &pairs {
-            cache.let_go(*pair, Account::credit);
+        for pair in pairs {
+            cache.let_go(pair, Account::credit);
+        }
+        if number / 1_000 != (number - BATCH_MAX as u64) / 1_000 {
+            cache.maintain(
+                limits::MAINTAIN_BUCKETS,
+                limits::CACHE_IDLE_MS,
+                Account::credit,
+            );
         }
         pmd::cycles() - start
     };
-    let mut round = |count: usize| {
-        let batches = count.div_ceil(BATCH_MAX);
-        let cycles: u64 = (0..batches).map(|_| batch()).sum();
-        cycles as f64 / (batches * BATCH_MAX) as f64
-    };
-    round(2 * arguments.cache_entries);
-    let rounds = (0..arguments.rounds).map(|_| round(keys.len()));
-    Ok(rounds.fold(f64::INFINITY, f64::min))
+    for _ in 0..2 * arguments.cache_entries / BATCH_MAX {
+        batch();
+    }
+    let batches = arguments.rounds * PACKETS as usize / BATCH_MAX;
+    Ok(typical((0..batches).map(|_| batch())))
+}
+
+/// A packet of a flow that is new.
+fn arrival(key: &FlowKey, hash: KeyHash) -> Arrival<'_> {
+    Arrival {
+        key,
+        hash,
+        bytes: 60,
+        is_stale: false,
+    }
 }
 
 /// The first packets of a scenario.
@@ -251,13 +282,24 @@ fn keys(scenario: &Scenario, bridge: &Bridge, count: u64) -> Vec<FlowKey> {
         .collect()
 }
 
-/// Cycles that `act` takes for a key, in the best round.
-fn least(rounds: usize, keys: &[FlowKey], mut act: impl FnMut(&FlowKey)) -> f64 {
-    let round = |_| {
+/// Cycles that `act` takes for a key.
+fn each(rounds: usize, keys: &[FlowKey], mut act: impl FnMut(&FlowKey)) -> f64 {
+    let chunks = keys.as_chunks::<BATCH_MAX>().0;
+    let wanted = rounds * PACKETS as usize / BATCH_MAX;
+    typical(chunks.iter().cycle().take(wanted).map(|chunk| {
         let start = pmd::cycles();
-        keys.iter().for_each(&mut act);
+        chunk.iter().for_each(&mut act);
         pmd::cycles() - start
-    };
-    let least = (0..rounds).map(round).min().unwrap_or_default();
-    least as f64 / keys.len() as f64
+    }))
 }
+
+/// Cycles of one packet, of those that batches took.
+fn typical(batches: impl Iterator<Item = u64>) -> f64 {
+    let mut batches: Vec<u64> = batches.collect();
+    batches.sort_unstable();
+    let middle = batches.get(batches.len() / 2).copied();
+    middle.unwrap_or_default() as f64 / BATCH_MAX as f64
+}
+
+/// Different packets where flows come again.
+const PACKETS: u64 = 2_000;

@@ -171,6 +171,70 @@ impl Counted {
     }
 }
 
+/// The same, borrowed from a state.
+#[derive(Clone, Copy, Debug)]
+pub enum CountedIn<'a> {
+    /// [`Counted::Shared`].
+    Shared(&'a Arc<Counters>),
+    /// [`Counted::Flow`].
+    Flow {
+        /// Where the row is.
+        rows: &'a Arc<Rows>,
+        /// Its number.
+        row: u32,
+        /// That of the flow.
+        serial: u64,
+    },
+}
+
+impl CountedIn<'_> {
+    /// To be kept longer than the state.
+    pub fn kept(self) -> Counted {
+        match self {
+            CountedIn::Shared(counters) => Counted::Shared(Arc::clone(counters)),
+            CountedIn::Flow { rows, row, serial } => Counted::Flow(FlowCounters {
+                rows: Arc::clone(rows),
+                row,
+                serial,
+            }),
+        }
+    }
+
+    /// Whether these are the same counters, whatever they read.
+    #[inline(always)]
+    pub fn is(self, other: &Counted) -> bool {
+        match (self, other) {
+            (CountedIn::Shared(ours), Counted::Shared(theirs)) => Arc::ptr_eq(ours, theirs),
+            (CountedIn::Flow { rows, row, serial }, Counted::Flow(theirs)) => {
+                (serial, row) == (theirs.serial, theirs.row) && Arc::ptr_eq(rows, &theirs.rows)
+            }
+            _ => false,
+        }
+    }
+
+    /// A number that others have seldom.
+    #[inline(always)]
+    pub fn number(self) -> u64 {
+        match self {
+            CountedIn::Shared(counters) => Arc::as_ptr(counters) as usize as u64,
+            CountedIn::Flow { serial, .. } => serial,
+        }
+    }
+}
+
+impl<'a> From<&'a Counted> for CountedIn<'a> {
+    fn from(counted: &'a Counted) -> CountedIn<'a> {
+        match counted {
+            Counted::Shared(counters) => CountedIn::Shared(counters),
+            Counted::Flow(FlowCounters { rows, row, serial }) => CountedIn::Flow {
+                rows,
+                row: *row,
+                serial: *serial,
+            },
+        }
+    }
+}
+
 /// The same counters, whatever they read.
 impl PartialEq for Counted {
     fn eq(&self, other: &Counted) -> bool {

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use flowtable::{Counts, FlowCache};
 use foldhash::fast::RandomState;
 
-use super::{Program, Quick, Straight};
+use super::{DropReason, Op, Program, Quick, Straight};
 
 /// A program as what is done to a packet: its operations, why the packet goes nowhere, and where on
 /// the way it is counted.
@@ -90,6 +90,29 @@ impl Eq for Routine {}
 impl Hash for Routine {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0.hashes.routine);
+    }
+}
+
+/// What a routine hashes as that does this, and is compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Likeness<'a> {
+    /// [`Program::ops`].
+    pub ops: &'a [Op],
+    /// [`Program::drop`].
+    pub drop: Option<DropReason>,
+}
+
+impl Likeness<'_> {
+    /// Whether a routine does just this.
+    #[inline]
+    pub fn is_of(&self, routine: &Routine) -> bool {
+        *self.ops == *routine.0.ops && self.drop == routine.0.drop
+    }
+}
+
+impl Hash for Likeness<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(HASHER.hash_one((self.ops, self.drop)));
     }
 }
 

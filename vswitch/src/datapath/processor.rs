@@ -10,7 +10,6 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use flowtable::Flush;
 use openflow::{Action, OfPort};
 use pmd::{Batch, Packet, Pools};
 
@@ -63,6 +62,14 @@ pub struct PacketOut {
     pub actions: Arc<[Action]>,
     /// The packet.
     pub frame: Vec<u8>,
+}
+
+/// What is left to tell of what had been counted when a flush began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flush {
+    /// Sums of packets that are counted for no entry.
+    pending: usize,
+    cache: flowtable::Flush,
 }
 
 /// The packet path of one worker.
@@ -230,17 +237,27 @@ impl Processor {
     /// Tells all that was counted in the cache to the counters of the rules.
     pub fn flush_counters(&mut self) {
         let mut flush = self.begin_flush();
-        self.flush_some(&mut flush, usize::MAX);
+        while self.flush_some(&mut flush, usize::MAX) {}
     }
 
     /// Begins to tell all that was counted so far.
-    pub(super) fn begin_flush(&self) -> Flush {
-        self.engine.cache.begin_flush()
+    pub(super) fn begin_flush(&mut self) -> Flush {
+        Flush {
+            pending: self.engine.programs.pending().len(),
+            cache: self.engine.cache.begin_flush(),
+        }
     }
 
-    /// Goes on with at most `limit` entries of the cache; whether there is more to tell.
+    /// Goes on with at most `limit` entries of the cache, or sums of packets that have none; whether
+    /// there is more to tell.
     pub(super) fn flush_some(&mut self, flush: &mut Flush, limit: usize) -> bool {
-        let is_more = self.engine.cache.flush(flush, limit, Account::credit);
+        if flush.pending > 0 {
+            let pending = self.engine.programs.pending();
+            pending.flush(&mut flush.pending, limit);
+            return true;
+        }
+        let cache = &mut self.engine.cache;
+        let is_more = cache.flush(&mut flush.cache, limit, Account::credit);
         if !is_more {
             self.engine.executor.tallies.tell_all();
         }

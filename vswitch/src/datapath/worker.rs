@@ -82,7 +82,7 @@ struct Flush {
     /// Which request is served; equal to the mailbox's count of done ones between requests.
     serving: u64,
     /// What is left to tell.
-    left: flowtable::Flush,
+    left: super::processor::Flush,
 }
 
 /// Runs a worker until it is told to stop.

@@ -13,7 +13,7 @@ use openflow::text::Ports;
 use openflow::{FlowFlags, FlowRemoved, FlowRemovedReason, FlowStats, Instructions, TableId};
 
 use super::{Bridge, State};
-use crate::action::{BridgeId, FlowCounters};
+use crate::action::{BridgeId, CountedIn, FlowCounters};
 
 /// What a table keeps with a flow's match and priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +163,14 @@ impl<'a> FlowRef<'a> {
     pub fn instructions(&self) -> Option<&'a Arc<Instructions>> {
         let number = self.rule.word(0) as u32;
         self.bridge.instructions.get(number as usize)
+    }
+
+    /// Its counters, as packets are counted in them.
+    #[inline(always)]
+    pub fn counted(&self) -> Option<CountedIn<'a>> {
+        let (rows, row) = (&self.bridge.flow_rows, self.row());
+        let serial = FlowCounters::serial_of(rows, row)?;
+        Some(CountedIn::Flow { rows, row, serial })
     }
 
     pub fn counters(&self) -> Option<FlowCounters> {

@@ -58,3 +58,14 @@ const _: () = assert!(
 
 /// Choices of one packet, such as rules that it matches, up to which its program is looked for.
 pub const PATH_MAX: usize = 64;
+
+/// Operations of a packet that needs no program to run: changes of a few headers, and a way out.
+pub const LINE_OPS_MAX: usize = 16;
+
+/// What such a packet is counted in: two for each table that it passes.
+pub const LINE_COUNTED_MAX: usize = 40;
+
+/// Ways through the rules, of flows in the cache, that have programs of their own. A packet of eight
+/// tables takes a kilobyte and a half for its way: 400 MB, all but a fifth of it only where as many
+/// flows go different ways. Packets of more flows are translated one by one.
+pub const ACCOUNTS_MAX: usize = 1 << 18;

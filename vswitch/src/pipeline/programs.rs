@@ -1,20 +1,26 @@
-//! Programs that a worker has made already, found again by what decides them.
+//! What a worker does with packets that its flow cache does not know.
 //!
 //! Many flows have few programs among them: as many as there are ways through the rules. So a
-//! miss first only finds its way ([`Path`]): tables are looked up and the key is changed as ever,
-//! but nothing is written. If a packet has gone the same way before, its program is used for this
+//! packet's way is found first ([`path`]): tables are looked up and the key is changed as ever, but
+//! no program is written. If a packet has gone the same way before, its program is used for this
 //! one, too; else the packet is translated once more, in full. So a miss allocates nothing as a
 //! rule, and a cache of many flows has few programs to keep close at hand. The programs are in the
 //! flow cache, kept by their numbers: an entry for one more packet is made of these.
 //!
+//! There may be many more ways than programs can be kept, as where each of a thousand hosts sends
+//! to each of a thousand routes. Then a packet may be the last of its flow and of its way: to
+//! make a program, an account and an entry for it costs ten times what it takes to find out what to
+//! do. So a flow whose way has no program yet is let into the cache when a second packet of it
+//! comes. Until then its packets are *settled*: what is done on the way was written down as it was
+//! found, in memory that is used again for the next packet, as long as it is a plain line. Others do
+//! the same, whatever rules they met on their way, so the cache has a code for it; and what counts
+//! the packet is added to sums ([`Pending`]). A way that comes where there is no room is kept only
+//! when it comes again before others of its place: else each packet would push out a program that
+//! lies in no near cache for one that nobody asks for again.
+//!
 //! Packets of a batch are decided together: first the ways of all, then what is known of them, so
 //! that the loads of their programs overlap. With many thousand programs nearly each is one that no
-//! near cache has.
-//!
-//! There may be many more ways than programs can be kept, as where each of a thousand hosts sends
-//! to each of a thousand routes. A way that comes where there is no room is kept only when it comes
-//! again before others of its place: else each packet would push out a program that lies in no near
-//! cache for one that nobody asks for again.
+//! near cache has. Whether a way may be among them is told by a part of its hash in a small table.
 //!
 //! A way is the entry point and every choice that the key made, in order. With the same state it
 //! decides the program, whatever else is in the key; so what was made for one epoch is never used
@@ -24,22 +30,53 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use flowtable::{FlowKey, Pair};
+use flowtable::{Counts, FlowKey, KeyHash, Pair};
 use foldhash::fast::RandomState;
 
-use super::limits::{PATH_MAX, PROGRAMS_MAX};
-use super::{Context, Ingress, NoTrace, Trace, translate};
-use crate::action::{Account, Cache, Routine};
+use super::limits::{ACCOUNTS_MAX, PROGRAMS_MAX};
+use super::{Context, Ingress, NoTrace, translate};
+use crate::action::{Account, Cache, DropReason, Likeness, Pending, Routine};
+
+mod path;
+
+use path::{Line, Path, Way};
 
 /// The programs of one worker, which are kept in its flow cache.
 #[derive(Debug)]
 pub struct Programs {
     hasher: RandomState,
+    /// Parts of the hashes of the ways in each set, [`NO_WAY`] where there is none of this epoch.
+    tags: Box<[[u16; WAYS]]>,
+    epoch: u64,
     sets: Box<[Set]>,
     /// Parts of the hashes of ways that came where there was no room.
     visitors: Box<[u16]>,
     /// Those of the packets that are decided together.
-    paths: Box<[Path]>,
+    ways: Box<[Way]>,
+    /// What settled packets were counted in.
+    pending: Pending,
+}
+
+/// A packet of a flow without an entry that is good.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'k> {
+    /// Its key.
+    pub key: &'k FlowKey,
+    /// The hash of its key in the flow cache.
+    pub hash: KeyHash,
+    /// Its length.
+    pub bytes: u64,
+    /// There is an entry of another epoch, whose place it is to take.
+    pub is_stale: bool,
+}
+
+/// What was decided of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Its program. If it has no account the packet is settled: it is counted already.
+    pub pair: Pair,
+    /// An entry should be made for its flow.
+    pub is_admitted: bool,
 }
 
 /// Those whose ways have neighbouring hashes; the next one takes the place at `hand`. A place where
@@ -49,17 +86,7 @@ struct Set {
     hashes: [u64; WAYS],
     pairs: [Pair; WAYS],
     paths: [Box<[u64]>; WAYS],
-    epochs: [u64; WAYS],
     hand: usize,
-}
-
-/// Hears the way that a packet goes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Path {
-    hash: u64,
-    words: ArrayVec<u64, PATH_MAX>,
-    /// There were more.
-    is_longer: bool,
 }
 
 impl Default for Programs {
@@ -77,9 +104,12 @@ impl Programs {
     fn of_sets(count: usize) -> Programs {
         Programs {
             hasher: RandomState::default(),
+            tags: vec![[NO_WAY; WAYS]; count].into(),
+            epoch: 0,
             sets: vec![Set::default(); count].into(),
             visitors: vec![0; VISITORS].into(),
-            paths: vec![Path::default(); TOGETHER].into(),
+            ways: vec![Way::default(); TOGETHER].into(),
+            pending: Pending::default(),
         }
     }
 
@@ -89,37 +119,136 @@ impl Programs {
         &mut self,
         context: &mut Context<'_>,
         ingress: &Ingress,
-        keys: impl IntoIterator<Item = &'k FlowKey>,
+        arrivals: impl IntoIterator<Item = Arrival<'k>>,
         cache: &mut Cache,
-        mut decided: impl FnMut(Pair),
+        mut decided: impl FnMut(Decided),
     ) {
-        let mut keys = keys.into_iter();
+        self.begin(context.state.epoch());
+        let mut arrivals = arrivals.into_iter();
         loop {
-            let together: ArrayVec<_, TOGETHER> = keys.by_ref().take(TOGETHER).collect();
+            let together: ArrayVec<_, TOGETHER> = arrivals.by_ref().take(TOGETHER).collect();
             if together.is_empty() {
                 return;
             }
-            self.find_ways(context, ingress, &together);
-            for (at, key) in together.iter().enumerate() {
-                decided(self.program(context, ingress, (at, key), cache));
+            let mut fates = ArrayVec::<Fate, TOGETHER>::new();
+            for (at, arrival) in together.iter().enumerate() {
+                fates.push(self.find_way(context, ingress, (at, arrival), cache));
+            }
+            self.peek(&fates);
+            for (at, (arrival, fate)) in together.iter().zip(fates).enumerate() {
+                decided(match fate {
+                    Fate::Settled(pair) => Decided {
+                        pair,
+                        is_admitted: false,
+                    },
+                    Fate::Open { is_admitted } => Decided {
+                        pair: self.program(context, ingress, (at, arrival.key), cache),
+                        is_admitted,
+                    },
+                });
             }
         }
     }
 
-    /// Finds the ways of packets, and fetches what is known of them.
-    fn find_ways(&mut self, context: &mut Context<'_>, ingress: &Ingress, keys: &[&FlowKey]) {
+    /// Takes back that a settled packet was counted where it did not come to, since an edit ended
+    /// it.
+    #[cold]
+    pub fn take_back(
+        &mut self,
+        context: &mut Context<'_>,
+        ingress: &Ingress,
+        key: &FlowKey,
+        (edit, counts): (u16, Counts),
+    ) {
+        let program = translate(context, ingress.clone(), key, &mut NoTrace);
+        for counted in &program.counters {
+            self.pending.take_back(counted.into(), counts);
+        }
+        Account(Arc::new(program)).credit_ended(edit, counts);
+    }
+
+    /// What settled packets were counted in, to be told.
+    pub fn pending(&mut self) -> &mut Pending {
+        &mut self.pending
+    }
+
+    /// No way of another epoch comes again.
+    fn begin(&mut self, epoch: u64) {
+        if std::mem::replace(&mut self.epoch, epoch) != epoch {
+            self.tags.fill([NO_WAY; WAYS]);
+        }
+    }
+
+    /// Finds the way of a packet, and settles it if its flow is not admitted.
+    fn find_way(
+        &mut self,
+        context: &mut Context<'_>,
+        ingress: &Ingress,
+        (at, arrival): (usize, &Arrival<'_>),
+        cache: &mut Cache,
+    ) -> Fate {
         let entry = match ingress {
             Ingress::Port(port) => port.0,
             Ingress::Point(point) => *point,
-            Ingress::PacketOut { .. } => return,
+            Ingress::PacketOut { .. } => return Fate::Open { is_admitted: false },
         };
-        for (path, key) in self.paths.iter_mut().zip(keys) {
-            path.begin(entry.into(), context.state.epoch());
-            translate(context, ingress.clone(), key, path);
-            path.hash = self.hasher.hash_one(&path.words[..]);
+        let way = &mut self.ways[at];
+        way.begin(entry.into(), self.epoch);
+        let mut line = Line::default();
+        let mut path = Path {
+            way,
+            line: &mut line,
+        };
+        let end = translate(context, ingress.clone(), arrival.key, &mut path);
+        way.hash = self.hasher.hash_one(&way.words[..]);
+        let is_admitted = self.admits(&self.ways[at], arrival, cache);
+        if is_admitted || !line.is_whole() {
+            return Fate::Open { is_admitted };
         }
-        let paths = self.paths[..keys.len()].iter();
-        let known = paths.map(|path| self.sets[path.hash as usize % self.sets.len()].peek(path));
+        match self.settle(&line, end.drop, arrival, cache) {
+            Some(pair) => Fate::Settled(pair),
+            None => Fate::Open { is_admitted },
+        }
+    }
+
+    /// Whether an entry is to be made for a flow: in place of an old one; where there is room, if
+    /// it takes no program of its own; and with its second packet.
+    fn admits(&self, way: &Way, arrival: &Arrival<'_>, cache: &mut Cache) -> bool {
+        let shares = !way.is_longer && {
+            let tags = self.tags[place(&self.tags, way.hash)];
+            tags.contains(&tag(way.hash)) || tags.contains(&NO_WAY)
+        };
+        let hash = arrival.hash;
+        arrival.is_stale
+            || shares && cache.has_room(hash)
+            || cache.comes_again(hash) && (shares || cache.accounts() < ACCOUNTS_MAX)
+    }
+
+    /// Counts a packet for which no program is made, if the cache has a code that does the same.
+    #[inline]
+    fn settle(
+        &mut self,
+        line: &Line<'_>,
+        drop: Option<DropReason>,
+        arrival: &Arrival<'_>,
+        cache: &mut Cache,
+    ) -> Option<Pair> {
+        let ops = &line.ops[..];
+        let drop = drop.filter(|_| ops.is_empty());
+        let like = Likeness { ops, drop };
+        let pair = cache.keep_like(&like, |routine| like.is_of(routine))?;
+        let counts = cache.counts(arrival.bytes);
+        for counted in &line.counted {
+            self.pending.add(*counted, counts);
+        }
+        Some(pair)
+    }
+
+    /// Fetches what is known of ways.
+    fn peek(&self, fates: &[Fate]) {
+        let open = |(_, fate): &(_, &Fate)| matches!(fate, Fate::Open { .. });
+        let ways = self.ways.iter().zip(fates).filter(open);
+        let known = ways.map(|(way, _)| self.sets[place(&self.sets, way.hash)].peek(way));
         std::hint::black_box(known.fold(0, |all, one| all ^ one));
     }
 
@@ -131,32 +260,53 @@ impl Programs {
         (at, key): (usize, &FlowKey),
         cache: &mut Cache,
     ) -> Pair {
-        let path = &self.paths[at];
-        if path.is_longer || matches!(ingress, Ingress::PacketOut { .. }) {
+        let way = &self.ways[at];
+        if way.is_longer || matches!(ingress, Ingress::PacketOut { .. }) {
             return make(context, ingress, key, cache);
         }
-        let count = self.sets.len();
-        let set = &mut self.sets[path.hash as usize % count];
-        if let Some(pair) = set.find(path) {
+        let at = place(&self.sets, way.hash);
+        let (set, tags) = (&mut self.sets[at], &mut self.tags[at]);
+        if let Some(pair) = set.find(way) {
             cache.keep_on(pair);
             return pair;
         }
-        let (pair, epoch) = (make(context, ingress, key, cache), context.state.epoch());
-        if set.has_room(epoch) || comes_again(&mut self.visitors, path.hash) {
+        let pair = make(context, ingress, key, cache);
+        if tags.contains(&NO_WAY) || comes_again(&mut self.visitors, way.hash) {
             cache.keep_on(pair);
-            let old = set.insert(path, pair, epoch);
+            let old = set.insert(tags, way, pair);
             cache.let_go(old, Account::credit);
         }
         pair
     }
 }
 
+/// What is to become of a packet whose way is found.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// It has its code, and is counted.
+    Settled(Pair),
+    /// It wants a program.
+    Open { is_admitted: bool },
+}
+
 /// Notes that a way with this hash came; whether it was noted before, and no other of the same
 /// place since then.
 fn comes_again(visitors: &mut [u16], hash: u64) -> bool {
     let visitor = &mut visitors[(hash >> 32) as usize % VISITORS];
-    let part = (hash >> 16) as u16 | 1;
+    let part = tag(hash);
     std::mem::replace(visitor, part) == part
+}
+
+/// The set of a way with this hash.
+#[inline(always)]
+fn place<T>(sets: &[T], hash: u64) -> usize {
+    hash as usize % sets.len()
+}
+
+/// A part of a hash that chooses no place.
+#[inline(always)]
+fn tag(hash: u64) -> u16 {
+    (hash >> 16) as u16 | 1
 }
 
 fn make(context: &mut Context<'_>, ingress: &Ingress, key: &FlowKey, cache: &mut Cache) -> Pair {
@@ -176,18 +326,18 @@ impl Set {
 
     /// Loads what [`Set::find`] will look at.
     #[inline(always)]
-    fn peek(&self, path: &Path) -> u64 {
-        let place = self.places(path.hash).trailing_zeros() as usize;
+    fn peek(&self, way: &Way) -> u64 {
+        let place = self.places(way.hash).trailing_zeros() as usize;
         let known = self.paths.get(place).and_then(|known| known.first());
         known.copied().unwrap_or_default()
     }
 
     #[inline]
-    fn find(&self, path: &Path) -> Option<Pair> {
-        let mut places = self.places(path.hash);
+    fn find(&self, way: &Way) -> Option<Pair> {
+        let mut places = self.places(way.hash);
         while places != 0 {
             let place = places.trailing_zeros() as usize;
-            if are_equal(&self.paths[place], &path.words) {
+            if are_equal(&self.paths[place], &way.words) {
                 return Some(self.pairs[place]);
             }
             places &= places - 1;
@@ -195,19 +345,13 @@ impl Set {
         None
     }
 
-    /// Whether there is one of another epoch, whose place can be taken.
-    fn has_room(&self, epoch: u64) -> bool {
-        self.epochs.iter().any(|other| *other != epoch)
-    }
-
     /// Takes the place of one of another epoch if there is one; the program that was there.
-    fn insert(&mut self, path: &Path, pair: Pair, epoch: u64) -> Pair {
-        let mut others = self.epochs.iter();
-        let place = others.position(|other| *other != epoch);
+    fn insert(&mut self, tags: &mut [u16; WAYS], way: &Way, pair: Pair) -> Pair {
+        let place = tags.iter().position(|tag| *tag == NO_WAY);
         let place = place.unwrap_or(self.hand);
         self.hand = (place + 1) % WAYS;
-        (self.hashes[place], self.epochs[place]) = (path.hash, epoch);
-        self.paths[place] = path.words[..].into();
+        (self.hashes[place], tags[place]) = (way.hash, tag(way.hash));
+        self.paths[place] = way.words[..].into();
         std::mem::replace(&mut self.pairs[place], pair)
     }
 }
@@ -220,33 +364,11 @@ fn are_equal(a: &[u64], b: &[u64]) -> bool {
     a.len() == b.len() && differences.fold(0, |all, one| all | one) == 0
 }
 
-impl Path {
-    /// Ways from different entry points, or in different epochs, are different.
-    fn begin(&mut self, entry: u64, epoch: u64) {
-        self.words.clear();
-        self.is_longer = false;
-        self.choose(entry);
-        self.choose(epoch);
-    }
-}
-
-impl Trace for Path {
-    const WANTS_PROGRAM: bool = false;
-
-    #[inline]
-    fn choose(&mut self, way: u64) {
-        self.is_longer |= self.words.try_push(way).is_err();
-    }
-
-    fn enter(&mut self, _text: std::fmt::Arguments<'_>) {}
-
-    fn leave(&mut self) {}
-
-    fn end(&mut self, _key: &FlowKey) {}
-}
-
 /// Programs in a set.
 const WAYS: usize = 4;
+
+/// In place of a part of a hash.
+const NO_WAY: u16 = 0;
 
 /// Ways noted that found no room: of more that come in a row, the first are forgotten. So few that
 /// they stay close at hand.
@@ -256,8 +378,12 @@ const VISITORS: usize = 8192;
 const TOGETHER: usize = flowtable::KEYS_MAX;
 
 #[cfg(test)]
+pub(super) use path::assert_plain_line_agrees;
+
+#[cfg(test)]
 mod tests {
-    use super::super::testing::{Script, as_text, kept_as_text, key, run};
+    use super::super::limits::PATH_MAX;
+    use super::super::testing::{Script, arrival, as_text, kept_as_text, key, run};
     use super::*;
 
     /// The programs of a worker under test.
@@ -291,9 +417,11 @@ mod tests {
         let full = translate(&mut context, ingress.clone(), key, &mut NoTrace);
         let Known { programs, cache } = known;
         let mut pairs = Vec::new();
-        programs.decide(&mut context, &ingress, [key, key], cache, |pair| {
-            pairs.push(pair)
+        let arrivals = [arrival(key), arrival(key)];
+        programs.decide(&mut context, &ingress, arrivals, cache, |it| {
+            pairs.push(it.pair)
         });
+        assert_plain_line_agrees(&mut context, ingress, key, &full);
         let [pair, again] = pairs[..] else {
             panic!("{pairs:?} for two packets");
         };
@@ -432,7 +560,11 @@ mod tests {
             let key = key(&format!("tcp,nw_dst=10.0.0.{host}"));
             let Known { programs, cache } = &mut known;
             let mut pair = Pair::default();
-            programs.decide(&mut context, &ingress, [&key], cache, |one| pair = one);
+            let arrivals = [Arrival {
+                is_stale: true,
+                ..arrival(&key)
+            }];
+            programs.decide(&mut context, &ingress, arrivals, cache, |it| pair = it.pair);
             let full = translate(&mut context, ingress, &key, &mut NoTrace);
             assert_eq!(as_text(&full), kept_as_text(cache, pair));
             let is_kept = programs.sets[0].pairs.contains(&pair);
@@ -456,7 +588,7 @@ mod tests {
         decide(&mut world, &mut programs, "tcp");
         decide(&mut world, &mut programs, "tcp");
 
-        let mut set = Set::default();
+        let (mut set, mut tags) = (Set::default(), [NO_WAY; WAYS]);
         let ways = [
             (1, 1),
             (1, 2),
@@ -468,11 +600,11 @@ mod tests {
             (2, 8),
         ];
         for (epoch, hash) in ways {
-            let mut path = Path::default();
-            path.begin(hash, epoch);
-            path.hash = hash;
-            set.insert(&path, Pair::default(), epoch);
-            assert_eq!(set.find(&path), Some(Pair::default()));
+            let mut way = Way::default();
+            way.begin(hash, epoch);
+            way.hash = hash;
+            set.insert(&mut tags, &way, Pair::default());
+            assert_eq!(set.find(&way), Some(Pair::default()));
         }
         set.hashes.sort_unstable();
         assert_eq!(set.hashes, [5, 6, 7, 8]);

@@ -14,7 +14,7 @@
 //! > p2,p3                             what becomes of it
 //! ```
 
-use flowtable::{Field, FlowKey, Pair};
+use flowtable::{Field, FlowKey, KeyHash, Pair};
 use openflow::text::{self, Ports};
 use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort};
 
@@ -224,14 +224,29 @@ impl Script {
         let cache = &mut self.cache;
         let mut known = Pair::default();
         let programs = &mut self.programs;
-        programs.decide(&mut context, &ingress, [&key], cache, |pair| known = pair);
-        self.last = translate(&mut context, ingress, &key, &mut NoTrace);
+        let arrivals = [arrival(&key)];
+        programs.decide(&mut context, &ingress, arrivals, cache, |it| {
+            known = it.pair
+        });
+        self.last = translate(&mut context, ingress.clone(), &key, &mut NoTrace);
         assert_eq!(kept_as_text(cache, known), as_text(&self.last));
+        let program = &self.last;
+        programs::assert_plain_line_agrees(&mut context, ingress, &key, program);
         for op in &self.last.ops {
             if let crate::action::Op::Recirculate(point) = op {
                 self.point = Some(*point);
             }
         }
+    }
+}
+
+/// A packet of a flow that finds room in a cache.
+pub fn arrival(key: &FlowKey) -> Arrival<'_> {
+    Arrival {
+        key,
+        hash: KeyHash::default(),
+        bytes: 60,
+        is_stale: false,
     }
 }
 

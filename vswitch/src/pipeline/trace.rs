@@ -6,11 +6,12 @@ use std::fmt::Arguments;
 use flowtable::{Field, FlowKey, FlowMask};
 
 use super::{Context, Ingress, Points, State, translate};
-use crate::action::{Op, Program};
+use crate::action::{CountedIn, Op, Program};
 
 /// Hears what a translation decides. Levels nest; a text is only made for who listens.
-pub trait Trace {
-    /// Whether a program is wanted. Who wants none gets an empty one, and hears the choices sooner.
+pub trait Trace<'a> {
+    /// Whether a program is wanted. Who wants none gets one without operations and counters, and
+    /// hears the choices sooner.
     const WANTS_PROGRAM: bool = true;
 
     /// Something was decided; what follows until the matching [`Trace::leave`] is because of it.
@@ -26,6 +27,15 @@ pub trait Trace {
     /// program is the same. At one place in the pipeline other ways have other numbers.
     fn choose(&mut self, _way: u64) {}
 
+    /// An operation of the program that is not wanted.
+    fn write(&mut self, _op: Op) {}
+
+    /// The packet is counted in this by the program that is not wanted.
+    fn count(&mut self, _counted: CountedIn<'a>) {}
+
+    /// The program that is not wanted has more in it than was told.
+    fn complicate(&mut self) {}
+
     /// Something was decided that nothing follows from.
     fn note(&mut self, text: Arguments<'_>) {
         self.enter(text);
@@ -37,7 +47,7 @@ pub trait Trace {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoTrace;
 
-impl Trace for NoTrace {
+impl Trace<'_> for NoTrace {
     fn enter(&mut self, _text: Arguments<'_>) {}
 
     fn leave(&mut self) {}
@@ -63,7 +73,7 @@ pub struct Recorder {
     end: FlowKey,
 }
 
-impl Trace for Recorder {
+impl Trace<'_> for Recorder {
     fn enter(&mut self, text: Arguments<'_>) {
         self.open.push(Tree {
             text: text.to_string(),

@@ -29,7 +29,7 @@ use flowtable::{FlowKey, Scopes};
 use openflow::{Action, OfPort};
 
 use super::{Points, State, Trace, limits};
-use crate::action::{BridgeId, Counted, DropReason, Heard, Op, PortNo, Program};
+use crate::action::{BridgeId, Counted, CountedIn, DropReason, Heard, Op, PortNo, Program};
 
 mod actions;
 mod groups;
@@ -77,11 +77,11 @@ pub enum Ingress {
 ///
 /// Of `key` only the header part is read (what the parser wrote), and of it only the bits of the
 /// entry's mask: [`State::entry_mask`] or [`Points::entry_mask`].
-pub fn translate(
-    context: &mut Context<'_>,
+pub fn translate<'a>(
+    context: &'a mut Context<'_>,
     ingress: Ingress,
     key: &FlowKey,
-    trace: &mut impl Trace,
+    trace: &mut impl Trace<'a>,
 ) -> Program {
     let mut machine = Machine::new(context, trace);
     match ingress {
@@ -97,10 +97,10 @@ pub fn translate(
 }
 
 /// One translation under way.
-struct Machine<'a, T> {
+struct Machine<'a, 't, T> {
     state: &'a State,
     points: &'a mut Points,
-    trace: &'a mut T,
+    trace: &'t mut T,
     /// Operations of the innermost copy.
     ops: Vec<Op>,
     counters: Vec<Counted>,
@@ -121,8 +121,8 @@ struct Machine<'a, T> {
     exceeded: bool,
 }
 
-impl<'a, T: Trace> Machine<'a, T> {
-    fn new(context: &'a mut Context<'_>, trace: &'a mut T) -> Machine<'a, T> {
+impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
+    fn new(context: &'a mut Context<'_>, trace: &'t mut T) -> Machine<'a, 't, T> {
         Machine {
             state: context.state,
             points: context.points,
@@ -233,6 +233,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         self.scopes = None;
         self.trace.choose(way::PARSE_AGAIN);
         if !T::WANTS_PROGRAM {
+            self.trace.complicate();
             return strand.todo.clear();
         }
         self.plan(strand, step);
@@ -264,6 +265,7 @@ impl<'a, T: Trace> Machine<'a, T> {
             return Vec::new();
         }
         self.depth += 1;
+        self.trace.complicate();
         let outer = std::mem::take(&mut self.ops);
         work(self);
         self.depth -= 1;
@@ -289,15 +291,21 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     fn emit(&mut self, op: Op) {
-        self.emit_with(|| op);
+        match T::WANTS_PROGRAM {
+            true => self.write(op),
+            false => self.trace.write(op),
+        }
     }
 
     /// The same, for operations that are some work to make.
     fn emit_with(&mut self, op: impl FnOnce() -> Op) {
-        if !T::WANTS_PROGRAM {
-            return;
+        match T::WANTS_PROGRAM {
+            true => self.write(op()),
+            false => self.trace.complicate(),
         }
-        let op = op();
+    }
+
+    fn write(&mut self, op: Op) {
         self.emitted += match &op {
             Op::Outputs(ports) => ports.len(),
             _ => 1,
@@ -309,21 +317,11 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     /// Counts the packet: with the program if it gets here whenever the program runs.
-    fn count<C: Into<Counted>>(
-        &mut self,
-        strand: &Strand<'_>,
-        counters: impl FnOnce() -> Option<C>,
-    ) {
-        if !T::WANTS_PROGRAM {
-            return;
-        }
-        let Some(counters) = counters().map(Into::into) else {
-            return;
-        };
-        if strand.certain {
-            self.counters.push(counters);
-        } else {
-            self.emit(Op::Count(counters));
+    fn count(&mut self, strand: &Strand<'_>, counted: CountedIn<'a>) {
+        match (T::WANTS_PROGRAM, strand.certain) {
+            (false, _) => self.trace.count(counted),
+            (true, true) => self.counters.push(counted.kept()),
+            (true, false) => self.emit(Op::Count(counted.kept())),
         }
     }
 
@@ -335,6 +333,7 @@ impl<'a, T: Trace> Machine<'a, T> {
 
     fn exceed(&mut self) {
         if !self.exceeded {
+            self.trace.complicate();
             self.trace
                 .note(format_args!("drop: {}", DropReason::TooDeep.label()));
         }

@@ -327,12 +327,19 @@ impl Engine {
     /// Takes back what a packet was counted in that it has not reached, since an edit ended it.
     #[cold]
     fn take_back(&mut self, code: CodeNo, entry: &Entry, index: usize, edit: u16) {
+        let counts = self.parsed.counts_of(index, self.executor.now);
+        let apart = self.misses.counted_apart(index);
+        if apart.is_some_and(|pair| !pair.has_account()) {
+            let (state, points) = (entry.state, &mut self.points);
+            let mut context = Context { state, points };
+            let (key, programs) = (&self.parsed.keys[index], &mut self.programs);
+            return programs.take_back(&mut context, &entry.ingress, key, (edit, counts));
+        }
         let program = self.cache.code(code).map(|Routine(program)| program);
         if program.is_none_or(|program| program.behind.is_empty()) {
             return;
         }
-        let counts = self.parsed.counts_of(index, self.executor.now);
-        if let Some(pair) = self.misses.counted_apart(index) {
+        if let Some(pair) = apart {
             let account = self.cache.take_back_apart(pair, counts.bytes);
             account.inspect(|account| account.credit_ended(edit, counts));
             return;

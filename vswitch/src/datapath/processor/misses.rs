@@ -7,15 +7,16 @@
 //! in front of it are sent.
 //!
 //! Of several packets of one new flow the first is a miss; the others find its entry, or share its
-//! program where there is no room for one.
+//! program where there is no room for one. A packet that was settled ([`crate::pipeline::Programs`])
+//! leaves neither, and the next one of its flow is a miss, too.
 
 use arrayvec::ArrayVec;
-use flowtable::{CodeNo, Depth, FlowKey, KeyHash, Lookup, Pair};
+use flowtable::{CodeNo, Depth, KeyHash, Lookup, Pair};
 use pmd::{BATCH_MAX, Batch};
 
 use super::engine::{Engine, Entry};
 use crate::action::Account;
-use crate::pipeline::Context;
+use crate::pipeline::{Arrival, Context, Decided};
 
 /// The packets of a batch that are counted for no entry.
 #[derive(Debug, Default)]
@@ -32,9 +33,8 @@ struct Miss {
     pair: Pair,
 }
 
-/// Packets of flows that packets before them brought: the place in the batch, and that of the flow
-/// among the misses.
-type Others = ArrayVec<(usize, usize), BATCH_MAX>;
+/// Packets of a batch in a row.
+type Row = ArrayVec<Miss, BATCH_MAX>;
 
 impl Misses {
     /// What a packet of the batch is counted in, if it is counted for no entry.
@@ -69,40 +69,24 @@ impl Engine {
     /// Returns the number of misses.
     #[inline(never)]
     fn decide_some(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) -> usize {
-        let others = self.find_misses(entry, batch, codes);
-        let Misses(misses) = &mut self.misses;
-        let (points, cache, state) = (&mut self.points, &mut self.cache, entry.state);
-        let mut context = Context { state, points };
-        let mut pairs = ArrayVec::<Pair, BATCH_MAX>::new();
-        let keys = misses.iter().map(|miss| &self.parsed.keys[miss.index]);
-        let decided = |pair| pairs.push(pair);
-        self.programs
-            .decide(&mut context, &entry.ingress, keys, cache, decided);
-        let mut admitted = ArrayVec::<Miss, BATCH_MAX>::new();
-        for (miss, pair) in misses.iter_mut().zip(pairs) {
-            miss.pair = pair;
-            codes[miss.index] = pair.code();
-            cache.count_apart(pair, self.parsed.bytes[miss.index].into());
-            if miss.is_stale || cache.admits(miss.hash) {
-                admitted.push(*miss);
-            }
-        }
-        cache.foresee(entry.mask, admitted.iter().map(|miss| miss.hash));
-        for miss in &admitted {
-            let key = &self.parsed.keys[miss.index];
-            // Without room the next such packet is translated again.
-            let _ = cache.insert(entry.mask, key, miss.pair, state.epoch(), Account::credit);
-        }
-        let count = misses.len();
-        for (index, first) in others {
-            codes[index] = self.follow(entry, index, first);
+        let mut row = self.find_misses(entry, batch, codes);
+        let mut count = 0;
+        while !row.is_empty() {
+            let (firsts, others) = self.part(entry, row);
+            count += firsts.len();
+            self.decide_row(entry, firsts, codes);
+            let left = others.into_iter();
+            row = left
+                .filter(|(miss, first)| !self.follow(entry, miss, *first, codes))
+                .map(|(miss, _)| miss)
+                .collect();
         }
         count
     }
 
-    /// Finds the first packets of flows without a valid entry. The others.
-    fn find_misses(&mut self, entry: &Entry, batch: &Batch, codes: &[CodeNo]) -> Others {
-        let mut others = Others::new();
+    /// The packets without a valid entry.
+    fn find_misses(&mut self, entry: &Entry, batch: &Batch, codes: &[CodeNo]) -> Row {
+        let mut row = Row::new();
         for (index, (code, packet)) in codes.iter().zip(batch).enumerate() {
             if code.is_known() {
                 continue;
@@ -110,47 +94,96 @@ impl Engine {
             if entry.mask.depth() < Depth::All {
                 self.parsed.parse(Depth::All, entry.number, index, packet);
             }
-            let keys = &self.parsed.keys;
-            let (hash, is_stale) = (
-                self.cache.hash(entry.mask, &keys[index]),
-                *code == CodeNo::STALE,
-            );
-            let is_equal = |other: &FlowKey| entry.mask.agree(other, &keys[index]);
-            let is_first = |miss: &Miss| miss.hash == hash && is_equal(&keys[miss.index]);
-            let Misses(misses) = &mut self.misses;
-            if let Some(first) = misses.iter().position(is_first) {
-                others.push((index, first));
-                continue;
-            }
-            self.tally.stale += u64::from(is_stale);
-            misses.push(Miss {
+            row.push(Miss {
                 index,
-                hash,
-                is_stale,
+                hash: self.cache.hash(entry.mask, &self.parsed.keys[index]),
+                is_stale: *code == CodeNo::STALE,
                 pair: Pair::default(),
             });
         }
-        others
+        row
     }
 
-    /// Counts a packet of a flow that a packet before it has brought.
-    fn follow(&mut self, entry: &Entry, index: usize, first: usize) -> CodeNo {
-        let (bytes, epoch) = (self.parsed.bytes[index].into(), entry.state.epoch());
-        let key = &self.parsed.keys[index];
-        if let Lookup::Hit(slot) = self.cache.find(entry.mask, key, epoch) {
-            return self.cache.count(slot, 1, bytes, Account::credit);
+    /// The first packets of their flows, and the others, each with the place of the first one in
+    /// the batch.
+    fn part(&self, entry: &Entry, row: Row) -> (Row, ArrayVec<(Miss, usize), BATCH_MAX>) {
+        let (mut firsts, mut others) = (Row::new(), ArrayVec::new());
+        let keys = &self.parsed.keys;
+        for miss in row {
+            let key = &keys[miss.index];
+            let is_equal = |first: &Miss| entry.mask.agree(&keys[first.index], key);
+            let mut alike = firsts.iter().filter(|first| first.hash == miss.hash);
+            match alike.find(|first| is_equal(first)) {
+                Some(first) => others.push((miss, first.index)),
+                None => firsts.push(miss),
+            }
         }
-        let miss = Miss {
-            index,
-            ..self.misses.0[first]
+        (firsts, others)
+    }
+
+    /// Decides packets of different flows, counts them, and makes entries for those that are
+    /// admitted.
+    fn decide_row(&mut self, entry: &Entry, row: Row, codes: &mut [CodeNo]) {
+        let (points, cache, state) = (&mut self.points, &mut self.cache, entry.state);
+        let mut context = Context { state, points };
+        let arrivals = row.iter().map(|miss| Arrival {
+            key: &self.parsed.keys[miss.index],
+            hash: miss.hash,
+            bytes: self.parsed.bytes[miss.index].into(),
+            is_stale: miss.is_stale,
+        });
+        let Misses(misses) = &mut self.misses;
+        let start = misses.len();
+        let mut admitted = ArrayVec::<Miss, BATCH_MAX>::new();
+        let mut rest = row.iter();
+        let decided = |decided: Decided| {
+            let Some(miss) = rest.next() else { return };
+            let miss = Miss {
+                pair: decided.pair,
+                ..*miss
+            };
+            misses.push(miss);
+            if decided.is_admitted {
+                admitted.push(miss);
+            }
         };
-        self.cache.keep_on(miss.pair);
-        self.cache.count_apart(miss.pair, bytes);
-        self.misses.0.push(miss);
-        if self.cache.admits(miss.hash) {
-            let credit = Account::credit;
-            let _ = self.cache.insert(entry.mask, key, miss.pair, epoch, credit);
+        self.programs
+            .decide(&mut context, &entry.ingress, arrivals, cache, decided);
+        for miss in &self.misses.0[start..] {
+            codes[miss.index] = miss.pair.code();
+            cache.count_apart(miss.pair, self.parsed.bytes[miss.index].into());
+            self.tally.stale += u64::from(miss.is_stale);
         }
-        miss.pair.code()
+        cache.foresee(entry.mask, admitted.iter().map(|miss| miss.hash));
+        for miss in &admitted {
+            let key = &self.parsed.keys[miss.index];
+            // Without room the next such packet is translated again.
+            let _ = cache.insert(entry.mask, key, miss.pair, state.epoch(), Account::credit);
+        }
+    }
+
+    /// Counts a packet of a flow of which the packet at `first` has just been decided; `false` if
+    /// that left nothing to count it for.
+    fn follow(&mut self, entry: &Entry, miss: &Miss, first: usize, codes: &mut [CodeNo]) -> bool {
+        let bytes = self.parsed.bytes[miss.index].into();
+        let key = &self.parsed.keys[miss.index];
+        if let Lookup::Hit(slot) = self.cache.find(entry.mask, key, entry.state.epoch()) {
+            codes[miss.index] = self.cache.count(slot, 1, bytes, Account::credit);
+            return true;
+        }
+        let first = self.misses.counted_apart(first);
+        let Some(pair) = first.filter(|pair| pair.has_account()) else {
+            return false;
+        };
+        self.cache.keep_on(pair);
+        self.cache.count_apart(pair, bytes);
+        codes[miss.index] = pair.code();
+        self.misses.0.push(Miss { pair, ..*miss });
+        if self.cache.comes_again(miss.hash) {
+            let epoch = entry.state.epoch();
+            let credit = Account::credit;
+            let _ = self.cache.insert(entry.mask, key, pair, epoch, credit);
+        }
+        true
     }
 }

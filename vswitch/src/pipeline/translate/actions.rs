@@ -18,7 +18,7 @@ use super::strand::Strand;
 use super::{Machine, headers};
 use crate::action::{Op, Punt, PuntReason};
 
-impl<'a, T: Trace> Machine<'a, T> {
+impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// Carries out a list of actions from `at` on. It breaks off where one wants to know headers
     /// that are not known: then everything from there on is left to be done.
     #[inline]
@@ -113,7 +113,10 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     /// What becomes of a packet whose time to live ends (OpenFlow 1.3.5 §7.4.1).
-    fn invalid_ttl(&self, strand: &Strand<'a>) -> Option<Arc<Punt>> {
+    fn invalid_ttl(&mut self, strand: &Strand<'a>) -> Option<Arc<Punt>> {
+        if !T::WANTS_PROGRAM && strand.bridge.wants_invalid_ttl {
+            self.trace.complicate();
+        }
         let wanted = T::WANTS_PROGRAM && strand.bridge.wants_invalid_ttl;
         wanted.then(|| strand.punt(PuntReason::InvalidTtl, Punt::WHOLE))
     }

@@ -6,17 +6,18 @@ use openflow::{GroupId, GroupKind, OfPort};
 use super::super::{Bridge, Group, GroupBucket, Trace, limits};
 use super::strand::{List, Strand};
 use super::{Machine, Step};
-use crate::action::{DropReason, Op, Select};
+use crate::action::{CountedIn, DropReason, Op, Select};
 
-impl<'a, T: Trace> Machine<'a, T> {
+impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     pub(super) fn group(&mut self, strand: &mut Strand<'a>, id: GroupId) {
         let bridge = strand.bridge;
+        self.trace.complicate();
         let Some(group) = bridge.group(id) else {
             return self.refuse(DropReason::NoLiveBucket);
         };
         self.trace
             .enter(format_args!("group {id}, {}", kind_name(group.kind)));
-        self.count(strand, || Some(&group.counters));
+        self.count(strand, CountedIn::Shared(&group.counters));
         match group.kind {
             GroupKind::Select => self.select(strand, group),
             GroupKind::All | GroupKind::Indirect => {
@@ -49,7 +50,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         let mut copy = strand.copy(Step::Actions(List::Held(&bucket.actions), 0));
         copy.certain = certain;
         copy.origin.cookie = u64::MAX;
-        self.count(&copy, || Some(&bucket.counters));
+        self.count(&copy, CountedIn::Shared(&bucket.counters));
         self.run(&mut copy);
     }
 

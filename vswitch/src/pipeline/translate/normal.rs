@@ -27,8 +27,9 @@ const VID: u16 = 0x0fff;
 /// TPID of tags that NORMAL pushes.
 const TPID: u16 = 0x8100;
 
-impl<'a, T: Trace> Machine<'a, T> {
+impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     pub(super) fn normal(&mut self, strand: &mut Strand<'a>) {
+        self.trace.complicate();
         // What it makes of the tag, and where the sender is.
         self.trace.choose(way::tag(strand.key.vlan_tci));
         let Some(vlan) = admitted_vlan(strand) else {

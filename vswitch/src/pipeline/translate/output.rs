@@ -7,9 +7,9 @@ use openflow::{OfPort, TableId};
 use super::super::{BridgePort, Trace};
 use super::strand::Strand;
 use super::{Machine, Step};
-use crate::action::{DropReason, Op, PuntReason};
+use crate::action::{CountedIn, DropReason, Op, PuntReason};
 
-impl<'a, T: Trace> Machine<'a, T> {
+impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     pub(super) fn output(&mut self, strand: &mut Strand<'a>, port: OfPort, max_len: u16) {
         match port {
             OfPort::IN_PORT => self.send(strand, strand.port),
@@ -52,7 +52,7 @@ impl<'a, T: Trace> Machine<'a, T> {
     }
 
     /// By a patch port into another bridge, where the packet is a new one.
-    fn cross(&mut self, strand: &Strand<'a>, port: &BridgePort) {
+    fn cross(&mut self, strand: &Strand<'a>, port: &'a BridgePort) {
         let peer = port.peer.and_then(|number| self.state.port(number));
         let bridge = peer.and_then(|peer| self.state.bridge(peer.bridge));
         let (Some(peer), Some(bridge)) = (peer, bridge) else {
@@ -65,8 +65,8 @@ impl<'a, T: Trace> Machine<'a, T> {
             copy.known = strand.known;
             copy.certain = strand.certain;
             copy.recirculations = strand.recirculations;
-            self.count(strand, || Some(&port.crossed.tx));
-            self.count(strand, || Some(&peer.crossed.rx));
+            self.count(strand, CountedIn::Shared(&port.crossed.tx));
+            self.count(strand, CountedIn::Shared(&peer.crossed.rx));
             self.run_copy(copy);
         }
         self.trace.leave();
@@ -85,6 +85,7 @@ impl<'a, T: Trace> Machine<'a, T> {
         strand: &Strand<'a>,
         ports: impl Iterator<Item = &'a BridgePort>,
     ) {
+        self.trace.complicate();
         // A way ends where ports do not lead to other bridges.
         let (patches, plain): (Vec<_>, Vec<_>) = ports
             .filter(|port| refusal(port).is_none())

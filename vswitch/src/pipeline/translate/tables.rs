@@ -10,9 +10,9 @@ use super::super::flow::FlowRef;
 use super::super::{Bridge, BridgePort, Trace, limits, scope};
 use super::strand::{List, Origin, Strand};
 use super::{Machine, Step, way};
-use crate::action::{DropReason, Op};
+use crate::action::{CountedIn, DropReason, Op};
 
-impl<'a, T: Trace> Machine<'a, T> {
+impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// A packet comes in by a port of a bridge; `None` if the port refuses it.
     pub(super) fn arrive(
         &mut self,
@@ -72,15 +72,17 @@ impl<'a, T: Trace> Machine<'a, T> {
         let Some(rule) = table.rules.find(&strand.key, self.state.epoch()) else {
             self.ask(scope, 0);
             self.trace.choose(way::NO_RULE);
-            self.count(strand, || Some(&table.missed));
+            self.count(strand, CountedIn::Shared(&table.missed));
             self.refuse(DropReason::TableMiss);
             return None;
         };
         self.ask(scope, rule.priority());
         self.trace.choose(way::rule(rule.id()));
         let flow = FlowRef::new(strand.bridge, id, rule);
-        self.count(strand, || Some(&table.matched));
-        self.count(strand, || flow.counters());
+        self.count(strand, CountedIn::Shared(&table.matched));
+        if let Some(counted) = flow.counted() {
+            self.count(strand, counted);
+        }
         self.trace.note(format_args!("{flow}"));
         if T::WANTS_PROGRAM {
             strand.origin = Origin {
