@@ -83,7 +83,7 @@ impl Pending {
     }
 
     /// How many sets there are to be told.
-    pub fn len(&self) -> usize {
+    pub fn sets(&self) -> usize {
         self.sets.len()
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn flush(pending: &mut Pending) {
-        let mut left = pending.len();
+        let mut left = pending.sets();
         while pending.flush(&mut left, 100) {}
     }
 

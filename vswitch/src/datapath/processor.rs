@@ -243,7 +243,7 @@ impl Processor {
     /// Begins to tell all that was counted so far.
     pub(super) fn begin_flush(&mut self) -> Flush {
         Flush {
-            pending: self.engine.programs.pending().len(),
+            pending: self.engine.programs.pending().sets(),
             cache: self.engine.cache.begin_flush(),
         }
     }

@@ -183,6 +183,42 @@ fn packets_that_end_on_the_way_are_counted_as_far_as_they_came() {
 }
 
 #[test]
+fn flows_that_find_no_room_are_counted_as_far_as_they_came() {
+    let mut rig = Rig::new(
+        2,
+        &[
+            "in_port=1,actions=dec_ttl,goto_table:1",
+            "table=1,actions=output:2",
+            "table=1,priority=65535,ip,nw_src=1.2.3.4,actions=drop",
+        ],
+    );
+    let state = rig.bridge.switch.publish();
+    let (small, _events) = Processor::new(&rig.pools, 1, state).unwrap();
+    rig.processor = small;
+    for port in rig.bridge.ports.clone() {
+        rig.processor.add_outlet(port, Outlet::Capture(Vec::new()));
+    }
+    let frames = |range: std::ops::Range<u64>| -> Vec<Vec<u8>> {
+        let mut frames: Vec<_> = range.map(udp).collect();
+        let times = [1, 64].into_iter().cycle();
+        frames
+            .iter_mut()
+            .zip(times)
+            .for_each(|(it, time)| it[22] = time);
+        frames
+    };
+    for (round, range) in (1..).zip([0..64, 64..128, 64..128]) {
+        rig.receive(1, &frames(range));
+        assert_eq!(rig.sent(2).len(), 32);
+        assert_eq!(rig.drops(1), [("invalid_ttl", 32 * round)]);
+        assert_eq!(rig.counted().0, 96 * round);
+    }
+    let statistics = rig.processor.statistics();
+    assert!(statistics.misses > 150, "{statistics:?}");
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
 fn a_port_that_the_state_does_not_know_receives_nothing() {
     let mut rig = Rig::new(2, &["actions=output:2"]);
     let port = rig.bridge.port(1);
