@@ -55,6 +55,7 @@ use std::collections::VecDeque;
 use crate::FlowKey;
 
 mod accounts;
+mod admission;
 mod batch;
 mod bucket;
 mod entry;
@@ -363,45 +364,6 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         KeyHash(self.secret.pack(mask, key, &mut self.row))
     }
 
-    /// Whether there is a free slot for a key.
-    #[inline]
-    pub fn has_room(&self, hash: KeyHash) -> bool {
-        !self.buckets[self.bucket(hash.0)].is_full()
-    }
-
-    /// Notes that a packet came that was not found; whether that had been noted of its flow before.
-    /// If not, the packet is one that is given no slot.
-    #[inline]
-    pub fn comes_again(&mut self, hash: KeyHash) -> bool {
-        let again = self.visitors.come(hash.0);
-        self.pressure.refused += u64::from(!again);
-        again
-    }
-
-    /// Says that keys with these hashes will be inserted, [`KEYS_MAX`] at most: what that needs of
-    /// memory is fetched for all of them at a time. Nothing follows if it is not so.
-    pub fn foresee(&self, mask: &EntryMask, hashes: impl Iterator<Item = KeyHash>) {
-        let mut sum = 0;
-        let mut slots = [0; KEYS_MAX];
-        let mut count = 0;
-        for (slot, hash) in slots.iter_mut().zip(hashes) {
-            let bucket = self.bucket(hash.0);
-            let place = self.buckets[bucket].victim(self.now_ms, self.batch);
-            *slot = bucket * SLOTS + place.unwrap_or_default();
-            if mask.pairs() > INLINE && mask.pairs() <= self.keys.room() {
-                sum ^= self.keys.first(*slot);
-            }
-            count += 1;
-        }
-        // Apart, so that none of these waits for another's.
-        for &slot in &slots[..count] {
-            let entry = &self.entries[slot];
-            let users = self.codes.users(entry.code) ^ self.accounts.users(entry.account);
-            sum ^= u64::from(users);
-        }
-        core::hint::black_box(sum);
-    }
-
     /// Takes back a packet that was counted for no entry in this batch; the account that it was
     /// counted in.
     pub fn take_back_apart(&mut self, pair: Pair, bytes: u64) -> Option<&A> {
@@ -453,17 +415,6 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             self.keys.write(slot, rest);
         }
         Some(Slot(slot as u32))
-    }
-
-    /// The slot of a bucket for a new entry, if it has one to give.
-    fn make_room(&mut self, bucket: usize) -> Option<usize> {
-        let Some(place) = self.buckets[bucket].victim(self.now_ms, self.batch) else {
-            self.pressure.refused += 1;
-            return None;
-        };
-        let slot = bucket * SLOTS + place;
-        self.pressure.evicted += u64::from(!self.entries[slot].is_empty());
-        Some(slot)
     }
 
     /// How often there was no room since the last call.

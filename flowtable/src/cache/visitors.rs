@@ -23,10 +23,21 @@ impl Visitors {
     /// same place since then.
     pub(super) fn come(&mut self, hash: u64) -> bool {
         let signature = hash as u16 | SOMEBODY;
-        let place = (hash >> 16) as usize & (self.signatures.len() - 1);
+        let place = self.place(hash);
         let known = self.signatures[place] == signature;
         self.signatures[place] = if known { NOBODY } else { signature };
         known
+    }
+
+    /// Loads what [`Visitors::come`] will look at.
+    #[inline(always)]
+    pub(super) fn peek(&self, hash: u64) -> u16 {
+        self.signatures[self.place(hash)]
+    }
+
+    #[inline(always)]
+    fn place(&self, hash: u64) -> usize {
+        (hash >> 16) as usize & (self.signatures.len() - 1)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

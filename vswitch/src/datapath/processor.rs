@@ -248,8 +248,8 @@ impl Processor {
         }
     }
 
-    /// Goes on with at most `limit` entries of the cache, or sums of packets that have none; whether
-    /// there is more to tell.
+    /// Goes on with at most `limit` entries of the cache, or sums of packets that have none;
+    /// whether there is more to tell.
     pub(super) fn flush_some(&mut self, flush: &mut Flush, limit: usize) -> bool {
         if flush.pending > 0 {
             let pending = self.engine.programs.pending();

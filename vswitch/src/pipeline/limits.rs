@@ -65,7 +65,7 @@ pub const LINE_OPS_MAX: usize = 16;
 /// What such a packet is counted in: two for each table that it passes.
 pub const LINE_COUNTED_MAX: usize = 40;
 
-/// Ways through the rules, of flows in the cache, that have programs of their own. A packet of eight
-/// tables takes a kilobyte and a half for its way: 400 MB, all but a fifth of it only where as many
-/// flows go different ways. Packets of more flows are translated one by one.
+/// Ways through the rules, of flows in the cache, up to which a flow gets a program of its own with
+/// its second packet. One through eight tables takes a kilobyte and a half: 400 MB, where as many
+/// flows go different ways. Packets of more such flows are translated one by one.
 pub const ACCOUNTS_MAX: usize = 1 << 18;

@@ -12,9 +12,9 @@
 //! make a program, an account and an entry for it costs ten times what it takes to find out what to
 //! do. So a flow whose way has no program yet is let into the cache when a second packet of it
 //! comes. Until then its packets are *settled*: what is done on the way was written down as it was
-//! found, in memory that is used again for the next packet, as long as it is a plain line. Others do
-//! the same, whatever rules they met on their way, so the cache has a code for it; and what counts
-//! the packet is added to sums ([`Pending`]). A way that comes where there is no room is kept only
+//! found, in memory that is used again for the next packet, as long as it is a plain line. Others
+//! do the same, whatever rules they met on their way, so the cache has a code for it; and what
+//! counts the packet is added to sums ([`Pending`]). A way that comes where there is no room is kept only
 //! when it comes again before others of its place: else each packet would push out a program that
 //! lies in no near cache for one that nobody asks for again.
 //!
@@ -34,6 +34,7 @@ use flowtable::{Counts, FlowKey, KeyHash, Pair};
 use foldhash::fast::RandomState;
 
 use super::limits::{ACCOUNTS_MAX, PROGRAMS_MAX};
+use super::translate::walk;
 use super::{Context, Ingress, NoTrace, translate};
 use crate::action::{Account, Cache, DropReason, Likeness, Pending, Routine};
 
@@ -53,6 +54,8 @@ pub struct Programs {
     visitors: Box<[u16]>,
     /// Those of the packets that are decided together.
     ways: Box<[Way]>,
+    /// Whether the cache was asked lately who comes again.
+    asks: bool,
     /// What settled packets were counted in.
     pending: Pending,
 }
@@ -109,6 +112,7 @@ impl Programs {
             sets: vec![Set::default(); count].into(),
             visitors: vec![0; VISITORS].into(),
             ways: vec![Way::default(); TOGETHER].into(),
+            asks: false,
             pending: Pending::default(),
         }
     }
@@ -129,6 +133,9 @@ impl Programs {
             let together: ArrayVec<_, TOGETHER> = arrivals.by_ref().take(TOGETHER).collect();
             if together.is_empty() {
                 return;
+            }
+            if std::mem::take(&mut self.asks) {
+                cache.foresee_visitors(together.iter().map(|arrival| arrival.hash));
             }
             let mut fates = ArrayVec::<Fate, TOGETHER>::new();
             for (at, arrival) in together.iter().enumerate() {
@@ -199,13 +206,13 @@ impl Programs {
             way,
             line: &mut line,
         };
-        let end = translate(context, ingress.clone(), arrival.key, &mut path);
+        let reason = walk(context, ingress, arrival.key, &mut path);
         way.hash = self.hasher.hash_one(&way.words[..]);
-        let is_admitted = self.admits(&self.ways[at], arrival, cache);
+        let is_admitted = self.admits(at, arrival, cache);
         if is_admitted || !line.is_whole() {
             return Fate::Open { is_admitted };
         }
-        match self.settle(&line, end.drop, arrival, cache) {
+        match self.settle(&line, reason, arrival, cache) {
             Some(pair) => Fate::Settled(pair),
             None => Fate::Open { is_admitted },
         }
@@ -213,15 +220,18 @@ impl Programs {
 
     /// Whether an entry is to be made for a flow: in place of an old one; where there is room, if
     /// it takes no program of its own; and with its second packet.
-    fn admits(&self, way: &Way, arrival: &Arrival<'_>, cache: &mut Cache) -> bool {
+    fn admits(&mut self, at: usize, arrival: &Arrival<'_>, cache: &mut Cache) -> bool {
+        let way = &self.ways[at];
         let shares = !way.is_longer && {
             let tags = self.tags[place(&self.tags, way.hash)];
             tags.contains(&tag(way.hash)) || tags.contains(&NO_WAY)
         };
         let hash = arrival.hash;
-        arrival.is_stale
-            || shares && cache.has_room(hash)
-            || cache.comes_again(hash) && (shares || cache.accounts() < ACCOUNTS_MAX)
+        if arrival.is_stale || shares && cache.has_room(hash) {
+            return true;
+        }
+        self.asks = true;
+        cache.comes_again(hash) && (shares || cache.accounts() < ACCOUNTS_MAX)
     }
 
     /// Counts a packet for which no program is made, if the cache has a code that does the same.
@@ -229,12 +239,12 @@ impl Programs {
     fn settle(
         &mut self,
         line: &Line<'_>,
-        drop: Option<DropReason>,
+        reason: DropReason,
         arrival: &Arrival<'_>,
         cache: &mut Cache,
     ) -> Option<Pair> {
         let ops = &line.ops[..];
-        let drop = drop.filter(|_| ops.is_empty());
+        let drop = ops.is_empty().then_some(reason);
         let like = Likeness { ops, drop };
         let pair = cache.keep_like(&like, |routine| like.is_of(routine))?;
         let counts = cache.counts(arrival.bytes);
@@ -421,7 +431,7 @@ mod tests {
         programs.decide(&mut context, &ingress, arrivals, cache, |it| {
             pairs.push(it.pair)
         });
-        assert_plain_line_agrees(&mut context, ingress, key, &full);
+        assert_plain_line_agrees(&mut context, &ingress, key, &full);
         let [pair, again] = pairs[..] else {
             panic!("{pairs:?} for two packets");
         };

@@ -231,7 +231,7 @@ impl Script {
         self.last = translate(&mut context, ingress.clone(), &key, &mut NoTrace);
         assert_eq!(kept_as_text(cache, known), as_text(&self.last));
         let program = &self.last;
-        programs::assert_plain_line_agrees(&mut context, ingress, &key, program);
+        programs::assert_plain_line_agrees(&mut context, &ingress, &key, program);
         for op in &self.last.ops {
             if let crate::action::Op::Recirculate(point) = op {
                 self.point = Some(*point);

@@ -84,16 +84,21 @@ pub fn translate<'a>(
     trace: &mut impl Trace<'a>,
 ) -> Program {
     let mut machine = Machine::new(context, trace);
-    match ingress {
-        Ingress::Port(port) => machine.enter_port(port, key),
-        Ingress::Point(point) => machine.enter_point(point, key),
-        Ingress::PacketOut {
-            bridge,
-            in_port,
-            actions,
-        } => machine.enter_packet_out(bridge, in_port, actions, key),
-    }
+    machine.enter(&ingress, key);
     machine.finish()
+}
+
+/// Tells a trace that wants no program what happens to a packet; the reason if it goes nowhere.
+#[inline]
+pub(super) fn walk<'a>(
+    context: &'a mut Context<'_>,
+    ingress: &Ingress,
+    key: &FlowKey,
+    trace: &mut impl Trace<'a>,
+) -> DropReason {
+    let mut machine = Machine::new(context, trace);
+    machine.enter(ingress, key);
+    machine.drop_reason()
 }
 
 /// One translation under way.
@@ -140,14 +145,29 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         }
     }
 
+    #[inline]
+    fn enter(&mut self, ingress: &Ingress, key: &FlowKey) {
+        match ingress {
+            Ingress::Port(port) => self.enter_port(*port, key),
+            Ingress::Point(point) => self.enter_point(*point, key),
+            Ingress::PacketOut {
+                bridge,
+                in_port,
+                actions,
+            } => self.enter_packet_out(*bridge, *in_port, actions, key),
+        }
+    }
+
     fn enter_port(&mut self, number: PortNo, key: &FlowKey) {
         let port = self.state.port(number);
         let bridge = port.and_then(|port| self.state.bridge(port.bridge));
         let (Some(port), Some(bridge)) = (port, bridge) else {
             return self.refuse(DropReason::PortDown);
         };
-        let key = strand::headers_under(key, &bridge.entry_mask);
-        if let Some(mut strand) = self.arrive(bridge, port, key) {
+        if self.receives(port) {
+            let mut strand = Strand::new(bridge, Some(port));
+            strand::write_headers(&mut strand.key, key, &bridge.entry_mask);
+            strand.arrive(port);
             self.run_first(&mut strand);
         }
     }
@@ -157,11 +177,13 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         let (Some(frozen), Some(mask)) = (frozen, mask) else {
             return self.refuse(DropReason::TooDeep);
         };
-        let key = strand::headers_under(key, mask);
         self.scopes = None;
         let frozen = frozen.clone();
-        match Strand::thaw(&frozen, self.state, &key) {
-            Some(mut strand) => self.run_first(&mut strand),
+        match Strand::thaw(&frozen, self.state) {
+            Some(mut strand) => {
+                strand::write_headers(&mut strand.key, key, mask);
+                self.run_first(&mut strand);
+            }
             None => self.refuse(DropReason::PortDown),
         }
     }
@@ -170,18 +192,19 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         &mut self,
         bridge: BridgeId,
         in_port: OfPort,
-        actions: Arc<[Action]>,
+        actions: &Arc<[Action]>,
         key: &FlowKey,
     ) {
         let Some(bridge) = self.state.bridge(bridge) else {
             return self.refuse(DropReason::PortDown);
         };
         let port = bridge.port(in_port).map(|port| &**port);
-        let mut key = strand::headers_of(key);
-        key.in_port = in_port.0;
-        key.in_phy_port = in_port.0;
-        let mut strand = Strand::new(bridge, port, key);
-        strand.todo.push(Step::Actions(List::Made(actions), 0));
+        let mut strand = Strand::new(bridge, port);
+        strand.key = strand::headers_of(key);
+        strand.key.in_port = in_port.0;
+        strand.key.in_phy_port = in_port.0;
+        let actions = List::Made(Arc::clone(actions));
+        strand.todo.push(Step::Actions(actions, 0));
         self.run_first(&mut strand);
     }
 
@@ -340,14 +363,19 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         self.exceeded = true;
     }
 
+    /// Why the packet goes nowhere, if it does.
+    fn drop_reason(&self) -> DropReason {
+        match self.exceeded {
+            true => DropReason::TooDeep,
+            false => self.drop.unwrap_or(DropReason::NoOutput),
+        }
+    }
+
     fn finish(self) -> Program {
+        let reason = self.drop_reason();
         let ops = match self.exceeded {
             true => Vec::new(),
             false => flatten_tail(self.ops),
-        };
-        let reason = match self.exceeded {
-            true => DropReason::TooDeep,
-            false => self.drop.unwrap_or(DropReason::NoOutput),
         };
         let drop = (!ops.iter().any(Op::sends)).then_some(reason);
         let program = Program {

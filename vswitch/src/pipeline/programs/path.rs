@@ -116,7 +116,7 @@ impl<'a> Trace<'a> for Path<'a, '_> {
 #[cfg(test)]
 pub fn assert_plain_line_agrees(
     context: &mut super::Context<'_>,
-    ingress: super::Ingress,
+    ingress: &super::Ingress,
     key: &FlowKey,
     program: &crate::action::Program,
 ) -> bool {
@@ -125,12 +125,12 @@ pub fn assert_plain_line_agrees(
         way: &mut way,
         line: &mut line,
     };
-    let end = super::translate(context, ingress, key, &mut path);
+    let reason = super::walk(context, ingress, key, &mut path);
     if line.is_whole() {
         assert_eq!(*line.ops, *program.ops, "of {key:?}");
         let counted = line.counted.iter().map(|counted| counted.kept());
         assert_eq!(counted.collect::<Vec<_>>(), *program.counters);
-        assert_eq!(end.drop.filter(|_| line.ops.is_empty()), program.drop);
+        assert_eq!(line.ops.is_empty().then_some(reason), program.drop);
         assert!(program.straight.is_some() && program.heard.is_empty());
     }
     line.is_whole()

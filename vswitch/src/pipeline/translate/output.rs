@@ -60,8 +60,10 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         };
         self.trace
             .enter(format_args!("output to {}, in by {}", port.name, peer.name));
-        let headers = super::strand::headers_of(&strand.key);
-        if let Some(mut copy) = self.arrive(bridge, peer, headers) {
+        if self.receives(peer) {
+            let mut copy = Strand::new(bridge, Some(&**peer));
+            copy.key = super::strand::headers_of(&strand.key);
+            copy.arrive(peer);
             copy.known = strand.known;
             copy.certain = strand.certain;
             copy.recirculations = strand.recirculations;

@@ -132,12 +132,13 @@ impl Deref for List<'_> {
 }
 
 impl<'a> Strand<'a> {
-    /// A packet in a bridge, with nothing to be done.
-    pub fn new(bridge: &'a Bridge, port: Option<&'a BridgePort>, key: FlowKey) -> Strand<'a> {
+    /// A packet in a bridge, with nothing to be done and nothing known of it.
+    #[inline(always)]
+    pub fn new(bridge: &'a Bridge, port: Option<&'a BridgePort>) -> Strand<'a> {
         Strand {
             bridge,
             port,
-            key,
+            key: FlowKey::default(),
             known: true,
             certain: true,
             todo: Todo::new(),
@@ -150,6 +151,17 @@ impl<'a> Strand<'a> {
             recirculations: 0,
             level_open: false,
         }
+    }
+
+    /// The packet comes in by this port of the bridge.
+    #[inline(always)]
+    pub fn arrive(&mut self, port: &BridgePort) {
+        self.key.in_port = port.of_port.0;
+        self.key.in_phy_port = port.of_port.0;
+        self.todo.push(match self.bridge.standalone {
+            true => Step::Actions(List::Held(&NORMAL), 0),
+            false => Step::Table(TableId(0)),
+        });
     }
 
     /// A copy of the packet with something else to be done.
@@ -206,18 +218,16 @@ impl<'a> Strand<'a> {
         }
     }
 
-    /// The strand that was kept, with newly parsed headers; `None` if its bridge is gone.
-    pub fn thaw(frozen: &Frozen, state: &'a State, headers: &FlowKey) -> Option<Strand<'a>> {
-        let mut key = frozen.metadata;
-        let start = FlowKey::HEADER_WORD;
-        key.words_mut()[start..].copy_from_slice(&headers.words()[start..]);
+    /// The strand that was kept, its headers still to be known; `None` if its bridge is gone.
+    pub fn thaw(frozen: &Frozen, state: &'a State) -> Option<Strand<'a>> {
         let port = frozen.port.and_then(|number| state.port(number));
         Some(Strand {
+            key: frozen.metadata,
             todo: frozen.todo.clone(),
             set: frozen.set.clone(),
             origin: frozen.origin,
             recirculations: frozen.recirculations,
-            ..Strand::new(state.bridge(frozen.bridge)?, port.map(|port| &**port), key)
+            ..Strand::new(state.bridge(frozen.bridge)?, port.map(|port| &**port))
         })
     }
 }
@@ -236,13 +246,18 @@ pub fn headers_of(key: &FlowKey) -> FlowKey {
     headers
 }
 
-/// The header part of a key, with only the bits of `mask`.
-pub fn headers_under(key: &FlowKey, mask: &FlowMask) -> FlowKey {
-    let mut headers = FlowKey::default();
+/// Writes the header part of a key, only the bits of `mask` of it.
+#[inline(always)]
+pub fn write_headers(headers: &mut FlowKey, key: &FlowKey, mask: &FlowMask) {
     let words = key.words().iter().zip(mask.0.words());
     let places = headers.words_mut().iter_mut().zip(words);
     for (place, (word, mask)) in places.skip(FlowKey::HEADER_WORD) {
         *place = word & mask;
     }
-    headers
 }
+
+/// What a bridge does that is left to itself.
+static NORMAL: [Action; 1] = [Action::Output {
+    port: OfPort::NORMAL,
+    max_len: 0,
+}];

@@ -3,39 +3,27 @@
 
 use std::ops::ControlFlow::Break;
 
-use flowtable::{Field, FlowKey};
-use openflow::{Action, Band, Instructions, MeterId, OfPort, TableId};
+use flowtable::Field;
+use openflow::{Band, Instructions, MeterId, TableId};
 
 use super::super::flow::FlowRef;
-use super::super::{Bridge, BridgePort, Trace, limits, scope};
+use super::super::{BridgePort, Trace, limits, scope};
 use super::strand::{List, Origin, Strand};
 use super::{Machine, Step, way};
 use crate::action::{CountedIn, DropReason, Op};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
-    /// A packet comes in by a port of a bridge; `None` if the port refuses it.
-    pub(super) fn arrive(
-        &mut self,
-        bridge: &'a Bridge,
-        port: &'a BridgePort,
-        mut key: FlowKey,
-    ) -> Option<Strand<'a>> {
+    /// Whether packets may come in by a port.
+    pub(super) fn receives(&mut self, port: &BridgePort) -> bool {
         let config = port.config;
         if config.port_down || config.no_receive {
             self.refuse(match config.port_down {
                 true => DropReason::PortDown,
                 false => DropReason::NoReceive,
             });
-            return None;
+            return false;
         }
-        key.in_port = port.of_port.0;
-        key.in_phy_port = port.of_port.0;
-        let mut strand = Strand::new(bridge, Some(port), key);
-        strand.todo.push(match bridge.standalone {
-            true => Step::Actions(List::Held(&NORMAL), 0),
-            false => Step::Table(TableId(0)),
-        });
-        Some(strand)
+        true
     }
 
     /// A packet goes from table to table, beginning with this one.
@@ -183,9 +171,3 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         }
     }
 }
-
-/// What a bridge does that is left to itself.
-static NORMAL: [Action; 1] = [Action::Output {
-    port: OfPort::NORMAL,
-    max_len: 0,
-}];
