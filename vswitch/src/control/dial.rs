@@ -16,11 +16,11 @@ use super::target::Target;
 
 /// Keeps a connection to a controller for as long as the task lives.
 pub async fn run(target: Target, backoff_max: Duration, link: Link) {
-    let mut pause = BACKOFF_MIN;
+    let mut backoff = Backoff::new(backoff_max);
     loop {
         let end = once(&target, &link).await;
         if end.established {
-            pause = BACKOFF_MIN;
+            backoff = Backoff::new(backoff_max);
         } else {
             let (bridge, target) = (link.bridge, target.clone());
             let note = move |actor: &mut super::actor::Actor| {
@@ -32,8 +32,26 @@ pub async fn run(target: Target, backoff_max: Duration, link: Link) {
                 return;
             }
         }
-        sleep(vary(pause)).await;
-        pause = (pause * 2).min(backoff_max);
+        sleep(vary(backoff.next_pause())).await;
+    }
+}
+
+/// How long to wait before a controller is dialled again: each time twice as long.
+struct Backoff {
+    pause: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    /// After a connection that worked, or before the first.
+    fn new(max: Duration) -> Backoff {
+        let pause = BACKOFF_MIN.min(max);
+        Backoff { pause, max }
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let next = (self.pause * 2).min(self.max);
+        std::mem::replace(&mut self.pause, next)
     }
 }
 
@@ -103,3 +121,29 @@ const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const AUXILIARY_PAUSE: Duration = Duration::from_secs(4);
 /// How long a host may take to answer.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let mut backoff = Backoff::new(Duration::from_secs(8));
+        let pauses = [1, 2, 4, 8, 8, 8].map(Duration::from_secs);
+        assert_eq!(pauses.map(|_| backoff.next_pause()), pauses);
+        let mut short = Backoff::new(Duration::from_millis(300));
+        assert_eq!(short.next_pause(), Duration::from_millis(300));
+    }
+
+    #[test]
+    fn no_two_switches_dial_in_step() {
+        let second = Duration::from_secs(1);
+        let pauses: std::collections::BTreeSet<_> = (0..100).map(|_| vary(second)).collect();
+        let range = Duration::from_millis(750)..Duration::from_millis(1250);
+        assert!(pauses.len() > 90, "{pauses:?}");
+        assert!(
+            pauses.iter().all(|pause| range.contains(pause)),
+            "{pauses:?}"
+        );
+    }
+}

@@ -13,6 +13,7 @@ mod bundles;
 mod dialogues;
 mod lists;
 mod monitors;
+mod notices;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 

@@ -14,6 +14,7 @@ use super::super::{Flow, RemovedFlow};
 use super::*;
 
 mod clear;
+mod flags;
 mod limits;
 mod outputs;
 mod sweeps;
