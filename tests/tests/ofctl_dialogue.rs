@@ -86,6 +86,30 @@ fn stock_ovs_ofctl_has_an_answer_to_every_command() {
     daemon.stop();
 }
 
+/// Commands of `ovs-ofctl` for a switch that are no part of the dialogue: they measure and listen.
+const NO_DIALOGUE: [&str; 4] = ["monitor", "snoop", "ping", "benchmark"];
+
+#[test]
+fn the_dialogue_leaves_no_command_out() {
+    let help = run(&["ovs-ofctl", "--help"]).expect_success();
+    let said: Vec<&str> = DIALOGUE.lines().flat_map(|line| line.split(' ')).collect();
+    let mut commands = 0;
+    for line in help.lines().filter(|line| line.starts_with("  ")) {
+        let mut words = line
+            .split_whitespace()
+            .filter(|word| !word.starts_with('['));
+        let (Some(command), Some(about)) = (words.next(), words.next()) else {
+            continue;
+        };
+        if ["SWITCH", "TARGET", "SOURCE1"].contains(&about) {
+            commands += 1;
+            let is_here = said.contains(&command) || NO_DIALOGUE.contains(&command);
+            assert!(is_here, "{command} is left out");
+        }
+    }
+    assert!(commands > 40, "{commands} in\n{help}");
+}
+
 /// `ovs-ofctl` with a command that goes on until somebody ends it.
 fn listening(daemon: &Daemon, target: &str, command: &[&str]) -> Background {
     let control = format!("--unixctl={}/ofctl.ctl", daemon.scratch().display());
