@@ -8,7 +8,7 @@ use openflow::{Action, Bucket, ErrorCode, GroupId, GroupKind, GroupMod, GroupMod
 use super::super::{Bridge, Group, RemovedFlow};
 use super::footprint::rewritten_by;
 use super::sweep::{Begun, Sweep, Used, UserSweep};
-use super::{Switch, check, limits};
+use super::{Ledger, Switch, check, limits};
 use crate::action::BridgeId;
 
 impl Switch {
@@ -63,7 +63,7 @@ impl Switch {
             _ => check_group(bridge, change)?,
         }
         let group = Group::new(change, old.map(|old| &**old), now_ms);
-        check_loops(bridge, &group)?;
+        check_loops(bridge, ledger, &group)?;
         self.put_group(id, group);
         Ok(())
     }
@@ -136,26 +136,34 @@ fn check_bucket(bridge: &Bridge, change: &GroupMod, bucket: &Bucket) -> Result<(
     check::stored_actions(bridge, &bucket.actions)
 }
 
-/// Whether a group sends to itself or watches itself, by way of others.
-fn check_loops(bridge: &Bridge, group: &Group) -> Result<(), ErrorCode> {
-    if leads_back(bridge, group, |group| group.next().collect()) {
+/// Whether a group sends to itself or watches itself, by way of others. Nothing leads back to a
+/// group that no other group leads to, so whoever builds a long chain has none of it walked.
+fn check_loops(bridge: &Bridge, ledger: &Ledger, group: &Group) -> Result<(), ErrorCode> {
+    let is_next = ledger.has_parents(group.id);
+    if leads_back(bridge, group, is_next, |group| group.next().collect()) {
         return Err(ErrorCode::GROUP_MOD_FAILED_LOOP);
     }
-    if leads_back(bridge, group, |group| group.watched().collect()) {
+    let is_watched = ledger.is_watched(group.id);
+    if leads_back(bridge, group, is_watched, |group| group.watched().collect()) {
         return Err(ErrorCode::GROUP_MOD_FAILED_BAD_WATCH);
     }
     Ok(())
 }
 
-/// Whether a way by `next` leads from a group to itself.
-fn leads_back(bridge: &Bridge, group: &Group, next: impl Fn(&Group) -> Vec<GroupId>) -> bool {
+/// Whether a way by `next` leads from a group to itself; by way of others only if `by_others`.
+fn leads_back(
+    bridge: &Bridge,
+    group: &Group,
+    by_others: bool,
+    next: impl Fn(&Group) -> Vec<GroupId>,
+) -> bool {
     let mut seen = BTreeSet::new();
     let mut todo = next(group);
     while let Some(id) = todo.pop() {
         if id == group.id {
             return true;
         }
-        if seen.insert(id) {
+        if by_others && seen.insert(id) {
             todo.extend(bridge.group(id).into_iter().flat_map(|group| next(group)));
         }
     }

@@ -41,6 +41,8 @@ pub struct Ledger {
     pub group_footprint: Footprint,
     /// Groups with each group that sends to them.
     parents: Users<GroupId, GroupId>,
+    /// Groups with each group that watches them.
+    watchers: Users<GroupId, GroupId>,
     /// Flows, by their rows, and the groups they send to.
     pub group_users: Users<GroupId, u32>,
     /// Flows, by their rows, and the meters they use.
@@ -94,6 +96,7 @@ impl Ledger {
             footprints: BTreeMap::new(),
             group_footprint: Footprint::default(),
             parents: Users::default(),
+            watchers: Users::default(),
             group_users: Users::default(),
             meter_users: Users::default(),
             timeouts: Timeouts::default(),
@@ -434,6 +437,9 @@ impl Ledger {
         for next in group.next() {
             self.parents.insert(next, group.id);
         }
+        for watched in group.watched() {
+            self.watchers.insert(watched, group.id);
+        }
     }
 
     /// Strikes a group out.
@@ -446,6 +452,9 @@ impl Ledger {
         for next in group.next() {
             self.parents.remove(next, group.id);
         }
+        for watched in group.watched() {
+            self.watchers.remove(watched, group.id);
+        }
     }
 
     /// How many groups and flows send to a group.
@@ -456,6 +465,11 @@ impl Ledger {
     /// Whether a group sends to this one.
     pub fn has_parents(&self, group: GroupId) -> bool {
         self.parents.count(group) > 0
+    }
+
+    /// Whether a group watches this one.
+    pub fn is_watched(&self, group: GroupId) -> bool {
+        self.watchers.count(group) > 0
     }
 
     /// Flows that have an output to a port, by their rows.

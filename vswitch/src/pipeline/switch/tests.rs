@@ -488,6 +488,21 @@ fn groups_that_cannot_be_are_refused() {
     ] {
         assert_eq!(group(&mut world, command, line), Err(error), "{line}");
     }
+    world.run("group group_id=5,type=ff,bucket=watch_port:1,output:1");
+    world.run("group group_id=6,type=ff,bucket=watch_group:5,output:1");
+    world.run("group group_id=7,type=ff,bucket=watch_group:6,output:1");
+    group(&mut world, GroupModCommand::Delete, "group_id=5").unwrap();
+    let round = "group_id=5,type=ff,bucket=watch_group:7,output:1";
+    let bad_watch = Err(ErrorCode::GROUP_MOD_FAILED_BAD_WATCH);
+    assert_eq!(
+        group(&mut world, add, round),
+        bad_watch,
+        "watched before it is there"
+    );
+    for number in [6, 7] {
+        let line = format!("group_id={number}");
+        group(&mut world, GroupModCommand::Delete, &line).unwrap();
+    }
     group(
         &mut world,
         modify,
