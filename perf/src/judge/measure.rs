@@ -152,12 +152,15 @@ fn sample(
     }
 }
 
-/// Where our worker's cycles go in a scenario whose frames are generated; nothing in others.
+/// Where our worker's cycles go in a scenario in which others fill its rings; nothing elsewhere.
 pub fn profile(scenario: &Scenario, seconds: f64) -> Result<Vec<(f64, String)>> {
-    if !scenario.course.has_frames() {
-        return Ok(Vec::new());
+    let rules = (scenario.rules)();
+    match scenario.course {
+        Course::Forwarding => {
+            let stand = Stand::start(Kind::Ours, scenario, &(scenario.traffic)(), &rules)?;
+            stand.profile(scenario, seconds)
+        }
+        Course::Guests(pair) => guests::profile(pair, &rules, seconds),
+        Course::Latency | Course::Tcp(_) | Course::Workers(_) => Ok(Vec::new()),
     }
-    let (traffic, rules) = ((scenario.traffic)(), (scenario.rules)());
-    let stand = Stand::start(Kind::Ours, scenario, &traffic, &rules)?;
-    stand.profile(scenario, seconds)
 }

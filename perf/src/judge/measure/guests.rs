@@ -13,11 +13,7 @@ use crate::judge::scenario::Rules;
 
 /// Measures one contender: packets that the guests received, both together.
 pub(super) fn sample(kind: Kind, pair: PairSpec, rules: &Rules, seconds: f64) -> Result<Sample> {
-    let guests = Guest::pair(pair)?;
-    let ends = [1, 2].map(|number| End::Guest(guests.socket(number)));
-    let contender = Contender::start(kind, rules, &ends)?;
-    guests.await_packets(START_MAX)?;
-    std::thread::sleep(WARM_UP);
+    let (guests, contender) = start(kind, pair, rules)?;
     let (counted, usage) = (contender.counted()?, contender.usage()?);
     let (said, start) = (guests.rates().len(), Instant::now());
     let usage_after = ran_for(&contender, usage, seconds)?;
@@ -34,6 +30,22 @@ pub(super) fn sample(kind: Kind, pair: PairSpec, rules: &Rules, seconds: f64) ->
         others: usage_after.others_since(usage),
         ..Sample::default()
     })
+}
+
+/// Where our worker's cycles go meanwhile.
+pub(super) fn profile(pair: PairSpec, rules: &Rules, seconds: f64) -> Result<Vec<(f64, String)>> {
+    let (_guests, contender) = start(Kind::Ours, pair, rules)?;
+    contender.profile(seconds)
+}
+
+/// Guests and a contender between them, once packets flow.
+fn start(kind: Kind, pair: PairSpec, rules: &Rules) -> Result<(Guest, Contender)> {
+    let guests = Guest::pair(pair)?;
+    let ends = [1, 2].map(|number| End::Guest(guests.socket(number)));
+    let contender = Contender::start(kind, rules, &ends)?;
+    guests.await_packets(START_MAX)?;
+    std::thread::sleep(WARM_UP);
+    Ok((guests, contender))
 }
 
 const START_MAX: Duration = Duration::from_secs(20);
