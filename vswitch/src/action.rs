@@ -11,7 +11,6 @@ use openflow::TableId;
 
 mod counters;
 mod drop_reason;
-mod pending;
 mod shared;
 mod straight;
 mod tallies;
@@ -19,7 +18,6 @@ pub mod text;
 
 pub use counters::{Counted, CountedIn, Counters, FlowCounters};
 pub use drop_reason::DropReason;
-pub use pending::Pending;
 pub use shared::{Account, Cache, Hashes, Likeness, Routine};
 pub use straight::{Addresses, Bits, Edit, End, Quick, Straight, Tag};
 pub use tallies::Tallies;

@@ -30,7 +30,7 @@ pub use mac::MacEntry;
 pub use meter::{Lengths, Meter, MeterBand, Verdict};
 pub use points::Points;
 pub use port::{BridgePort, Crossed, PortSpec, VlanMode};
-pub use programs::{Arrival, Decided, Programs};
+pub use programs::{Arrival, Books, Decided, Programs};
 pub use state::{Bridge, FailMode, State};
 pub use switch::{
     Begun, BridgeSpec, Changed, FlowList, Moment, Overflow, PortError, Remains, Sweep, Switch,

@@ -17,9 +17,11 @@ use perf::judge::generator::Traffic;
 use perf::judge::scenario::Scenario;
 use perf::judge::scenarios;
 use pmd::BATCH_MAX;
-use vswitch::action::{Account, Cache, PortNo};
+use vswitch::action::{Account, Cache, PortNo, Tallies};
 use vswitch::datapath::limits;
-use vswitch::pipeline::{Arrival, Context, Ingress, NoTrace, Points, Programs, State, translate};
+use vswitch::pipeline::{
+    Arrival, Books, Context, Ingress, NoTrace, Points, Programs, State, translate,
+};
 
 /// Measures misses in cycles per packet.
 #[derive(Debug, Parser)]
@@ -92,13 +94,18 @@ fn measure(arguments: &Arguments, scenario: &Scenario) -> Result<()> {
     let bridge = state.bridge(bridge.id).context("no bridge")?;
     let table = bridge.table(TableId(0)).context("no table")?;
     let mut cache = Cache::new(arguments.cache_entries, 1);
+    let mut tallies = Tallies::default();
     let deciding = each(arguments.rounds, &keys, |key| {
         let mut context = Context {
             state: &state,
             points: &mut points,
         };
         let arrivals = [arrival(key, KeyHash::default())];
-        programs.decide(&mut context, &ingress, arrivals, &mut cache, |it| {
+        let mut books = Books {
+            cache: &mut cache,
+            tallies: &mut tallies,
+        };
+        programs.decide(&mut context, &ingress, arrivals, &mut books, |it| {
             black_box(it.pair);
         });
     });
@@ -124,6 +131,7 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
     let mut cache = Cache::new(arguments.cache_entries, 1);
     let (mut points, mut programs) = (Points::new(), Programs::new());
     let (mut cycles, mut packets, mut translated) = (0, 0, 0);
+    let mut tallies = Tallies::default();
     let mut found = [Lookup::Miss; 32];
     for round in 0..STORM_ROUNDS {
         for change in 0..if lengths.is_empty() { 0 } else { 50 } {
@@ -174,7 +182,11 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
                 let mut pair = Pair::default();
                 let ingress = Ingress::Port(port);
                 let arrivals = [arrival(key, cache.hash(&mask, key))];
-                programs.decide(&mut context, &ingress, arrivals, &mut cache, |it| {
+                let mut books = Books {
+                    cache: &mut cache,
+                    tallies: &mut tallies,
+                };
+                programs.decide(&mut context, &ingress, arrivals, &mut books, |it| {
                     pair = it.pair;
                 });
                 let _ = cache.insert(&mask, key, pair, state.epoch(), Account::credit);
@@ -210,6 +222,7 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
     let (mut number, mut at) = (0, 0);
     let mut together = [FlowKey::default(); BATCH_MAX];
     let mut decisions = Vec::with_capacity(BATCH_MAX);
+    let mut tallies = Tallies::default();
     let mut batch = || {
         for key in &mut together {
             (number, at) = (number + 1, (at + 1) % keys.len());
@@ -235,7 +248,11 @@ fn miss(arguments: &Arguments, state: &State, port: PortNo, keys: &[FlowKey]) ->
         let arrivals = together.iter().zip(hashes);
         let arrivals = arrivals.map(|(key, hash)| arrival(key, hash));
         let decided = |it| decisions.push(it);
-        programs.decide(&mut context, &ingress, arrivals, &mut cache, decided);
+        let mut books = Books {
+            cache: &mut cache,
+            tallies: &mut tallies,
+        };
+        programs.decide(&mut context, &ingress, arrivals, &mut books, decided);
         let pairs = decisions.iter().map(|it| it.pair);
         pairs.clone().for_each(|pair| cache.count_apart(pair, 60));
         let new = decisions.iter().zip(&together).zip(hashes);

@@ -152,15 +152,6 @@ pub enum Counted {
 }
 
 impl Counted {
-    /// A number that counters which are made together have close to each other.
-    #[inline]
-    pub fn number(&self) -> u32 {
-        match self {
-            Counted::Shared(counters) => counters.number,
-            Counted::Flow(counters) => counters.row,
-        }
-    }
-
     /// Adds packets and bytes, the last of them at `now_ms`.
     #[inline(never)]
     pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
@@ -212,12 +203,12 @@ impl CountedIn<'_> {
         }
     }
 
-    /// A number that others have seldom.
+    /// A number that counters which are made together have close to each other.
     #[inline(always)]
-    pub fn number(self) -> u64 {
+    pub fn number(self) -> u32 {
         match self {
-            CountedIn::Shared(counters) => Arc::as_ptr(counters) as usize as u64,
-            CountedIn::Flow { serial, .. } => serial,
+            CountedIn::Shared(counters) => counters.number,
+            CountedIn::Flow { row, .. } => row,
         }
     }
 }

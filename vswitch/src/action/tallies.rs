@@ -1,28 +1,35 @@
-//! What a worker counts on a packet's way and has not told yet.
+//! What a worker counts packet by packet and has not told yet.
 //!
-//! What: nearly all counting is done by the flow cache, once for all that a program counts. Not so
-//! where nobody knows beforehand how far a packet comes: in the buckets of a group that selects,
-//! and behind an operation that may end it in a program that is no straight line. `datapath` counts
-//! it here then, and tells the counters, which all workers share, on request and now and then.
+//! What: most counting is done by the flow cache, once for all that a program counts. Not so where
+//! nobody knows beforehand how far a packet comes: in the buckets of a group that selects, and
+//! behind an operation that may end it in a program that is no straight line; and not for packets
+//! of flows that get no place in the cache, each of which is counted in everything that its rules
+//! count it in, as sixteen counters with eight tables. It is added up here then, since to add to
+//! what all workers share costs as much as a lookup. The counters are told on request and now and
+//! then.
 //!
-//! How: a direct-mapped table. Counters are numbered as they are made, so that those of a group's
-//! buckets have places of their own. Where two want one place, the one that comes tells for the
-//! other. A place that counted nothing for one round of [`Tallies::tell_next`] forgets its counters,
-//! so that what has gone is not held.
+//! How: a table of small sets. Counters are numbered as they are made, so that those of a group's
+//! buckets, and of the flows of a table, have sets of their own. Where more want a set than have
+//! room there, the one that comes tells for the one that has counted least. A place that counted
+//! nothing from one telling to the next forgets its counters, so that what has gone is not held.
 
-use super::Counted;
+use flowtable::Counts;
+
+use super::{Counted, CountedIn};
 
 /// Counts of a worker, by counters.
 #[derive(Debug)]
 pub struct Tallies {
-    places: Box<[Tally; PLACES]>,
-    /// The next place that [`Tallies::tell_next`] looks at.
+    sets: Box<[[Tally; PLACES]]>,
+    /// The next set to be told.
     hand: usize,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
+#[repr(align(64))]
 struct Tally {
     counted: Option<Counted>,
+    /// Modulo 2^64, as the counters are: what is taken back may have been told.
     packets: u64,
     bytes: u64,
     used_ms: u64,
@@ -31,67 +38,93 @@ struct Tally {
 impl Default for Tallies {
     fn default() -> Tallies {
         Tallies {
-            places: Box::new([const { Tally::NOTHING }; PLACES]),
+            sets: (0..SETS).map(|_| Default::default()).collect(),
             hand: 0,
         }
     }
 }
 
 impl Tallies {
-    /// Counts a packet of so many bytes.
-    #[inline]
-    pub fn add(&mut self, counted: &Counted, bytes: u64, now_ms: u64) {
-        let tally = &mut self.places[counted.number() as usize % PLACES];
-        if tally.counted.as_ref() != Some(counted) {
-            tally.give(counted);
-        }
-        tally.packets += 1;
-        tally.bytes += bytes;
-        tally.used_ms = now_ms;
+    /// Counts packets.
+    #[inline(always)]
+    pub fn add(&mut self, counted: CountedIn<'_>, counts: Counts) {
+        let tally = self.tally(counted);
+        tally.packets = tally.packets.wrapping_add(counts.packets);
+        tally.bytes = tally.bytes.wrapping_add(counts.bytes);
+        tally.used_ms = tally.used_ms.max(counts.used_ms);
     }
 
-    /// Tells all that was counted.
-    pub fn tell_all(&mut self) {
-        self.places.iter_mut().for_each(Tally::tell);
+    /// Takes back what was counted.
+    pub fn take_back(&mut self, counted: CountedIn<'_>, counts: Counts) {
+        let tally = self.tally(counted);
+        tally.packets = tally.packets.wrapping_sub(counts.packets);
+        tally.bytes = tally.bytes.wrapping_sub(counts.bytes);
     }
 
-    /// Tells what was counted in the next place.
-    pub fn tell_next(&mut self) {
-        let tally = &mut self.places[self.hand % PLACES];
-        self.hand = (self.hand + 1) % PLACES;
-        match tally.packets {
-            0 => tally.counted = None,
-            _ => tally.tell(),
+    #[inline(always)]
+    fn tally(&mut self, counted: CountedIn<'_>) -> &mut Tally {
+        let set = &mut self.sets[counted.number() as usize % SETS];
+        let is_it = |tally: &Tally| tally.counted.as_ref().is_some_and(|it| counted.is(it));
+        let place = match set.iter().position(is_it) {
+            Some(place) => place,
+            None => give_place(set, counted),
+        };
+        &mut set[place]
+    }
+
+    /// How many sets there are to be told.
+    pub fn sets(&self) -> usize {
+        SETS
+    }
+
+    /// Tells at most `limit` sets of the `left` that are to be told.
+    pub fn tell(&mut self, left: &mut usize, limit: usize) {
+        let some = (*left).min(limit);
+        for _ in 0..some {
+            for tally in &mut self.sets[self.hand % SETS] {
+                if tally.is_told() {
+                    tally.counted = None;
+                }
+                tally.tell();
+            }
+            self.hand = (self.hand + 1) % SETS;
         }
+        *left -= some;
     }
 }
 
 impl Tally {
-    const NOTHING: Tally = Tally {
-        counted: None,
-        packets: 0,
-        bytes: 0,
-        used_ms: 0,
-    };
-
-    #[cold]
-    fn give(&mut self, counted: &Counted) {
-        self.tell();
-        self.counted = Some(counted.clone());
+    fn is_told(&self) -> bool {
+        (self.packets, self.bytes) == (0, 0)
     }
 
     fn tell(&mut self) {
-        let packets = std::mem::take(&mut self.packets);
-        let bytes = std::mem::take(&mut self.bytes);
-        if let Some(counted) = self.counted.as_ref().filter(|_| packets > 0) {
-            counted.add(packets, bytes, self.used_ms);
+        if let Some(counted) = self.counted.as_ref().filter(|_| !self.is_told()) {
+            counted.add(self.packets, self.bytes, self.used_ms);
         }
+        (self.packets, self.bytes, self.used_ms) = (0, 0, 0);
     }
 }
 
-/// Counters that have a place at a time: the buckets of sixteen groups of sixteen. Twelve KiB, of
-/// which only those in use are in a near cache.
-const PLACES: usize = 256;
+/// Gives counters the place of those that have counted the fewest packets, which are told.
+#[cold]
+#[inline(never)]
+fn give_place(set: &mut [Tally; PLACES], counted: CountedIn<'_>) -> usize {
+    let places = set.iter().map(|tally| tally.packets).enumerate();
+    let least = places.min_by_key(|(_, packets)| *packets);
+    let place = least.map_or(0, |(place, _)| place);
+    let tally = &mut set[place];
+    tally.tell();
+    tally.counted = Some(counted.kept());
+    place
+}
+
+/// Sets: enough for a pipeline of some thousand flows, each of which many packets meet. 256 KiB, of
+/// which only those in use are in a near cache; with more it would be as well to add to the
+/// counters themselves.
+const SETS: usize = 2048;
+/// Places of a set: counters of tables and groups are numbered apart from those of flows.
+const PLACES: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -100,32 +133,61 @@ mod tests {
     use super::*;
     use crate::action::Counters;
 
-    #[test]
-    fn what_is_told_is_what_was_counted() {
-        let all: Vec<Arc<Counters>> = (0..PLACES * 2).map(|_| Arc::default()).collect();
-        let mut tallies = Tallies::default();
-        // Each place is wanted by two, in turn.
-        for round in 1..=3 {
-            for counters in &all {
-                tallies.add(&Counted::from(counters), 60 * round, round);
-            }
+    fn counts(packets: u64, used_ms: u64) -> Counts {
+        Counts {
+            packets,
+            bytes: packets * 60,
+            used_ms,
         }
-        tallies.tell_all();
-        tallies.tell_all();
-        for counters in &all {
-            assert_eq!(counters.read(), (3, 360, 3));
+    }
+
+    fn tell_all(tallies: &mut Tallies) {
+        let mut left = tallies.sets();
+        while left > 0 {
+            tallies.tell(&mut left, 100);
         }
     }
 
     #[test]
-    fn counters_are_told_in_turn_and_let_go() {
-        let counters: Arc<Counters> = Arc::default();
+    fn what_is_told_is_what_was_counted_however_many_counters_there_are() {
+        let counters: Vec<Arc<Counters>> = (0..3 * SETS * PLACES).map(|_| Arc::default()).collect();
         let mut tallies = Tallies::default();
-        tallies.add(&Counted::from(&counters), 60, 7);
-        (0..PLACES).for_each(|_| tallies.tell_next());
+        for round in 1..=2 {
+            for (number, one) in counters.iter().enumerate() {
+                let number = number as u64;
+                tallies.add(CountedIn::Shared(one), counts(number, round));
+                tallies.add(CountedIn::Shared(&counters[0]), counts(1, round));
+            }
+            tell_all(&mut tallies);
+            tell_all(&mut tallies);
+            for (number, one) in counters.iter().enumerate().skip(1) {
+                let packets = number as u64 * round;
+                assert_eq!(one.read(), (packets, packets * 60, round));
+            }
+            let all = counters.len() as u64 * round;
+            assert_eq!(counters[0].read(), (all, all * 60, round));
+        }
+    }
+
+    #[test]
+    fn what_was_told_can_be_taken_back() {
+        let counters = Arc::default();
+        let mut tallies = Tallies::default();
+        tallies.add(CountedIn::Shared(&counters), counts(2, 7));
+        tell_all(&mut tallies);
+        tallies.take_back(CountedIn::Shared(&counters), counts(1, 7));
+        tell_all(&mut tallies);
         assert_eq!(counters.read(), (1, 60, 7));
+    }
+
+    #[test]
+    fn counters_that_nobody_counts_in_are_let_go() {
+        let counters = Arc::default();
+        let mut tallies = Tallies::default();
+        tallies.add(CountedIn::Shared(&counters), counts(1, 7));
+        tell_all(&mut tallies);
         assert_eq!(Arc::strong_count(&counters), 2);
-        (0..PLACES).for_each(|_| tallies.tell_next());
+        tell_all(&mut tallies);
         assert_eq!(Arc::strong_count(&counters), 1);
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
-use flowtable::{Field, FlowKey};
+use flowtable::{Counts, Field, FlowKey};
 use pmd::{Batch, Packet, Pools};
 
 use super::edit::{Editor, Parcel};
@@ -114,8 +114,12 @@ impl Executor {
             }
             Op::Meter(meter) => return admit(meter, &mut parcel.editor(), self.now),
             Op::Count(counters) => {
-                let (bytes, now_ms) = (parcel.bytes.into(), self.now.ms());
-                self.tallies.add(counters, bytes, now_ms);
+                let counts = Counts {
+                    packets: 1,
+                    bytes: parcel.bytes.into(),
+                    used_ms: self.now.ms(),
+                };
+                self.tallies.add(counters.into(), counts);
             }
             Op::Learn(learn) => {
                 let shares = self.ports.shares(parcel.origin);

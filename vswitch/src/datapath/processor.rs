@@ -67,8 +67,8 @@ pub struct PacketOut {
 /// What is left to tell of what had been counted when a flush began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flush {
-    /// Sums of packets that are counted for no entry.
-    pending: usize,
+    /// Sets of what was counted for no entry.
+    tallies: usize,
     cache: flowtable::Flush,
 }
 
@@ -241,27 +241,23 @@ impl Processor {
     }
 
     /// Begins to tell all that was counted so far.
-    pub(super) fn begin_flush(&mut self) -> Flush {
+    pub(super) fn begin_flush(&self) -> Flush {
         Flush {
-            pending: self.engine.programs.pending().sets(),
+            tallies: self.engine.executor.tallies.sets(),
             cache: self.engine.cache.begin_flush(),
         }
     }
 
-    /// Goes on with at most `limit` entries of the cache, or sums of packets that have none;
+    /// Goes on with at most `limit` entries of the cache, or sets of tallies;
     /// whether there is more to tell.
     pub(super) fn flush_some(&mut self, flush: &mut Flush, limit: usize) -> bool {
-        if flush.pending > 0 {
-            let pending = self.engine.programs.pending();
-            pending.flush(&mut flush.pending, limit);
+        if flush.tallies > 0 {
+            let tallies = &mut self.engine.executor.tallies;
+            tallies.tell(&mut flush.tallies, limit);
             return true;
         }
         let cache = &mut self.engine.cache;
-        let is_more = cache.flush(&mut flush.cache, limit, Account::credit);
-        if !is_more {
-            self.engine.executor.tallies.tell_all();
-        }
-        is_more
+        cache.flush(&mut flush.cache, limit, Account::credit)
     }
 
     /// Lets the cache forget what was long unused, and tells what was counted besides, a bounded
@@ -270,7 +266,7 @@ impl Processor {
         let buckets = limits::MAINTAIN_BUCKETS;
         let cache = &mut self.engine.cache;
         cache.maintain(buckets, limits::CACHE_IDLE_MS, Account::credit);
-        self.engine.executor.tallies.tell_next();
+        self.engine.executor.tallies.tell(&mut 1, 1);
     }
 
     /// Entries in the flow cache.

@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use flowtable::FlowKey;
+use flowtable::{Counts, FlowKey};
 use pmd::Packet;
 
 use super::edit::Editor;
@@ -139,8 +139,12 @@ fn perform(edit: &Edit, editor: &mut Editor, counting: &mut Counting) -> Fate {
         Edit::DecTtl => editor.decrement_ttl(),
         Edit::Meter(meter) => admit(meter, editor, counting.now),
         Edit::Count(counters) => {
-            let (bytes, now_ms) = (counting.bytes.into(), counting.now.ms());
-            counting.tallies.add(counters, bytes, now_ms);
+            let counts = Counts {
+                packets: 1,
+                bytes: counting.bytes.into(),
+                used_ms: counting.now.ms(),
+            };
+            counting.tallies.add(counters.into(), counts);
             Continue(())
         }
         Edit::Other(op) => editor.edit(op),

@@ -14,7 +14,7 @@
 //! comes. Until then its packets are *settled*: what is done on the way was written down as it was
 //! found, in memory that is used again for the next packet, as long as it is a plain line. Others
 //! do the same, whatever rules they met on their way, so the cache has a code for it; and what
-//! counts the packet is added to sums ([`Pending`]). A way that comes where there is no room is kept
+//! counts the packet is added to sums ([`Tallies`]). A way that comes where there is no room is kept
 //! only when it comes again before others of its place: else each packet would push out a program
 //! that lies in no near cache for one that nobody asks for again.
 //!
@@ -36,7 +36,7 @@ use foldhash::fast::RandomState;
 use super::limits::{ACCOUNTS_MAX, PROGRAMS_MAX};
 use super::translate::walk;
 use super::{Context, Ingress, NoTrace, translate};
-use crate::action::{Account, Cache, DropReason, Likeness, Pending, Routine};
+use crate::action::{Account, Cache, DropReason, Likeness, Routine, Tallies};
 
 mod path;
 
@@ -56,8 +56,14 @@ pub struct Programs {
     ways: Box<[Way]>,
     /// Whether the cache was asked lately who comes again.
     asks: bool,
-    /// What settled packets were counted in.
-    pending: Pending,
+}
+
+/// Where a worker keeps programs, and what it counts packets in.
+pub struct Books<'a> {
+    /// Its flow cache.
+    pub cache: &'a mut Cache,
+    /// What is counted without an account.
+    pub tallies: &'a mut Tallies,
 }
 
 /// A packet of a flow without an entry that is good.
@@ -113,7 +119,6 @@ impl Programs {
             visitors: vec![0; VISITORS].into(),
             ways: vec![Way::default(); TOGETHER].into(),
             asks: false,
-            pending: Pending::default(),
         }
     }
 
@@ -124,7 +129,7 @@ impl Programs {
         context: &mut Context<'_>,
         ingress: &Ingress,
         arrivals: impl IntoIterator<Item = Arrival<'k>>,
-        cache: &mut Cache,
+        books: &mut Books<'_>,
         mut decided: impl FnMut(Decided),
     ) {
         self.begin(context.state.epoch());
@@ -135,11 +140,12 @@ impl Programs {
                 return;
             }
             if std::mem::take(&mut self.asks) {
-                cache.foresee_visitors(together.iter().map(|arrival| arrival.hash));
+                let hashes = together.iter().map(|arrival| arrival.hash);
+                books.cache.foresee_visitors(hashes);
             }
             let mut fates = ArrayVec::<Fate, TOGETHER>::new();
             for (at, arrival) in together.iter().enumerate() {
-                fates.push(self.find_way(context, ingress, (at, arrival), cache));
+                fates.push(self.find_way(context, ingress, (at, arrival), books));
             }
             self.peek(&fates);
             for (at, (arrival, fate)) in together.iter().zip(fates).enumerate() {
@@ -149,7 +155,7 @@ impl Programs {
                         is_admitted: false,
                     },
                     Fate::Open { is_admitted } => Decided {
-                        pair: self.program(context, ingress, (at, arrival.key), cache),
+                        pair: self.program(context, ingress, (at, arrival.key), books.cache),
                         is_admitted,
                     },
                 });
@@ -161,22 +167,17 @@ impl Programs {
     /// it.
     #[cold]
     pub fn take_back(
-        &mut self,
         context: &mut Context<'_>,
         ingress: &Ingress,
         key: &FlowKey,
         (edit, counts): (u16, Counts),
+        tallies: &mut Tallies,
     ) {
         let program = translate(context, ingress.clone(), key, &mut NoTrace);
         for counted in &program.counters {
-            self.pending.take_back(counted.into(), counts);
+            tallies.take_back(counted.into(), counts);
         }
         Account(Arc::new(program)).credit_ended(edit, counts);
-    }
-
-    /// What settled packets were counted in, to be told.
-    pub fn pending(&mut self) -> &mut Pending {
-        &mut self.pending
     }
 
     /// No way of another epoch comes again.
@@ -192,7 +193,7 @@ impl Programs {
         context: &mut Context<'_>,
         ingress: &Ingress,
         (at, arrival): (usize, &Arrival<'_>),
-        cache: &mut Cache,
+        books: &mut Books<'_>,
     ) -> Fate {
         let entry = match ingress {
             Ingress::Port(port) => port.0,
@@ -208,11 +209,11 @@ impl Programs {
         };
         let reason = walk(context, ingress, arrival.key, &mut path);
         way.hash = self.hasher.hash_one(&way.words[..]);
-        let is_admitted = self.admits(at, arrival, cache);
+        let is_admitted = self.admits(at, arrival, books.cache);
         if is_admitted || !line.is_whole() {
             return Fate::Open { is_admitted };
         }
-        match self.settle(&line, reason, arrival, cache) {
+        match settle(&line, reason, arrival, books) {
             Some(pair) => Fate::Settled(pair),
             None => Fate::Open { is_admitted },
         }
@@ -232,26 +233,6 @@ impl Programs {
         }
         self.asks = true;
         cache.comes_again(hash) && (shares || cache.accounts() < ACCOUNTS_MAX)
-    }
-
-    /// Counts a packet for which no program is made, if the cache has a code that does the same.
-    #[inline]
-    fn settle(
-        &mut self,
-        line: &Line<'_>,
-        reason: DropReason,
-        arrival: &Arrival<'_>,
-        cache: &mut Cache,
-    ) -> Option<Pair> {
-        let ops = &line.ops[..];
-        let drop = ops.is_empty().then_some(reason);
-        let like = Likeness { ops, drop };
-        let pair = cache.keep_like(&like, |routine| like.is_of(routine))?;
-        let counts = cache.counts(arrival.bytes);
-        for counted in &line.counted {
-            self.pending.add(*counted, counts);
-        }
-        Some(pair)
     }
 
     /// Fetches what is known of ways.
@@ -297,6 +278,26 @@ enum Fate {
     Settled(Pair),
     /// It wants a program.
     Open { is_admitted: bool },
+}
+
+/// Counts a packet for which no program is made, if the cache has a code that does the same.
+#[inline]
+fn settle(
+    line: &Line<'_>,
+    reason: DropReason,
+    arrival: &Arrival<'_>,
+    books: &mut Books<'_>,
+) -> Option<Pair> {
+    let ops = &line.ops[..];
+    let drop = ops.is_empty().then_some(reason);
+    let like = Likeness { ops, drop };
+    let cache = &mut *books.cache;
+    let pair = cache.keep_like(&like, |routine| like.is_of(routine))?;
+    let counts = cache.counts(arrival.bytes);
+    for counted in &line.counted {
+        books.tallies.add(*counted, counts);
+    }
+    Some(pair)
 }
 
 /// Notes that a way with this hash came; whether it was noted before, and no other of the same
@@ -426,9 +427,13 @@ mod tests {
         };
         let full = translate(&mut context, ingress.clone(), key, &mut NoTrace);
         let Known { programs, cache } = known;
+        let mut books = Books {
+            cache,
+            tallies: &mut Tallies::default(),
+        };
         let mut pairs = Vec::new();
         let arrivals = [arrival(key), arrival(key)];
-        programs.decide(&mut context, &ingress, arrivals, cache, |it| {
+        programs.decide(&mut context, &ingress, arrivals, &mut books, |it| {
             pairs.push(it.pair)
         });
         assert_plain_line_agrees(&mut context, &ingress, key, &full);
@@ -574,7 +579,13 @@ mod tests {
                 is_stale: true,
                 ..arrival(&key)
             }];
-            programs.decide(&mut context, &ingress, arrivals, cache, |it| pair = it.pair);
+            let mut books = Books {
+                cache,
+                tallies: &mut Tallies::default(),
+            };
+            programs.decide(&mut context, &ingress, arrivals, &mut books, |it| {
+                pair = it.pair
+            });
             let full = translate(&mut context, ingress, &key, &mut NoTrace);
             assert_eq!(as_text(&full), kept_as_text(cache, pair));
             let is_kept = programs.sets[0].pairs.contains(&pair);

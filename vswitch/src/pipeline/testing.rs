@@ -19,7 +19,7 @@ use openflow::text::{self, Ports};
 use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort};
 
 use super::*;
-use crate::action::{Account, BridgeId, Cache, Learn, PortNo, Program, Routine};
+use crate::action::{Account, BridgeId, Cache, Learn, PortNo, Program, Routine, Tallies};
 
 /// A switch, and the bridge that is spoken of.
 pub struct Script {
@@ -225,7 +225,11 @@ impl Script {
         let mut known = Pair::default();
         let programs = &mut self.programs;
         let arrivals = [arrival(&key)];
-        programs.decide(&mut context, &ingress, arrivals, cache, |it| {
+        let mut books = Books {
+            cache,
+            tallies: &mut Tallies::default(),
+        };
+        programs.decide(&mut context, &ingress, arrivals, &mut books, |it| {
             known = it.pair
         });
         self.last = translate(&mut context, ingress.clone(), &key, &mut NoTrace);

@@ -332,8 +332,9 @@ impl Engine {
         if apart.is_some_and(|pair| !pair.has_account()) {
             let (state, points) = (entry.state, &mut self.points);
             let mut context = Context { state, points };
-            let (key, programs) = (&self.parsed.keys[index], &mut self.programs);
-            return programs.take_back(&mut context, &entry.ingress, key, (edit, counts));
+            let (key, tallies) = (&self.parsed.keys[index], &mut self.executor.tallies);
+            let ended = (edit, counts);
+            return Programs::take_back(&mut context, &entry.ingress, key, ended, tallies);
         }
         let program = self.cache.code(code).map(|Routine(program)| program);
         if program.is_none_or(|program| program.behind.is_empty()) {

@@ -16,7 +16,7 @@ use pmd::{BATCH_MAX, Batch};
 
 use super::engine::{Engine, Entry};
 use crate::action::Account;
-use crate::pipeline::{Arrival, Context, Decided};
+use crate::pipeline::{Arrival, Books, Context, Decided};
 
 /// The packets of a batch that are counted for no entry.
 #[derive(Debug, Default)]
@@ -147,8 +147,13 @@ impl Engine {
                 admitted.push(miss);
             }
         };
+        let mut books = Books {
+            cache,
+            tallies: &mut self.executor.tallies,
+        };
+        let ingress = &entry.ingress;
         self.programs
-            .decide(&mut context, &entry.ingress, arrivals, cache, decided);
+            .decide(&mut context, ingress, arrivals, &mut books, decided);
         for miss in &self.misses.0[start..] {
             codes[miss.index] = miss.pair.code();
             cache.count_apart(miss.pair, self.parsed.bytes[miss.index].into());
