@@ -7,7 +7,7 @@
 //! in front of it are sent.
 //!
 //! Of several packets of one new flow the first is a miss; the others find its entry, or share its
-//! program where there is no room for one. A packet that was settled ([`crate::pipeline::Programs`])
+//! program where there is no room for one. One that was settled ([`crate::pipeline::Programs`])
 //! leaves neither, and the next one of its flow is a miss, too.
 
 use arrayvec::ArrayVec;
