@@ -184,7 +184,9 @@ fn find(key: Key, payload: &mut Reader) -> Result<Option<&'static Oxm>, ErrorCod
         return Ok(None);
     }
     let same = |oxm: &&Oxm| oxm.class == key.class && oxm.number == key.number;
-    Ok(TABLE.iter().chain(ALIASES).find(same))
+    // Fields of the basic class are at the places of their numbers.
+    let basic = TABLE.get(usize::from(key.number)).filter(same);
+    Ok(basic.or_else(|| TABLE.iter().chain(ALIASES).find(same)))
 }
 
 #[cfg(test)]
