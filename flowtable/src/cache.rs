@@ -132,20 +132,30 @@ impl Pair {
 }
 
 /// What a packet came to in a batch: the number of a code, as long as somebody has it, or that
-/// there is none.
+/// there is none, or an entry of another epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CodeNo(u32);
 
 impl CodeNo {
     /// There is no entry.
     pub const MISS: CodeNo = CodeNo(NONE);
-    /// There is an entry of another epoch.
-    pub const STALE: CodeNo = CodeNo(u32::MAX);
+
+    /// That there is an entry of another epoch in a slot.
+    #[inline]
+    pub fn of_stale(Slot(slot): Slot) -> CodeNo {
+        CodeNo(STALE | slot)
+    }
+
+    /// Where there is an entry of another epoch, if it says that: until the next batch begins.
+    #[inline]
+    pub fn stale(self) -> Option<Slot> {
+        (self.0 & STALE != 0).then_some(Slot(self.0 & !STALE))
+    }
 
     /// Whether it is the number of a code.
     #[inline]
     pub fn is_known(self) -> bool {
-        self != CodeNo::MISS && self != CodeNo::STALE
+        self.0.wrapping_sub(1) < STALE - 1
     }
 }
 
@@ -624,6 +634,10 @@ impl Place {
             .map(move |place| self.bucket as usize * SLOTS + place)
     }
 }
+
+/// Bit of a [`CodeNo`] that is the number of a slot.
+const STALE: u32 = 1 << 31;
+const _: () = assert!(NONE == 0 && ENTRIES_MAX + KEPT_MAX < STALE as usize);
 
 /// Keys that are looked up together: as many as a batch of packets has.
 pub const KEYS_MAX: usize = 32;

@@ -39,7 +39,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
 use crate::hash::Keyed;
-use crate::{FlowKey, FlowMask, Match, Rule};
+use crate::{Depth, FlowKey, FlowMask, Match, Rule};
 
 mod group;
 
@@ -84,6 +84,19 @@ impl Scopes {
     }
 }
 
+/// Whether what was decided for a packet may be otherwise now.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Its key.
+    pub key: &'a FlowKey,
+    /// By which rules it was decided.
+    pub scopes: Scopes,
+    /// At which epoch.
+    pub since: u64,
+    /// The answer, once there is one ([`Changed::answer`]).
+    pub is_concerned: bool,
+}
+
 /// The writer's side.
 #[derive(Debug)]
 pub struct Changes {
@@ -111,6 +124,8 @@ pub struct Changed {
     rough: Stamps,
     /// Those of the latest changes first, when it was published.
     groups: Arc<Vec<Group>>,
+    /// How deep packets must be parsed for all bits that are asked for.
+    depth: Depth,
     /// Everything may be otherwise than before this epoch.
     floor: u64,
 }
@@ -215,6 +230,7 @@ impl Changes {
     /// Something else changes with `epoch`: it concerns everybody.
     pub fn all(&mut self, epoch: u64) {
         self.shown.floor = epoch;
+        self.shown.depth = Depth::Nothing;
         Arc::make_mut(&mut self.shown.groups).clear();
     }
 
@@ -257,6 +273,7 @@ impl Changes {
             self.forget_oldest();
         }
         let kind = Kind::new(change, &self.steady);
+        self.shown.depth = self.shown.depth.max(kind.probe.depth());
         let groups = Arc::make_mut(&mut self.shown.groups);
         let mut places = groups.iter_mut().enumerate();
         if let Some(place) = places.find_map(|(at, group)| Some((at, group.join(&kind)?))) {
@@ -280,17 +297,36 @@ impl Changes {
 }
 
 impl Changed {
-    /// Whether what was decided at epoch `since` for packets with this key, by rules of `scopes`,
-    /// may be otherwise now.
+    /// How deep packets must be parsed for their keys to be asked about.
     #[inline]
-    pub fn concerns(&self, key: &FlowKey, scopes: Scopes, since: u64) -> bool {
-        let late = self.groups.iter().take_while(|group| group.last() > since);
-        let mut asked = late.filter(|group| scopes.may_depend_on(group.subject()));
-        since < self.floor || asked.any(|group| self.group_concerns(group, key, scopes, since))
+    pub fn depth(&self) -> Depth {
+        self.depth
     }
 
-    #[inline]
-    fn group_concerns(&self, group: &Group, key: &FlowKey, scopes: Scopes, since: u64) -> bool {
+    /// Answers questions, change by change, so that the loads of the stamps of different packets
+    /// overlap.
+    pub fn answer(&self, questions: &mut [Question<'_>]) {
+        let mut oldest = u64::MAX;
+        for question in &mut *questions {
+            question.is_concerned = question.since < self.floor;
+            oldest = oldest.min(question.since);
+        }
+        let late = self.groups.iter().take_while(|group| group.last() > oldest);
+        for group in late {
+            for question in &mut *questions {
+                question.is_concerned |= self.group_concerns(group, question);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn group_concerns(&self, group: &Group, question: &Question<'_>) -> bool {
+        let Question {
+            key, scopes, since, ..
+        } = *question;
+        if group.last() <= since || !scopes.may_depend_on(group.subject()) {
+            return false;
+        }
         if let Some(probe) = group.rough(since)
             && !is_later(&self.rough, probe.hash(self.hasher, key), since)
         {
@@ -315,6 +351,7 @@ impl Default for Changed {
             stamps: Arc::default(),
             rough: Arc::default(),
             groups: Arc::default(),
+            depth: Depth::Nothing,
             floor: 0,
         }
     }

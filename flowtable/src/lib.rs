@@ -18,7 +18,7 @@ pub use cache::{
     CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, Flush, KEPT_MAX, KEYS_MAX, KeyHash, Lookup,
     PROTECTED_MS, Packets, Pair, Prepare, Pressure, Slot,
 };
-pub use changes::{Changed, Changes, Scopes};
+pub use changes::{Changed, Changes, Question, Scopes};
 pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};

@@ -194,12 +194,18 @@ impl Model {
             self.epoch,
             |program, counts| tell(told, *program, counts),
         );
-        assert_eq!(stale, codes.contains(&CodeNo::STALE));
+        assert_eq!(stale, codes.iter().any(|code| code.stale().is_some()));
         assert!(codes.iter().skip(KEYS_MAX).all(|code| !code.is_known()));
         for (packet, found) in packets.iter().zip(&codes) {
             let latest = self.latest.get(&(packet.mask, packet.flow));
-            if *found == CodeNo::STALE {
-                assert!(latest.is_some_and(|(_, epoch)| *epoch < self.epoch));
+            if let Some(slot) = found.stale() {
+                let kept = self
+                    .cache
+                    .account(slot)
+                    .copied()
+                    .zip(self.cache.epoch(slot));
+                assert_eq!(kept.as_ref(), latest);
+                assert!(kept.is_some_and(|(_, epoch)| epoch < self.epoch));
             } else if let Some(code_found) = self.cache.code(*found) {
                 let (program, epoch) = latest.expect("it was inserted");
                 assert_eq!((*code_found, *epoch), (code(*program), self.epoch));

@@ -202,12 +202,12 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
                 continue;
             };
             let entry = &mut entries[first + place];
+            let (slot, dirty) = (Slot((first + place) as u32), &mut self.dirty);
+            buckets[bucket as usize].found(place, now_ms, batch);
             if entry.epoch() != epoch {
-                (*code, stale) = (CodeNo::STALE, true);
+                (*code, stale) = (CodeNo::of_stale(slot), true);
                 continue;
             }
-            buckets[bucket as usize].found(place, now_ms, batch);
-            let (slot, dirty) = (Slot((first + place) as u32), &mut self.dirty);
             let counted = (1, bytes.into(), now_ms);
             *code = count_in(entry, slot, counted, &self.accounts, dirty, &mut tell);
         }

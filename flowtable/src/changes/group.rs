@@ -2,7 +2,7 @@
 //! alike. A group is asked first: by the bits that all of its masks have.
 
 use crate::hash::{Keyed, Stream, hash_words};
-use crate::{FlowKey, FlowMask};
+use crate::{Depth, FlowKey, FlowMask};
 
 /// A rule that changed: its table, whether it is new, its priority, and its words as index, value
 /// and mask.
@@ -119,6 +119,15 @@ impl Probe {
             word.map_or(0, |(_, value, _)| value & mask)
         });
         hash_words(hasher, core::iter::once(self.seed).chain(words))
+    }
+
+    /// How deep packets must be parsed for the words that are hashed.
+    pub(super) fn depth(&self) -> Depth {
+        let mut mask = FlowMask::default();
+        for &(index, bits) in &self.words {
+            mask.0.words_mut()[usize::from(index)] = bits;
+        }
+        Depth::of(&mask)
     }
 
     fn bits(&self) -> u32 {

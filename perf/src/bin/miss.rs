@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use flowtable::{CodeNo, EntryMask, FlowKey, KeyHash, Lookup, Packets, Pair};
+use flowtable::{CodeNo, EntryMask, FlowKey, KeyHash, Lookup, Packets, Pair, Question};
 use openflow::{FlowModCommand, TableId, text};
 use perf::bridge::Bridge;
 use perf::judge::frames::random;
@@ -167,7 +167,14 @@ fn storm(arguments: &Arguments, scenario: &Scenario, lengths: &[u32]) -> Result<
                         let Account(program) = cache.account(slot).context("gone")?;
                         let since = cache.epoch(slot).context("gone")?;
                         let scopes = program.scopes.context("no scopes")?;
-                        if !state.changes().concerns(key, scopes, since) {
+                        let mut questions = [Question {
+                            key,
+                            scopes,
+                            since,
+                            is_concerned: false,
+                        }];
+                        state.changes().answer(&mut questions);
+                        if !questions[0].is_concerned {
                             cache.renew(slot, state.epoch());
                             continue;
                         }

@@ -6,15 +6,22 @@
 //! does, without devices, rings or guests.
 //!
 //! Each figure is the least of many short parts, since whatever else runs on the machine only ever
-//! adds. All flows have passed before, until the cache knew them or learned no more. With
-//! `--batches` a figure is of so many batches in one part, for tools that count instructions: they
-//! are told `steady` as the function to look at.
+//! adds. All flows have passed before, until the cache knew them or learned no more. Where a
+//! controller makes changes meanwhile, some are made and published before each part, at no cost
+//! here: so it is told what packets cost whose entries are of an older epoch, nearly all of a part.
+//! With `--batches` a figure is of so many batches in one part, for tools that count instructions:
+//! they are told `steady` as the function to look at.
 
-use anyhow::{Context, Result, ensure};
+use std::iter::Cycle;
+use std::vec::IntoIter;
+
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
+use openflow::v13::decode;
+use openflow::{FlowMod, Message};
 use perf::bridge::{Bridge, batches};
 use perf::judge::generator::Traffic;
-use perf::judge::scenario::{Beyond, Scenario};
+use perf::judge::scenario::{Beyond, Later, Scenario};
 use perf::judge::scenarios::named;
 use pmd::{BATCH_MAX, Batch, Eal, EalConfig, Packet, Pools, PoolsConfig};
 use vswitch::action::PortNo;
@@ -97,6 +104,9 @@ fn run(arguments: &Arguments, scenario: &Scenario, pools: &Pools) -> Result<()> 
 
 /// What is measured.
 trait Subject {
+    /// Does what comes before a part.
+    fn prepare(&mut self) -> Result<()>;
+
     /// Takes a batch to its end.
     fn process(&mut self, batch: &mut Batch, now: Now);
 }
@@ -105,6 +115,10 @@ trait Subject {
 struct Bare;
 
 impl Subject for Bare {
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn process(&mut self, batch: &mut Batch, _now: Now) {
         batch.clear();
     }
@@ -116,13 +130,24 @@ struct Path {
     processor: Processor,
     events: Events,
     port: PortNo,
+    /// Made by a controller meanwhile, in turn.
+    changes: Cycle<IntoIter<FlowMod>>,
 }
 
 impl Path {
     fn new(scenario: &Scenario, cache_entries: usize, pools: &Pools) -> Result<Path> {
         let mut bridge = Bridge::new(&(scenario.rules)())?;
         let (processor, events) = bridge.heard_processor(pools, cache_entries)?;
+        let changes = match scenario.later {
+            Later::Changes(_, messages) => messages()?,
+            _ => Vec::new(),
+        };
+        let changes = changes.iter().filter_map(|bytes| match decode(bytes) {
+            Ok((_, Message::FlowMod(change))) => Some(*change),
+            _ => None,
+        });
         Ok(Path {
+            changes: changes.collect::<Vec<_>>().into_iter().cycle(),
             port: bridge.ports[0],
             bridge,
             processor,
@@ -170,6 +195,15 @@ impl Path {
 }
 
 impl Subject for Path {
+    fn prepare(&mut self) -> Result<()> {
+        for change in self.changes.by_ref().take(CHANGES_TOGETHER) {
+            let result = self.bridge.switch.flow_mod(self.bridge.id, &change, 0);
+            result.map_err(|code| anyhow!("a change of a flow: {code:?}"))?;
+        }
+        self.learn();
+        Ok(())
+    }
+
     fn process(&mut self, batch: &mut Batch, now: Now) {
         self.processor.process(self.port, batch, now);
         self.processor.flush();
@@ -236,6 +270,7 @@ impl Source<'_> {
         let part = arguments.batches.unwrap_or(PART_BATCHES);
         let (start, mut least) = (pmd::cycles(), u64::MAX);
         loop {
+            subject.prepare()?;
             let before = pmd::cycles();
             self.steady(subject, part)?;
             let now = pmd::cycles();
@@ -249,5 +284,7 @@ impl Source<'_> {
 
 /// Times that all flows pass before anything is measured, at most.
 const TURNS_MAX: u32 = 4;
+/// Changes between two parts, where some are made: those of 20 ms.
+const CHANGES_TOGETHER: usize = 200;
 /// Batches of a part: a few tenths of a millisecond, in which a busy machine may let it run.
 const PART_BATCHES: u64 = 100;

@@ -27,6 +27,7 @@ mod engine;
 mod metered;
 mod misses;
 mod parsed;
+mod renewal;
 
 use engine::{Engine, Entry, Tallied};
 use misses::Misses;

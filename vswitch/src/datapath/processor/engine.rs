@@ -170,7 +170,7 @@ impl Engine {
         let bytes = &self.parsed.bytes[..codes.len()];
         codes.fill(match found {
             Lookup::Miss => CodeNo::MISS,
-            Lookup::Stale(_) => CodeNo::STALE,
+            Lookup::Stale(slot) => CodeNo::of_stale(slot),
             Lookup::Hit(slot) => {
                 let bytes = bytes.iter().map(|it| u64::from(*it)).sum();
                 self.cache
@@ -178,39 +178,6 @@ impl Engine {
             }
         });
         matches!(found, Lookup::Stale(_))
-    }
-
-    /// Makes hits of entries of an older epoch that no change since then concerns.
-    fn renew(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) {
-        let epoch = entry.state.epoch();
-        for (index, (code, packet)) in codes.iter_mut().zip(batch).enumerate() {
-            if *code != CodeNo::STALE {
-                continue;
-            }
-            if entry.mask.depth() < Depth::All {
-                self.parsed.parse(Depth::All, entry.number, index, packet);
-            }
-            let key = &self.parsed.keys[index];
-            let slot = match self.cache.find(entry.mask, key, epoch) {
-                Lookup::Miss => continue,
-                Lookup::Hit(slot) => slot,
-                Lookup::Stale(slot) => {
-                    let scopes = self.cache.account(slot).and_then(|it| it.0.scopes);
-                    let since = self.cache.epoch(slot);
-                    let Some((scopes, since)) = scopes.zip(since) else {
-                        continue;
-                    };
-                    if entry.state.changes().concerns(key, scopes, since) {
-                        continue;
-                    }
-                    self.cache.renew(slot, epoch);
-                    self.tally.renewed += 1;
-                    slot
-                }
-            };
-            let bytes = self.parsed.bytes[index].into();
-            *code = self.cache.count(slot, 1, bytes, Account::credit);
-        }
     }
 
     /// Sends a batch as a whole if all that is to be done with each packet is to send it by one

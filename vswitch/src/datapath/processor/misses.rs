@@ -97,7 +97,7 @@ impl Engine {
             row.push(Miss {
                 index,
                 hash: self.cache.hash(entry.mask, &self.parsed.keys[index]),
-                is_stale: *code == CodeNo::STALE,
+                is_stale: code.stale().is_some(),
                 pair: Pair::default(),
             });
         }
