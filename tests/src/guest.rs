@@ -200,8 +200,8 @@ fn qemu_words(options: &GuestOptions, socket: &Path, serial: &Path) -> Vec<Strin
     };
     let image = image.display();
     let line = format!(
-        "taskset -c 0 qemu-system-x86_64 -accel tcg -machine q35 -cpu max,-erms,-fsrm -m 256 -smp {queues} \
-         -nographic -nodefaults -object memory-backend-memfd,id=m,size=256M,share=on \
+        "taskset -c 0 qemu-system-x86_64 -accel tcg -machine q35 -cpu max,-erms,-fsrm -m 256 \
+         -smp {queues} -nographic -nodefaults -object memory-backend-memfd,id=m,size=256M,share=on \
          -numa node,memdev=m -kernel {image}/vmlinuz -initrd {image}/initrd.gz \
          -serial unix:{},server=on,wait=off -chardev socket,id=c,path={},server=on \
          -netdev vhost-user,id=n,chardev=c,queues={queues} \

@@ -1,6 +1,6 @@
-//! Every error that OpenFlow 1.3.5 §7.4.4 and the extensions that we speak define, provoked in the running switch by bytes written
-//! by hand (`openflow_errors/cases.txt`); those that it never sends are listed with the reason in
-//! docs/openflow.md, and nothing is in neither list.
+//! Every error that OpenFlow 1.3.5 §7.4.4 and the extensions that we speak define, provoked in the
+//! running switch by bytes written by hand (`openflow_errors/cases.txt`); those that it never sends
+//! are listed with the reason in docs/openflow.md, and nothing is in neither list.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};

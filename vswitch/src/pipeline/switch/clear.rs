@@ -1,4 +1,4 @@
-//! A bridge is emptied, or goes, at one instant and in a time that does not grow with what is in it.
+//! A bridge is emptied, or goes, at one instant and in a time that does not grow with its flows.
 //!
 //! The working copy gets new, empty tables, and the book is begun anew. What was there before is
 //! kept as long as older states are read, and is then handed out to be freed where nobody waits:
