@@ -19,7 +19,7 @@ pub mod text;
 pub use counters::{Counted, CountedIn, Counters, FlowCounters};
 pub use drop_reason::DropReason;
 pub use shared::{Account, Cache, Hashes, Likeness, Routine};
-pub use straight::{Addresses, Bits, Edit, End, Quick, Straight, Tag};
+pub use straight::{Addresses, Bits, Choice, Edit, End, Quick, Straight, Tag};
 pub use tallies::Tallies;
 
 /// Number of a port in the datapath, unique over all bridges.

@@ -83,11 +83,19 @@ pub enum Edit {
 pub enum End {
     /// Out by a port.
     Output(PortNo),
-    /// The way of one of these, chosen by the hash of the packet's addresses and ports; each with
-    /// the sum of all weights up to and including its own.
-    Select(Box<[(u32, Straight)]>),
+    /// The way of a bucket, chosen by the hash of the packet's addresses and ports.
+    Select(Choice),
     /// Nowhere, for this reason where it is to be counted.
     Drop(Option<DropReason>),
+}
+
+/// Straight lines of which packets go one each.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Of each the sum of all weights up to and including its own: apart, so that several are
+    /// compared at once.
+    sums: Box<[u32]>,
+    lines: Box<[Straight]>,
 }
 
 /// Bits of an integer: a value within a mask.
@@ -236,7 +244,7 @@ impl Line {
             Op::Output(port) => Some(End::Output(*port)),
             Op::Select(select) => {
                 self.depth = Depth::All;
-                buckets(select).map(End::Select)
+                Choice::of(select).map(End::Select)
             }
             _ => None,
         }
@@ -289,12 +297,36 @@ impl Line {
     }
 }
 
-/// The buckets of a group, if all are straight lines.
-fn buckets(select: &Select) -> Option<Box<[(u32, Straight)]>> {
-    let buckets = select.buckets.iter();
-    let lines = buckets.map(|(sum, ops)| Some((*sum, Straight::of_bucket(ops)?)));
-    lines.collect()
+impl Choice {
+    /// The buckets of a group, if all are straight lines.
+    fn of(select: &Select) -> Option<Choice> {
+        let buckets = select.buckets.iter();
+        let lines = buckets.clone().map(|(_, ops)| Straight::of_bucket(ops));
+        Some(Choice {
+            sums: buckets.map(|(sum, _)| *sum).collect(),
+            lines: lines.collect::<Option<_>>()?,
+        })
+    }
+
+    /// The one for packets with this hash.
+    #[inline(always)]
+    pub fn find(&self, hash: u32) -> Option<&Straight> {
+        let total = self.sums.last().copied().unwrap_or_default();
+        let point = ((u64::from(hash) * u64::from(total)) >> 32) as u32;
+        let chosen = match self.sums.len() {
+            // Without a way out, so that several are compared at once.
+            ..=FEW => {
+                let below = self.sums.iter().map(|sum| u32::from(*sum <= point));
+                below.sum::<u32>() as usize
+            }
+            _ => self.sums.partition_point(|sum| *sum <= point),
+        };
+        self.lines.get(chosen)
+    }
 }
+
+/// Buckets that are compared in less time than one is searched for.
+const FEW: usize = 64;
 
 impl Bits {
     fn set(&mut self, value: u16, mask: u16) {
@@ -351,3 +383,41 @@ impl Addresses {
 /// The VLAN id within a tag's control information (IEEE 802.1Q §9.6).
 const VID: u16 = 0xfff;
 const PCP_SHIFT: u32 = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_many_buckets_are_found_where_their_weights_say() {
+        for count in [1, 2, 16, FEW, FEW + 1, 200] {
+            let weights = (0..count as u32).map(|bucket| 1 + bucket * 7 % 5);
+            let sums = weights.scan(0, |sum, weight| {
+                *sum += weight;
+                Some(*sum)
+            });
+            let bucket = |(bucket, sum): (usize, u32)| {
+                let ops: Box<[Op]> = [Op::Output(PortNo(bucket as u32))].into();
+                (sum, ops)
+            };
+            let buckets: Box<[_]> = sums.enumerate().map(bucket).collect();
+            let total = buckets[count - 1].0;
+            let choice = Choice::of(&Select {
+                buckets: buckets.clone(),
+            });
+            let choice = choice.expect("straight lines");
+            for hash in (0..1000_u32).map(|number| number.wrapping_mul(0x9e37_79b9)) {
+                let point = (u64::from(hash) * u64::from(total)) >> 32;
+                let expected = buckets.iter().position(|(sum, _)| point < u64::from(*sum));
+                match choice.find(hash).map(|line| &line.end) {
+                    Some(End::Output(PortNo(found))) => {
+                        assert_eq!(Some(*found as usize), expected);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let none = Choice::of(&Select { buckets: [].into() });
+        assert!(none.is_some_and(|none| none.find(7).is_none()));
+    }
+}

@@ -14,7 +14,7 @@ use super::execute::{admit, flow_hash};
 use super::processor::Now;
 use super::rewrite::{Fate, Headers, MALFORMED, tags, ttl};
 use crate::action::{
-    Addresses, Bits, DropReason, Edit, End, PortNo, Quick, Straight, Tag, Tallies,
+    Addresses, Bits, Choice, DropReason, Edit, End, PortNo, Quick, Straight, Tag, Tallies,
 };
 
 /// What became of a packet.
@@ -104,23 +104,15 @@ pub fn run(straight: &Straight, editor: &mut Editor, key: &FlowKey, counting: Co
     }
     match &straight.end {
         End::Output(port) => Way::Output(*port),
-        End::Select(buckets) => select(buckets, editor, key, counting),
+        End::Select(choice) => select(choice, editor, key, counting),
         End::Drop(reason) => Way::Drop(*reason),
     }
 }
 
 /// Goes the way of a bucket: the same for both directions of a conversation, and for all its
 /// packets.
-fn select(
-    buckets: &[(u32, Straight)],
-    editor: &mut Editor,
-    key: &FlowKey,
-    counting: Counting,
-) -> Way {
-    let total = buckets.last().map_or(0, |(sum, _)| *sum);
-    let point = ((u64::from(flow_hash(key)) * u64::from(total)) >> 32) as u32;
-    let chosen = buckets.partition_point(|(sum, _)| *sum <= point);
-    let Some((_, straight)) = buckets.get(chosen) else {
+fn select(choice: &Choice, editor: &mut Editor, key: &FlowKey, counting: Counting) -> Way {
+    let Some(straight) = choice.find(flow_hash(key)) else {
         return Way::Drop(None);
     };
     match run(straight, editor, key, counting) {
