@@ -75,7 +75,7 @@ use keys::{INLINE, Keys};
 pub use memory::Prepare;
 use memory::filled;
 use shared::{NONE, Shared};
-use visitors::Visitors;
+pub use visitors::Visitors;
 
 /// Codes and accounts by the significant words of a packet's key.
 pub struct FlowCache<C, A> {
@@ -229,7 +229,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             buckets: filled(entries / SLOTS, Bucket::default(), prepare),
             entries: filled(entries, Entry::default(), prepare),
             keys: Keys::new(entries, prepare),
-            visitors: Visitors::new(entries, prepare),
+            visitors: Visitors::prepared(entries / ENTRIES_OF_VISITOR, secret, prepare),
             codes: Shared::new(entries + KEPT_MAX, secret),
             accounts: Accounts::new(entries + KEPT_MAX, secret),
             wanted: Wanted::default(),
@@ -645,6 +645,10 @@ pub const KEYS_MAX: usize = 32;
 /// Most entries. A worker's cache of this size takes 1.3 GB, and as much again for wide keys; with
 /// more flows than that, lookups wait for memory about as long as translation takes.
 pub const ENTRIES_MAX: usize = 1 << 24;
+
+/// Entries for each flow that is noted as one that came and found no room: as many are forgotten
+/// by a flood of as many flows.
+const ENTRIES_OF_VISITOR: usize = 4;
 
 /// Pairs that can be kept besides what entries have.
 pub const KEPT_MAX: usize = 1 << 16;

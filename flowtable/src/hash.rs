@@ -91,6 +91,7 @@ pub(crate) fn fold(a: u64, b: u64) -> u64 {
 }
 
 /// Many secret words out of one: splitmix64 (Steele, Lea, Flood 2014, figure 15).
+#[derive(Debug)]
 pub(crate) struct Stream(pub(crate) u64);
 
 impl Stream {

@@ -16,7 +16,7 @@ mod rows;
 
 pub use cache::{
     CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, Flush, KEPT_MAX, KEYS_MAX, KeyHash, Lookup,
-    PROTECTED_MS, Packets, Pair, Prepare, Pressure, Slot,
+    PROTECTED_MS, Packets, Pair, Prepare, Pressure, Slot, Visitors,
 };
 pub use changes::{Changed, Changes, Question, Scopes};
 pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};

@@ -332,6 +332,34 @@ fn a_full_cache_admits_flows_that_come_again() {
     assert_eq!(cache.take_pressure(), Pressure::default());
 }
 
+/// Flows that are let in with their second packet only, many more than are noted at a time: in one
+/// order again and again, which is the worst for what is noted, or each time in another.
+#[test]
+fn flows_that_come_again_and_again_are_let_in() {
+    const FLOWS: u64 = 100_000;
+    let mask = EntryMask::new(&Field::InPort.mask());
+    for changes_order in [false, true] {
+        let mut cache = FlowCache::new(1 << 18, 7);
+        let mut is_hit = |n: u32| {
+            cache.begin_batch(0);
+            let is_hit = cache.find(&mask, &flow(n), 1) != Lookup::Miss;
+            let hash = cache.hash(&mask, &flow(n));
+            if !is_hit && cache.comes_again(hash) {
+                let _ = insert(&mut cache, (&mask, &flow(n)), (0, 0), 1, |_, _| ());
+            }
+            is_hit
+        };
+        let hits = (0..15).map(|turn| {
+            // Prime to the number of flows, so that it leads to each of them.
+            let step = if changes_order { 7_919 + 10 * turn } else { 1 };
+            let order = (0..FLOWS).map(|n| (n * step % FLOWS) as u32);
+            order.filter(|n| is_hit(*n)).count()
+        });
+        let last = hits.last();
+        assert!(last > Some(99_000), "{last:?} hits, {changes_order}");
+    }
+}
+
 #[test]
 fn flows_that_ended_make_room() {
     let mask = EntryMask::new(&Field::InPort.mask());

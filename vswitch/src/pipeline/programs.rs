@@ -15,7 +15,7 @@
 //! found, in memory that is used again for the next packet, as long as it is a plain line. Others
 //! do the same, whatever rules they met on their way, so the cache has a code for it; and what
 //! counts the packet is added to sums ([`Tallies`]). A way that comes where there is no room is
-//! kept only when it comes again before others of its place: else each packet would push out a
+//! kept only when it comes again before it is forgotten ([`Visitors`]): else each packet would push out a
 //! program that lies in no near cache for one that nobody asks for again.
 //!
 //! Packets of a batch are decided together: first the ways of all, then what is known of them, so
@@ -30,7 +30,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use flowtable::{Counts, FlowKey, KeyHash, Pair};
+use flowtable::{Counts, FlowKey, KeyHash, Pair, Visitors};
 use foldhash::fast::RandomState;
 
 use super::limits::{ACCOUNTS_MAX, PROGRAMS_MAX};
@@ -50,8 +50,8 @@ pub struct Programs {
     tags: Box<[[u16; WAYS]]>,
     epoch: u64,
     sets: Box<[Set]>,
-    /// Parts of the hashes of ways that came where there was no room.
-    visitors: Box<[u16]>,
+    /// Ways that came where there was no room.
+    visitors: Visitors,
     /// Those of the packets that are decided together.
     ways: Box<[Way]>,
     /// Whether the cache was asked lately who comes again.
@@ -111,12 +111,13 @@ impl Programs {
     }
 
     fn of_sets(count: usize) -> Programs {
+        let hasher = RandomState::default();
         Programs {
-            hasher: RandomState::default(),
+            visitors: Visitors::new(VISITORS, hasher.hash_one(VISITORS)),
+            hasher,
             tags: vec![[NO_WAY; WAYS]; count].into(),
             epoch: 0,
             sets: vec![Set::default(); count].into(),
-            visitors: vec![0; VISITORS].into(),
             ways: vec![Way::default(); TOGETHER].into(),
             asks: false,
         }
@@ -262,7 +263,7 @@ impl Programs {
             return pair;
         }
         let pair = make(context, ingress, key, cache);
-        if tags.contains(&NO_WAY) || comes_again(&mut self.visitors, way.hash) {
+        if tags.contains(&NO_WAY) || self.visitors.come(way.hash) {
             cache.keep_on(pair);
             let old = set.insert(tags, way, pair);
             cache.let_go(old, Account::credit);
@@ -298,14 +299,6 @@ fn settle(
         books.tallies.add(*counted, counts);
     }
     Some(pair)
-}
-
-/// Notes that a way with this hash came; whether it was noted before, and no other of the same
-/// place since then.
-fn comes_again(visitors: &mut [u16], hash: u64) -> bool {
-    let visitor = &mut visitors[(hash >> 32) as usize % VISITORS];
-    let part = tag(hash);
-    std::mem::replace(visitor, part) == part
 }
 
 /// The set of a way with this hash.
@@ -381,8 +374,8 @@ const WAYS: usize = 4;
 /// In place of a part of a hash.
 const NO_WAY: u16 = 0;
 
-/// Ways noted that found no room: of more that come in a row, the first are forgotten. So few that
-/// they stay close at hand.
+/// Ways noted that found no room: of more that come in a row, some are forgotten. So few that they
+/// stay close at hand.
 const VISITORS: usize = 8192;
 
 /// Packets whose ways are found before their programs: those of a batch.
