@@ -15,8 +15,8 @@
 //! found, in memory that is used again for the next packet, as long as it is a plain line. Others
 //! do the same, whatever rules they met on their way, so the cache has a code for it; and what
 //! counts the packet is added to sums ([`Tallies`]). A way that comes where there is no room is
-//! kept only when it comes again before it is forgotten ([`Visitors`]): else each packet would push out a
-//! program that lies in no near cache for one that nobody asks for again.
+//! kept only when it comes again before it is forgotten ([`Visitors`]): else each packet would push
+//! out a program that lies in no near cache for one that nobody asks for again.
 //!
 //! Packets of a batch are decided together: first the ways of all, then what is known of them, so
 //! that the loads of their programs overlap. With many thousand programs nearly each is one that no
