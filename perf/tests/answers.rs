@@ -1,0 +1,86 @@
+//! Cached, compiled and naive answers agree for the rules of every scenario, while they change at
+//! random under two workers.
+//!
+//! One worker has a flow cache with room for all, the other next to none, so nearly each of its
+//! packets goes through the compiled tables. Both take packets while rules come, go and change and
+//! are published. What a batch became is compared with what a naive reading of the rules of its
+//! moment says, and what rules counted with the sum of all that.
+
+mod answers {
+    pub mod course;
+    pub mod rules;
+}
+
+use std::collections::BTreeSet;
+
+use perf::judge::scenarios;
+use pmd::{Eal, EalConfig, Pools, PoolsConfig};
+use tests::naive::random::{self, Random};
+
+use answers::course::Course;
+use answers::rules::Told;
+
+#[test]
+fn cached_compiled_and_naive_answers_agree_while_rules_change_under_two_workers() {
+    let pools = pools();
+    let mut seen = BTreeSet::new();
+    for scenario in scenarios::all() {
+        let rules = (scenario.rules)();
+        let text = format!("{rules:?}");
+        if !scenario.course.has_frames() || !seen.insert(text) {
+            continue;
+        }
+        let traffic = (scenario.traffic)();
+        let mut frames: Vec<_> = (0..OWN).map(|number| traffic.frame(number * 61)).collect();
+        frames.extend(others(seen.len() as u64));
+        let told = Told::of(&rules);
+        run(&scenario.name, told, frames, &pools);
+    }
+    assert!(seen.len() > 10, "{} kinds of rules", seen.len());
+    for seed in 0..RANDOM_RULES {
+        let told = Told::random(seed);
+        run(
+            &format!("seed {seed}"),
+            told,
+            others(seed).collect(),
+            &pools,
+        );
+    }
+    assert_eq!(pools.in_use(), 0);
+}
+
+fn run(name: &str, told: Told, frames: Vec<Vec<u8>>, pools: &Pools) {
+    let course = Course::run(told, &frames, pools);
+    let tally = course.compare(name, &frames);
+    println!("{name}: {tally:?}");
+    assert!(tally.sent + tally.dropped > 0, "{name}: {tally:?}");
+    assert!(tally.cached.hits > 0, "{name}: {tally:?}");
+    assert!(tally.compiled.misses > 0, "{name}: {tally:?}");
+    assert!(tally.states > 1, "{name}: {tally:?}");
+}
+
+/// Packets of all kinds.
+fn others(seed: u64) -> impl Iterator<Item = Vec<u8>> {
+    let mut random = Random(seed);
+    (0..OTHERS).map(move |_| random::packet(&mut random))
+}
+
+fn pools() -> Pools {
+    let eal = Eal::start(EalConfig {
+        memory_mib: 256,
+        args: vec!["--no-huge".into()],
+        ..EalConfig::default()
+    });
+    let config = PoolsConfig {
+        worker_cpus: vec![0],
+        small: 8192,
+        large: 16,
+    };
+    Pools::new(&eal.unwrap(), &config).unwrap()
+}
+
+/// Frames of a scenario, and others among them.
+const OWN: u64 = 40;
+const OTHERS: u64 = 12;
+/// Sets of rules that are made up.
+const RANDOM_RULES: u64 = 12;
