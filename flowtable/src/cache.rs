@@ -640,7 +640,7 @@ const STALE: u32 = 1 << 31;
 const _: () = assert!(NONE == 0 && ENTRIES_MAX + KEPT_MAX < STALE as usize);
 
 /// Keys that are looked up together: as many as a batch of packets has.
-pub const KEYS_MAX: usize = 32;
+pub const KEYS_MAX: usize = 64;
 
 /// Most entries. A worker's cache of this size takes 1.3 GB, and as much again for wide keys; with
 /// more flows than that, lookups wait for memory about as long as translation takes.

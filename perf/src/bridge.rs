@@ -118,7 +118,7 @@ pub fn swallow(pools: &Pools) -> Result<TxQueue> {
     opened.tx.pop().context("a null port has a queue")
 }
 
-/// Batches of these frames, each full but the last.
+/// Batches of [`COUNTED_TOGETHER`] of these frames, the last of what is left.
 pub fn batches(frames: &[Vec<u8>], pools: &Pools) -> Result<Vec<Batch>> {
     let batch = |frames: &[Vec<u8>]| {
         let mut batch = Batch::new();
@@ -130,9 +130,11 @@ pub fn batches(frames: &[Vec<u8>], pools: &Pools) -> Result<Vec<Batch>> {
         }
         Ok(batch)
     };
-    frames.chunks(pmd::BATCH_MAX).map(batch).collect()
+    frames.chunks(COUNTED_TOGETHER).map(batch).collect()
 }
 
+/// Packets of a batch where instructions are counted: a device seldom has more at a time.
+pub const COUNTED_TOGETHER: usize = 32;
 /// What hashes depend on: always the same here.
 pub const SECRET: u64 = 0x0123_4567_89ab_cdef;
 /// More cache entries than a case of so few flows needs.

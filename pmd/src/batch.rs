@@ -1,11 +1,12 @@
-//! Up to 32 packets, in an array that a driver's receive burst fills and transmit burst empties.
+//! Up to 64 packets, in an array that a driver's receive burst fills and transmit burst empties.
 
 use arrayvec::ArrayVec;
 
 use crate::{Packet, ffi};
 
-/// Packets in a batch: DPDK's customary burst, and what stays in the first-level cache.
-pub const BATCH_MAX: usize = 32;
+/// Packets in a batch: what is paid once for each is little then for a packet, and what the packets
+/// of one take of memory stays in the first-level cache.
+pub const BATCH_MAX: usize = 64;
 
 /// Up to [`BATCH_MAX`] packets, in order.
 #[derive(Debug, Default)]

@@ -356,12 +356,12 @@ mod tests {
             }
             batch
         };
-        for (here, there) in [(0, 0), (0, 32), (5, 3), (20, 12), (20, 32), (32, 4)] {
+        for (here, there) in [(0, 0), (0, 64), (5, 3), (44, 20), (44, 64), (64, 4)] {
             let (mut to, mut from) = (batch(here, 0), batch(there, here));
             to.append(&mut from);
             assert_eq!(
                 (to.len(), from.len()),
-                ((here + there).min(32), (here + there).saturating_sub(32))
+                ((here + there).min(64), (here + there).saturating_sub(64))
             );
             let numbers = to
                 .iter()

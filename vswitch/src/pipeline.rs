@@ -27,7 +27,7 @@ mod translate;
 pub use flow::{Flow, RemovedFlow};
 pub use group::{Group, GroupBucket};
 pub use mac::MacEntry;
-pub use meter::{Lengths, Meter, MeterBand, Verdict};
+pub use meter::{Lengths, Meter, MeterBand, Places, Verdict};
 pub use points::Points;
 pub use port::{BridgePort, Crossed, PortSpec, VlanMode};
 pub use programs::{Arrival, Books, Decided, Programs};

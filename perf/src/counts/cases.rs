@@ -6,13 +6,13 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow};
 use flowtable::{CodeNo, EntryMask, FlowCache, FlowKey, Packets, parse};
 use openflow::TableId;
-use pmd::{BATCH_MAX, Eal, EalConfig, Pools, PoolsConfig};
+use pmd::{Eal, EalConfig, Pools, PoolsConfig};
 use serde::{Deserialize, Serialize};
 use tests::frame;
 use vswitch::datapath::Now;
 use vswitch::pipeline::{Context, Ingress, NoTrace, Points, translate};
 
-use crate::bridge::{Bridge, CACHE_ENTRIES, SECRET, batches, swallow};
+use crate::bridge::{Bridge, CACHE_ENTRIES, COUNTED_TOGETHER, SECRET, batches, swallow};
 use crate::judge::frames::{Udp, ipv6};
 use crate::judge::scenario::Rules;
 use crate::judge::scenarios::named;
@@ -146,13 +146,13 @@ impl Cases {
                 let _ = black_box(cache.insert(&mask, key, pair, 1, |_, _| {}));
             }
         });
-        let mut codes = [CodeNo::MISS; BATCH_MAX];
+        let mut codes = [CodeNo::MISS; COUNTED_TOGETHER];
         self.count("cache hit", keys.len(), || {
-            for keys in keys.chunks(BATCH_MAX) {
+            for keys in keys.chunks(COUNTED_TOGETHER) {
                 cache.begin_batch(1);
                 let packets = Packets {
                     keys,
-                    bytes: &[60; BATCH_MAX],
+                    bytes: &[60; COUNTED_TOGETHER],
                     codes: &mut codes,
                 };
                 black_box(cache.count_batch(&mask, packets, 1, |_, _| {}));

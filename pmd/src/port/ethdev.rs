@@ -285,14 +285,14 @@ mod tests {
         assert_eq!((port.rx.len(), port.tx.len()), (3, 3));
         let mut packets = Batch::new();
         port.rx[2].receive(&mut packets);
-        assert_eq!(packets.len(), 32);
+        assert_eq!(packets.len(), 64);
         port.tx[1].send(&mut packets);
         let counters = port.control.counters();
         let count = |queues: &[crate::port::QueueCounters]| -> Vec<u64> {
             queues.iter().map(|queue| queue.packets).collect()
         };
-        assert_eq!(count(&counters.rx_queues), [0, 0, 32]);
-        assert_eq!(count(&counters.tx_queues), [0, 32, 0]);
+        assert_eq!(count(&counters.rx_queues), [0, 0, 64]);
+        assert_eq!(count(&counters.tx_queues), [0, 64, 0]);
         drop(port);
         assert_eq!(pools.in_use(), 0);
     }

@@ -240,6 +240,10 @@ const REST_SHARE: u64 = 16;
 /// How often a frame is offered again to a queue of the kernel's that is full.
 pub(super) const RETRIES_MAX: u32 = 8;
 
+/// Frames received at a time: super-frames of 64 KiB that are copied keep a worker for 10
+/// microseconds each, and other ports wait.
+pub(super) const BURST_MAX: usize = 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,7 +31,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-use super::kernel::{self, Pace, Parts, RETRIES_MAX, Slot};
+use super::kernel::{self, BURST_MAX, Pace, Parts, RETRIES_MAX, Slot};
 use super::netdev::{Netdev, checked};
 use super::staging::{self, Terms};
 use super::{
@@ -262,7 +262,7 @@ pub(crate) struct Rx {
 
 impl Rx {
     fn new(socket: Arc<Socket>, pools: Pools) -> Rx {
-        let slots = (0..BATCH_MAX).map(|_| Slot::new()).collect();
+        let slots = (0..BURST_MAX).map(|_| Slot::new()).collect();
         Rx {
             socket,
             pools,
@@ -277,7 +277,7 @@ impl Rx {
         if self.socket.gone.load(Ordering::Relaxed) || !self.pace.is_due() {
             return;
         }
-        let wanted = batch.room();
+        let wanted = batch.room().min(BURST_MAX);
         while self.armed < wanted {
             // What waits in the kernel may wait for a buffer.
             let Some(parts) = self.slots[self.armed].arm(&self.pools) else {
@@ -364,9 +364,9 @@ fn tagged(mut packet: Packet, tag: Option<[u8; 4]>) -> Result<Packet, LostReason
 
 /// Argument of recvmmsg(2): points into itself and at slots.
 struct Messages {
-    headers: [libc::mmsghdr; BATCH_MAX],
-    parts: [Parts; BATCH_MAX],
-    beside: [Beside; BATCH_MAX],
+    headers: [libc::mmsghdr; BURST_MAX],
+    parts: [Parts; BURST_MAX],
+    beside: [Beside; BURST_MAX],
 }
 
 // SAFETY: what it points at belongs to the same `Rx`, and moves with it to another thread only as

@@ -143,10 +143,7 @@ mod tests {
             .push(packet(&pools, &frame(&[], false, 6, 7000), 100))
             .unwrap();
         let (batches, reasons) = sent(&mut batch, Can::default(), &pools);
-        assert_eq!(
-            batches.iter().map(Vec::len).collect::<Vec<_>>(),
-            [32, 32, 6]
-        );
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [64, 6]);
         assert_eq!(reasons, []);
         assert_eq!(pools.in_use(), 0);
     }

@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
-use super::kernel::{self, Pace, RETRIES_MAX, Slot};
+use super::kernel::{self, BURST_MAX, Pace, RETRIES_MAX, Slot};
 use super::netdev::{self, Netdev};
 use super::staging::{self, Terms};
 use super::{
@@ -259,7 +259,7 @@ impl Rx {
         }
         let admin_up = self.tap.admin_up.load(Ordering::Relaxed);
         let (mut packets, mut bytes) = (0, 0);
-        for _ in 0..batch.room() {
+        for _ in 0..batch.room().min(BURST_MAX) {
             let packet = match self.read() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => break,

@@ -4,12 +4,12 @@
 /// has ports.
 pub const PORTS_MAX: usize = crate::pipeline::limits::PORTS_MAX;
 
-/// Packets on their way to a worker that owns the transmit queue: the bursts of 128 loops of
+/// Packets on their way to a worker that owns the transmit queue: the bursts of 64 loops of
 /// another worker, which no worker falls behind by unless it is overloaded.
 pub const HAND_OVER_MAX: usize = 4096;
 
 /// Packets taken over per loop, so that one worker's flood does not keep another from its own
-/// queues: as many as 8 queues give.
+/// queues: as many as 4 queues give.
 pub const TAKE_OVER_MAX: usize = 256;
 
 /// Commands that wait for a worker. Control sends one at a time; the rest is slack.

@@ -65,7 +65,10 @@ pub struct MeterBand {
 }
 
 /// Lengths of packets by their place in a batch.
-pub type Lengths = [u32; u32::BITS as usize];
+pub type Lengths = [u32; Places::BITS as usize];
+
+/// A bit for each packet of a batch, the first the lowest.
+pub type Places = u64;
 
 /// What a meter says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,9 +128,9 @@ impl Meter {
     }
 
     /// Decides about packets of a batch in order, as [`Meter::admit`] does about one after the
-    /// other, and counts them. `chosen` has a bit for each, the first the lowest. Returns the bits
+    /// other, and counts them. `chosen` are those of the places. Returns the bits
     /// of those that exceed a rate: they are dropped if the meter remarks none.
-    pub fn admit_together(&self, now_ns: u64, lengths: &Lengths, chosen: u32) -> u32 {
+    pub fn admit_together(&self, now_ns: u64, lengths: &Lengths, chosen: Places) -> Places {
         if chosen == 0 {
             return 0;
         }
@@ -147,7 +150,7 @@ impl Meter {
     /// Counts each packet in that of the bands that it exceeds which has the highest rate, the
     /// first of several.
     #[cold]
-    fn count_exceeding(&self, exceeding: &[u32; BANDS_MAX], lengths: &Lengths, now_ms: u64) {
+    fn count_exceeding(&self, exceeding: &[Places; BANDS_MAX], lengths: &Lengths, now_ms: u64) {
         for (place, (band, ours)) in self.bands.iter().zip(exceeding).enumerate() {
             let others = self.bands.iter().zip(exceeding).enumerate();
             let better = others.filter(|(other_place, (other, _))| {
@@ -161,7 +164,7 @@ impl Meter {
 }
 
 /// Counts packets of a batch.
-fn count(counters: &Counters, lengths: &Lengths, chosen: u32, now_ms: u64) {
+fn count(counters: &Counters, lengths: &Lengths, chosen: Places, now_ms: u64) {
     if chosen != 0 {
         let bytes = of(lengths, chosen).map(|(_, bytes)| u64::from(bytes)).sum();
         counters.add(chosen.count_ones().into(), bytes, now_ms);
@@ -170,7 +173,7 @@ fn count(counters: &Counters, lengths: &Lengths, chosen: u32, now_ms: u64) {
 
 /// Place and length of each chosen packet.
 #[inline(always)]
-fn of(lengths: &Lengths, chosen: u32) -> impl Iterator<Item = (usize, u32)> {
+fn of(lengths: &Lengths, chosen: Places) -> impl Iterator<Item = (usize, u32)> {
     let mut left = chosen;
     std::iter::from_fn(move || {
         let place = left.trailing_zeros() as usize;
@@ -247,9 +250,9 @@ impl Bucket {
 
     /// Takes the worth of one packet after the other out of the bucket; the bits of those that find
     /// nothing in it.
-    fn take_together(&self, now_ns: u64, lengths: &Lengths, chosen: u32) -> u32 {
+    fn take_together(&self, now_ns: u64, lengths: &Lengths, chosen: Places) -> Places {
         let now = now_ns.saturating_mul(TICKS_PER_NS);
-        let last = (1_u32 << 31).checked_shr(chosen.leading_zeros());
+        let last = (Places::MAX << (Places::BITS - 1)).checked_shr(chosen.leading_zeros());
         let last = last.unwrap_or_default();
         let before_last = self.cost.of_all(lengths, chosen & !last);
         let all = before_last.saturating_add(self.cost.of_all(lengths, last));
@@ -279,7 +282,7 @@ impl Bucket {
         start: u64,
         now: u64,
         packets: impl Iterator<Item = (usize, u32)>,
-    ) -> (u64, u32) {
+    ) -> (u64, Places) {
         let (mut end, mut refused) = (start, 0);
         for (place, bytes) in packets {
             if end - now < self.burst {
@@ -305,7 +308,7 @@ impl Cost {
     }
 
     /// Of chosen packets of a batch, one by one.
-    fn of_all(self, lengths: &Lengths, chosen: u32) -> u64 {
+    fn of_all(self, lengths: &Lengths, chosen: Places) -> u64 {
         match self {
             Cost::Packet(ticks) => ticks.saturating_mul(chosen.count_ones().into()),
             Cost::Byte(_) => {
@@ -339,13 +342,17 @@ mod tests {
         (1..2000_u32, 0..20_u32).prop_map(|(rate, burst)| Band::Drop { rate, burst })
     }
 
+    fn lengths() -> impl Strategy<Value = Vec<u32>> {
+        prop::collection::vec(0..3000_u32, Places::BITS as usize)
+    }
+
     proptest! {
         #[test]
         fn packets_together_meet_what_they_meet_one_by_one(
             (packets, burst) in any::<(bool, bool)>(),
             bands in prop::collection::vec(band(), 0..=BANDS_MAX),
             batches in prop::collection::vec(
-                (0..20_000_000_u64, any::<u32>(), prop::array::uniform32(0..3000_u32)),
+                (0..20_000_000_u64, any::<Places>(), lengths()),
                 1..20,
             ),
         ) {
@@ -353,6 +360,7 @@ mod tests {
             let mut now_ns = 0;
             for (pause_ns, chosen, lengths) in batches {
                 now_ns += pause_ns;
+                let lengths: Lengths = lengths.try_into().expect("so many");
                 let refused = of(&lengths, chosen).filter(|(_, bytes)| {
                     apart.admit(now_ns, *bytes) != Verdict::Pass
                 });

@@ -295,7 +295,16 @@ impl Sink for ToRing<'_> {
 unsafe fn enqueue(vid: i32, ring: u16, buffers: *mut *mut ffi::rte_mbuf, count: u16) -> u16 {
     // SAFETY: as the caller promises; each buffer that was copied is whole, linear and ours.
     unsafe {
-        let copied = ffi::rte_vhost_enqueue_burst(vid, ring, buffers, count).min(count);
+        let mut copied = 0;
+        loop {
+            let (rest, left) = (buffers.add(copied.into()), count - copied);
+            let more = ffi::rte_vhost_enqueue_burst(vid, ring, rest, left).min(left);
+            copied += more;
+            // Of more than a burst it copies the first; of that all but for want of room.
+            if more < BURST || copied == count {
+                break;
+            }
+        }
         for index in 0..usize::from(copied) {
             if let Some(buffer) = std::ptr::NonNull::new(*buffers.add(index)) {
                 drop(Packet::from_mbuf(buffer));
@@ -305,6 +314,8 @@ unsafe fn enqueue(vid: i32, ring: u16, buffers: *mut *mut ffi::rte_mbuf, count: 
     }
 }
 
+/// Packets that the library copies at a time.
+const BURST: u16 = 32;
 const LRO: u64 = ffi::RTE_MBUF_F_RX_LRO as u64;
 const NO_CHECKSUM: u64 = ffi::RTE_MBUF_F_RX_L4_CKSUM_NONE as u64;
 /// The guest left something to be done.

@@ -165,7 +165,7 @@ impl TxRing {
 }
 
 /// Packets that wait for one ring: a batch from each of eight workers.
-const WAITING_MAX: usize = 256;
+const WAITING_MAX: usize = 8 * BATCH_MAX;
 /// How often one worker goes in again for what others left meanwhile.
 const LAPS_MAX: usize = 2;
 
@@ -275,11 +275,11 @@ mod tests {
             panic!("busy")
         };
         for round in 0..9 {
-            let mut batch = batch(&pools, 1, round * 32..round * 32 + 32);
+            let mut batch = batch(&pools, 1, round * 64..round * 64 + 64);
             assert!(ring.send(&device, &mut batch, &mut Sending(&guest)));
         }
         assert_eq!(guest.received.lock().unwrap().len(), 0);
-        assert_eq!(guest.lost.load(Ordering::Relaxed), 32);
+        assert_eq!(guest.lost.load(Ordering::Relaxed), 64);
         drop(inside);
         assert!(ring.send(&device, &mut batch(&pools, 2, 0..1), &mut Sending(&guest)));
         let received = guest.received.lock().unwrap();

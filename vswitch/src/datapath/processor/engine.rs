@@ -21,7 +21,7 @@ use super::metered::{Decided, quick};
 use super::misses::Misses;
 use super::parsed::Parsed;
 use crate::action::{Account, Cache, DropReason, Op, PortNo, Program, Routine};
-use crate::pipeline::{Context, Ingress, NoTrace, Points, Programs, State, translate};
+use crate::pipeline::{Context, Ingress, NoTrace, Places, Points, Programs, State, translate};
 
 /// Where a batch enters the pipeline.
 pub struct Entry<'a> {
@@ -200,7 +200,7 @@ impl Engine {
             ([], Some(reason)) => self.executor.drop_batch(reason, entry.origin, batch),
             ([Op::Meter(meter), Op::Output(port)], None) if !meter.remarks() => {
                 let port = *port;
-                let all = u32::MAX >> (BATCH_MAX - codes.len());
+                let all = Places::MAX >> (BATCH_MAX - codes.len());
                 let now_ns = self.executor.now.ns;
                 let refused = meter.admit_together(now_ns, &self.parsed.bytes, all);
                 self.free_refused(refused, entry, codes, batch);

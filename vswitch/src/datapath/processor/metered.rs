@@ -11,7 +11,7 @@ use pmd::{BATCH_MAX, Batch};
 use super::super::rewrite::Headers;
 use super::engine::{Engine, Entry};
 use crate::action::{Cache, DropReason, Quick, Routine};
-use crate::pipeline::Meter;
+use crate::pipeline::{Meter, Places};
 
 /// The quick form of a program, if it has one that can run on a packet with these headers, which
 /// are those of the packet if it was parsed `deep` enough.
@@ -30,7 +30,7 @@ pub fn quick<'a>(
 
 /// The bits, of these, of packets that come to a meter.
 #[inline(always)]
-fn alike(meters: &[Option<&Meter>; BATCH_MAX], mut open: u32, meter: &Meter) -> u32 {
+fn alike(meters: &[Option<&Meter>; BATCH_MAX], mut open: Places, meter: &Meter) -> Places {
     let mut alike = 0;
     while let Some(other) = meters.get(open.trailing_zeros() as usize) {
         let bit = open & open.wrapping_neg();
@@ -48,7 +48,7 @@ pub struct Decided {
     /// Places below this.
     until: usize,
     /// A bit for each that is refused.
-    pub refused: u32,
+    pub refused: Places,
 }
 
 impl Engine {
@@ -71,14 +71,14 @@ impl Engine {
     pub(super) fn decide_run(&self, deep: bool, codes: &[CodeNo], from: usize) -> Decided {
         let mut meters: [Option<&Meter>; BATCH_MAX] = [None; BATCH_MAX];
         let places = meters.iter_mut().zip(codes).zip(&self.parsed.headers);
-        let (mut open, mut until) = (0_u32, codes.len());
+        let (mut open, mut until) = (0, codes.len());
         for (index, ((meter, code), headers)) in places.enumerate().skip(from) {
             let Some(quick) = quick(&self.cache, *code, deep, headers) else {
                 until = index;
                 break;
             };
             *meter = quick.meter.as_deref();
-            open |= u32::from(meter.is_some()) << index;
+            open |= Places::from(meter.is_some()) << index;
         }
         let mut refused = 0;
         while let Some(meter) = meters
@@ -97,7 +97,7 @@ impl Engine {
     /// Ends the packets of a batch that meters refused.
     pub(super) fn free_refused(
         &mut self,
-        refused: u32,
+        refused: Places,
         entry: &Entry,
         codes: &[CodeNo],
         batch: &mut Batch,

@@ -36,15 +36,15 @@ fn key(frame: &[u8]) -> FlowKey {
 #[test]
 fn a_flow_is_translated_once_and_counted_whole() {
     let mut rig = Rig::new(2, &["in_port=1,actions=output:2"]);
-    let frames: Vec<_> = (0..40).map(udp).collect();
+    let frames: Vec<_> = (0..70).map(udp).collect();
     let bytes: usize = frames.iter().map(Vec::len).sum();
     rig.receive(1, &frames);
     assert_eq!(rig.sent(2), frames);
     assert_eq!(rig.sent(1), Vec::<Vec<u8>>::new());
     let statistics = rig.processor.statistics();
-    assert_eq!((statistics.misses, statistics.hits), (1, 39));
-    assert_eq!((statistics.packets, statistics.batches), (40, 2));
-    assert_eq!(rig.counted(), (40, bytes as u64));
+    assert_eq!((statistics.misses, statistics.hits), (1, 69));
+    assert_eq!((statistics.packets, statistics.batches), (70, 2));
+    assert_eq!(rig.counted(), (70, bytes as u64));
     assert_eq!(rig.drops(1), []);
     assert_eq!(rig.pools.in_use(), 0);
 }
