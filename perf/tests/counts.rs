@@ -1,8 +1,11 @@
-//! The instructions of the packet path are those that are kept in the tree.
+//! The instructions of the packet path are those that are kept in the tree, and no hit is an atomic
+//! operation, but for what workers share by their rules.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
+use perf::counts::record::Record;
 use tests::target_dir;
 
 #[test]
@@ -30,4 +33,14 @@ fn no_part_of_the_packet_path_costs_more_or_less_than_is_kept() {
     assert!(output.status.success(), "{error}\n{told}");
     let cases = told.lines().filter(|line| line.starts_with("path "));
     assert!(cases.count() > 5, "it compares nothing:\n{told}");
+
+    // Those that have some: a meter's bucket, which all workers share, and a copy of a packet.
+    let kept = Record::read(Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/counts.json"
+    )));
+    let some = kept.unwrap().atomics;
+    let some = some.iter().filter(|(_, count)| **count != 0.0);
+    let names: Vec<&str> = some.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["path meter", "path two outputs"]);
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::callgrind::Cost;
+
 /// Instructions for a packet, or for whatever a case does, by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -15,15 +17,23 @@ pub struct Record {
     pub compiler: String,
     /// Rounded to tenths.
     pub instructions: BTreeMap<String, f64>,
+    /// Atomic operations of packets' paths, rounded to hundredths.
+    pub atomics: BTreeMap<String, f64>,
 }
 
 impl Record {
     /// What was counted now.
-    pub fn new(counts: BTreeMap<String, f64>) -> Record {
-        let tenths = |(name, count): (String, f64)| (name, (count * 10.0).round() / 10.0);
+    pub fn new(counts: BTreeMap<String, Cost>) -> Record {
+        let rounded = |count: f64, parts: f64| (count * parts).round() / parts;
+        let each = counts.iter();
+        let instructions =
+            each.map(|(name, cost)| (name.clone(), rounded(cost.instructions, 10.0)));
+        let paths = counts.iter().filter(|(name, _)| name.starts_with("path "));
+        let atomics = paths.map(|(name, cost)| (name.clone(), rounded(cost.atomics, 100.0)));
         Record {
             compiler: compiler(),
-            instructions: counts.into_iter().map(tenths).collect(),
+            instructions: instructions.collect(),
+            atomics: atomics.collect(),
         }
     }
 
@@ -69,6 +79,13 @@ impl Record {
                 if is_alike { "" } else { "  OFF" }
             );
         }
+        if self.atomics != now.atomics {
+            alike = false;
+            let [kept, now] = [self, now].map(|record| shown_atomics(&record.atomics));
+            let _ = writeln!(text, "atomic operations, kept: {kept}; now: {now}  OFF");
+        } else {
+            let _ = writeln!(text, "atomic operations: {}", shown_atomics(&now.atomics));
+        }
         if self.compiler != now.compiler {
             let _ = writeln!(text, "kept: {}; now: {}", self.compiler, now.compiler);
         }
@@ -80,6 +97,18 @@ impl Record {
             true => OFF_MAX_PERCENT,
             false => OTHER_COMPILER_OFF_MAX_PERCENT,
         }
+    }
+}
+
+/// Those that are not 0.
+fn shown_atomics(atomics: &BTreeMap<String, f64>) -> String {
+    let some = atomics.iter().filter(|(_, count)| **count != 0.0);
+    let words: Vec<_> = some
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    match words.is_empty() {
+        true => "none".into(),
+        false => words.join(", "),
     }
 }
 
@@ -116,6 +145,7 @@ mod tests {
         Record {
             compiler: compiler.into(),
             instructions: counts.collect(),
+            atomics: BTreeMap::new(),
         }
     }
 
@@ -137,6 +167,16 @@ mod tests {
             assert_eq!(is_alike, alike, "{count}");
             assert!(text.contains("kept: one; now: two"), "{text}");
         }
+    }
+
+    #[test]
+    fn an_atomic_operation_more_is_off() {
+        let kept = record("one", &[]);
+        let mut now = kept.clone();
+        now.atomics.insert("path l2".into(), 0.03);
+        let (text, alike) = kept.compare(&now);
+        assert!(!alike && text.contains("path l2 0.03"), "{text}");
+        assert!(now.compare(&now).1);
     }
 
     #[test]
