@@ -23,7 +23,7 @@
 //! there are so many that they are hardly at hand; verify and count. So the loads of different
 //! packets overlap where one packet alone would wait twice. Passes over keys of up to twelve words
 //! have their number of words known to the compiler.
-//! Memory is fixed at creation. When a mask appears that is wider than there is room for, the
+//! Memory is fixed at creation, and used from its start on, more as entries come ([`span`]). When a mask appears that is wider than there is room for, the
 //! cache empties itself, once, and goes on with a wider stride.
 //!
 //! A full bucket gives up the slot that was least recently used, but not one that has been found
@@ -63,6 +63,7 @@ mod entry_mask;
 mod keys;
 mod memory;
 mod shared;
+mod span;
 mod visitors;
 
 use accounts::Accounts;
@@ -75,6 +76,7 @@ use keys::{INLINE, Keys};
 pub use memory::Prepare;
 use memory::filled;
 use shared::{NONE, Shared};
+use span::{SPLIT_TOGETHER, Span};
 pub use visitors::Visitors;
 
 /// Codes and accounts by the significant words of a packet's key.
@@ -83,6 +85,8 @@ pub struct FlowCache<C, A> {
     buckets: Box<[Bucket]>,
     entries: Box<[Entry]>,
     keys: Keys,
+    /// How much of these is in use.
+    span: Span,
     visitors: Visitors,
     codes: Shared<C>,
     accounts: Accounts<A>,
@@ -229,6 +233,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             buckets: filled(entries / SLOTS, Bucket::default(), prepare),
             entries: filled(entries, Entry::default(), prepare),
             keys: Keys::new(entries, prepare),
+            span: Span::new(entries / SLOTS),
             visitors: Visitors::prepared(entries / ENTRIES_OF_VISITOR, secret, prepare),
             codes: Shared::new(entries + KEPT_MAX, secret),
             accounts: Accounts::new(entries + KEPT_MAX, secret),
@@ -249,6 +254,9 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     pub fn begin_batch(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.batch = self.batch.wrapping_add(1);
+        if self.len > self.span.entries_max() {
+            self.grow();
+        }
     }
 
     /// Looks up one key.
@@ -481,18 +489,18 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     /// line, so that this happens a few times in the life of a cache.
     pub fn maintain(&mut self, buckets: usize, idle_ms: u32, mut evicted: impl FnMut(&A, Counts)) {
         if self.room_wanted > self.keys.room() {
-            for slot in 0..self.entries.len() {
+            for slot in 0..self.span.used() * SLOTS {
                 self.clear(slot, &mut evicted);
             }
             self.keys.widen(self.room_wanted);
         }
-        for _ in 0..buckets.min(self.buckets.len()) {
+        for _ in 0..buckets.min(self.span.used()) {
             for place in 0..SLOTS {
                 if self.buckets[self.hand].age_ms(place, self.now_ms) >= idle_ms {
                     self.clear(self.hand * SLOTS + place, &mut evicted);
                 }
             }
-            self.hand = (self.hand + 1) % self.buckets.len();
+            self.hand = (self.hand + 1) % self.span.used();
         }
     }
 
@@ -530,13 +538,40 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
 
     #[inline(always)]
     fn bucket(&self, hash: u64) -> usize {
-        bucket_of(&self.buckets, hash)
+        self.span.bucket(hash)
     }
 
     /// Where the entry of a hash can be.
     #[inline(always)]
     fn place(&self, hash: u64) -> Place {
-        Place::of(&self.buckets, hash)
+        Place::of(&self.buckets, self.bucket(hash), hash)
+    }
+
+    /// Spreads the entries over more buckets, some at a time.
+    #[cold]
+    fn grow(&mut self) {
+        for _ in 0..SPLIT_TOGETHER {
+            let Some((from, to, bit)) = self.span.next() else {
+                return;
+            };
+            for place in self.buckets[from].above(bit) {
+                self.move_entry(from, to, place);
+            }
+            self.span.advance();
+        }
+    }
+
+    /// Moves an entry to the same place of another bucket, which is empty there.
+    fn move_entry(&mut self, from: usize, to: usize, place: usize) {
+        let lane = self.buckets[from].take(place);
+        self.buckets[to].put(place, lane);
+        let (from, to) = (from * SLOTS + place, to * SLOTS + place);
+        let entry = &mut self.entries[from];
+        self.accounts
+            .add(entry.account, entry.take_counts(self.now_ms));
+        let moved = entry.take();
+        self.entries[to].put(moved);
+        self.keys.copy(from, to);
     }
 
     /// Whether a slot holds the key in the row.
@@ -602,12 +637,6 @@ struct Place {
     candidates: Candidates,
 }
 
-/// The bucket for a hash, of a power of two.
-#[inline(always)]
-fn bucket_of(buckets: &[Bucket], hash: u64) -> usize {
-    (hash >> 32) as usize & (buckets.len() - 1)
-}
-
 impl Place {
     const NOWHERE: Place = Place {
         bucket: 0,
@@ -615,8 +644,7 @@ impl Place {
     };
 
     #[inline(always)]
-    fn of(buckets: &[Bucket], hash: u64) -> Place {
-        let bucket = bucket_of(buckets, hash);
+    fn of(buckets: &[Bucket], bucket: usize, hash: u64) -> Place {
         Place {
             bucket: bucket as u32,
             candidates: buckets[bucket].candidates(hash),

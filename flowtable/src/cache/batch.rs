@@ -3,9 +3,11 @@
 
 use core::hash::Hash;
 
+use super::bucket::Bucket;
 use super::entry::Entry;
 use super::entry_mask::PAIRS_MAX;
 use super::keys::{INLINE, Keys};
+use super::span::number;
 use super::{
     CodeNo, Counts, EntryMask, FlowCache, KEYS_MAX, Packets, Place, SLOTS, Slot, count_in,
 };
@@ -158,8 +160,12 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     /// hardly at hand: `more` reads what a slot has behind its own line.
     #[inline(always)]
     fn locate<const N: usize>(&self, all: &mut [Key<N>], more: impl Fn(usize) -> u64) {
-        for wanted in &mut *all {
-            wanted.place = Place::of(&self.buckets, wanted.hash);
+        let span = self.span;
+        match span.even() {
+            Some(buckets) => place(&self.buckets[..buckets], all, |hash| {
+                number(hash) & (buckets - 1)
+            }),
+            None => place(&self.buckets, all, |hash| span.bucket(hash)),
         }
         if self.len <= NEAR_MAX {
             return;
@@ -184,7 +190,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         mut tell: impl FnMut(&A, Counts),
         holds: impl Fn(&Keys, &Entry, &[[u64; 2]; N], usize) -> bool,
     ) -> bool {
-        let (entries, buckets) = (&mut *self.entries, &mut *self.buckets);
+        let (slots, buckets) = (self.entries.as_chunks_mut::<SLOTS>().0, &mut *self.buckets);
         let (now_ms, batch) = (self.now_ms, self.batch);
         let mut stale = false;
         let count = packets.count();
@@ -192,18 +198,19 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         let results = results.zip(&packets.bytes[..count]);
         for (wanted, (code, &bytes)) in wanted[..count].iter().zip(results) {
             let Place { bucket, candidates } = wanted.place;
-            let first = bucket as usize * SLOTS;
+            let (bucket, first) = (bucket as usize, bucket as usize * SLOTS);
+            let entries = &mut slots[bucket];
             let is_it = |place: &usize| {
-                let slot = first + place;
-                holds(&self.keys, &entries[slot], &wanted.row, slot)
+                let entry = &entries[place % SLOTS];
+                holds(&self.keys, entry, &wanted.row, first + place)
             };
             let Some(place) = candidates.into_iter().find(is_it) else {
                 *code = CodeNo::MISS;
                 continue;
             };
-            let entry = &mut entries[first + place];
+            let entry = &mut entries[place % SLOTS];
             let (slot, dirty) = (Slot((first + place) as u32), &mut self.dirty);
-            buckets[bucket as usize].found(place, now_ms, batch);
+            buckets[bucket].found(place % SLOTS, now_ms, batch);
             if entry.epoch() != epoch {
                 (*code, stale) = (CodeNo::of_stale(slot), true);
                 continue;
@@ -212,6 +219,14 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             *code = count_in(entry, slot, counted, &self.accounts, dirty, &mut tell);
         }
         stale
+    }
+}
+
+/// Notes where the entries of keys can be, by the bucket for a hash.
+#[inline(always)]
+fn place<const N: usize>(buckets: &[Bucket], all: &mut [Key<N>], bucket_of: impl Fn(u64) -> usize) {
+    for wanted in all {
+        wanted.place = Place::of(buckets, bucket_of(wanted.hash), wanted.hash);
     }
 }
 

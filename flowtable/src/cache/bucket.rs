@@ -1,6 +1,7 @@
 //! Eight slots of the flow cache in one cache line: signatures, and what replacement must know.
 
 use super::PROTECTED_MS;
+use super::span::upper;
 
 /// Slots of a bucket: as many as a cache line has room for with all that is kept of them.
 pub(super) const SLOTS: usize = 8;
@@ -16,6 +17,16 @@ pub(super) struct Bucket {
     /// The batch that used each last, modulo 2^7 (in one case of 128 an old one looks current and
     /// is spared once), and [`FOUND`] if it was found again since it came.
     uses: [u8; SLOTS],
+    /// Bits of the hash by which the bucket may be split ([`upper`]).
+    uppers: [u16; SLOTS],
+}
+
+/// What a bucket keeps of a slot.
+pub(super) struct Lane {
+    signature: u8,
+    used_ms: u32,
+    uses: u8,
+    upper: u16,
 }
 
 impl Bucket {
@@ -32,6 +43,7 @@ impl Bucket {
     pub(super) fn occupy(&mut self, place: usize, hash: u64, found: bool) {
         self.sign(place, signature(hash));
         self.uses[place] = if found { FOUND } else { 0 };
+        self.uppers[place] = upper(hash);
     }
 
     /// Notes that a slot was found again, and so used.
@@ -76,8 +88,39 @@ impl Bucket {
         self.signatures & HIGHEST == HIGHEST
     }
 
+    /// The slots with this bit set of those by which the bucket may be split.
+    pub(super) fn above(&self, bit: u32) -> impl Iterator<Item = usize> + use<> {
+        let bucket = *self;
+        let is_above = move |place: &usize| bucket.uppers[*place] >> bit & 1 != 0;
+        (0..SLOTS).filter(move |place| !bucket.is_empty(*place) && is_above(place))
+    }
+
+    /// Empties a slot; what was kept of it.
+    pub(super) fn take(&mut self, place: usize) -> Lane {
+        let lane = Lane {
+            signature: self.signature(place),
+            used_ms: self.used_ms[place],
+            uses: self.uses[place],
+            upper: self.uppers[place],
+        };
+        self.vacate(place);
+        lane
+    }
+
+    /// Fills a slot with what was kept of another.
+    pub(super) fn put(&mut self, place: usize, lane: Lane) {
+        self.sign(place, lane.signature.into());
+        self.used_ms[place] = lane.used_ms;
+        self.uses[place] = lane.uses;
+        self.uppers[place] = lane.upper;
+    }
+
     fn is_empty(&self, place: usize) -> bool {
-        (self.signatures >> (place * LANE_BITS)) as u8 == EMPTY
+        self.signature(place) == EMPTY
+    }
+
+    fn signature(&self, place: usize) -> u8 {
+        (self.signatures >> (place * LANE_BITS)) as u8
     }
 
     fn sign(&mut self, place: usize, signature: u64) {

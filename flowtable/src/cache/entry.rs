@@ -24,6 +24,14 @@ pub(super) struct Entry {
     bytes: u64,
 }
 
+/// What is in a slot besides counts.
+pub(super) struct Content {
+    key: [[u64; 2]; INLINE],
+    epoch: u64,
+    code: u32,
+    account: u32,
+}
+
 impl Entry {
     #[inline(always)]
     pub(super) fn epoch(&self) -> u64 {
@@ -70,6 +78,25 @@ impl Entry {
     pub(super) fn take_back(&mut self, bytes: u64) {
         self.packets = self.packets.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Empties the slot; what was in it but counts.
+    pub(super) fn take(&mut self) -> Content {
+        let content = Content {
+            key: self.key,
+            epoch: self.epoch(),
+            code: self.code,
+            account: self.account,
+        };
+        (self.code, self.account) = (NONE, NONE);
+        content
+    }
+
+    /// Fills an empty slot with what was in another.
+    pub(super) fn put(&mut self, content: Content) {
+        self.key = content.key;
+        self.set_epoch(content.epoch);
+        (self.code, self.account) = (content.code, content.account);
     }
 
     /// Puts the slot into the queue if it is not there.

@@ -73,6 +73,15 @@ impl Keys {
         self.pairs[at..at + key.len()].copy_from_slice(key);
     }
 
+    /// Copies the pairs behind the first from one slot to another.
+    pub(super) fn copy(&mut self, from: usize, to: usize) {
+        if self.used {
+            let at = |slot| self.start + slot * self.stride;
+            let (from, to) = (at(from), at(to));
+            self.pairs.copy_within(from..from + self.stride, to);
+        }
+    }
+
     /// Bytes that are in use at this stride: none before there is a key that wide.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of_val(&*self.pairs) / STRIDE_MAX * self.stride * usize::from(self.used)
