@@ -23,8 +23,9 @@
 //! there are so many that they are hardly at hand; verify and count. So the loads of different
 //! packets overlap where one packet alone would wait twice. Passes over keys of up to twelve words
 //! have their number of words known to the compiler.
-//! Memory is fixed at creation, and used from its start on, more as entries come ([`span`]). When a mask appears that is wider than there is room for, the
-//! cache empties itself, once, and goes on with a wider stride.
+//! Memory is fixed at creation, and used from its start on, more as entries come ([`span`]). When a
+//! mask appears that is wider than there is room for, the cache empties itself, once, and goes on
+//! with a wider stride.
 //!
 //! A full bucket gives up the slot that was least recently used, but not one that has been found
 //! again since it came and was used within [`PROTECTED_MS`]: a flood of flows with a packet each
