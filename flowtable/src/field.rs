@@ -43,6 +43,8 @@ pub enum Prerequisite {
     NdSolicit,
     /// ICMPv6 neighbour advertisement.
     NdAdvert,
+    /// A state of connection tracking that only tracked packets of valid connections have.
+    Connection,
 }
 
 /// Where a field lies in the key.
@@ -59,12 +61,12 @@ struct Storage {
 }
 
 impl Storage {
-    /// `width` bits of an integer of `size` bytes, 16 for two words, at `offset` in the key, with
-    /// `shift` bits to the right of them there.
+    /// `width` bits, more than 64 for two words, of an integer of `size` bytes, or of words, at
+    /// `offset` in the key, with `shift` bits to the right of them there.
     const fn new(offset: usize, size: usize, shift: u32, width: u32) -> Storage {
-        let is_wide = size == 16;
+        let is_wide = width > 64;
         let before = match cfg!(target_endian = "big") {
-            _ if is_wide => 0,
+            _ if size >= 8 => 0,
             true => 8 - offset % 8 - size,
             false => offset % 8,
         };
@@ -81,7 +83,7 @@ impl Storage {
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $width:literal, $maskable:literal,
-       $need:ident, $member:ident >> $shift:literal;)*) => {
+       $need:ident, $member:ident $([$word:literal])? >> $shift:literal;)*) => {
         /// A match field.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
@@ -117,7 +119,7 @@ macro_rules! fields {
             const KEY: FlowKey = zero();
             [$({
                 let (offset, size) = (offset_of!(FlowKey, $member), size_of_val(&KEY.$member));
-                Storage::new(offset, size, $shift, $width)
+                Storage::new(offset $(+ 8 * $word)?, size, $shift, $width)
             },)*]
         };
     };
@@ -216,9 +218,127 @@ fields! {
     IpFrag = "ip_frag", 2, true, Ip, ip_frag >> 0;
     /// TCP flags.
     TcpFlags = "tcp_flags", 12, true, Tcp, tcp_flags >> 0;
+    /// Outer IPv4 source address of a tunnel.
+    TunnelSrc = "tun_src", 32, true, None, tunnel_src >> 0;
+    /// Outer IPv4 destination address of a tunnel.
+    TunnelDst = "tun_dst", 32, true, None, tunnel_dst >> 0;
+    /// Outer IPv6 source address of a tunnel.
+    TunnelIpv6Src = "tun_ipv6_src", 128, true, None, tunnel_ipv6_src >> 0;
+    /// Outer IPv6 destination address of a tunnel.
+    TunnelIpv6Dst = "tun_ipv6_dst", 128, true, None, tunnel_ipv6_dst >> 0;
+    /// Flags of a tunnel: bit 0 is Geneve's OAM bit.
+    TunnelFlags = "tun_flags", 1, true, None, tunnel_flags >> 0;
+    /// VXLAN group policy id.
+    TunnelGbpId = "tun_gbp_id", 16, true, None, tunnel_gbp_id >> 0;
+    /// VXLAN group policy flags.
+    TunnelGbpFlags = "tun_gbp_flags", 8, true, None, tunnel_gbp_flags >> 0;
+    /// Packet mark.
+    PacketMark = "pkt_mark", 32, true, None, packet_mark >> 0;
+    /// Which conjunction the packet fulfils.
+    ConjunctionId = "conj_id", 32, false, None, conjunction >> 0;
+    /// Connection tracking state.
+    CtState = "ct_state", 8, true, None, ct_state >> 0;
+    /// Connection tracking zone.
+    CtZone = "ct_zone", 16, false, None, ct_zone >> 0;
+    /// Connection mark.
+    CtMark = "ct_mark", 32, true, None, ct_mark >> 0;
+    /// Connection label.
+    CtLabel = "ct_label", 128, true, None, ct_label >> 0;
+    /// IPv4 source address of the connection's original direction.
+    CtIpv4Src = "ct_nw_src", 32, true, Connection, ct_src >> 0;
+    /// IPv4 destination address of the connection's original direction.
+    CtIpv4Dst = "ct_nw_dst", 32, true, Connection, ct_dst >> 0;
+    /// IPv6 source address of the connection's original direction.
+    CtIpv6Src = "ct_ipv6_src", 128, true, Connection, ct_ipv6_src >> 0;
+    /// IPv6 destination address of the connection's original direction.
+    CtIpv6Dst = "ct_ipv6_dst", 128, true, Connection, ct_ipv6_dst >> 0;
+    /// IP protocol of the connection's original direction.
+    CtIpProto = "ct_nw_proto", 8, false, Connection, ct_ip_proto >> 0;
+    /// Source port of the connection's original direction.
+    CtTpSrc = "ct_tp_src", 16, true, Connection, ct_tp_src >> 0;
+    /// Destination port of the connection's original direction.
+    CtTpDst = "ct_tp_dst", 16, true, Connection, ct_tp_dst >> 0;
+    /// Register 0.
+    Reg0 = "reg0", 32, true, None, registers[0] >> 32;
+    /// Register 1.
+    Reg1 = "reg1", 32, true, None, registers[0] >> 0;
+    /// Register 2.
+    Reg2 = "reg2", 32, true, None, registers[1] >> 32;
+    /// Register 3.
+    Reg3 = "reg3", 32, true, None, registers[1] >> 0;
+    /// Register 4.
+    Reg4 = "reg4", 32, true, None, registers[2] >> 32;
+    /// Register 5.
+    Reg5 = "reg5", 32, true, None, registers[2] >> 0;
+    /// Register 6.
+    Reg6 = "reg6", 32, true, None, registers[3] >> 32;
+    /// Register 7.
+    Reg7 = "reg7", 32, true, None, registers[3] >> 0;
+    /// Register 8.
+    Reg8 = "reg8", 32, true, None, registers[4] >> 32;
+    /// Register 9.
+    Reg9 = "reg9", 32, true, None, registers[4] >> 0;
+    /// Register 10.
+    Reg10 = "reg10", 32, true, None, registers[5] >> 32;
+    /// Register 11.
+    Reg11 = "reg11", 32, true, None, registers[5] >> 0;
+    /// Register 12.
+    Reg12 = "reg12", 32, true, None, registers[6] >> 32;
+    /// Register 13.
+    Reg13 = "reg13", 32, true, None, registers[6] >> 0;
+    /// Register 14.
+    Reg14 = "reg14", 32, true, None, registers[7] >> 32;
+    /// Register 15.
+    Reg15 = "reg15", 32, true, None, registers[7] >> 0;
+    /// Registers 0 and 1 as one.
+    Xreg0 = "xreg0", 64, true, None, registers[0] >> 0;
+    /// Registers 2 and 3 as one.
+    Xreg1 = "xreg1", 64, true, None, registers[1] >> 0;
+    /// Registers 4 and 5 as one.
+    Xreg2 = "xreg2", 64, true, None, registers[2] >> 0;
+    /// Registers 6 and 7 as one.
+    Xreg3 = "xreg3", 64, true, None, registers[3] >> 0;
+    /// Registers 8 and 9 as one.
+    Xreg4 = "xreg4", 64, true, None, registers[4] >> 0;
+    /// Registers 10 and 11 as one.
+    Xreg5 = "xreg5", 64, true, None, registers[5] >> 0;
+    /// Registers 12 and 13 as one.
+    Xreg6 = "xreg6", 64, true, None, registers[6] >> 0;
+    /// Registers 14 and 15 as one.
+    Xreg7 = "xreg7", 64, true, None, registers[7] >> 0;
+    /// Registers 0 to 3 as one.
+    Xxreg0 = "xxreg0", 128, true, None, registers[0] >> 0;
+    /// Registers 4 to 7 as one.
+    Xxreg1 = "xxreg1", 128, true, None, registers[2] >> 0;
+    /// Registers 8 to 11 as one.
+    Xxreg2 = "xxreg2", 128, true, None, registers[4] >> 0;
+    /// Registers 12 to 15 as one.
+    Xxreg3 = "xxreg3", 128, true, None, registers[6] >> 0;
+    /// The outer VLAN tag as one: priority, presence bit, id.
+    VlanTci = "vlan_tci", 16, true, None, vlan_tci >> 0;
+    /// Port the packet came in by in the 16 bits of OpenFlow 1.0, as Nicira's actions have it.
+    InPort16 = "in_port", 16, false, None, in_port >> 0;
 }
 
 impl Field {
+    /// Whether all its bits are those of other fields, which are told instead of it.
+    pub const fn is_alias(self) -> bool {
+        self as u8 >= Field::Xreg0 as u8
+    }
+
+    /// Whether no action may change it: a summary of the packet, or what the switch alone says.
+    pub fn is_read_only(self) -> bool {
+        use Field::*;
+        let summary = matches!(self, Ipv6Exthdr | IpFrag | TcpFlags);
+        let said = InPhyPort == self || (ConjunctionId..=CtTpDst).contains(&self);
+        summary || said
+    }
+
+    /// Whether it is no part of the packet's headers.
+    pub fn is_metadata(self) -> bool {
+        STORAGE[self as usize].word < FlowKey::HEADER_WORD
+    }
+
     /// All ones in the field's width.
     pub fn ones(self) -> u128 {
         u128::MAX >> (128 - self.width())
@@ -226,18 +346,18 @@ impl Field {
 
     /// The fields that have one of these prerequisites, bit n for that of number n. A set of
     /// fields is a bit for each at its place in [`Field::ALL`].
-    pub(crate) fn allowed(met: u32) -> u64 {
+    pub(crate) fn allowed(met: u32) -> u128 {
         bits(met.into()).fold(0, |all, need| all | NEEDING[need])
     }
 
     /// Those of a set that have one of the bits of `mask` in word `index` of the key.
-    pub(crate) fn with_bits(index: usize, mask: u64, of: u64) -> u64 {
+    pub(crate) fn with_bits(index: usize, mask: u64, of: u128) -> u128 {
         let fields = bits(FIELDS[index] & of).filter(|field| STORAGE[*field].mask & mask != 0);
         fields.fold(0, |all, field| all | 1 << field)
     }
 
     /// The fields of a set, in canonical order.
-    pub(crate) fn of_bits(set: u64) -> impl Iterator<Item = Field> {
+    pub(crate) fn of_bits(set: u128) -> impl Iterator<Item = Field> {
         bits(set).map(|field| Field::ALL[field])
     }
 
@@ -288,16 +408,16 @@ impl Field {
 }
 
 /// The numbers of the bits that are set, in order.
-fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+fn bits(mut set: u128) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let next = set.trailing_zeros() as usize;
         set &= set.wrapping_sub(1);
-        (next < 64).then_some(next)
+        (next < 128).then_some(next)
     })
 }
 
 /// For each word of the key the fields in it.
-const FIELDS: [u64; FlowKey::WORDS] = {
+const FIELDS: [u128; FlowKey::WORDS] = {
     let mut fields = [0; FlowKey::WORDS];
     let mut index = 0;
     while index < STORAGE.len() {
@@ -310,14 +430,17 @@ const FIELDS: [u64; FlowKey::WORDS] = {
     }
     fields
 };
-const _: () = assert!(Field::ALL.len() <= 64, "a bitmap has a bit for each field");
+const _: () = assert!(Field::ALL.len() <= 128, "a bitmap has a bit for each field");
 
-/// For each prerequisite the fields that have it.
-const NEEDING: [u64; Prerequisite::NdAdvert as usize + 1] = {
+/// For each prerequisite the fields that have it, those aside that are others by another name.
+const NEEDING: [u128; Prerequisite::Connection as usize + 1] = {
     let mut fields = [0; _];
     let mut index = 0;
     while index < Field::ALL.len() {
-        fields[Field::ALL[index].prerequisite() as usize] |= 1 << index;
+        let field = Field::ALL[index];
+        if !field.is_alias() {
+            fields[field.prerequisite() as usize] |= 1 << index;
+        }
         index += 1;
     }
     fields

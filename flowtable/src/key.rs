@@ -34,14 +34,19 @@ pub struct FlowKey {
     pub packet_mark: u32,
     /// OpenFlow metadata, passed between tables.
     pub metadata: u64,
-    /// Registers reg0 to reg15.
-    pub registers: [u32; 16],
+    /// Registers reg0 to reg15, two in a word, the even one above: so each word is an xreg and each
+    /// two words are an xxreg.
+    pub registers: [u64; 8],
     /// Tunnel key (VNI, GRE key).
     pub tunnel_id: u64,
-    /// Outer source address; IPv4 as `::ffff:a.b.c.d`.
-    pub tunnel_src: [u64; 2],
-    /// Outer destination address; IPv4 as `::ffff:a.b.c.d`.
-    pub tunnel_dst: [u64; 2],
+    /// Outer IPv4 source address, 0 if the outer packet is none.
+    pub tunnel_src: u32,
+    /// Outer IPv4 destination address, 0 if the outer packet is none.
+    pub tunnel_dst: u32,
+    /// Outer IPv6 source address, 0 if the outer packet is none.
+    pub tunnel_ipv6_src: [u64; 2],
+    /// Outer IPv6 destination address, 0 if the outer packet is none.
+    pub tunnel_ipv6_dst: [u64; 2],
     /// Tunnel flags.
     pub tunnel_flags: u16,
     /// VXLAN group policy id.
@@ -62,10 +67,14 @@ pub struct FlowKey {
     pub ct_mark: u32,
     /// Connection label.
     pub ct_label: [u64; 2],
-    /// Source address of the connection's original direction.
-    pub ct_src: [u64; 2],
-    /// Destination address of the connection's original direction.
-    pub ct_dst: [u64; 2],
+    /// IPv4 source address of the connection's original direction.
+    pub ct_src: u32,
+    /// IPv4 destination address of the connection's original direction.
+    pub ct_dst: u32,
+    /// IPv6 source address of the connection's original direction.
+    pub ct_ipv6_src: [u64; 2],
+    /// IPv6 destination address of the connection's original direction.
+    pub ct_ipv6_dst: [u64; 2],
     /// Connection tracking zone.
     pub ct_zone: u16,
     /// Source port of the connection's original direction.

@@ -230,7 +230,12 @@ impl Known {
             0 => &[],
             _ => &[P::Vlan],
         };
-        let all = [&[P::None], vlan, ethernet, transport];
+        let (state, mask) = read(Field::CtState);
+        let connection: &[P] = match is_of_connection(state, mask) {
+            true => &[P::Connection],
+            false => &[],
+        };
+        let all = [&[P::None], vlan, ethernet, transport, connection];
         let met = all.into_iter().flatten();
         Known {
             met: met.fold(0, |met, need| met | 1 << *need as u32),
@@ -242,6 +247,21 @@ impl Known {
         self.met >> need as u32 & 1 == 1
     }
 }
+
+/// Whether only packets of valid connections are in such a state: one that others are never in, or
+/// tracked and not invalid.
+fn is_of_connection(state: u128, mask: u128) -> bool {
+    let tracked = state & mask & CT_TRACKED != 0;
+    let not_invalid = mask & CT_INVALID != 0 && state & CT_INVALID == 0;
+    state & mask & CT_OF_CONNECTION != 0 || tracked && not_invalid
+}
+
+/// Bits of `ct_state` (ovs-fields(7)): new, est, rel, rpl, snat, dnat.
+const CT_OF_CONNECTION: u128 = 0b1100_1111;
+/// `inv`.
+const CT_INVALID: u128 = 1 << 4;
+/// `trk`.
+const CT_TRACKED: u128 = 1 << 5;
 
 const _: () = assert!(FlowKey::WORDS <= 64, "the bitmap has a bit for each word");
 
@@ -395,9 +415,9 @@ mod tests {
     #[test]
     fn every_field_is_told_with_its_prerequisites() {
         use Prerequisite as P;
-        for &field in Field::ALL {
+        for field in Field::ALL.iter().copied().filter(|field| !field.is_alias()) {
             let (kind, proto, tp_src) = match field.prerequisite() {
-                P::None | P::Vlan => (0, 0, 0),
+                P::None | P::Vlan | P::Connection => (0, 0, 0),
                 P::Arp => (eth_type::ARP, 0, 0),
                 P::Ip | P::Ipv4 => (eth_type::IPV4, 0, 0),
                 P::Ipv6 => (eth_type::IPV6, 0, 0),
@@ -413,6 +433,7 @@ mod tests {
             };
             let mut m = Match::default();
             m.set(Field::VlanVid, VLAN_PRESENT.into(), VLAN_PRESENT.into());
+            m.set(Field::CtState, CT_TRACKED, CT_TRACKED | CT_INVALID);
             let needed = [
                 (Field::EthType, u128::from(kind)),
                 (Field::IpProto, proto.into()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flowtable::Field;
 
+use crate::nicira::Nicira;
 use crate::{GroupId, MeterId, OfPort, QueueId, TableId};
 
 /// One action.
@@ -20,7 +21,7 @@ pub enum Action {
     Group(GroupId),
     /// Choose the queue of later outputs.
     SetQueue(QueueId),
-    /// Set the bits of `mask` in a field (1.3 knows whole fields only).
+    /// Set the bits of `mask` in a field (1.3 itself knows whole fields only).
     SetField {
         /// The field.
         field: Field,
@@ -53,12 +54,14 @@ pub enum Action {
     CopyTtlIn,
     /// Copy the time to live outwards, from the next-to-outermost header.
     CopyTtlOut,
+    /// One of Nicira's.
+    Nicira(Nicira),
 }
 
 impl Action {
-    /// What it is, without its arguments.
-    pub fn kind(&self) -> ActionKind {
-        match self {
+    /// What it is, without its arguments; `None` if that is not the specification's.
+    pub fn kind(&self) -> Option<ActionKind> {
+        Some(match self {
             Action::Output { .. } => ActionKind::Output,
             Action::Group(_) => ActionKind::Group,
             Action::SetQueue(_) => ActionKind::SetQueue,
@@ -75,7 +78,26 @@ impl Action {
             Action::DecNwTtl => ActionKind::DecNwTtl,
             Action::CopyTtlIn => ActionKind::CopyTtlIn,
             Action::CopyTtlOut => ActionKind::CopyTtlOut,
-        }
+            Action::Nicira(_) => return None,
+        })
+    }
+
+    /// The actions of a list and, after each, those within it.
+    pub fn all(list: &[Action]) -> impl Iterator<Item = &Action> {
+        let mut open = vec![list.iter()];
+        std::iter::from_fn(move || {
+            loop {
+                match open.last_mut()?.next() {
+                    Some(action) => {
+                        if let Action::Nicira(Nicira::Clone(within)) = action {
+                            open.push(within.iter());
+                        }
+                        return Some(action);
+                    }
+                    None => drop(open.pop()),
+                }
+            }
+        })
     }
 }
 
@@ -171,7 +193,7 @@ impl Instructions {
     /// Ports that they send to.
     pub fn outputs(&self) -> impl Iterator<Item = OfPort> {
         let lists = [&self.apply, &self.write].into_iter().flatten();
-        let actions = lists.flat_map(|list| list.iter());
+        let actions = lists.flat_map(|list| Action::all(list));
         actions.filter_map(|action| match action {
             Action::Output { port, .. } => Some(*port),
             _ => None,

@@ -63,7 +63,18 @@ impl OfPort {
     pub const LOCAL: OfPort = OfPort(0xffff_fffe);
     /// Any or none (`OFPP_ANY`).
     pub const ANY: OfPort = OfPort(0xffff_ffff);
+
+    /// The port that has this number in OpenFlow 1.0: reserved ones are the highest there, too.
+    pub fn of_16_bits(number: u16) -> OfPort {
+        match number {
+            RESERVED_16.. => OfPort(0xffff_0000 | u32::from(number)),
+            _ => OfPort(number.into()),
+        }
+    }
 }
+
+/// Lowest number of a reserved port in OpenFlow 1.0 (`OFPP_MAX` there).
+const RESERVED_16: u16 = 0xff00;
 
 impl TableId {
     /// Highest table (`OFPTT_MAX` is 254; we have tables 0 to 253).

@@ -16,6 +16,7 @@ pub mod message;
 pub mod meter;
 pub mod monitor;
 pub mod multipart;
+pub mod nicira;
 pub mod packet;
 pub mod port;
 pub mod queue;
@@ -49,6 +50,7 @@ pub use meter::{
 };
 pub use monitor::{FlowChange, FlowEvent, FlowMonitor, FlowUpdate, MonitorFlags, MonitorId};
 pub use multipart::{MultipartReply, MultipartRequest};
+pub use nicira::{Nicira, Subfield};
 pub use packet::{PacketIn, PacketInReason, PacketOut};
 pub use port::{
     PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStats, PortStatus,

@@ -14,6 +14,7 @@ mod instruction;
 mod matching;
 pub mod meter;
 mod name;
+mod nicira;
 mod port;
 mod token;
 mod value;

@@ -20,6 +20,7 @@ mod matching;
 mod meter;
 mod monitor;
 mod multipart;
+mod nicira;
 mod packet;
 mod port;
 mod queue;
@@ -47,9 +48,6 @@ pub enum EncodeError {
     /// It is longer than messages can be.
     #[error("longer than an OpenFlow message can be (65535 bytes)")]
     TooLong,
-    /// It sets a part of a field: set-field takes no mask before OpenFlow 1.5.
-    #[error("OpenFlow 1.3 sets whole fields only: set_field takes no mask")]
-    MaskedSetField,
 }
 
 /// Decodes one whole message.
@@ -138,9 +136,6 @@ fn encode_one(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), Enco
     encode_body(message, start, &mut out);
     if let Message::Hello(hello) = message {
         out.patch_u8(start, hello.version.0);
-    }
-    if let Some(error) = out.refused() {
-        return Err(error);
     }
     if out.position() - start > MESSAGE_LEN_MAX {
         return Err(EncodeError::TooLong);

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use crate::v13::EncodeError;
 use crate::{ErrorCode, Version, Xid};
 
 /// Bytes of the header before every message.
@@ -150,22 +149,11 @@ impl<'a> Reader<'a> {
 /// Appends integers to some bytes.
 pub(crate) struct Writer<'a> {
     out: &'a mut Vec<u8>,
-    refused: Option<EncodeError>,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
-        Writer { out, refused: None }
-    }
-
-    /// Notes that what is being written has no bytes in this version; the first reason counts.
-    pub(crate) fn refuse(&mut self, error: EncodeError) {
-        self.refused.get_or_insert(error);
-    }
-
-    /// Why what was written since the last call is not what was meant, if it is not.
-    pub(crate) fn refused(&mut self) -> Option<EncodeError> {
-        self.refused.take()
+        Writer { out }
     }
 
     /// Where the next byte will be.

@@ -22,6 +22,17 @@ const FLOWS: &[&str] = &[
     "priority=11,dl_src=02:00:00:00:00:00/fe:00:00:00:00:00 actions=meter:1,clear_actions",
     "priority=12,ip,nw_tos=184 actions=write_actions(output:1),goto_table:3",
     "priority=13,tun_id=0x64 actions=set_queue:3,LOCAL",
+    "priority=14,reg0=0x5,reg15=0/0xf,metadata=0x1 actions=load:0x7->NXM_NX_REG0[0..15]",
+    "priority=15,pkt_mark=0x1,conj_id=10,ct_state=-trk,ct_zone=5,ct_mark=0x1/0x3,ip actions=drop",
+    "priority=16,tun_src=1.2.3.4,tun_ipv6_dst=fd00::1 actions=resubmit(3,4),resubmit:LOCAL",
+    "priority=17,arp actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],IN_PORT",
+    "priority=23 actions=load:0->NXM_OF_IN_PORT[],resubmit(,5)",
+    "priority=24 actions=pop_queue",
+    "priority=18 actions=push:NXM_NX_REG1[],pop:NXM_NX_XXREG1[3..34],output:NXM_NX_REG1[0..15]",
+    "priority=19 actions=clone(load:0->NXM_OF_VLAN_TCI[],output:2),note:01.02.03.04.05.06,exit",
+    "priority=20,ip actions=dec_ttl(0,1),controller(reason=invalid_ttl,max_len=9,id=2),ct_clear",
+    "priority=21,ct_state=+est+trk,ct_nw_src=10.0.0.0/8,ct_nw_proto=6,ct_tp_dst=8,ip actions=exit",
+    "priority=22,ip actions=write_actions(load:0x1->OXM_OF_PKT_REG0[],resubmit(,5))",
 ];
 
 /// A dump's line without what changes by itself: duration and counters.

@@ -164,7 +164,7 @@ fn tshark_finds_the_values_of_random_flows() {
         let lists = [&instructions.apply, &instructions.write];
         let actions = lists.into_iter().flatten().flat_map(|list| list.iter());
         let kinds: Vec<String> = actions
-            .map(|action| (action.kind() as u16).to_string())
+            .map(|action| action.kind().map_or(0xffff, |kind| kind as u16).to_string())
             .collect();
         let wanted = [
             format!("{:#018x}", flow.cookie),

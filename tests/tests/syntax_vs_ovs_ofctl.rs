@@ -11,6 +11,33 @@ use tests::run;
 
 /// Texts that both take, and take alike.
 const ACCEPTED: &[&str] = &[
+    "reg0=5,reg1=0x7/0xff,reg15=0,actions=load:0x7->NXM_NX_REG0[0..15],load:0->reg1[3]",
+    "xreg1=5,xxreg1=0x7/0xf,actions=set_field:5->reg2",
+    "actions=set_field:0x123456789->xreg3,set_field:0x5->xxreg2,set_field:7->pkt_mark",
+    "tun_id=0x5/0xff,tun_src=1.2.3.4,tun_dst=1.2.3.0/24,actions=set_field:1.2.3.4->tun_dst",
+    "tun_ipv6_src=fd00::1,tun_ipv6_dst=fd00::/64,actions=set_field:fd00::1->tun_ipv6_dst",
+    "tun_flags=+oam,actions=drop",
+    "tun_flags=-oam,tun_gbp_id=3,tun_gbp_flags=0x1,actions=drop",
+    "pkt_mark=5/0xff,conj_id=10,actions=drop",
+    "ct_state=+trk+est-inv,ct_zone=5,ct_mark=0x1/0x3,ct_label=0x5/0xf,actions=drop",
+    "ct_state=new|trk,ct_mark=7,ct_label=0x123456789abcdef0123,actions=drop",
+    "ct_state=0/0x20,ct_zone=0,actions=drop",
+    "ct_state=+trk+est,ct_nw_src=1.2.3.4,ct_nw_dst=10.0.0.0/8,ct_nw_proto=6,ct_tp_src=80,\
+     ct_tp_dst=0x50/0xfff0,ip,actions=drop",
+    "ct_state=+rpl,ct_ipv6_src=fd00::1,ct_ipv6_dst=fd00::/16,ct_nw_proto=17,ipv6,actions=drop",
+    "priority=7,ct_state=+trk,tcp,reg3=1,metadata=5,in_port=3,tun_id=4,tp_dst=80,actions=drop",
+    "actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],move:reg0[0..15]->metadata[16..31]",
+    "arp,actions=move:arp_sha->arp_tha,move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],load:2->arp_op[]",
+    "actions=load:5->in_port[],load:5->vlan_tci[0..11],load:0->NXM_OF_VLAN_TCI[],load:1->metadata",
+    "ipv6,actions=load:1->NXM_NX_IPV6_SRC[64..127],move:ipv6_src[0..31]->reg1[]",
+    "actions=resubmit(,5),resubmit:3,resubmit(3,4),resubmit(LOCAL,),resubmit(in_port,7)",
+    "actions=output:NXM_NX_REG0[0..15],output:reg1[],push:reg1[],pop:NXM_NX_REG2[3..7]",
+    "actions=note:01.02.03,note:010203040506,exit",
+    "actions=controller(max_len=128,reason=no_match,id=7),controller(id=3),controller(max_len=9)",
+    "ip,actions=dec_ttl(1,2),dec_ttl(0)",
+    "actions=clone(load:1->NXM_NX_REG3[],output:2,clone(resubmit(,3))),pop_queue,ct_clear",
+    "ip,actions=write_actions(load:1->NXM_NX_REG0[],move:reg0->reg1,resubmit(,5))",
+    "tcp,tp_dst=80,actions=load:0x51->tcp_dst[0..7],load:1->NXM_NX_IP_TTL[]",
     "actions=drop",
     "actions=",
     "action=output:1",
@@ -483,11 +510,11 @@ impl Random {
         let settable = |field: &Field| {
             use Field::*;
             let refused = [
-                InPort, InPhyPort, EthType, IpProto, MplsBos, IpFrag, TcpFlags, IpTtl, MplsTtl,
-                Ipv6Exthdr, PbbIsid,
+                InPort, InPort16, VlanTci, EthType, IpProto, MplsBos, IpTtl, MplsTtl, PbbIsid,
             ];
             let tag = *field == VlanVid && matching.missing_prerequisite(VlanPcp);
-            !refused.contains(field) && !tag && !matching.missing_prerequisite(*field)
+            let refused = refused.contains(field) || field.is_read_only();
+            !refused && !tag && !matching.missing_prerequisite(*field)
         };
         let fields: Vec<Field> = Field::ALL.iter().copied().filter(settable).collect();
         let ip = !matching.missing_prerequisite(Field::IpDscp);

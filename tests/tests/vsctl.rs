@@ -388,8 +388,6 @@ fn refusals_say_why_and_scripts_can_tell_them_apart() {
         2,
         "nw_dst",
     );
-    let part = "actions=set_field:02:00:00:00:00:00/ff:00:00:00:00:00->eth_dst";
-    refused(&says(&["flow", "add", "br0", part]), 2, "whole fields");
     refused(&says(&["log", "set", "loud"]), 2, "debug");
     refused(&says(&["trace", "br0", "in_port=n9,tcp"]), 2, "n1");
     refused(

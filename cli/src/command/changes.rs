@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::Path;
 
-use openflow::text::{Ports, SyntaxError, group};
-use openflow::{Action, Message};
+use openflow::Message;
+use openflow::text::{Ports, SyntaxError};
 use serde_json::json;
 
 use super::Daemon;
@@ -60,22 +60,6 @@ pub fn run(
         (None, words) => send_words(words, syntax, &ports, changes)?,
     };
     output.answer(&json!({ "bridge": given.bridge, "sent": sent }), |_| Ok(()))
-}
-
-/// Refuses what OpenFlow 1.3 has no words for: setting some bits of a field.
-pub fn whole_fields(actions: &[Action]) -> Result<(), SyntaxError> {
-    let partial = actions.iter().find(|action| match action {
-        Action::SetField { field, mask, .. } => *mask != field.ones(),
-        _ => false,
-    });
-    let Some(partial) = partial else {
-        return Ok(());
-    };
-    Err(SyntaxError {
-        token: group::format_actions(std::slice::from_ref(partial), &Ports::default()),
-        problem: "OpenFlow 1.3 sets whole fields only".into(),
-        allowed: "set_field without a mask".into(),
-    })
 }
 
 fn send_words(

@@ -2,8 +2,8 @@
 
 use openflow::text::{Ports, flow};
 use openflow::{
-    FlowFlags, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Instructions, Message,
-    MultipartReply, MultipartRequest,
+    FlowFlags, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Message, MultipartReply,
+    MultipartRequest,
 };
 use serde_json::{Value, json};
 
@@ -56,13 +56,7 @@ fn change(
     command: FlowModCommand,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let message = |flow: FlowMod| {
-        let Instructions { apply, write, .. } = &flow.instructions;
-        for list in [apply, write].into_iter().flatten() {
-            changes::whole_fields(list)?;
-        }
-        Ok(Message::FlowMod(Box::new(flow)))
-    };
+    let message = |flow: FlowMod| Ok(Message::FlowMod(Box::new(flow)));
     let word = |text: &str, ports: &Ports| message(flow::parse_with(text, command, ports)?);
     let line = |text: &str, ports: &Ports| {
         let flow = flow::parse_line(text, command, ports)?;

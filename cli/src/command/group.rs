@@ -43,12 +43,7 @@ fn change(
     command: GroupModCommand,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let message = |group: GroupMod| {
-        for bucket in &group.buckets {
-            changes::whole_fields(&bucket.actions)?;
-        }
-        Ok(Message::GroupMod(group))
-    };
+    let message = |group: GroupMod| Ok(Message::GroupMod(group));
     let word = |text: &str, ports: &Ports| message(group::parse_with(text, command, ports)?);
     let line = |text: &str, ports: &Ports| {
         let group = group::parse_line(text, command, ports)?;

@@ -5,11 +5,12 @@ use flowtable::{Field, FlowKey, FlowMask, VLAN_PRESENT, eth_type};
 
 use super::matching::port_field;
 use super::name::{self, Name};
+use super::nicira;
 use super::port;
-use super::token::{Token, Tokens};
+use super::token::Token;
 use super::value::{self, number};
 use super::{Ports, SyntaxError};
-use crate::{Action, GroupId, OfPort, QueueId};
+use crate::{Action, GroupId, Nicira, OfPort, QueueId};
 
 mod writer;
 
@@ -21,6 +22,8 @@ pub(super) struct Context<'a> {
     /// A VLAN tag is there.
     tagged: bool,
     ip_proto: Option<u8>,
+    /// Lists of actions that this one is in.
+    pub depth: u32,
 }
 
 impl<'a> Context<'a> {
@@ -30,7 +33,15 @@ impl<'a> Context<'a> {
             ports,
             tagged: key.vlan_tci & mask.0.vlan_tci & VLAN_PRESENT != 0,
             ip_proto: (mask.0.ip_proto == u8::MAX).then_some(key.ip_proto),
+            depth: 0,
         }
+    }
+
+    /// Enters a list within a list; the depth to go back to. `None` if that is too deep.
+    pub fn deeper(&mut self) -> Option<u32> {
+        let depth = self.depth;
+        self.depth += 1;
+        (depth < DEPTH_MAX).then_some(depth)
     }
 
     /// The names of the switch's ports.
@@ -50,6 +61,10 @@ pub(super) fn parse(
     context: &mut Context<'_>,
     list: &mut Vec<Action>,
 ) -> Result<(), SyntaxError> {
+    if let Some(action) = nicira::parse(token, context).map_err(|e| e.within(token.text))? {
+        list.push(Action::Nicira(action));
+        return Ok(());
+    }
     let result = match token.key {
         "set_field" => set_field(token, context).map(|action| list.push(action)),
         "mod_vlan_vid" | "mod_vlan_pcp" => mod_vlan(token, context, list),
@@ -138,35 +153,31 @@ fn to_port(token: &Token<'_>, context: &Context<'_>) -> Result<Action, SyntaxErr
             token.key,
             token.key,
             "action",
-            ACTIONS.iter().copied(),
+            ACTIONS.iter().chain(&nicira::ACTIONS).copied(),
             "output:PORT, a port, drop, set_field:VALUE->FIELD, and what flow-syntax lists",
         )),
     }
 }
 
 fn controller(argument: &str) -> Result<Action, SyntaxError> {
-    let mut max_len = ALL_BYTES;
     if argument.starts_with(|c: char| c.is_ascii_digit()) {
-        max_len = number(argument, 0xffff)? as u16;
+        let max_len = number(argument, 0xffff)? as u16;
         return Ok(Action::Output {
             port: OfPort::CONTROLLER,
             max_len,
         });
     }
-    for piece in Tokens::new(argument) {
-        match (piece.key, piece.argument()) {
-            ("max_len", bytes) => max_len = number(bytes, 0xffff)? as u16,
-            ("reason", "action") | ("id", "0") => {}
-            _ => {
-                let problem = "not in OpenFlow 1.3";
-                return Err(SyntaxError::new(piece.text, problem, "max_len=0 to 65535"));
-            }
-        }
+    match nicira::parse_controller(argument)? {
+        Nicira::Controller {
+            max_len,
+            id: 0,
+            reason: ACTION,
+        } => Ok(Action::Output {
+            port: OfPort::CONTROLLER,
+            max_len,
+        }),
+        action => Ok(Action::Nicira(action)),
     }
-    Ok(Action::Output {
-        port: OfPort::CONTROLLER,
-        max_len,
-    })
 }
 
 fn output(port: OfPort) -> Action {
@@ -222,7 +233,7 @@ fn settable(field: Field, value: u128, mask: u128) -> Result<(), SyntaxError> {
     let present = u128::from(VLAN_PRESENT);
     match field {
         Field::InPort | Field::InPhyPort => refuse("a packet cannot change its port", ""),
-        Field::IpFrag | Field::TcpFlags | Field::Ipv6Exthdr => refuse("the field is read-only", ""),
+        _ if field.is_read_only() => refuse("the field is read-only", ""),
         Field::VlanVid if value & mask & present == 0 && mask & present != 0 => refuse(
             "a VLAN id needs the presence bit 0x1000",
             "4096 to 8191, or mod_vlan_vid:0 to 4095",
@@ -301,6 +312,10 @@ fn bare(token: &Token<'_>, action: Action) -> Result<Action, SyntaxError> {
     Err(SyntaxError::new(token.text, "takes no argument", token.key))
 }
 
+/// Lists of actions within each other: each is a call deeper while it is read.
+const DEPTH_MAX: u32 = 64;
+/// `OFPR_ACTION`.
+const ACTION: u8 = 1;
 /// `OFPCML_NO_BUFFER`: the whole packet.
 const ALL_BYTES: u16 = 0xffff;
 /// TPID of a tag that is pushed unasked.

@@ -229,6 +229,7 @@ fn needs(prerequisite: Prerequisite) -> &'static str {
         Prerequisite::Nd => "icmp6,icmpv6_type=135 or icmp6,icmpv6_type=136",
         Prerequisite::NdSolicit => "icmp6,icmpv6_type=135",
         Prerequisite::NdAdvert => "icmp6,icmpv6_type=136",
+        Prerequisite::Connection => "a state of valid connections, such as ct_state=+trk+est",
     }
 }
 

@@ -36,8 +36,12 @@ pub(super) enum Name {
 impl Name {
     /// The meaning of `word`.
     pub fn find(word: &str) -> Option<Name> {
-        let found = NAMES.binary_search_by_key(&word, |(name, _)| name);
-        found.ok().map(|at| NAMES[at].1)
+        if let Ok(at) = NAMES.binary_search_by_key(&word, |(name, _)| name) {
+            return Some(NAMES[at].1);
+        }
+        let mut fields = Field::ALL.iter();
+        let field = fields.find(|field| field.name() == word)?;
+        Some(Name::Field(*field))
     }
 }
 
@@ -107,7 +111,8 @@ pub(super) fn unknown<'a>(
 
 /// Every word for a field.
 pub(super) fn words() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().map(|(name, _)| *name)
+    let fields = Field::ALL.iter().map(|field| field.name());
+    NAMES.iter().map(|(name, _)| *name).chain(fields)
 }
 
 /// Number of letters to insert, delete or replace to make one word of the other.
@@ -128,7 +133,8 @@ fn distance(a: &str, b: &str) -> usize {
 /// A word with more letters wrong than this was hardly meant to be that other word.
 const MISSPELLINGS_MAX: usize = 2;
 
-/// Sorted, for the search.
+/// Words for fields that have several or mean more than one field; sorted, for the search. Others
+/// go by their own name alone.
 const NAMES: &[(&str, Name)] = &[
     ("arp_op", Name::Field(Field::ArpOp)),
     ("arp_sha", Name::Field(Field::ArpSha)),

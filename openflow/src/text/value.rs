@@ -9,6 +9,8 @@ use flowtable::Field;
 use super::{Ports, SyntaxError};
 use crate::OfPort;
 
+mod flags;
+
 /// How a field's values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
@@ -28,6 +30,10 @@ pub(super) enum Style {
     Fragment,
     /// TCP flag names.
     TcpFlags,
+    /// Names of connection tracking states.
+    CtState,
+    /// Names of tunnel flags.
+    TunnelFlags,
 }
 
 impl Style {
@@ -39,7 +45,17 @@ impl Style {
             Field::ArpSha | Field::ArpTha | Field::NdSll | Field::NdTll => Style::Mac,
             Field::Ipv4Src | Field::Ipv4Dst | Field::ArpSpa | Field::ArpTpa => Style::Ipv4,
             Field::Ipv6Src | Field::Ipv6Dst | Field::NdTarget => Style::Ipv6,
+            Field::TunnelSrc | Field::TunnelDst => Style::Ipv4,
+            Field::CtIpv4Src | Field::CtIpv4Dst => Style::Ipv4,
+            Field::TunnelIpv6Src | Field::TunnelIpv6Dst => Style::Ipv6,
+            Field::CtIpv6Src | Field::CtIpv6Dst => Style::Ipv6,
+            Field::InPort16 => Style::Port,
+            Field::CtState => Style::CtState,
+            Field::TunnelFlags => Style::TunnelFlags,
             Field::Metadata | Field::TunnelId | Field::EthType => Style::Hexadecimal,
+            Field::PacketMark | Field::TunnelGbpFlags => Style::Hexadecimal,
+            Field::CtMark | Field::CtLabel => Style::Hexadecimal,
+            _ if field >= Field::Reg0 => Style::Hexadecimal,
             Field::Ipv6Flabel | Field::Ipv6Exthdr | Field::PbbIsid => Style::Hexadecimal,
             Field::IpFrag => Style::Fragment,
             Field::TcpFlags => Style::TcpFlags,
@@ -57,7 +73,9 @@ pub(super) fn parse(field: Field, text: &str, ports: &Ports) -> Result<(u128, u1
     match style {
         Style::Port => return Ok((ports.parse(text)?.0.into(), ones)),
         Style::Fragment => return parse_fragment(text),
-        Style::TcpFlags => return parse_tcp_flags(text),
+        Style::TcpFlags => return flags::parse(&flags::TCP, text, ones),
+        Style::CtState => return flags::parse(&flags::CT_STATE, text, ones),
+        Style::TunnelFlags => return flags::parse(&flags::TUNNEL, text, ones),
         _ => {}
     }
     let (value, mask) = match text.split_once('/') {
@@ -80,7 +98,8 @@ pub(super) fn write(out: &mut String, field: Field, value: u128, ports: &Ports) 
     match Style::of(field) {
         Style::Port => ports.write(out, OfPort(value as u32)),
         Style::Fragment => out.push_str(fragment_name(value, 3).unwrap_or("no")),
-        Style::TcpFlags => write_tcp_flags(out, value, field.ones()),
+        Style::TcpFlags => flags::write(out, &flags::TCP, value, field.ones(), field.ones()),
+        Style::TunnelFlags => flags::write(out, &flags::TUNNEL, value, field.ones(), field.ones()),
         style => write_plain(out, style, value),
     }
 }
@@ -88,6 +107,14 @@ pub(super) fn write(out: &mut String, field: Field, value: u128, ports: &Ports) 
 /// Appends `value[/mask]`, the mask only if it is not all ones.
 pub(super) fn write_masked(out: &mut String, field: Field, value: u128, mask: u128) {
     let style = Style::of(field);
+    match style {
+        Style::TcpFlags => return flags::write(out, &flags::TCP, value, mask, field.ones()),
+        Style::CtState => return flags::write(out, &flags::CT_STATE, value, mask, field.ones()),
+        Style::TunnelFlags => {
+            return flags::write_some(out, &flags::TUNNEL, value, mask, field.ones());
+        }
+        _ => {}
+    }
     if mask == field.ones() {
         return write_plain(out, style, value);
     }
@@ -105,30 +132,6 @@ pub(super) fn write_masked(out: &mut String, field: Field, value: u128, mask: u1
             write_plain(out, style, value);
             out.push('/');
             write_plain(out, style, mask);
-        }
-    }
-}
-
-/// Appends TCP flags: names joined by `|` for all of them, `+` and `-` for some.
-pub(super) fn write_tcp_flags(out: &mut String, value: u128, mask: u128) {
-    let exact = mask == Field::TcpFlags.ones();
-    if exact && value == 0 {
-        return out.push('0');
-    }
-    let mut first = true;
-    for bit in (0..Field::TcpFlags.width()).filter(|bit| mask >> bit & 1 != 0) {
-        let set = value >> bit & 1 != 0;
-        match (exact, set) {
-            (true, false) => continue,
-            (true, true) if first => {}
-            (true, true) => out.push('|'),
-            (false, true) => out.push('+'),
-            (false, false) => out.push('-'),
-        }
-        first = false;
-        match TCP_FLAGS.get(bit as usize) {
-            Some(name) => out.push_str(name),
-            None => append(out, format_args!("[{:x}]", 1u32 << bit)),
         }
     }
 }
@@ -259,49 +262,6 @@ fn parse_fragment(text: &str) -> Result<(u128, u128), SyntaxError> {
     }
 }
 
-fn parse_tcp_flags(text: &str) -> Result<(u128, u128), SyntaxError> {
-    let ones = Field::TcpFlags.ones();
-    if text.starts_with(|c: char| c.is_ascii_digit()) {
-        let (value, mask) = text.split_once('/').unwrap_or((text, "-1"));
-        let mask = parse_mask(Style::Hexadecimal, mask, ones)?;
-        return Ok((number(value, ones)? & mask, mask));
-    }
-    if !text.starts_with(['+', '-']) {
-        let mut value = 0;
-        for name in text.split('|') {
-            value |= tcp_flag(name)?;
-        }
-        return Ok((value, ones));
-    }
-    let (mut value, mut mask, mut rest) = (0, 0, text);
-    while !rest.is_empty() {
-        let end = rest[1..].find(['+', '-']).map_or(rest.len(), |at| at + 1);
-        let bit = tcp_flag(&rest[1..end])?;
-        mask |= bit;
-        if rest.starts_with('+') {
-            value |= bit;
-        }
-        rest = &rest[end..];
-    }
-    Ok((value, mask))
-}
-
-fn tcp_flag(name: &str) -> Result<u128, SyntaxError> {
-    if let Some(bit) = TCP_FLAGS.iter().position(|known| *known == name) {
-        return Ok(1 << bit);
-    }
-    let digits = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
-    match digits.map(|d| u32::from_str_radix(d, 16)) {
-        Some(Ok(bit @ (0x200 | 0x400 | 0x800))) => Ok(bit.into()),
-        _ => Err(SyntaxError::new(
-            name,
-            "unknown TCP flag",
-            "fin syn rst psh ack urg ece cwr ns [200] [400] [800], joined by | for all flags, \
-             or each after + or - for some; or a number",
-        )),
-    }
-}
-
 fn write_plain(out: &mut String, style: Style, value: u128) {
     match style {
         Style::Mac => {
@@ -333,8 +293,6 @@ fn prefix_length(mask: u128, width: u32) -> Option<u32> {
     (mask.trailing_zeros().min(width) == width - ones).then_some(ones)
 }
 
-const TCP_FLAGS: [&str; 9] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,7 +303,6 @@ mod tests {
         let mut out = String::new();
         match Style::of(field) {
             Style::Fragment => out.push_str(fragment_name(value, mask).unwrap()),
-            Style::TcpFlags => write_tcp_flags(&mut out, value, mask),
             Style::Port => write(&mut out, field, value, &ports),
             _ => write_masked(&mut out, field, value, mask),
         }

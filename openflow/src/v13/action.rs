@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowtable::{Field, VLAN_PRESENT};
 
-use super::EncodeError;
+use super::nicira::{self, NICIRA};
 use crate::bundle::ONF;
 use crate::oxm::{self, Oxm};
 use crate::wire::{Reader, Writer, padded};
@@ -25,19 +25,28 @@ pub(super) enum Place {
 
 /// Decodes all of `reader`.
 pub(super) fn decode_list(reader: &mut Reader, place: Place) -> Result<Arc<[Action]>, ErrorCode> {
+    decode_nested(reader, place, 0)
+}
+
+/// The same of a list within so many others.
+pub(super) fn decode_nested(
+    reader: &mut Reader,
+    place: Place,
+    depth: u32,
+) -> Result<Arc<[Action]>, ErrorCode> {
     reader.reporting(ErrorCode::BAD_ACTION_BAD_LEN, |reader| {
         let mut actions = Vec::new();
         while !reader.is_empty() {
             if actions.len() == ACTIONS_MAX {
                 return Err(ErrorCode::BAD_ACTION_TOO_MANY);
             }
-            actions.push(decode(reader, place)?);
+            actions.push(decode(reader, place, depth)?);
         }
         Ok(actions.into())
     })
 }
 
-fn decode(reader: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
+fn decode(reader: &mut Reader, place: Place, depth: u32) -> Result<Action, ErrorCode> {
     let kind = reader.u16()?;
     let len = usize::from(reader.u16()?);
     if len < ACTION_LEN_MIN || len != padded(len) {
@@ -45,10 +54,13 @@ fn decode(reader: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
     }
     let mut body = reader.part(len - HEADER_LEN, reader.short())?;
     if kind == EXPERIMENTER {
-        return Err(match body.u32()? {
-            ONF => ErrorCode::BAD_ACTION_BAD_EXP_TYPE,
-            _ => ErrorCode::BAD_ACTION_BAD_EXPERIMENTER,
-        });
+        let action = match body.u32()? {
+            NICIRA => nicira::decode(&mut body, place, depth)?,
+            ONF => return Err(ErrorCode::BAD_ACTION_BAD_EXP_TYPE),
+            _ => return Err(ErrorCode::BAD_ACTION_BAD_EXPERIMENTER),
+        };
+        body.finish()?;
+        return Ok(action);
     }
     let kind = decode_kind(kind).ok_or(ErrorCode::BAD_ACTION_BAD_TYPE)?;
     let action = decode_body(kind, &mut body, place)?;
@@ -155,11 +167,9 @@ fn decode_set_field(body: &mut Reader) -> Result<Action, ErrorCode> {
     })
 }
 
-/// Everything may be set but what is no part of the packet, and what is a summary of it.
+/// Everything may be set but the port, metadata (§7.2.5), and what nothing may change.
 fn settable(field: Field) -> bool {
-    let metadata = matches!(field, Field::InPort | Field::InPhyPort | Field::Metadata);
-    let summary = matches!(field, Field::Ipv6Exthdr | Field::IpFrag | Field::TcpFlags);
-    !metadata && !summary
+    !field.is_read_only() && !matches!(field, Field::InPort | Field::InPort16 | Field::Metadata)
 }
 
 /// Writes the actions one after the other.
@@ -171,21 +181,20 @@ pub(super) fn encode_list(actions: &[Action], out: &mut Writer) {
 
 fn encode(action: &Action, out: &mut Writer) {
     let start = out.position();
-    out.u16(action.kind() as u16);
+    out.u16(wire_kind(action));
     out.u16(0);
     match *action {
+        Action::Nicira(ref nicira) => nicira::encode(nicira, out),
+        Action::SetField { field, value, mask } if !is_plain(field, mask) => {
+            nicira::encode_load2(field, value, mask, out);
+        }
         Action::Output { port, max_len } => {
             out.u32(port.0);
             out.u16(max_len);
         }
         Action::Group(group) => out.u32(group.0),
         Action::SetQueue(queue) => out.u32(queue.0),
-        Action::SetField { field, value, mask } => {
-            if mask != field.ones() {
-                out.refuse(EncodeError::MaskedSetField);
-            }
-            Oxm::of(field).encode(value, field.ones(), out);
-        }
+        Action::SetField { field, value, mask } => Oxm::of(field).encode(value, mask, out),
         Action::PushVlan(eth_type)
         | Action::PushMpls(eth_type)
         | Action::PopMpls(eth_type)
@@ -200,6 +209,19 @@ fn encode(action: &Action, out: &mut Writer) {
     }
     out.pad(start);
     out.patch_len(start + 2, start);
+}
+
+fn wire_kind(action: &Action) -> u16 {
+    match (action, action.kind()) {
+        (Action::SetField { field, mask, .. }, _) if !is_plain(*field, *mask) => EXPERIMENTER,
+        (_, Some(kind)) => kind as u16,
+        (_, None) => EXPERIMENTER,
+    }
+}
+
+/// Whether the specification has a set-field of these bits.
+fn is_plain(field: Field, mask: u128) -> bool {
+    mask == field.ones() && settable(field)
 }
 
 /// The kind with this number.
@@ -297,8 +319,14 @@ mod tests {
             ErrorCode::BAD_ACTION_BAD_TYPE
         );
         assert_eq!(
-            error(&[0xff, 0xff, 0, 8, 0, 0, 0x23, 0x20]),
+            error(&[0xff, 0xff, 0, 8, 0, 0, 0x23, 0x21]),
             ErrorCode::BAD_ACTION_BAD_EXPERIMENTER
+        );
+        assert_eq!(
+            error(&[
+                0xff, 0xff, 0, 16, 0, 0, 0x23, 0x20, 0xff, 0, 0, 0, 0, 0, 0, 0
+            ]),
+            ErrorCode::BAD_ACTION_BAD_EXP_TYPE
         );
     }
 

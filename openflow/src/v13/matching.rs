@@ -1,11 +1,11 @@
 //! Matches (OpenFlow 1.3.5 §7.2.3): a list of fields in TLVs, prerequisites before what needs
 //! them.
 
-use flowtable::{Field, FlowKey, FlowMask, Known, Match};
+use flowtable::{Field, FlowKey, FlowMask, Known, Match, VLAN_PRESENT};
 
-use crate::ErrorCode;
 use crate::oxm::{self, Oxm, Tlv};
 use crate::wire::{Reader, Writer, padded};
+use crate::{ErrorCode, OfPort};
 
 pub(super) fn decode(reader: &mut Reader) -> Result<Match, ErrorCode> {
     reader.reporting(ErrorCode::BAD_MATCH_BAD_LEN, |reader| {
@@ -34,16 +34,20 @@ fn decode_fields(fields: &mut Reader) -> Result<Match, ErrorCode> {
         if !known.meets(oxm.field.prerequisite()) {
             return Err(ErrorCode::BAD_MATCH_BAD_PREREQ);
         }
-        let (value, mask) = decode_value(oxm, tlv)?;
-        oxm.field.write(&mut key, value, mask);
-        oxm.field.write(&mut masks.0, u128::MAX, mask);
+        let (field, value, mask) = plain(decode_value(oxm, tlv)?)?;
+        let conflict = field.read(&key) ^ value;
+        if conflict & mask & field.read(&masks.0) != 0 {
+            return Err(ErrorCode::BAD_MATCH_DUP_FIELD);
+        }
+        field.write(&mut key, value, mask);
+        field.write(&mut masks.0, u128::MAX, mask);
     }
     Ok(Match::new(&key, &masks))
 }
 
 /// Value and mask. A mask of all ones or all zeros says nothing that could not be said without
 /// one, so it is taken for every field (§7.2.3.5).
-fn decode_value(oxm: &Oxm, tlv: Tlv) -> Result<(u128, u128), ErrorCode> {
+fn decode_value(oxm: &Oxm, tlv: Tlv) -> Result<(Field, u128, u128), ErrorCode> {
     let ones = oxm.field.ones();
     let mut payload = tlv.payload;
     let value = payload.uint(oxm.value_len())?;
@@ -62,7 +66,24 @@ fn decode_value(oxm: &Oxm, tlv: Tlv) -> Result<(u128, u128), ErrorCode> {
     if !oxm.field.maskable() && mask != ones && mask != 0 {
         return Err(ErrorCode::BAD_MATCH_BAD_MASK);
     }
-    Ok((value, mask))
+    Ok((oxm.field, value, mask))
+}
+
+/// The same with Nicira's spellings of what the specification has otherwise: a port in 16 bits, and
+/// a VLAN tag as one, of which the priority counts as a whole or not at all.
+fn plain((field, value, mask): (Field, u128, u128)) -> Result<(Field, u128, u128), ErrorCode> {
+    match field {
+        Field::InPort16 if mask != 0 => {
+            let port = OfPort::of_16_bits(value as u16);
+            Ok((Field::InPort, port.0.into(), Field::InPort.ones()))
+        }
+        Field::VlanTci if !matches!(mask >> 13, 0 | 7) => Err(ErrorCode::BAD_MATCH_BAD_MASK),
+        // Without a tag there is no priority to compare.
+        Field::VlanTci if value == 0 && mask & u128::from(VLAN_PRESENT) != 0 => {
+            Ok((field, value, mask & Field::VlanVid.ones()))
+        }
+        _ => Ok((field, value, mask)),
+    }
 }
 
 /// Writes every field in canonical order, in which prerequisites come first; how many bytes that

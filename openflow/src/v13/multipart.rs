@@ -372,13 +372,11 @@ impl<'a> Part<'a> {
             if encode_entry(reply, *index, &mut self.out).is_none() {
                 return Filled::Done;
             }
-            let refused = self.out.refused();
-            if refused.is_some() || self.out.position() - self.start > MESSAGE_LEN_MAX {
+            if self.out.position() - self.start > MESSAGE_LEN_MAX {
                 self.out.truncate(end);
-                return match refused {
-                    _ if end > self.body => Filled::Full,
-                    Some(error) => Filled::Refused(error),
-                    None => Filled::Refused(EncodeError::TooLong),
+                return match end > self.body {
+                    true => Filled::Full,
+                    false => Filled::Refused(EncodeError::TooLong),
                 };
             }
             *index += 1;

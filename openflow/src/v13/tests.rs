@@ -517,57 +517,6 @@ fn what_may_be_cut_is_cut_and_all_else_refused() {
     assert_eq!(out.len(), 3 + MESSAGE_LEN_MAX, "and nothing of it is left");
 }
 
-#[test]
-fn a_part_of_a_field_cannot_be_set() {
-    let part = Action::SetField {
-        field: flowtable::Field::EthDst,
-        value: 1,
-        mask: 0xff,
-    };
-    let (instructions, buckets) = {
-        let apply = Some([part.clone()].into());
-        let bucket = crate::Bucket {
-            weight: 0,
-            watch_port: OfPort::ANY,
-            watch_group: GroupId::ANY,
-            actions: [part].into(),
-        };
-        let instructions = Instructions {
-            apply,
-            ..Instructions::default()
-        };
-        (instructions, vec![bucket])
-    };
-    let masked = EncodeError::MaskedSetField;
-    let mut out = Vec::new();
-    let flow_mod = FlowMod {
-        instructions: instructions.clone(),
-        ..sample()
-    };
-    let flow_mod = Message::FlowMod(Box::new(flow_mod));
-    assert_eq!(encode(Xid(7), &flow_mod, &mut out), Err(masked));
-    let group = crate::GroupDesc {
-        group: GroupId(1),
-        kind: crate::GroupKind::All,
-        buckets,
-    };
-    let reply = MultipartReply::GroupDesc(vec![group]);
-    let reply = Message::MultipartReply { more: false, reply };
-    assert_eq!(encode(Xid(7), &reply, &mut out), Err(masked));
-
-    let list = MultipartReply::Flow(vec![
-        FlowStats {
-            instructions,
-            ..flow_stats(1)
-        },
-        flow_stats(2),
-    ]);
-    let mut stream = ReplyStream::new(Xid(7), list, std::iter::empty());
-    assert_eq!(stream.encode_next(&mut out).unwrap_err(), masked);
-    assert!(out.is_empty(), "and nothing of any of them is left");
-    assert_eq!(stream.encode_next(&mut out), Ok(false), "the next flow");
-}
-
 fn flow_stats(priority: u16) -> FlowStats {
     let sample = sample();
     FlowStats {

@@ -290,6 +290,7 @@ impl<'a> Interpreter<'a> {
             Action::CopyTtlOut => wire::copy_ttl(bytes, false),
             Action::DecMplsTtl => self.decrement(packet, Field::MplsTtl),
             Action::DecNwTtl => self.decrement(packet, Field::IpTtl),
+            Action::Nicira(_) => panic!("the model has no actions of Nicira's: {action:?}"),
         }
     }
 
@@ -509,6 +510,7 @@ fn kind(action: &Action) -> (u8, Option<Field>) {
         Action::SetQueue(_) => (14, None),
         Action::Group(_) => (15, None),
         Action::Output { .. } => (16, None),
+        Action::Nicira(_) => (17, None),
     }
 }
 

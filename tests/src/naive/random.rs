@@ -387,7 +387,7 @@ fn needs(random: &mut Random, need: Prerequisite) -> Vec<Fields> {
     let kind = |value| (Field::Icmpv6Type, value, 0xff);
     let ip = eth_type(random.pick(&[0x0800, 0x86dd]));
     match need {
-        Prerequisite::None => vec![],
+        Prerequisite::None | Prerequisite::Connection => vec![],
         Prerequisite::Vlan => vec![(Field::VlanVid, 0x1000, 0x1000)],
         Prerequisite::Arp => vec![eth_type(random.pick(&[0x0806, 0x0806, 0x8035]))],
         Prerequisite::Ip => vec![ip],

@@ -280,7 +280,7 @@ fn table_features() -> TableFeatures {
     let known = Field::ALL
         .iter()
         .copied()
-        .filter(|field| !foreign.contains(field));
+        .filter(|field| *field <= Field::TcpFlags && !foreign.contains(field));
     let plain = |field| FieldFeature {
         field,
         masked: false,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use openflow::Action;
+use openflow::{Action, Nicira};
 
 /// Actions to be carried out at the end of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,16 +23,23 @@ impl ActionSet {
         self.0.clear();
     }
 
-    /// The actions in the order they are to be carried out. A group excludes an output.
+    /// The actions in the order they are to be carried out. A group excludes an output, and
+    /// either a resubmit.
     pub fn ordered(&self) -> Arc<[Action]> {
-        let group = self
-            .0
-            .iter()
-            .any(|action| matches!(action, Action::Group(_)));
-        let excluded = |action: &Action| group && matches!(action, Action::Output { .. });
+        let group = self.has(|action| matches!(action, Action::Group(_)));
+        let output = self.has(|action| matches!(action, Action::Output { .. }));
+        let excluded = |action: &Action| match action {
+            Action::Output { .. } => group,
+            Action::Nicira(Nicira::Resubmit { .. }) => group || output,
+            _ => false,
+        };
         let mut list: Vec<_> = self.0.iter().filter(|a| !excluded(a)).cloned().collect();
         list.sort_by_key(rank);
         list.into()
+    }
+
+    fn has(&self, wanted: fn(&Action) -> bool) -> bool {
+        self.0.iter().any(wanted)
     }
 
     /// Whether there is nothing in it.
@@ -43,7 +50,12 @@ impl ActionSet {
 
 fn same_kind(a: &Action, b: &Action) -> bool {
     match (a, b) {
-        (Action::SetField { field: a, .. }, Action::SetField { field: b, .. }) => a == b,
+        (Action::SetField { field: a, .. }, Action::SetField { field: b, mask, .. }) => {
+            a == b && *mask == b.ones()
+        }
+        // They change bits one after the other.
+        (Action::Nicira(Nicira::Resubmit { .. }), Action::Nicira(Nicira::Resubmit { .. })) => true,
+        (Action::Nicira(_), Action::Nicira(_)) => false,
         _ => std::mem::discriminant(a) == std::mem::discriminant(b),
     }
 }
@@ -63,6 +75,8 @@ fn rank(action: &Action) -> u8 {
         Action::SetField { .. } | Action::SetMplsTtl(_) | Action::SetNwTtl(_) => 10,
         Action::SetQueue(_) => 11,
         Action::Group(_) => 12,
+        Action::Nicira(Nicira::Resubmit { .. }) => 13,
+        Action::Nicira(_) => 10,
         Action::Output { .. } => 13,
     }
 }

@@ -52,7 +52,8 @@ impl Group {
 
     /// Groups that its buckets send to.
     pub(super) fn next(&self) -> impl Iterator<Item = GroupId> {
-        let actions = self.buckets.iter().flat_map(|bucket| bucket.actions.iter());
+        let buckets = self.buckets.iter();
+        let actions = buckets.flat_map(|bucket| Action::all(&bucket.actions));
         actions.filter_map(|action| match action {
             Action::Group(group) => Some(*group),
             _ => None,

@@ -29,7 +29,14 @@ pub const MAC_AGE_DEFAULT_S: u32 = 300;
 /// 64 is the limit of Open vSwitch, which rules are written for.
 pub const DEPTH_MAX: u32 = 64;
 
-/// Table lookups for one packet, over all its copies: bounds the time of a miss.
+/// Resubmits within resubmits of one packet; the limit of Open vSwitch.
+pub const RESUBMITS_MAX: u32 = 64;
+
+/// Bytes that actions may keep aside for one packet; the limit of Open vSwitch.
+pub const STACK_BYTES_MAX: usize = 65_536;
+
+/// Table lookups for one packet, over all its copies: bounds the time of a miss. Open vSwitch
+/// allows as many resubmits.
 pub const LOOKUPS_MAX: u32 = 4096;
 
 /// Steps of one translation: actions, buckets, what buckets watch. They may lead to nothing that

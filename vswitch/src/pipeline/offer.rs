@@ -43,7 +43,7 @@ struct Actions {
 
 /// A set of fields.
 #[derive(Clone, Copy, Debug, Default)]
-struct Fields(u64);
+struct Fields(u128);
 
 impl Offer {
     /// What these features offer. What they do not say of the table-miss flow is as it is for
@@ -178,7 +178,10 @@ impl Abilities {
 impl Actions {
     fn check(&self, list: Option<&[Action]>) -> Result<(), ErrorCode> {
         for action in list.unwrap_or_default() {
-            if self.kinds & 1 << action.kind() as u32 == 0 {
+            if action
+                .kind()
+                .is_none_or(|kind| self.kinds & 1 << kind as u32 == 0)
+            {
                 return Err(ErrorCode::BAD_ACTION_BAD_TYPE);
             }
             if let Action::SetField { field, .. } = action
@@ -211,7 +214,7 @@ fn bits(numbers: impl Iterator<Item = u32>) -> u32 {
     numbers.fold(0, |bits, number| bits | 1 << number)
 }
 
-const _: () = assert!(Field::ALL.len() <= u64::BITS as usize, "a set of fields");
+const _: () = assert!(Field::ALL.len() <= u128::BITS as usize, "a set of fields");
 
 #[cfg(test)]
 mod tests {

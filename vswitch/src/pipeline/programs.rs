@@ -443,7 +443,7 @@ mod tests {
         port p2 2
         flow priority=1,actions=goto_table:1
         flow priority=2,udp,actions=goto_table:1
-        flow table=1,tcp,actions=output:2
+        flow table=1,priority=40000,tcp,actions=output:2
         flow table=1,ip,nw_dst=10.0.0.0/8,actions=pop_vlan,dec_ttl,controller
     ";
 

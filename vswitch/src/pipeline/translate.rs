@@ -34,6 +34,7 @@ use crate::action::{BridgeId, Counted, CountedIn, DropReason, Heard, Op, PortNo,
 mod actions;
 mod groups;
 mod headers;
+mod nicira;
 mod normal;
 mod output;
 mod strand;
@@ -222,25 +223,22 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
             match step {
                 Step::Table(table) => self.pass(strand, table),
                 Step::Actions(list, at) => {
-                    if let Break(at) = self.act(strand, &list, at) {
-                        self.freeze(strand, Step::Actions(list, at));
+                    if let Break(pause) = self.act(strand, &list, at) {
+                        self.pause(strand, list, pause);
                     }
                 }
                 Step::ClearActions => strand.set.clear(),
                 Step::WriteActions(list) => strand.set.write(&list),
                 Step::Metadata { value, mask } => strand.write_metadata(value, mask),
                 Step::ActionSet => self.run_action_set(strand),
+                Step::Return {
+                    in_port,
+                    origin,
+                    table,
+                } => strand.go_back(in_port, origin, table),
             }
         }
         self.close_level(strand);
-    }
-
-    /// Adds what is to be done before all that is planned. There is room for the instructions of a
-    /// flow.
-    fn plan(&mut self, strand: &mut Strand<'a>, step: Step<'a>) {
-        if strand.todo.try_push(step).is_err() {
-            self.exceed();
-        }
     }
 
     /// Notes that the program depends on something, except for rules of lower priority there.
@@ -259,7 +257,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
             self.trace.complicate();
             return strand.todo.clear();
         }
-        self.plan(strand, step);
+        strand.todo.push(step);
         let frozen = strand.freeze();
         strand.todo.clear();
         if strand.recirculations == limits::RECIRCULATIONS_MAX {

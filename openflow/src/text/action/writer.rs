@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use flowtable::Field;
 
-use crate::text::{Ports, port, value};
+use crate::text::{Ports, nicira, port, value};
 use crate::{Action, OfPort};
 
 /// Appends actions, separated by commas; `drop` if there are none.
@@ -40,6 +40,7 @@ fn one(out: &mut String, action: &Action, ports: &Ports) {
         Action::DecNwTtl => "dec_ttl".into(),
         Action::CopyTtlIn => "copy_ttl_in".into(),
         Action::CopyTtlOut => "copy_ttl_out".into(),
+        Action::Nicira(action) => return nicira::write(out, action, ports),
     };
     out.push_str(&text);
 }
@@ -59,7 +60,10 @@ fn output(out: &mut String, port: OfPort, max_len: u16, ports: &Ports) {
 fn set_field(out: &mut String, field: Field, value: u128, mask: u128, ports: &Ports) {
     out.push_str("set_field:");
     match value::Style::of(field) {
-        value::Style::Port | value::Style::Fragment | value::Style::TcpFlags => {
+        value::Style::Port
+        | value::Style::Fragment
+        | value::Style::TcpFlags
+        | value::Style::TunnelFlags => {
             value::write(out, field, value, ports);
         }
         _ => value::write_masked(out, field, value, mask),

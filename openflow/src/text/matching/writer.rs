@@ -24,14 +24,39 @@ pub(in crate::text) fn write(
         writer.word("priority=");
         writer.out.push_str(&priority.to_string());
     }
+    writer.fields(&[
+        (Field::PacketMark, "pkt_mark"),
+        (Field::ConjunctionId, "conj_id"),
+        (Field::CtState, "ct_state"),
+        (Field::CtZone, "ct_zone"),
+        (Field::CtMark, "ct_mark"),
+        (Field::CtLabel, "ct_label"),
+        (Field::CtIpv4Src, "ct_nw_src"),
+        (Field::CtIpv6Src, "ct_ipv6_src"),
+        (Field::CtIpv4Dst, "ct_nw_dst"),
+        (Field::CtIpv6Dst, "ct_ipv6_dst"),
+        (Field::CtIpProto, "ct_nw_proto"),
+        (Field::CtTpSrc, "ct_tp_src"),
+        (Field::CtTpDst, "ct_tp_dst"),
+    ]);
     let ethernet = (writer.mask.0.eth_type == u16::MAX).then_some(writer.key.eth_type);
     let protocol = (writer.mask.0.ip_proto == u8::MAX).then_some(writer.key.ip_proto);
     let shorthand = ethernet.and_then(|ethernet| name::shorthand(ethernet, protocol));
     if let Some((word, _)) = shorthand {
         writer.word(word);
     }
+    for field in REGISTERS {
+        writer.fields(&[(field, field.name())]);
+    }
     writer.fields(&[
         (Field::TunnelId, "tun_id"),
+        (Field::TunnelSrc, "tun_src"),
+        (Field::TunnelDst, "tun_dst"),
+        (Field::TunnelIpv6Src, "tun_ipv6_src"),
+        (Field::TunnelIpv6Dst, "tun_ipv6_dst"),
+        (Field::TunnelGbpId, "tun_gbp_id"),
+        (Field::TunnelGbpFlags, "tun_gbp_flags"),
+        (Field::TunnelFlags, "tun_flags"),
         (Field::Metadata, "metadata"),
         (Field::InPort, "in_port"),
         (Field::InPhyPort, "in_phy_port"),
@@ -173,13 +198,28 @@ impl Writer<'_> {
             ]),
             (Some(eth_type::IPV4 | eth_type::IPV6), Some(_)) => {
                 self.fields(&[(Field::TcpSrc, "tp_src"), (Field::TcpDst, "tp_dst")]);
-                let (flags, mask) = self.read(Field::TcpFlags);
-                if mask != 0 {
-                    self.word("tcp_flags=");
-                    value::write_tcp_flags(self.out, flags, mask);
-                }
+                self.fields(&[(Field::TcpFlags, "tcp_flags")]);
             }
             _ => {}
         }
     }
 }
+
+const REGISTERS: [Field; 16] = [
+    Field::Reg0,
+    Field::Reg1,
+    Field::Reg2,
+    Field::Reg3,
+    Field::Reg4,
+    Field::Reg5,
+    Field::Reg6,
+    Field::Reg7,
+    Field::Reg8,
+    Field::Reg9,
+    Field::Reg10,
+    Field::Reg11,
+    Field::Reg12,
+    Field::Reg13,
+    Field::Reg14,
+    Field::Reg15,
+];

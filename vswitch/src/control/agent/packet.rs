@@ -160,18 +160,18 @@ pub(super) fn released_buffer(change: &FlowMod) -> Option<u32> {
 /// The packet's metadata as match fields: the port always, the others where they are set.
 fn metadata(punt: &Punt) -> Match {
     let key = &punt.metadata;
-    let mut matching = Match::default();
-    matching.set(Field::InPort, key.in_port.into(), u128::MAX);
+    let mut mask = Field::InPort.mask();
     if key.in_phy_port != key.in_port {
-        matching.set(Field::InPhyPort, key.in_phy_port.into(), u128::MAX);
+        mask.unite(&Field::InPhyPort.mask());
     }
-    if key.metadata != 0 {
-        matching.set(Field::Metadata, key.metadata.into(), u128::MAX);
+    let ports = [Field::InPort, Field::InPhyPort];
+    let fields = Field::ALL.iter().filter(|field| field.is_metadata());
+    for field in fields.filter(|field| !ports.contains(field)) {
+        if field.read(key) != 0 {
+            mask.unite(&field.mask());
+        }
     }
-    if key.tunnel_id != 0 {
-        matching.set(Field::TunnelId, key.tunnel_id.into(), u128::MAX);
-    }
-    matching
+    Match::new(key, &mask)
 }
 
 /// `OFPCML_NO_BUFFER`: send the whole packet.

@@ -6,7 +6,9 @@
 //! there for what packets may lack.
 
 use flowtable::{Field, FlowKey, Match, VLAN_PRESENT, eth_type};
-use openflow::{Action, ErrorCode, GroupId, Instructions, MeterId, OfPort, QueueId, TableId};
+use openflow::{
+    Action, ErrorCode, GroupId, Instructions, MeterId, Nicira, OfPort, QueueId, TableId,
+};
 
 use super::super::Bridge;
 use super::super::action_set::ActionSet;
@@ -18,6 +20,10 @@ pub fn instructions(
     instructions: &Instructions,
 ) -> Result<(), ErrorCode> {
     super::footprint::lists(instructions).try_for_each(|list| stored_actions(bridge, list))?;
+    let mut set = instructions.write.iter().flat_map(|list| list.iter());
+    if !set.all(may_be_in_set) {
+        return Err(ErrorCode::BAD_ACTION_BAD_TYPE);
+    }
     let forward = |next: TableId| next > table && next <= TableId::LAST;
     if instructions.goto.is_some_and(|next| !forward(next)) {
         return Err(ErrorCode::BAD_INSTRUCTION_BAD_TABLE_ID);
@@ -27,6 +33,17 @@ pub fn instructions(
             Err(ErrorCode::METER_MOD_FAILED_INVALID_METER)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether an action set may hold an action.
+fn may_be_in_set(action: &Action) -> bool {
+    match action {
+        Action::Nicira(nicira) => matches!(
+            nicira,
+            Nicira::Load { .. } | Nicira::Move { .. } | Nicira::Resubmit { .. }
+        ),
+        _ => true,
     }
 }
 
@@ -48,15 +65,15 @@ pub fn prerequisites(matching: &Match, instructions: &Instructions) -> Result<()
 
 /// Whether instructions set fields, so that it matters which fields packets have.
 pub fn sets_fields(instructions: &Instructions) -> bool {
-    let mut actions = super::footprint::lists(instructions).flatten();
-    actions.any(|action| matches!(action, Action::SetField { .. }))
+    let mut actions = super::footprint::lists(instructions).flat_map(Action::all);
+    actions.any(|action| matches!(action, Action::SetField { .. } | Action::Nicira(_)))
 }
 
 /// Whether a flow or bucket may have these actions: [`OfPort::TABLE`] is for packet-out alone.
 pub fn stored_actions(bridge: &Bridge, list: &[Action]) -> Result<(), ErrorCode> {
     let to_table =
         |action: &_| matches!(action, Action::Output { port, .. } if *port == OfPort::TABLE);
-    match list.iter().any(to_table) {
+    match Action::all(list).any(to_table) {
         true => Err(ErrorCode::BAD_ACTION_BAD_OUT_PORT),
         false => actions(bridge, list),
     }
@@ -64,8 +81,7 @@ pub fn stored_actions(bridge: &Bridge, list: &[Action]) -> Result<(), ErrorCode>
 
 /// Whether each action can be carried out in this bridge.
 pub fn actions(bridge: &Bridge, list: &[Action]) -> Result<(), ErrorCode> {
-    list.iter()
-        .try_for_each(|action| check_action(bridge, action))
+    Action::all(list).try_for_each(|action| check_action(bridge, action))
 }
 
 fn check_action(bridge: &Bridge, action: &Action) -> Result<(), ErrorCode> {
@@ -100,8 +116,7 @@ fn is_output(port: OfPort) -> bool {
 }
 
 fn is_settable(field: Field) -> bool {
-    use Field::*;
-    !matches!(field, InPort | InPhyPort | Ipv6Exthdr | IpFrag | TcpFlags)
+    field != Field::InPort && !field.is_read_only()
 }
 
 /// Whether each set-field finds its field.
@@ -125,10 +140,33 @@ fn consistent(matching: &Match, list: &[Action]) -> Result<(), ErrorCode> {
                 set_eth_type(&mut mask.0, u16::MAX);
             }
             Action::PopVlan | Action::PopMpls(_) | Action::PopPbb => return Ok(()),
+            Action::Nicira(ref nicira) => {
+                let within = Match::new(&key, &mask);
+                if fields(nicira).any(|field| lacks(&within, field)) {
+                    return Err(ErrorCode::BAD_ACTION_MATCH_INCONSISTENT);
+                }
+                if let Nicira::Clone(list) = nicira {
+                    consistent(&within, list)?;
+                }
+            }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Fields that an action names.
+fn fields(nicira: &Nicira) -> impl Iterator<Item = Field> {
+    let (src, dst) = match nicira {
+        Nicira::Move { src, dst } => (Some(src), Some(dst)),
+        Nicira::Load { dst, .. } | Nicira::Pop(dst) => (None, Some(dst)),
+        Nicira::Push(src) | Nicira::OutputReg { src, .. } => (Some(src), None),
+        _ => (None, None),
+    };
+    [src, dst]
+        .into_iter()
+        .flatten()
+        .map(|subfield| subfield.field)
 }
 
 fn set_eth_type(key: &mut FlowKey, eth_type: u16) {

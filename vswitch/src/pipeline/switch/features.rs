@@ -350,10 +350,7 @@ fn has_fields(all: &[FieldFeature], some: &[FieldFeature]) -> bool {
 
 /// The fields of OpenFlow 1.3; some others we match and set have no number there.
 fn v13_knows(field: Field) -> bool {
-    !matches!(
-        field,
-        Field::IpTtl | Field::MplsTtl | Field::IpFrag | Field::TcpFlags
-    )
+    field <= Field::Ipv6Exthdr
 }
 
 /// What set-field may change: headers, and the key of a tunnel.

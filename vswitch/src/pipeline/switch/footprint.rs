@@ -8,12 +8,14 @@
 use std::collections::BTreeMap;
 
 use flowtable::{Field, FlowMask, Prerequisite};
-use openflow::{Action, Instructions, OfPort, TableId};
+use openflow::{Action, Instructions, Nicira, OfPort, TableId};
 
 /// What actions read, and where flows lead to.
 #[derive(Debug, Default)]
 pub struct Footprint {
     reads: [u32; Read::ALL.len()],
+    /// Fields whose values actions read.
+    fields: BTreeMap<Field, u32>,
     gotos: BTreeMap<TableId, u32>,
 }
 
@@ -78,9 +80,44 @@ impl Read {
             Action::PushMpls(_) => Some(Read::Mpls),
             Action::PushPbb(_) => Some(Read::Pbb),
             Action::Output { port, .. } if *port == OfPort::NORMAL => Some(Read::Normal),
-            Action::SetField { field, .. } => in_transport(*field).then_some(Read::Fragment),
+            Action::SetField { field, .. } => Read::of_set(*field),
+            Action::Nicira(nicira) => Read::of_set(written(nicira)?),
             _ => None,
         }
+    }
+
+    fn of_set(field: Field) -> Option<Read> {
+        match field {
+            Field::VlanTci => Some(Read::Vlan),
+            field => in_transport(field).then_some(Read::Fragment),
+        }
+    }
+}
+
+/// The field that an action changes.
+fn written(nicira: &Nicira) -> Option<Field> {
+    match nicira {
+        Nicira::Move { dst, .. } | Nicira::Load { dst, .. } | Nicira::Pop(dst) => Some(dst.field),
+        _ => None,
+    }
+}
+
+/// The header field whose value an action takes.
+fn taken(action: &Action) -> Option<Field> {
+    let field = match action {
+        Action::Nicira(
+            Nicira::Move { src, .. } | Nicira::Push(src) | Nicira::OutputReg { src, .. },
+        ) => src.field,
+        _ => return None,
+    };
+    (!field.is_metadata()).then_some(field)
+}
+
+/// The table that an action leads to, if that is another.
+fn next(action: &Action) -> Option<TableId> {
+    match action {
+        Action::Nicira(Nicira::Resubmit { table, .. }) => *table,
+        _ => None,
     }
 }
 
@@ -98,9 +135,10 @@ impl Footprint {
         for list in lists(instructions) {
             self.add_actions(list);
         }
-        if let Some(table) = instructions.goto {
-            *self.gotos.entry(table).or_default() += 1;
-        }
+        instructions
+            .goto
+            .into_iter()
+            .for_each(|table| add(&mut self.gotos, table));
     }
 
     /// Takes back [`Footprint::add`].
@@ -108,27 +146,37 @@ impl Footprint {
         for list in lists(instructions) {
             self.remove_actions(list);
         }
-        if let Some(table) = instructions.goto
-            && let Some(count) = self.gotos.get_mut(&table)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.gotos.remove(&table);
-            }
-        }
+        let table = instructions.goto.into_iter();
+        table.for_each(|table| remove(&mut self.gotos, table));
     }
 
     /// Counts a list of actions.
     pub fn add_actions(&mut self, list: &[Action]) {
-        for read in list.iter().filter_map(Read::of) {
-            self.reads[read as usize] += 1;
+        for action in Action::all(list) {
+            if let Some(read) = Read::of(action) {
+                self.reads[read as usize] += 1;
+            }
+            taken(action)
+                .into_iter()
+                .for_each(|field| add(&mut self.fields, field));
+            next(action)
+                .into_iter()
+                .for_each(|table| add(&mut self.gotos, table));
         }
     }
 
     /// Takes back [`Footprint::add_actions`].
     pub fn remove_actions(&mut self, list: &[Action]) {
-        for read in list.iter().filter_map(Read::of) {
-            self.reads[read as usize] -= 1;
+        for action in Action::all(list) {
+            if let Some(read) = Read::of(action) {
+                self.reads[read as usize] -= 1;
+            }
+            taken(action)
+                .into_iter()
+                .for_each(|field| remove(&mut self.fields, field));
+            next(action)
+                .into_iter()
+                .for_each(|table| remove(&mut self.gotos, table));
         }
     }
 
@@ -139,6 +187,9 @@ impl Footprint {
                 mask.unite(&read.mask());
             }
         }
+        self.fields
+            .keys()
+            .for_each(|field| mask.unite(&field.mask()));
     }
 
     /// Tables that flows go on with.
@@ -147,14 +198,29 @@ impl Footprint {
     }
 }
 
+fn add<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
+    *counts.entry(key).or_default() += 1;
+}
+
+fn remove<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
 /// Whether flows with these instructions leave no trace but themselves: they read nothing, and lead
 /// to no other table, group or meter.
 pub fn is_plain(instructions: &Instructions) -> bool {
-    let is_trace =
-        |action: &Action| Read::of(action).is_some() || matches!(action, Action::Group(_));
+    let is_trace = |action: &Action| {
+        let reads = Read::of(action).is_some() || taken(action).is_some();
+        reads || next(action).is_some() || matches!(action, Action::Group(_))
+    };
     instructions.goto.is_none()
         && instructions.meter.is_none()
-        && !lists(instructions).flatten().any(is_trace)
+        && !lists(instructions).flat_map(Action::all).any(is_trace)
 }
 
 /// The lists of actions that a flow has.
@@ -180,9 +246,11 @@ pub fn rewritten(instructions: &Instructions) -> FlowMask {
 /// who matches it matches the packet.
 pub fn rewritten_by(list: &[Action]) -> FlowMask {
     let mut mask = FlowMask::default();
-    for action in list {
+    for action in Action::all(list) {
         mask.unite(&match action {
-            Action::SetField { field, .. } => field.mask(),
+            Action::SetField { field, .. } => rewritten_field(*field),
+            Action::Nicira(Nicira::DecTtlIds(_)) => Field::IpTtl.mask(),
+            Action::Nicira(nicira) => written(nicira).map(rewritten_field).unwrap_or_default(),
             Action::SetNwTtl(_) | Action::DecNwTtl | Action::CopyTtlIn => Field::IpTtl.mask(),
             Action::SetMplsTtl(_) | Action::DecMplsTtl | Action::CopyTtlOut => {
                 Field::MplsTtl.mask()
@@ -198,6 +266,13 @@ pub fn rewritten_by(list: &[Action]) -> FlowMask {
         });
     }
     mask
+}
+
+fn rewritten_field(field: Field) -> FlowMask {
+    match field {
+        Field::VlanTci => Read::Vlan.mask(),
+        field => field.mask(),
+    }
 }
 
 #[cfg(test)]

@@ -481,7 +481,7 @@ impl Ledger {
 
 fn groups(instructions: &Instructions) -> impl Iterator<Item = GroupId> {
     lists(instructions)
-        .flatten()
+        .flat_map(Action::all)
         .filter_map(|action| match action {
             Action::Group(group) => Some(*group),
             _ => None,

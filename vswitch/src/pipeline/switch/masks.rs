@@ -87,6 +87,7 @@ impl Switch {
 pub(super) fn reachable(ledger: &Ledger) -> BTreeSet<TableId> {
     let mut seen = BTreeSet::new();
     let mut todo = vec![TableId(0)];
+    todo.extend(ledger.group_footprint.gotos());
     while let Some(id) = todo.pop() {
         if seen.insert(id)
             && let Some(footprint) = ledger.footprints.get(&id)

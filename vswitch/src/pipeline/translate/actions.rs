@@ -11,29 +11,34 @@ use std::sync::Arc;
 
 use flowtable::{Field, VLAN_PRESENT};
 use openflow::text::{Ports, write_actions};
-use openflow::{Action, OfPort};
+use openflow::{Action, Nicira, OfPort};
 
 use super::super::Trace;
+use super::nicira::{self, set_in_port};
 use super::strand::Strand;
 use super::{Machine, headers};
 use crate::action::{Op, Punt, PuntReason};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// Carries out a list of actions from `at` on. It breaks off where one wants to know headers
-    /// that are not known: then everything from there on is left to be done.
+    /// that are not known, or something else comes before what follows: then everything from there
+    /// on is left to be done.
     #[inline]
     pub(super) fn act(
         &mut self,
         strand: &mut Strand<'a>,
         list: &[Action],
         at: usize,
-    ) -> ControlFlow<usize> {
+    ) -> ControlFlow<Pause> {
         for (index, action) in list.iter().enumerate().skip(at) {
             if !self.step() {
                 break;
             }
             if !strand.known && reads_headers(action) {
-                return Break(index);
+                return Break(Pause::Parse(index));
+            }
+            if let Action::Nicira(Nicira::Resubmit { .. } | Nicira::Exit) = action {
+                return Break(Pause::LookUp(index));
             }
             self.carry_out(strand, action);
         }
@@ -63,11 +68,23 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Action::DecNwTtl | Action::DecMplsTtl | Action::CopyTtlIn | Action::CopyTtlOut => {
                 self.change_ttl(strand, action)
             }
+            Action::Nicira(ref nicira) => self.nicira(strand, nicira),
         }
     }
 
-    fn set_field(&mut self, strand: &mut Strand<'a>, field: Field, value: u128, mask: u128) {
-        if headers::is_metadata(field) {
+    pub(super) fn set_field(
+        &mut self,
+        strand: &mut Strand<'a>,
+        field: Field,
+        value: u128,
+        mask: u128,
+    ) {
+        match field {
+            Field::InPort16 => return set_in_port(&mut strand.key, value),
+            Field::VlanTci => return self.set_tag(strand, value, mask),
+            _ => {}
+        }
+        if field.is_metadata() {
             return field.write(&mut strand.key, value, mask);
         }
         let mask = match field {
@@ -84,7 +101,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         }
     }
 
-    fn push_or_pop(&mut self, strand: &mut Strand<'a>, action: &Action) {
+    pub(super) fn push_or_pop(&mut self, strand: &mut Strand<'a>, action: &Action) {
         let key = &mut strand.key;
         let (op, known) = match *action {
             Action::PushVlan(tpid) => (Op::PushVlan(tpid), headers::push_vlan(key, tpid)),
@@ -98,7 +115,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         strand.known &= known;
     }
 
-    fn change_ttl(&mut self, strand: &mut Strand<'a>, action: &Action) {
+    pub(super) fn change_ttl(&mut self, strand: &mut Strand<'a>, action: &Action) {
         let (op, field) = match *action {
             Action::DecNwTtl => (Op::DecNwTtl(self.invalid_ttl(strand)), Field::IpTtl),
             Action::DecMplsTtl => (Op::DecMplsTtl(self.invalid_ttl(strand)), Field::MplsTtl),
@@ -135,5 +152,18 @@ impl fmt::Display for Shown<'_> {
 
 /// Whether the working key decides what the action does.
 fn reads_headers(action: &Action) -> bool {
-    matches!(action, Action::Output { port, .. } if *port == OfPort::NORMAL)
+    match action {
+        Action::Output { port, .. } => *port == OfPort::NORMAL,
+        Action::SetField { field, .. } => *field == Field::VlanTci,
+        Action::Nicira(nicira) => nicira::reads_headers(nicira),
+        _ => false,
+    }
+}
+
+/// Why a list of actions is left for a while, and where.
+pub(super) enum Pause {
+    /// The packet must be parsed before this one.
+    Parse(usize),
+    /// This one is carried out by others, what follows comes after them.
+    LookUp(usize),
 }

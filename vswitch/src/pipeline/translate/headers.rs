@@ -12,12 +12,6 @@ const TPIDS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 /// Bottom-of-stack bit of an MPLS entry.
 const MPLS_BOS: u32 = 0x100;
 
-/// Whether a field is no part of the packet.
-pub fn is_metadata(field: Field) -> bool {
-    use Field::*;
-    matches!(field, InPort | InPhyPort | Metadata | TunnelId)
-}
-
 /// Whether the parser reads what follows differently for another value of the field.
 pub fn decides_parsing(field: Field) -> bool {
     use Field::*;
@@ -39,7 +33,7 @@ pub fn has(key: &FlowKey, field: Field) -> bool {
     let icmpv6 =
         |kind| key.eth_type == eth_type::IPV6 && proto(ip_proto::ICMPV6) && key.tp_src == kind;
     match field.prerequisite() {
-        Prerequisite::None => true,
+        Prerequisite::None | Prerequisite::Connection => true,
         Prerequisite::Vlan => has_vlan(key),
         Prerequisite::Arp => matches!(key.eth_type, eth_type::ARP | eth_type::RARP),
         Prerequisite::Ip => is_ip(key),

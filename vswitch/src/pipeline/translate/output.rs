@@ -12,7 +12,7 @@ use crate::action::{CountedIn, DropReason, Op, PuntReason};
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     pub(super) fn output(&mut self, strand: &mut Strand<'a>, port: OfPort, max_len: u16) {
         match port {
-            OfPort::IN_PORT => self.send(strand, strand.port),
+            OfPort::IN_PORT => self.send(strand, came_in_by(strand)),
             OfPort::TABLE => self.run_copy(strand.copy(Step::Table(TableId(0)))),
             OfPort::NORMAL => self.normal(strand),
             OfPort::FLOOD => self.flood(strand, |port| port.flood),
@@ -115,6 +115,17 @@ impl fmt::Display for Names<'_> {
             write!(f, "{before}{}", port.name)?;
         }
         Ok(())
+    }
+}
+
+/// The port that the packet is taken to have come in by: actions may say that it was another.
+fn came_in_by<'a>(strand: &Strand<'a>) -> Option<&'a BridgePort> {
+    match strand.port {
+        Some(port) if strand.came_by(port.of_port) => Some(port),
+        _ => strand
+            .bridge
+            .port(OfPort(strand.key.in_port))
+            .map(|port| &**port),
     }
 }
 

@@ -8,7 +8,7 @@ use flowtable::{Field, FlowKey, FlowMask};
 use openflow::{Action, MeterId, OfPort, TableId};
 
 use super::super::action_set::ActionSet;
-use super::super::{Bridge, BridgePort, State};
+use super::super::{Bridge, BridgePort, State, limits};
 use crate::action::{BridgeId, PortNo, Punt, PuntReason};
 
 /// One thing to be done.
@@ -31,6 +31,15 @@ pub enum Step<'a> {
     },
     /// Carry out the action set: the end of a pipeline.
     ActionSet,
+    /// Go back to where a resubmit came from.
+    Return {
+        /// The port that the packet is taken to have come in by there.
+        in_port: u32,
+        /// The flow that it is with there.
+        origin: Origin,
+        /// The table that it is in there.
+        table: TableId,
+    },
 }
 
 /// Actions: those of a rule or bucket, or made for one packet.
@@ -42,11 +51,57 @@ pub enum List<'a> {
     Made(Arc<[Action]>),
 }
 
-/// What is to be done: instructions of a flow at most, for no flow leaves any to the next.
-pub type Todo<'a> = ArrayVec<Step<'a>, TODO_MAX>;
+/// What is to be done, the next thing last. Without resubmits these are the instructions of one
+/// flow at most, for no flow leaves any to the next: they need no memory of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Todo<'a> {
+    near: ArrayVec<Step<'a>, NEAR_MAX>,
+    /// What comes after all that.
+    far: Vec<Step<'a>>,
+}
 
-/// Kinds of instructions but meters, which come first (OpenFlow 1.3.5 §5.9).
-const TODO_MAX: usize = 5;
+/// Kinds of instructions but meters, which come first (OpenFlow 1.3.5 §5.9), and a return.
+const NEAR_MAX: usize = 6;
+
+impl<'a> Todo<'a> {
+    /// Nothing.
+    #[inline(always)]
+    pub fn new() -> Todo<'a> {
+        Todo {
+            near: ArrayVec::new_const(),
+            far: Vec::new(),
+        }
+    }
+
+    /// Adds what is to be done before everything else.
+    #[inline]
+    pub fn push(&mut self, step: Step<'a>) {
+        if self.near.is_full() {
+            self.far.extend(self.near.drain(..));
+        }
+        self.near.push(step);
+    }
+
+    /// Takes the next thing.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Step<'a>> {
+        self.near.pop().or_else(|| self.far.pop())
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.near.clear();
+        self.far.clear();
+    }
+
+    /// With nothing borrowed.
+    fn kept(&self) -> Todo<'static> {
+        Todo {
+            near: self.near.iter().map(Step::kept).collect(),
+            far: self.far.iter().map(Step::kept).collect(),
+        }
+    }
+}
 
 /// The flow that a packet is with, as packet-in tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +133,12 @@ pub struct Strand<'a> {
     pub set: ActionSet,
     /// The flow it is with.
     pub origin: Origin,
+    /// The table it is in.
+    pub table: TableId,
+    /// Resubmits that it has not come back from.
+    pub resubmits: u32,
+    /// What actions pushed.
+    pub stack: Stack,
     /// How often it has been parsed again.
     pub recirculations: u32,
     /// Whether the trace has a level open for the table it is in.
@@ -93,7 +154,39 @@ pub struct Frozen {
     todo: Todo<'static>,
     set: ActionSet,
     origin: Origin,
+    table: TableId,
+    resubmits: u32,
+    stack: Stack,
     recirculations: u32,
+}
+
+/// Values that actions keep aside (ovs-actions(7), `push` and `pop`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stack {
+    values: Vec<(u128, u8)>,
+    bytes: usize,
+}
+
+impl Stack {
+    /// Keeps a value of so many bits; whether there is room.
+    #[must_use]
+    pub fn push(&mut self, value: u128, width: u8) -> bool {
+        self.bytes += Stack::bytes(width);
+        self.values.push((value, width));
+        self.bytes <= limits::STACK_BYTES_MAX
+    }
+
+    /// The value that was kept last.
+    pub fn pop(&mut self) -> Option<u128> {
+        let (value, width) = self.values.pop()?;
+        self.bytes -= Stack::bytes(width);
+        Some(value)
+    }
+
+    /// What a value counts for, as in Open vSwitch: its bytes and its length.
+    fn bytes(width: u8) -> usize {
+        usize::from(width).div_ceil(8) + 1
+    }
 }
 
 impl Step<'_> {
@@ -106,6 +199,15 @@ impl Step<'_> {
             Step::WriteActions(list) => Step::WriteActions(list.kept()),
             &Step::Metadata { value, mask } => Step::Metadata { value, mask },
             Step::ActionSet => Step::ActionSet,
+            &Step::Return {
+                in_port,
+                origin,
+                table,
+            } => Step::Return {
+                in_port,
+                origin,
+                table,
+            },
         }
     }
 }
@@ -148,6 +250,9 @@ impl<'a> Strand<'a> {
                 cookie: u64::MAX,
                 miss: false,
             },
+            table: TableId(0),
+            resubmits: 0,
+            stack: Stack::default(),
             recirculations: 0,
             level_open: false,
         }
@@ -166,9 +271,12 @@ impl<'a> Strand<'a> {
 
     /// A copy of the packet with something else to be done.
     pub fn copy(&self, step: Step<'a>) -> Strand<'a> {
+        let mut todo = Todo::new();
+        todo.push(step);
         Strand {
-            todo: Todo::from_iter([step]),
+            todo,
             set: ActionSet::default(),
+            stack: self.stack.clone(),
             level_open: false,
             ..*self
         }
@@ -194,6 +302,14 @@ impl<'a> Strand<'a> {
         })
     }
 
+    /// Back from a resubmit.
+    pub fn go_back(&mut self, in_port: u32, origin: Origin, table: TableId) {
+        self.key.in_port = in_port;
+        self.origin = origin;
+        self.table = table;
+        self.resubmits -= 1;
+    }
+
     /// Writes bits of the metadata.
     #[inline]
     pub fn write_metadata(&mut self, value: u64, mask: u64) {
@@ -211,9 +327,12 @@ impl<'a> Strand<'a> {
             bridge: self.bridge.id,
             port: self.port.map(|port| port.number),
             metadata: metadata_of(&self.key),
-            todo: self.todo.iter().map(Step::kept).collect(),
+            todo: self.todo.kept(),
             set: self.set.clone(),
             origin: self.origin,
+            table: self.table,
+            resubmits: self.resubmits,
+            stack: self.stack.clone(),
             recirculations: self.recirculations + 1,
         }
     }
@@ -226,6 +345,9 @@ impl<'a> Strand<'a> {
             todo: frozen.todo.clone(),
             set: frozen.set.clone(),
             origin: frozen.origin,
+            table: frozen.table,
+            resubmits: frozen.resubmits,
+            stack: frozen.stack.clone(),
             recirculations: frozen.recirculations,
             ..Strand::new(state.bridge(frozen.bridge)?, port.map(|port| &**port))
         })

@@ -46,6 +46,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             return None;
         }
         self.open_level(strand, id);
+        strand.table = id;
         let scope = scope::table(strand.bridge.id, id);
         if strand.bridge.drops_fragments && strand.key.ip_frag != 0 {
             self.trace.choose(way::FRAGMENT);
@@ -110,9 +111,9 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             if self.exceeded {
                 return None;
             }
-            if let Break(at) = acted {
-                self.plan_all_but_apply(strand, instructions);
-                self.freeze(strand, Step::Actions(List::Held(list), at));
+            if let Break(pause) = acted {
+                plan_all_but_apply(strand, instructions);
+                self.pause(strand, List::Held(list), pause);
                 return None;
             }
         }
@@ -125,25 +126,10 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         if let Some((value, mask)) = instructions.metadata {
             strand.write_metadata(value, mask);
         }
-        if instructions.goto.is_none() {
+        if instructions.goto.is_none() && strand.resubmits == 0 {
             self.run_action_set(strand);
         }
         instructions.goto
-    }
-
-    /// Puts on the stack what instructions say to do after the actions that are applied.
-    fn plan_all_but_apply(&mut self, strand: &mut Strand<'a>, instructions: &'a Instructions) {
-        let last = instructions.goto.map_or(Step::ActionSet, Step::Table);
-        self.plan(strand, last);
-        if let Some((value, mask)) = instructions.metadata {
-            self.plan(strand, Step::Metadata { value, mask });
-        }
-        if let Some(list) = &instructions.write {
-            self.plan(strand, Step::WriteActions(List::Held(list)));
-        }
-        if instructions.clear {
-            self.plan(strand, Step::ClearActions);
-        }
     }
 
     pub(super) fn run_action_set(&mut self, strand: &mut Strand<'a>) {
@@ -169,5 +155,23 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
                 Band::DscpRemark { .. } => strand.forget(Field::IpDscp),
             }
         }
+    }
+}
+
+/// Puts on the stack what instructions say to do after the actions that are applied.
+fn plan_all_but_apply<'a>(strand: &mut Strand<'a>, instructions: &'a Instructions) {
+    match instructions.goto {
+        Some(table) => strand.todo.push(Step::Table(table)),
+        None if strand.resubmits == 0 => strand.todo.push(Step::ActionSet),
+        None => {}
+    }
+    if let Some((value, mask)) = instructions.metadata {
+        strand.todo.push(Step::Metadata { value, mask });
+    }
+    if let Some(list) = &instructions.write {
+        strand.todo.push(Step::WriteActions(List::Held(list)));
+    }
+    if instructions.clear {
+        strand.todo.push(Step::ClearActions);
     }
 }

@@ -474,3 +474,179 @@ fn fragments_are_dropped_if_a_controller_says_so() {
     ",
     );
 }
+
+#[test]
+fn registers_pass_from_table_to_table() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow actions=load:7->reg1[0..15],move:reg1[0..7]->reg2[8..15],goto_table:1
+        flow table=1,reg1=7,reg2=0x700,actions=set_field:0x1/0x3->xreg1,goto_table:2
+        flow table=2,reg3=1,xreg0=7,actions=output:reg1[0..1]
+        packet p1 arp
+        > p3
+        packet p3 arp
+        > drop(output_to_ingress)
+    ");
+}
+
+#[test]
+fn bits_of_headers_are_copied() {
+    run("
+        port p1 1
+        port p2 2
+        flow arp,actions=move:eth_src[]->eth_dst[],move:arp_spa[]->reg0[],load:2->arp_op[],\
+             move:reg0[]->arp_tpa[],in_port
+        packet p1 arp,dl_src=02:00:00:00:00:07,arp_spa=10.0.0.1
+        > set(eth_dst=0x20000000007),set(arp_op=0x2),set(arp_tpa=0xa000001),p1
+        packet p1 arp,dl_src=02:00:00:00:00:08,arp_spa=10.0.0.2
+        > set(eth_dst=0x20000000008),set(arp_op=0x2),set(arp_tpa=0xa000002),p1
+        flow ip,actions=output:nw_tos[0..3]
+    "
+    .replace("flow ip,actions=output:nw_tos[0..3]", "")
+    .as_str());
+}
+
+#[test]
+fn a_resubmit_comes_back() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow actions=load:1->reg0[],resubmit(,5),output:2
+        flow table=5,reg0=1,actions=load:2->reg0[],resubmit(7,6),output:3
+        flow table=6,in_port=7,reg0=2,actions=mod_dl_src:00:00:00:00:00:09
+        packet p1 arp
+        > set(eth_src=0x9),p3,p2
+        flow table=6,in_port=7,reg0=2,actions=exit,output:2
+        packet p1 arp
+        > drop(no_output)
+        flow priority=40000,arp,actions=resubmit(,9),resubmit(,5),output:2
+        packet p1 arp
+        > p2
+    ");
+}
+
+#[test]
+fn the_action_set_is_carried_out_once_at_the_end() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow actions=resubmit(,5),output:3
+        flow table=5,actions=write_actions(output:2),goto_table:6
+        flow table=6,actions=mod_dl_src:00:00:00:00:00:09
+        packet p1 arp
+        > set(eth_src=0x9),p3,p2
+        flow table=6,actions=output:3,exit
+        packet p1 arp
+        > p3
+    ");
+}
+
+#[test]
+fn resubmits_without_end_end() {
+    run("
+        port p1 1
+        port p2 2
+        flow ip,actions=output:2,resubmit(,0)
+        packet p1 ip
+        > drop(too_deep)
+        flow arp,actions=resubmit(,1),resubmit(,1)
+        flow table=1,actions=resubmit(,2),resubmit(,2),resubmit(,2),resubmit(,2)
+        flow table=2,actions=resubmit(,3),resubmit(,3),resubmit(,3),resubmit(,3),resubmit(,3)
+        flow table=3,actions=resubmit(,4),resubmit(,4),resubmit(,4),resubmit(,4),resubmit(,4)
+        flow table=4,actions=resubmit(,5),resubmit(,5),resubmit(,5),resubmit(,5),resubmit(,5)
+        flow table=5,actions=resubmit(,6),resubmit(,6),resubmit(,6),resubmit(,6),resubmit(,6)
+        packet p1 arp
+        > drop(too_deep)
+    ");
+}
+
+#[test]
+fn a_resubmit_in_a_bucket_and_in_a_clone() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        group group_id=1,type=all,bucket=load:5->reg1[],resubmit(,4)
+        flow actions=group:1,clone(load:6->reg1[],resubmit(,4)),resubmit(,4)
+        flow table=4,reg1=5,actions=dec_ttl,output:2
+        flow table=4,reg1=6,actions=output:3
+        flow table=4,reg1=0,actions=output:2
+        packet p1 ip
+        > clone(dec_ttl,p2),p3,p2
+    ");
+}
+
+#[test]
+fn the_stack() {
+    let deep = "push:xxreg0[],".repeat(3856);
+    run("
+        port p1 1
+        port p2 2
+        flow actions=load:2->reg0[],push:reg0[0..7],load:9->reg0[],pop:reg1[],pop:reg0[],output:reg1
+        packet p1 arp
+        > p2
+        flow ip,actions=resubmit(,1),resubmit(,1),resubmit(,1),resubmit(,1),output:2
+        packet p1 ip
+        > p2
+    ");
+    let list = &deep[..deep.len() / 4 / 14 * 14];
+    run(&format!(
+        "port p1 1\nport p2 2\n\
+         flow actions=resubmit(,1),resubmit(,1),resubmit(,1),resubmit(,1),output:2\n\
+         flow table=1,actions={list}\npacket p1 arp\n> drop(too_deep)"
+    ));
+}
+
+#[test]
+fn a_tag_is_written_as_a_whole() {
+    run("
+        port p1 1
+        port p2 2
+        flow dl_vlan=5,actions=load:0->vlan_tci[],output:2
+        flow dl_vlan=6,actions=load:7->vlan_tci[0..11],output:2
+        flow vlan_tci=0,actions=load:0x1009->vlan_tci[],goto_table:1
+        flow table=1,dl_vlan=9,actions=output:2
+        packet p1 dl_vlan=5,arp
+        > pop_vlan,p2
+        packet p1 dl_vlan=6,arp
+        > set(vlan_vid=0x7/0xfff),set(vlan_pcp=0x0),p2
+        packet p1 arp
+        > push_vlan(0x8100),set(vlan_vid=0x9/0xfff),set(vlan_pcp=0x0),p2
+    ");
+}
+
+#[test]
+fn what_follows_uncovered_headers_comes_back_from_resubmits() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow mpls,actions=load:7->reg3[],resubmit(,1),output:3
+        flow table=1,mpls,actions=pop_mpls:0x0800,resubmit(,2),output:2
+        flow table=2,tcp,reg3=7,actions=dec_ttl
+        packet p1 mpls
+        > pop_mpls(0x0800),recirculate(0x80000000)
+        again tcp
+        > dec_ttl,p2,p3
+        again udp
+        > p2,p3
+    ");
+}
+
+#[test]
+fn the_port_that_a_packet_came_by_may_be_another() {
+    run("
+        port p1 1
+        port p2 2
+        flow arp,actions=load:0->in_port[],output:1
+        flow ip,actions=load:2->in_port[],in_port
+        packet p1 arp
+        > p1
+        packet p1 ip
+        > p2
+    ");
+}

@@ -1,0 +1,513 @@
+//! Nicira's actions on the wire (nicira-ext, `nx_action_*`): an experimenter's action of number
+//! 0x2320 with a type of 16 bits. What follows is padded to a multiple of 8 bytes.
+
+use std::sync::Arc;
+
+use flowtable::Field;
+
+use super::action::{self, Place};
+use crate::nicira::{Nicira, Subfield};
+use crate::oxm::{self, Oxm};
+use crate::wire::{Reader, Writer};
+use crate::{Action, ErrorCode, OfPort, TableId};
+
+/// `NX_VENDOR_ID`.
+pub(super) const NICIRA: u32 = 0x0000_2320;
+
+/// Decodes what follows the experimenter number in an action.
+pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Action, ErrorCode> {
+    let nicira = match body.u16()? {
+        RESUBMIT => decode_resubmit(body, false)?,
+        RESUBMIT_TABLE => decode_resubmit(body, true)?,
+        SET_TUNNEL => {
+            body.skip(2)?;
+            return Ok(set_tunnel(body.u32()?.into()));
+        }
+        SET_TUNNEL_64 => {
+            body.skip(6)?;
+            return Ok(set_tunnel(body.u64()?.into()));
+        }
+        REG_LOAD2 => return decode_load2(body),
+        DEC_TTL => return plain(body).map(|()| Action::DecNwTtl),
+        REG_MOVE => decode_move(body)?,
+        REG_LOAD => decode_load(body)?,
+        OUTPUT_REG => decode_output(body)?,
+        STACK_PUSH => Nicira::Push(decode_stack(body, false)?),
+        STACK_POP => Nicira::Pop(decode_stack(body, true)?),
+        NOTE => Nicira::Note(body.rest().into()),
+        CONTROLLER => decode_controller(body)?,
+        DEC_TTL_CNT_IDS => decode_ids(body)?,
+        CLONE => {
+            body.skip(6)?;
+            if depth == CLONES_MAX {
+                return Err(ErrorCode::BAD_ACTION_TOO_MANY);
+            }
+            Nicira::Clone(action::decode_nested(body, place, depth + 1)?)
+        }
+        EXIT => plain(body).map(|()| Nicira::Exit)?,
+        POP_QUEUE => plain(body).map(|()| Nicira::PopQueue)?,
+        CT_CLEAR => plain(body).map(|()| Nicira::CtClear)?,
+        _ => return Err(ErrorCode::BAD_ACTION_BAD_EXP_TYPE),
+    };
+    Ok(Action::Nicira(nicira))
+}
+
+/// Six bytes of padding.
+fn plain(body: &mut Reader) -> Result<(), ErrorCode> {
+    body.skip(6)
+}
+
+fn set_tunnel(value: u128) -> Action {
+    let field = Field::TunnelId;
+    let mask = field.ones();
+    Action::SetField { field, value, mask }
+}
+
+fn decode_resubmit(body: &mut Reader, with_table: bool) -> Result<Nicira, ErrorCode> {
+    let in_port = OfPort::of_16_bits(body.u16()?);
+    let table = TableId(body.u8()?);
+    body.skip(3)?;
+    let table = (with_table && table != TableId::ALL).then_some(table);
+    if table.is_some_and(|table| table > TableId::LAST) {
+        return Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT);
+    }
+    Ok(Nicira::Resubmit {
+        in_port: (in_port != OfPort::IN_PORT).then_some(in_port),
+        table,
+    })
+}
+
+fn decode_move(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let width = body.u16()?;
+    let (src_offset, dst_offset) = (body.u16()?, body.u16()?);
+    let (src, dst) = (decode_field(body)?, decode_field(body)?);
+    pad(body)?;
+    Ok(Nicira::Move {
+        src: readable(src, src_offset, width)?,
+        dst: writable(dst, dst_offset, width)?,
+    })
+}
+
+fn decode_load(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let (offset, width) = decode_range(body)?;
+    let field = decode_field(body)?;
+    let value = body.u64()?;
+    let dst = writable(field, offset, width)?;
+    match u128::from(value) & !dst.ones() {
+        0 => Ok(Nicira::Load { dst, value }),
+        _ => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
+    }
+}
+
+/// A set-field with a mask is the same as this one.
+fn decode_load2(body: &mut Reader) -> Result<Action, ErrorCode> {
+    let tlv = oxm::decode(body)?;
+    let oxm = tlv.oxm.ok_or(ErrorCode::BAD_ACTION_BAD_SET_TYPE)?;
+    let (field, mut payload) = (oxm.field, tlv.payload);
+    let value = payload.uint(oxm.value_len())?;
+    let mask = match tlv.masked {
+        true => payload.uint(oxm.value_len())?,
+        false => field.ones(),
+    };
+    payload.finish()?;
+    pad(body)?;
+    if field.is_read_only() {
+        return Err(ErrorCode::BAD_ACTION_BAD_SET_TYPE);
+    }
+    match value & !mask | mask & !field.ones() {
+        0 => Ok(Action::SetField { field, value, mask }),
+        _ => Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT),
+    }
+}
+
+fn decode_output(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let (offset, width) = decode_range(body)?;
+    let field = decode_field(body)?;
+    let max_len = body.u16()?;
+    body.skip(6)?;
+    let src = readable(field, offset, width)?;
+    Ok(Nicira::OutputReg { src, max_len })
+}
+
+fn decode_stack(body: &mut Reader, pop: bool) -> Result<Subfield, ErrorCode> {
+    let offset = body.u16()?;
+    let field = decode_field(body)?;
+    let width = body.u16()?;
+    pad(body)?;
+    match pop {
+        true => writable(field, offset, width),
+        false => readable(field, offset, width),
+    }
+}
+
+fn decode_controller(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let (max_len, id, reason) = (body.u16()?, body.u16()?, body.u8()?);
+    body.skip(1)?;
+    match reason <= REASON_MAX {
+        true => Ok(Nicira::Controller {
+            max_len,
+            id,
+            reason,
+        }),
+        false => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
+    }
+}
+
+fn decode_ids(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let count = body.u16()?;
+    body.skip(4)?;
+    let ids: Result<Arc<[u16]>, _> = (0..count).map(|_| body.u16()).collect();
+    pad(body)?;
+    Ok(Nicira::DecTtlIds(ids?))
+}
+
+/// Offset and width in 16 bits (`ofs_nbits`).
+fn decode_range(body: &mut Reader) -> Result<(u16, u16), ErrorCode> {
+    let range = body.u16()?;
+    Ok((range >> 6, (range & 0x3f) + 1))
+}
+
+fn decode_field(body: &mut Reader) -> Result<Field, ErrorCode> {
+    let (oxm, masked) = oxm::decode_id(body)?;
+    match oxm.filter(|_| !masked) {
+        Some(oxm) => Ok(oxm.field),
+        None => Err(ErrorCode::BAD_ACTION_BAD_SET_TYPE),
+    }
+}
+
+/// Less than 8 bytes of zeros up to the end.
+fn pad(body: &mut Reader) -> Result<(), ErrorCode> {
+    let rest = body.rest();
+    match rest.len() < 8 && rest.iter().all(|byte| *byte == 0) {
+        true => Ok(()),
+        false => Err(body.short()),
+    }
+}
+
+fn readable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
+    let small = |number: u16| u8::try_from(number).map_err(|_| ErrorCode::BAD_ACTION_BAD_SET_LEN);
+    let subfield = Subfield {
+        field,
+        offset: small(offset)?,
+        width: small(width)?,
+    };
+    match subfield.is_inside() {
+        true => Ok(subfield),
+        false => Err(ErrorCode::BAD_ACTION_BAD_SET_LEN),
+    }
+}
+
+fn writable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
+    match field.is_read_only() {
+        true => Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT),
+        false => readable(field, offset, width),
+    }
+}
+
+/// Writes an action but for its length and its padding.
+pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
+    match nicira {
+        Nicira::Resubmit { in_port, table } => {
+            header(
+                if table.is_some() {
+                    RESUBMIT_TABLE
+                } else {
+                    RESUBMIT
+                },
+                out,
+            );
+            out.u16(in_port.unwrap_or(OfPort::IN_PORT).0 as u16);
+            out.u8(table.unwrap_or(TableId(0)).0);
+        }
+        Nicira::Move { src, dst } => {
+            header(REG_MOVE, out);
+            out.u16(src.width.into());
+            out.u16(src.offset.into());
+            out.u16(dst.offset.into());
+            Oxm::nxm(src.field).encode_header(false, out);
+            Oxm::nxm(dst.field).encode_header(false, out);
+        }
+        Nicira::Load { dst, value } => {
+            header(REG_LOAD, out);
+            encode_range(*dst, out);
+            out.u64(*value);
+        }
+        Nicira::OutputReg { src, max_len } => {
+            header(OUTPUT_REG, out);
+            encode_range(*src, out);
+            out.u16(*max_len);
+            out.zeros(6);
+        }
+        Nicira::Push(subfield) => encode_stack(STACK_PUSH, *subfield, out),
+        Nicira::Pop(subfield) => encode_stack(STACK_POP, *subfield, out),
+        Nicira::Note(bytes) => {
+            header(NOTE, out);
+            out.bytes(bytes);
+        }
+        Nicira::Controller {
+            max_len,
+            id,
+            reason,
+        } => {
+            header(CONTROLLER, out);
+            out.u16(*max_len);
+            out.u16(*id);
+            out.u8(*reason);
+        }
+        Nicira::Clone(list) => {
+            header(CLONE, out);
+            out.zeros(6);
+            action::encode_list(list, out);
+        }
+        Nicira::DecTtlIds(ids) => {
+            header(DEC_TTL_CNT_IDS, out);
+            out.u16(ids.len() as u16);
+            out.zeros(4);
+            ids.iter().for_each(|id| out.u16(*id));
+        }
+        Nicira::Exit => header(EXIT, out),
+        Nicira::PopQueue => header(POP_QUEUE, out),
+        Nicira::CtClear => header(CT_CLEAR, out),
+    }
+}
+
+/// Writes a set-field that OpenFlow 1.3 has no bytes for: with a mask, or on what is no header.
+pub(super) fn encode_load2(field: Field, value: u128, mask: u128, out: &mut Writer) {
+    header(REG_LOAD2, out);
+    Oxm::nxm(field).encode(value, mask, out);
+}
+
+/// The experimenter number and a type.
+fn header(kind: u16, out: &mut Writer) {
+    out.u32(NICIRA);
+    out.u16(kind);
+}
+
+fn encode_range(subfield: Subfield, out: &mut Writer) {
+    out.u16(u16::from(subfield.offset) << 6 | (u16::from(subfield.width) - 1) & 0x3f);
+    Oxm::nxm(subfield.field).encode_header(false, out);
+}
+
+fn encode_stack(kind: u16, subfield: Subfield, out: &mut Writer) {
+    header(kind, out);
+    out.u16(subfield.offset.into());
+    Oxm::nxm(subfield.field).encode_header(false, out);
+    out.u16(subfield.width.into());
+}
+
+/// Clones within clones: each is a call deeper while it is read.
+const CLONES_MAX: u32 = 64;
+/// `OFPR_INVALID_TTL`.
+const REASON_MAX: u8 = 2;
+
+// `NXAST_*`.
+const RESUBMIT: u16 = 1;
+const SET_TUNNEL: u16 = 2;
+const POP_QUEUE: u16 = 5;
+const REG_MOVE: u16 = 6;
+const REG_LOAD: u16 = 7;
+const NOTE: u16 = 8;
+const SET_TUNNEL_64: u16 = 9;
+const RESUBMIT_TABLE: u16 = 14;
+const OUTPUT_REG: u16 = 15;
+const EXIT: u16 = 17;
+const DEC_TTL: u16 = 18;
+const CONTROLLER: u16 = 20;
+const DEC_TTL_CNT_IDS: u16 = 21;
+const STACK_PUSH: u16 = 27;
+const STACK_POP: u16 = 28;
+const REG_LOAD2: u16 = 33;
+const CLONE: u16 = 42;
+const CT_CLEAR: u16 = 43;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Ports, flow, write_actions};
+    use crate::{FlowModCommand, Instructions};
+
+    /// What stock `ovs-ofctl -O OpenFlow13` sends for some actions.
+    const SENT: &[(&str, &str)] = &[
+        (
+            "load:0x7->NXM_NX_REG0[0..15]",
+            "ffff0018000023200007000f000100040000000000000007",
+        ),
+        (
+            "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]",
+            "ffff00180000232000060030000000000000040600000206",
+        ),
+        (
+            "move:NXM_NX_REG0[0..15]->OXM_OF_METADATA[0..15]",
+            "ffff00180000232000060010000000000001000480000408",
+        ),
+        ("resubmit(3,4)", "ffff001000002320000e000304000000"),
+        ("resubmit(,5)", "ffff001000002320000efff805000000"),
+        (
+            "output:NXM_NX_REG0[0..15]",
+            "ffff001800002320000f000f00010004ffff000000000000",
+        ),
+        (
+            "push:NXM_NX_REG1[]",
+            "ffff001800002320001b0000000102040020000000000000",
+        ),
+        (
+            "pop:NXM_NX_REG2[3..7]",
+            "ffff001800002320001c0003000104040005000000000000",
+        ),
+        ("note:01.02.03.00.00.00", "ffff0010000023200008010203000000"),
+        ("exit", "ffff0010000023200011000000000000"),
+        (
+            "controller(reason=no_match,max_len=128,id=7)",
+            "ffff0010000023200014008000070000",
+        ),
+        (
+            "dec_ttl(1,2)",
+            "ffff00180000232000150002000000000001000200000000",
+        ),
+        (
+            "clone(load:0x1->NXM_NX_REG3[],output:2)",
+            "ffff003800002320002a000000000000ffff0018000023200007001f00010604\
+             000000000000000100000010000000020000000000000000",
+        ),
+        ("pop_queue", "ffff0010000023200005000000000000"),
+        ("ct_clear", "ffff001000002320002b000000000000"),
+        (
+            "load:0x5->NXM_OF_IN_PORT[]",
+            "ffff0018000023200007000f000000020000000000000005",
+        ),
+        (
+            "load:0x5->NXM_OF_VLAN_TCI[0..11]",
+            "ffff0018000023200007000b000008020000000000000005",
+        ),
+        ("set_field:0x5->reg2", "00190010000104040000000500000000"),
+    ];
+
+    fn bytes(hexadecimal: &str) -> Vec<u8> {
+        let digit = |byte: u8| (byte as char).to_digit(16).expect("a digit") as u8;
+        let digits: Vec<u8> = hexadecimal.bytes().map(digit).collect();
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect()
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Vec<Action>, ErrorCode> {
+        let mut reader = Reader::new(bytes, ErrorCode::BAD_REQUEST_BAD_LEN);
+        action::decode_list(&mut reader, Place::Pipeline).map(|list| list.to_vec())
+    }
+
+    fn encoded(list: &[Action]) -> Vec<u8> {
+        let mut out = Vec::new();
+        action::encode_list(list, &mut Writer::new(&mut out));
+        out
+    }
+
+    #[test]
+    fn what_ovs_ofctl_sends_is_what_we_send() {
+        for (text, sent) in SENT {
+            let flow = flow::parse(&format!("ip,actions={text}"), FlowModCommand::Add);
+            let Instructions { apply, .. } = flow.expect("it reads").instructions;
+            let list = apply.expect("actions");
+            assert_eq!(decoded(&bytes(sent)).as_deref(), Ok(&list[..]), "{text}");
+            assert_eq!(encoded(&list), bytes(sent), "{text}");
+            let mut written = String::new();
+            write_actions(&mut written, &list, &Ports::default());
+            assert_eq!(written, *text);
+        }
+    }
+
+    #[test]
+    fn every_cut_is_an_error() {
+        for (text, sent) in SENT {
+            let whole = bytes(sent);
+            for len in 1..whole.len() {
+                assert!(decoded(&whole[..len]).is_err(), "{text} of {len} bytes");
+            }
+            // The same, with a length that ends earlier.
+            for len in (8..whole.len()).step_by(8) {
+                let mut short = whole[..len].to_vec();
+                short[3] = len as u8;
+                if let Ok(list) = decoded(&short) {
+                    assert_eq!(encoded(&list), short, "{text} of {len} bytes");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_field_with_a_mask_is_a_load() {
+        let field = Field::Ipv6Dst;
+        let (value, mask) = (5 << 64, 0xff << 64);
+        let set = [Action::SetField { field, value, mask }];
+        let sent = encoded(&set);
+        assert_eq!(
+            sent[..12],
+            bytes("ffff0030000023200021 0001".replace(' ', "").as_str())
+        );
+        assert_eq!(decoded(&sent).as_deref(), Ok(&set[..]));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let cases = [
+            // A table that is none.
+            (
+                "ffff001000002320000efff8fe000000",
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
+            ),
+            // More bits than the field has.
+            (
+                "ffff0018000023200007005f000100040000000000000007",
+                ErrorCode::BAD_ACTION_BAD_SET_LEN,
+            ),
+            // A value of more bits than are set.
+            (
+                "ffff0018000023200007000100010004000000000000000f",
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
+            ),
+            // A field that nobody has, one with a mask, one that nobody may change.
+            (
+                "ffff0018000023200007000f0001fe040000000000000007",
+                ErrorCode::BAD_ACTION_BAD_SET_TYPE,
+            ),
+            (
+                "ffff0018000023200007000f000101040000000000000007",
+                ErrorCode::BAD_ACTION_BAD_SET_TYPE,
+            ),
+            (
+                "ffff0018000023200007000f0001d3040000000000000007",
+                ErrorCode::BAD_ACTION_BAD_SET_TYPE,
+            ),
+            (
+                "ffff001800002320000700070001d2040000000000000007",
+                ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT,
+            ),
+            // Connections are not tracked; an action of nobody's.
+            (
+                "ffff0010000023200023000000000000",
+                ErrorCode::BAD_ACTION_BAD_EXP_TYPE,
+            ),
+            (
+                "ffff001000002320ffff000000000000",
+                ErrorCode::BAD_ACTION_BAD_EXP_TYPE,
+            ),
+        ];
+        for (sent, code) in cases {
+            assert_eq!(decoded(&bytes(sent)), Err(code), "{sent}");
+        }
+    }
+
+    #[test]
+    fn clones_within_clones_are_bounded() {
+        let nested = |levels: u32| {
+            let inner = Action::Nicira(Nicira::Clone([].into()));
+            (0..levels).fold(inner, |within, _| {
+                Action::Nicira(Nicira::Clone([within].into()))
+            })
+        };
+        let allowed = [nested(CLONES_MAX - 1)];
+        assert_eq!(decoded(&encoded(&allowed)).as_deref(), Ok(&allowed[..]));
+        let over = encoded(&[nested(CLONES_MAX)]);
+        assert_eq!(decoded(&over), Err(ErrorCode::BAD_ACTION_TOO_MANY));
+    }
+}

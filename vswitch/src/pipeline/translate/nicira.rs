@@ -1,0 +1,202 @@
+//! Nicira's actions (ovs-actions(7)): resubmits, bits that are copied, the stack.
+//!
+//! Values that are read off the packet go into the program as constants. So they are choices of the
+//! packet's way ([`Trace::choose`]): another value is another program.
+
+use std::sync::Arc;
+
+use flowtable::{Field, FlowKey, VLAN_PRESENT};
+use openflow::{Action, Nicira, OfPort, Subfield, TableId};
+
+use super::super::{Trace, limits};
+use super::actions::Pause;
+use super::strand::{List, Strand};
+use super::{Machine, Step};
+use crate::action::{DropReason, Op, PuntReason};
+
+impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
+    /// Leaves a list of actions for what comes before the rest of it.
+    pub(super) fn pause(&mut self, strand: &mut Strand<'a>, list: List<'a>, pause: Pause) {
+        let at = match pause {
+            Pause::Parse(at) => return self.freeze(strand, Step::Actions(list, at)),
+            Pause::LookUp(at) => at,
+        };
+        match list.get(at) {
+            Some(&Action::Nicira(Nicira::Resubmit { in_port, table })) => {
+                strand.todo.push(Step::Actions(list, at + 1));
+                self.resubmit(strand, in_port, table);
+            }
+            _ => self.exit(strand),
+        }
+    }
+
+    /// What is done already stays done, and so does the action set.
+    fn exit(&mut self, strand: &mut Strand<'a>) {
+        self.trace.note(format_args!("exit"));
+        strand.todo.clear();
+        if strand.resubmits == 0 {
+            strand.todo.push(Step::ActionSet);
+        }
+    }
+
+    fn resubmit(
+        &mut self,
+        strand: &mut Strand<'a>,
+        in_port: Option<OfPort>,
+        table: Option<TableId>,
+    ) {
+        if strand.resubmits == limits::RESUBMITS_MAX {
+            return self.exceed();
+        }
+        let table = table.unwrap_or(strand.table);
+        self.trace.note(format_args!("resubmit to table {table}"));
+        strand.todo.push(Step::Return {
+            in_port: strand.key.in_port,
+            origin: strand.origin,
+            table: strand.table,
+        });
+        strand.resubmits += 1;
+        if let Some(port) = in_port {
+            strand.key.in_port = port.0;
+        }
+        strand.todo.push(Step::Table(table));
+    }
+
+    pub(super) fn nicira(&mut self, strand: &mut Strand<'a>, nicira: &Nicira) {
+        match nicira {
+            Nicira::Move { src, dst } => {
+                let value = self.read(strand, *src);
+                self.write_bits(strand, *dst, value);
+            }
+            Nicira::Load { dst, value } => self.write_bits(strand, *dst, (*value).into()),
+            Nicira::OutputReg { src, max_len } => {
+                let port = self.read(strand, *src);
+                self.output_to(strand, port, *max_len);
+            }
+            Nicira::Push(src) => {
+                let value = self.read(strand, *src);
+                if !strand.stack.push(value, src.width) {
+                    self.exceed();
+                }
+            }
+            Nicira::Pop(dst) => match strand.stack.pop() {
+                Some(value) => self.write_bits(strand, *dst, value & dst.ones()),
+                None => self.trace.note(format_args!("the stack is empty")),
+            },
+            Nicira::Controller {
+                max_len,
+                id,
+                reason,
+            } => self.punt_to(strand, *max_len, *id, *reason),
+            Nicira::Clone(list) => {
+                let mut copy = strand.copy(Step::Actions(List::Made(Arc::clone(list)), 0));
+                // What the copy writes to an action set is nobody's.
+                copy.resubmits += 1;
+                self.run_copy(copy);
+            }
+            Nicira::DecTtlIds(ids) => self.decrement(strand, ids.contains(&0)),
+            Nicira::PopQueue => strand.key.queue = 0,
+            // Carried out by their list.
+            Nicira::Resubmit { .. } | Nicira::Exit => {}
+            // No packet is tracked.
+            Nicira::Note(_) | Nicira::CtClear => {}
+        }
+    }
+
+    /// Bits of the packet as it is now.
+    fn read(&mut self, strand: &Strand<'a>, src: Subfield) -> u128 {
+        let value = src.read(&strand.key);
+        if !src.field.is_metadata() {
+            self.choose_value(value);
+        }
+        value
+    }
+
+    /// The program depends on a value that the packet has.
+    fn choose_value(&mut self, value: u128) {
+        self.trace.choose(value as u64);
+        if value >> 64 != 0 {
+            self.trace.choose((value >> 64) as u64);
+        }
+    }
+
+    fn write_bits(&mut self, strand: &mut Strand<'a>, dst: Subfield, value: u128) {
+        self.set_field(strand, dst.field, value << dst.offset, dst.mask());
+    }
+
+    /// Sets bits of the tag as a whole: without the presence bit there is none.
+    pub(super) fn set_tag(&mut self, strand: &mut Strand<'a>, value: u128, mask: u128) {
+        let old = strand.key.vlan_tci;
+        let new = old & !(mask as u16) | value as u16 & mask as u16;
+        self.choose_value((u32::from(old & VLAN_PRESENT) << 16 | u32::from(new)).into());
+        let (had, has) = (old & VLAN_PRESENT != 0, new & VLAN_PRESENT != 0);
+        match (had, has) {
+            (true, false) => return self.push_or_pop(strand, &Action::PopVlan),
+            (false, false) => return,
+            (false, true) => self.push_or_pop(strand, &Action::PushVlan(TPID)),
+            (true, true) => {}
+        }
+        for field in [Field::VlanVid, Field::VlanPcp] {
+            let value = u128::from(new) >> if field == Field::VlanPcp { 13 } else { 0 };
+            self.set_field(strand, field, value & field.ones(), field.ones());
+        }
+    }
+
+    /// To the port of this number; in 16 bits they are those of OpenFlow 1.0.
+    fn output_to(&mut self, strand: &mut Strand<'a>, number: u128, max_len: u16) {
+        match (u16::try_from(number), u32::try_from(number)) {
+            (Ok(number), _) => self.output(strand, OfPort::of_16_bits(number), max_len),
+            (_, Ok(number)) => self.output(strand, OfPort(number), max_len),
+            _ => self.refuse(DropReason::PortDown),
+        }
+    }
+
+    /// To the controllers of the bridge that have this id, which is 0.
+    fn punt_to(&mut self, strand: &Strand<'a>, max_len: u16, id: u16, reason: u8) {
+        if id != 0 {
+            self.trace.note(format_args!("no controller has id {id}"));
+            return self.refuse(DropReason::NoPacketIn);
+        }
+        let reason = match reason {
+            0 => PuntReason::NoMatch,
+            2 => PuntReason::InvalidTtl,
+            _ => PuntReason::Action,
+        };
+        self.trace
+            .note(format_args!("send to the controllers, {max_len} bytes"));
+        self.emit_with(|| Op::Controller(strand.punt(reason, max_len)));
+    }
+
+    /// A time to live that ends is told to the controllers that have id 0, if any is to hear of it.
+    fn decrement(&mut self, strand: &mut Strand<'a>, is_told: bool) {
+        match is_told {
+            true => self.change_ttl(strand, &Action::DecNwTtl),
+            false => {
+                strand.certain = false;
+                self.emit(Op::DecNwTtl(None));
+                strand.forget(Field::IpTtl);
+            }
+        }
+    }
+}
+
+/// The packet is taken to have come in by a port of this number in OpenFlow 1.0.
+pub(super) fn set_in_port(key: &mut FlowKey, number: u128) {
+    key.in_port = OfPort::of_16_bits(number as u16).0;
+}
+
+/// Whether the working key decides what an action does.
+pub(super) fn reads_headers(nicira: &Nicira) -> bool {
+    match nicira {
+        Nicira::Move { src, dst } => !src.field.is_metadata() || dst.field == Field::VlanTci,
+        Nicira::Load { dst, .. } | Nicira::Pop(dst) => dst.field == Field::VlanTci,
+        Nicira::Push(src) | Nicira::OutputReg { src, .. } => {
+            // The number may be that of NORMAL.
+            !src.field.is_metadata() || matches!(nicira, Nicira::OutputReg { .. })
+        }
+        _ => false,
+    }
+}
+
+/// TPID of a tag that is pushed unasked.
+const TPID: u16 = 0x8100;
