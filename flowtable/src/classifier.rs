@@ -17,6 +17,9 @@
 //! the cost is bounded by the rules alone: tuples, and cells in a stack of each. Packets have no
 //! say.
 //!
+//! A packet that lacks what all rules agree in is told so before any hash table is probed
+//! ([`gate`]); there are only the rules left that match every packet.
+//!
 //! Rules of one match and several priorities are a stack, the heaviest on top, and only the tops
 //! are in the lists of the hash table: how many priorities or bygone versions a rule has is nothing
 //! to others that share its list. The writer comes to a place in the middle of a large stack by an
@@ -60,6 +63,7 @@ use crate::hash::Keyed;
 mod bits;
 mod cells;
 mod faces;
+mod gate;
 mod index;
 mod mask;
 mod merge;
@@ -72,6 +76,7 @@ mod walk;
 
 use bits::Bits;
 use cells::Cells;
+use gate::Gated;
 use index::Index;
 use mask::{Layout, TupleMask};
 use moves::Move;
@@ -90,6 +95,7 @@ pub struct Classifier {
     vacant: Vec<u32>,
     shapes: HashMap<Arc<TupleMask>, Shape>,
     bits: Bits,
+    gated: Gated,
     /// The tuple of the last insertion, if it is the only one of its mask: most often that of the
     /// next.
     recent: Option<u32>,
@@ -159,6 +165,7 @@ impl Classifier {
             vacant: Vec::new(),
             shapes: HashMap::new(),
             bits: Bits::default(),
+            gated: Gated::default(),
             recent: None,
             shared: Vec::new(),
             merge_from: tuning.apart + 1,
@@ -199,6 +206,7 @@ impl Classifier {
             None => self.choose(matching, priority)?,
         };
         let cell = self.put(tuple, &NewRule { rank, ..rule }, epoch)?;
+        self.gate_one_more(matching);
         self.len += 1;
         self.inserted += 1;
         Some(RuleId { tuple, cell })
@@ -263,6 +271,7 @@ impl Classifier {
 
     /// Removes a rule that is there, from `epoch` on.
     pub fn remove(&mut self, id: RuleId, epoch: u64) {
+        self.gate_one_less(id);
         if self.take(id, epoch) {
             self.len -= 1;
         }
@@ -353,6 +362,7 @@ impl Classifier {
                 self.merge();
             }
         }
+        self.gate_anew(&mut left);
         left == 0 || (oldest + 1 >= epoch && !self.moves.is_empty())
     }
 
@@ -457,7 +467,7 @@ impl Classifier {
             cells: Arc::new(cells),
             index: Arc::new(Index::new(HEADS_FIRST, 0)?),
         });
-        self.rules.faces.insert(Arc::clone(&face));
+        self.rules.list(Arc::clone(&face));
         let tuple = Some(Tuple::new(face, self.rules.hasher));
         match self.tuples.get_mut(number as usize) {
             Some(vacant) => *vacant = tuple,
@@ -488,7 +498,7 @@ impl Classifier {
             return;
         };
         self.waiting -= tuple.waiting();
-        self.rules.faces.remove(&tuple.face);
+        self.rules.strike(&tuple.face);
         self.vacant.push(number);
         self.untidy.remove(&number);
         self.moves.retain(|it| it.from != number);
@@ -528,8 +538,8 @@ impl Classifier {
             index,
         });
         tuple.face = Arc::clone(&new);
-        self.rules.faces.remove(&old);
-        self.rules.faces.insert(new);
+        self.rules.strike(&old);
+        self.rules.list(new);
     }
 }
 

@@ -107,6 +107,7 @@ impl Classifier {
             payload: &payload,
         };
         let cell = self.put(to, &rule, epoch)?;
+        self.gate_moved(&matching);
         self.take(old, epoch);
         Some(RuleId { tuple: to, cell })
     }

@@ -6,16 +6,21 @@ use std::sync::Arc;
 
 use super::cells::{Cell, Cells};
 use super::faces::Faces;
+use super::gate::Gate;
 use super::index::Index;
 use super::mask::{self, Layout, TupleMask};
 use super::walk::Walk;
 use crate::hash::Keyed;
 use crate::{FlowKey, FlowMask, Match};
 
-/// The rules of a classifier, to be read at an epoch. A clone copies two pointers.
+/// The rules of a classifier, to be read at an epoch. A clone copies three pointers and the gate.
 #[derive(Clone)]
 pub struct Rules {
     pub(super) faces: Faces,
+    /// Those that hash no bit: rules that match every packet are nowhere else.
+    rest: Faces,
+    /// What the other rules agree in.
+    pub(super) gate: Gate,
     /// Every bit that some rule matches.
     pub(super) mask: Arc<FlowMask>,
     pub(super) hasher: Keyed,
@@ -124,8 +129,26 @@ impl Rules {
     pub(super) fn new(hasher: Keyed) -> Rules {
         Rules {
             faces: Faces::default(),
+            rest: Faces::default(),
+            gate: Gate::default(),
             mask: Arc::default(),
             hasher,
+        }
+    }
+
+    /// Adds a tuple.
+    pub(super) fn list(&mut self, face: Arc<Face>) {
+        if face.probe.words().is_empty() {
+            self.rest.insert(Arc::clone(&face));
+        }
+        self.faces.insert(face);
+    }
+
+    /// Takes a tuple out.
+    pub(super) fn strike(&mut self, face: &Face) {
+        self.faces.remove(face);
+        if face.probe.words().is_empty() {
+            self.rest.remove(face);
         }
     }
 
@@ -133,7 +156,11 @@ impl Rules {
     #[inline]
     pub fn find(&self, key: &FlowKey, epoch: u64) -> Option<Rule<'_>> {
         let (mut best, mut least) = (None, 0);
-        for face in self.faces.iter() {
+        let faces = match self.gate.admits(key) {
+            true => &self.faces,
+            false => &self.rest,
+        };
+        for face in faces.iter() {
             if face.weight_max < least {
                 break;
             }
@@ -188,7 +215,8 @@ impl Rules {
 
     /// Whether these are the same rules in all but the epoch at which they are read.
     pub fn is_same(&self, other: &Rules) -> bool {
-        self.faces.is_same(&other.faces) && Arc::ptr_eq(&self.mask, &other.mask)
+        let is_listed = self.faces.is_same(&other.faces) && self.gate == other.gate;
+        is_listed && Arc::ptr_eq(&self.mask, &other.mask)
     }
 
     /// Every bit that some rule matches.

@@ -64,13 +64,13 @@ const _: () = assert!(
 );
 
 /// Choices of one packet, such as rules that it matches, up to which its program is looked for.
-pub const PATH_MAX: usize = 64;
+pub const PATH_MAX: usize = 256;
 
 /// Operations of a packet that needs no program to run: changes of a few headers, and a way out.
 pub const LINE_OPS_MAX: usize = 16;
 
 /// What such a packet is counted in: two for each table that it passes.
-pub const LINE_COUNTED_MAX: usize = 40;
+pub const LINE_COUNTED_MAX: usize = 512;
 
 /// Ways through the rules, of flows in the cache, up to which a flow gets a program of its own with
 /// its second packet. One through eight tables takes a kilobyte and a half: 400 MB, where as many
