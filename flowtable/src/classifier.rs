@@ -460,14 +460,15 @@ impl Classifier {
         let cells = Cells::new(self.payload_words, words);
         let number = self.vacant.pop().unwrap_or(self.tuples.len() as u32);
         let face = Arc::new(Face {
+            near: probe.near(),
             probe: Arc::clone(probe),
             layout,
             weight_max,
             tuple: number,
             cells: Arc::new(cells),
-            index: Arc::new(Index::new(HEADS_FIRST, 0)?),
+            index: Index::new(HEADS_FIRST, 0)?,
         });
-        self.rules.list(Arc::clone(&face));
+        self.rules.list(&face);
         let tuple = Some(Tuple::new(face, self.rules.hasher));
         match self.tuples.get_mut(number as usize) {
             Some(vacant) => *vacant = tuple,
@@ -485,7 +486,7 @@ impl Classifier {
             Some(weight) if weight == tuple.face.weight_max => {}
             Some(weight) => {
                 let face = &tuple.face;
-                let parts = (Arc::clone(&face.cells), Arc::clone(&face.index));
+                let parts = (Arc::clone(&face.cells), face.index.clone());
                 self.replace_face(number, Some(weight), parts);
             }
             None => self.drop_tuple(number),
@@ -523,23 +524,21 @@ impl Classifier {
         &mut self,
         number: u32,
         weight_max: Option<u64>,
-        (cells, index): (Arc<Cells>, Arc<Index>),
+        (cells, index): (Arc<Cells>, Index),
     ) {
         let Some(tuple) = self.tuples[number as usize].as_mut() else {
             return;
         };
         let old = Arc::clone(&tuple.face);
         let new = Arc::new(Face {
-            probe: Arc::clone(&old.probe),
-            layout: old.layout.clone(),
             weight_max: weight_max.unwrap_or(old.weight_max),
-            tuple: number,
             cells,
             index,
+            ..Face::clone(&old)
         });
         tuple.face = Arc::clone(&new);
         self.rules.strike(&old);
-        self.rules.list(new);
+        self.rules.list(&new);
     }
 }
 

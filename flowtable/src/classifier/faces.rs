@@ -2,20 +2,26 @@
 //! copy and to change, however many tuples there are.
 //!
 //! It is a list of chunks; a copy shares them all. A change copies one chunk and the list of
-//! chunks if a copy is held, hence some hundred pointers for ten thousand tuples.
+//! chunks if a copy is held, hence some hundred pointers for ten thousand tuples. Most tables have
+//! one chunk, to which readers come at once: finding is mostly to wait for memory, so each step to
+//! it costs as much as all else that is done for a tuple.
 
 use core::cmp::Reverse;
 use std::sync::Arc;
+
+use arrayvec::ArrayVec;
 
 use super::rules::Face;
 
 /// Tuples by descending weight of their heaviest rule, then by number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faces {
-    chunks: Arc<Vec<Chunk>>,
+    first: Option<Chunk>,
+    /// Those behind it; none if there are none.
+    others: Option<Arc<Vec<Chunk>>>,
 }
 
-type Chunk = Arc<Vec<Arc<Face>>>;
+type Chunk = Arc<ArrayVec<Face, CHUNK_MAX>>;
 
 /// A place in the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,15 +32,24 @@ pub(super) struct Place {
 
 impl Faces {
     /// All, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Face> {
+        self.chunks().flatten()
+    }
+
+    /// The same, piece by piece.
     #[inline(always)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Face>> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    pub(super) fn chunks(&self) -> impl Iterator<Item = &[Face]> {
+        let others = self.others.iter().flat_map(|others| others.iter());
+        self.first.iter().chain(others).map(|chunk| &chunk[..])
     }
 
     /// The tuple at a place, or the next one; the place becomes its.
-    pub(super) fn at(&self, place: &mut Place) -> Option<&Arc<Face>> {
+    pub(super) fn at(&self, place: &mut Place) -> Option<&Face> {
         loop {
-            let chunk = self.chunks.get(place.chunk)?;
+            let chunk = match place.chunk.checked_sub(1) {
+                None => self.first.as_ref()?,
+                Some(other) => self.others.as_ref()?.get(other)?,
+            };
             match chunk.get(place.offset) {
                 Some(face) => return Some(face),
                 None => (place.chunk, place.offset) = (place.chunk + 1, 0),
@@ -43,49 +58,68 @@ impl Faces {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
+        self.chunks().map(<[Face]>::len).sum()
     }
 
-    pub(super) fn insert(&mut self, face: Arc<Face>) {
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let at = chunk_of(chunks, &face).min(chunks.len().saturating_sub(1));
-        let Some(chunk) = chunks.get_mut(at) else {
-            chunks.push(Arc::new(vec![face]));
-            return;
-        };
-        let chunk = Arc::make_mut(chunk);
-        let place = chunk.partition_point(|other| order(other) < order(&face));
-        chunk.insert(place, face);
-        if chunk.len() > CHUNK_MAX {
-            let rest = chunk.split_off(CHUNK_MAX / 2);
-            chunks.insert(at + 1, Arc::new(rest));
-        }
+    pub(super) fn insert(&mut self, face: Face) {
+        self.change(|chunks| {
+            let mut at = chunk_of(chunks, &face).min(chunks.len().saturating_sub(1));
+            let Some(chunk) = chunks.get_mut(at) else {
+                return chunks.push(Arc::new(ArrayVec::from_iter([face])));
+            };
+            if chunk.is_full() {
+                let rest = Arc::make_mut(chunk).drain(CHUNK_MAX / 2..).collect();
+                chunks.insert(at + 1, Arc::new(rest));
+                at = chunk_of(chunks, &face).min(at + 1);
+            }
+            let chunk = Arc::make_mut(&mut chunks[at]);
+            let place = chunk.partition_point(|other| order(other) < order(&face));
+            chunk.insert(place, face);
+        });
     }
 
     pub(super) fn remove(&mut self, face: &Face) {
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let at = chunk_of(chunks, face);
-        let Some(chunk) = chunks.get_mut(at) else {
-            return;
-        };
-        let list = Arc::make_mut(chunk);
-        if let Ok(place) = list.binary_search_by(|other| order(other).cmp(&order(face))) {
-            list.remove(place);
-        }
-        let room = CHUNK_MAX / 2 - list.len().min(CHUNK_MAX / 2);
-        match chunks.get(at + 1).filter(|next| next.len() <= room) {
-            Some(next) => {
-                let next = Arc::clone(next);
-                Arc::make_mut(&mut chunks[at]).extend(next.iter().cloned());
-                chunks.remove(at + 1);
+        self.change(|chunks| {
+            let at = chunk_of(chunks, face);
+            let Some(chunk) = chunks.get_mut(at) else {
+                return;
+            };
+            let list = Arc::make_mut(chunk);
+            if let Ok(place) = list.binary_search_by(|other| order(other).cmp(&order(face))) {
+                list.remove(place);
             }
-            None if chunks[at].is_empty() => drop(chunks.remove(at)),
-            None => {}
+            let room = CHUNK_MAX / 2 - list.len().min(CHUNK_MAX / 2);
+            match chunks.get(at + 1).filter(|next| next.len() <= room) {
+                Some(next) => {
+                    let next = Arc::clone(next);
+                    Arc::make_mut(&mut chunks[at]).extend(next.iter().cloned());
+                    chunks.remove(at + 1);
+                }
+                None if chunks[at].is_empty() => drop(chunks.remove(at)),
+                None => {}
+            }
+        });
+    }
+
+    /// Changes the list of all chunks.
+    fn change(&mut self, act: impl FnOnce(&mut Vec<Chunk>)) {
+        let mut others = self.others.take().unwrap_or_default();
+        let mut chunks = core::mem::take(Arc::make_mut(&mut others));
+        chunks.splice(..0, self.first.take());
+        act(&mut chunks);
+        self.first = (!chunks.is_empty()).then(|| chunks.remove(0));
+        if !chunks.is_empty() {
+            *Arc::make_mut(&mut others) = chunks;
+            self.others = Some(others);
         }
     }
 
     pub(super) fn is_same(&self, other: &Faces) -> bool {
-        Arc::ptr_eq(&self.chunks, &other.chunks)
+        fn are_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+            a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
+        }
+        are_same(self.first.as_ref(), other.first.as_ref())
+            && are_same(self.others.as_ref(), other.others.as_ref())
     }
 }
 
@@ -101,9 +135,10 @@ fn order(face: &Face) -> (Reverse<u64>, u32) {
 
 /// The chunk in which a tuple is, or belongs.
 fn chunk_of(chunks: &[Chunk], face: &Face) -> usize {
-    let is_before = |last: &Arc<Face>| order(last) < order(face);
+    let is_before = |last: &Face| order(last) < order(face);
     chunks.partition_point(|chunk| chunk.last().is_some_and(is_before))
 }
 
-/// Tuples in a chunk: with as many chunks it makes 16,000, and copying it takes half a microsecond.
-const CHUNK_MAX: usize = 128;
+/// Tuples in a chunk: two kilobytes, since most tables have one. Ten thousand are six hundred chunks,
+/// and to copy the list of them takes a few microseconds.
+const CHUNK_MAX: usize = 16;

@@ -5,26 +5,49 @@
 //! in large tables is in no cache.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use super::cells::Cells;
 use crate::rows::zeroed;
 
-/// Tops by the hash of their key.
-#[derive(Debug)]
+/// Tops by the hash of their key; a clone is the same.
+#[derive(Clone, Debug)]
 pub(super) struct Index {
-    /// Number of the first top in the lower half, bits of the hashes in the upper one.
-    heads: Box<[AtomicU64]>,
+    heads: Heads,
     /// Which of a cell's links it uses.
     side: u32,
+}
+
+/// Number of the first top in the lower half, bits of the hashes in the upper one.
+#[derive(Clone, Debug)]
+enum Heads {
+    /// A step nearer to those who find.
+    Few(Arc<[AtomicU64]>),
+    /// Zeroed by the kernel as they are touched.
+    Many(Arc<Box<[AtomicU64]>>),
+}
+
+impl core::ops::Deref for Heads {
+    type Target = [AtomicU64];
+
+    #[inline(always)]
+    fn deref(&self) -> &[AtomicU64] {
+        match self {
+            Heads::Few(heads) => heads,
+            Heads::Many(heads) => heads,
+        }
+    }
 }
 
 impl Index {
     /// `len` lists; a power of two.
     pub(super) fn new(len: usize, side: u32) -> Option<Index> {
-        Some(Index {
-            heads: zeroed(len)?,
-            side,
-        })
+        let heads = zeroed(len)?;
+        let heads = match len {
+            ..=FEW_MAX => Heads::Few(heads.into()),
+            _ => Heads::Many(Arc::new(heads)),
+        };
+        Some(Index { heads, side })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -109,6 +132,9 @@ impl Index {
         size_of_val(&*self.heads)
     }
 }
+
+/// Lists of which all can be zeroed at once without keeping anybody waiting: 32 KiB.
+const FEW_MAX: usize = 4096;
 
 /// The bit of a hash in its head: by what does not say which head it is.
 #[inline(always)]

@@ -35,6 +35,18 @@ impl TupleMask {
         &self.words
     }
 
+    /// Its words, if there are few.
+    pub(super) fn near(&self) -> Near {
+        let mut near = Near {
+            len: self.words.len() as u8,
+            ..Near::default()
+        };
+        for (place, (index, mask)) in self.words.iter().take(NEAR).enumerate() {
+            (near.indices[place], near.masks[place]) = (*index, *mask);
+        }
+        near
+    }
+
     /// Which of two masks wins if rules of both match a packet with equal priority: the one with
     /// more bits, and of those one or the other, always the same.
     pub(super) fn rank(&self) -> u32 {
@@ -119,6 +131,45 @@ impl TupleMask {
                 let place = self.words.binary_search_by_key(&index, key);
                 place.is_ok_and(|place| mask & !self.words[place].1 == 0)
             })
+    }
+}
+
+/// The words of a mask, without another step to memory if there are few.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Near {
+    /// How many there are, of which the first are here.
+    len: u8,
+    indices: [u8; NEAR],
+    masks: [u64; NEAR],
+}
+
+impl Near {
+    /// The hash of the words of `key` that count in `mask`, of which this is a part.
+    #[inline(always)]
+    pub(super) fn hash(&self, hasher: Keyed, key: &FlowKey, mask: &TupleMask) -> u64 {
+        match self.words_of(key) {
+            Some(words) => hash(hasher, words),
+            None => hash(hasher, mask.words_of(key)),
+        }
+    }
+
+    /// Whether these are the words of `key` that count in `mask`, masked.
+    #[inline(always)]
+    pub(super) fn agrees(&self, values: &[AtomicU64], key: &FlowKey, mask: &TupleMask) -> bool {
+        match self.words_of(key) {
+            Some(words) => {
+                let mut pairs = values.iter().zip(words);
+                pairs.all(|(value, word)| value.load(Ordering::Relaxed) == word)
+            }
+            None => mask.agrees(values, key),
+        }
+    }
+
+    #[inline(always)]
+    fn words_of(&self, key: &FlowKey) -> Option<impl Iterator<Item = u64>> {
+        let len = usize::from(self.len);
+        let pairs = self.indices.get(..len)?.iter().zip(&self.masks);
+        Some(pairs.map(|(index, mask)| key.words()[usize::from(*index)] & mask))
     }
 }
 
@@ -216,6 +267,9 @@ impl Layout {
 pub(super) type Room = [u64; 2 * FlowKey::WORDS];
 
 pub(super) use crate::hash::hash_words as hash;
+
+/// Words of a mask at hand: what most masks have.
+const NEAR: usize = 3;
 
 /// Bits of a rank that tell masks of equally many bits apart.
 const RANK_HASH_BITS: u32 = 20;

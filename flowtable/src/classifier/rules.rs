@@ -8,7 +8,7 @@ use super::cells::{Cell, Cells};
 use super::faces::Faces;
 use super::gate::Gate;
 use super::index::Index;
-use super::mask::{self, Layout, TupleMask};
+use super::mask::{Layout, Near, TupleMask};
 use super::walk::Walk;
 use crate::hash::Keyed;
 use crate::{FlowKey, FlowMask, Match};
@@ -26,11 +26,14 @@ pub struct Rules {
     pub(super) hasher: Keyed,
 }
 
-/// What readers see of a tuple.
-#[derive(Debug)]
+/// What readers see of a tuple; in two lines of memory.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Face {
     /// The bits that are hashed: all that its rules match, or some that all of them match.
     pub(super) probe: Arc<TupleMask>,
+    /// The same, at hand.
+    pub(super) near: Near,
     /// What its rules may match beyond that; nothing if they all have one mask.
     pub(super) layout: Option<Arc<Layout>>,
     /// No rule has a higher weight.
@@ -38,7 +41,7 @@ pub(super) struct Face {
     /// Number of the tuple.
     pub(super) tuple: u32,
     pub(super) cells: Arc<Cells>,
-    pub(super) index: Arc<Index>,
+    pub(super) index: Index,
 }
 
 /// Where a rule is, as long as it is there.
@@ -137,11 +140,11 @@ impl Rules {
     }
 
     /// Adds a tuple.
-    pub(super) fn list(&mut self, face: Arc<Face>) {
+    pub(super) fn list(&mut self, face: &Face) {
         if face.probe.words().is_empty() {
-            self.rest.insert(Arc::clone(&face));
+            self.rest.insert(face.clone());
         }
-        self.faces.insert(face);
+        self.faces.insert(face.clone());
     }
 
     /// Takes a tuple out.
@@ -160,13 +163,15 @@ impl Rules {
             true => &self.faces,
             false => &self.rest,
         };
-        for face in faces.iter() {
-            if face.weight_max < least {
-                break;
-            }
-            if let Some((number, weight)) = face.find(key, self.hasher, epoch, least) {
-                least = weight + 1;
-                best = Some((&**face, number));
+        'all: for chunk in faces.chunks() {
+            for face in chunk {
+                if face.weight_max < least {
+                    break 'all;
+                }
+                if let Some((number, weight)) = face.find(key, self.hasher, epoch, least) {
+                    least = weight + 1;
+                    best = Some((face, number));
+                }
             }
         }
         best.and_then(|(face, number)| Rule::at(face, number))
@@ -235,13 +240,15 @@ impl Face {
     /// lighter than `least`.
     #[inline(always)]
     fn find(&self, key: &FlowKey, hasher: Keyed, epoch: u64, least: u64) -> Option<(u32, u64)> {
-        let hash = mask::hash(hasher, self.probe.words_of(key));
+        let hash = self.near.hash(hasher, key, &self.probe);
         let mut top = self.index.first(hash);
         while top != 0 {
             let cell = self.cells.get(top)?;
             let values = self.cells.key(cell);
             match &self.layout {
-                None if self.probe.agrees(values, key) => return self.visible(top, epoch, least),
+                None if self.near.agrees(values, key, &self.probe) => {
+                    return self.visible(top, epoch, least);
+                }
                 Some(layout) if layout.agrees(values, &self.probe, key) => {
                     return self.matching(layout, top, key, epoch, least);
                 }

@@ -43,7 +43,7 @@ pub(super) struct Tuple {
 /// A larger index on its way.
 #[derive(Debug)]
 struct Growing {
-    index: Arc<Index>,
+    index: Index,
     /// The next cell to be linked.
     next: u32,
 }
@@ -203,7 +203,7 @@ impl Tuple {
         Stacks {
             cells: &self.face.cells,
             index: &self.face.index,
-            growing: growing.map(|growing| (&*growing.index, growing.next)),
+            growing: growing.map(|growing| (&growing.index, growing.next)),
         }
     }
 
@@ -212,7 +212,7 @@ impl Tuple {
         let stacks = Stacks {
             cells: &self.face.cells,
             index: &self.face.index,
-            growing: growing.map(|growing| (&*growing.index, growing.next)),
+            growing: growing.map(|growing| (&growing.index, growing.next)),
         };
         act(stacks, &mut self.crowds)
     }
@@ -240,7 +240,7 @@ impl Tuple {
             && self.links_free <= oldest
         {
             let (len, side) = (self.face.index.len() * GROWTH, 1 - self.face.index.side());
-            let index = Index::new(len, side).map(Arc::new);
+            let index = Index::new(len, side);
             self.growing = index.map(|index| Growing { index, next: 1 });
         }
         self.grow(steps)
@@ -271,7 +271,7 @@ impl Tuple {
 
     /// A larger index, filled at once, if this one is full: for many rules of one epoch. Nobody has
     /// seen an index of this epoch, so the next may use the same links.
-    pub(super) fn grow_at_once(&mut self, (oldest, epoch): (u64, u64)) -> Option<Arc<Index>> {
+    pub(super) fn grow_at_once(&mut self, (oldest, epoch): (u64, u64)) -> Option<Index> {
         if self.stacks <= self.face.index.len() {
             return None;
         }
@@ -282,7 +282,7 @@ impl Tuple {
             false => return None,
         };
         let len = self.stacks.next_power_of_two() * GROWTH;
-        let index = Arc::new(Index::new(len, side)?);
+        let index = Index::new(len, side)?;
         self.growing = Some(Growing { index, next: 1 });
         let mut steps = usize::MAX;
         self.grow(&mut steps);
@@ -292,7 +292,7 @@ impl Tuple {
     /// Copies of the cells and an index that is large enough for them, if there are far too many
     /// for the one that readers have: more came than could be made room for while somebody reads at
     /// an old epoch.
-    pub(super) fn rebuild(&mut self) -> Option<(Arc<Cells>, Arc<Index>)> {
+    pub(super) fn rebuild(&mut self) -> Option<(Arc<Cells>, Index)> {
         if self.stacks <= CROWD * self.face.index.len() {
             return None;
         }
@@ -303,7 +303,7 @@ impl Tuple {
         }
         self.growing = None;
         self.links_free = 0;
-        Some((Arc::new(cells), Arc::new(index)))
+        Some((Arc::new(cells), index))
     }
 
     fn grow(&mut self, steps: &mut usize) -> bool {
@@ -333,7 +333,7 @@ impl Tuple {
     }
 
     /// The index that has been filled; the links of the one before are free from `epoch` on.
-    pub(super) fn take_grown(&mut self, epoch: u64) -> Option<Arc<Index>> {
+    pub(super) fn take_grown(&mut self, epoch: u64) -> Option<Index> {
         self.links_free = epoch;
         self.growing.take().map(|growing| growing.index)
     }

@@ -7,6 +7,7 @@ use flowtable::{Changed, FlowMask, Rows};
 use imbl::{HashMap, OrdMap, Vector};
 use openflow::{GroupId, Instructions, MeterId, OfPort, TableId};
 
+use super::table::Tables;
 use super::{BridgePort, Group, MacEntry, Meter, Table};
 use crate::action::{BridgeId, PortNo};
 
@@ -68,7 +69,7 @@ pub struct Bridge {
     pub wants_invalid_ttl: bool,
     /// Whether IP fragments are dropped as they come in.
     pub drops_fragments: bool,
-    pub(super) tables: OrdMap<TableId, Arc<Table>>,
+    pub(super) tables: Tables,
     /// What flows do, by the number that a flow has of it.
     pub(super) instructions: Vector<Arc<Instructions>>,
     /// Counters of flows.
@@ -84,7 +85,7 @@ pub struct Bridge {
 impl Bridge {
     /// A table, if it was ever used.
     pub fn table(&self, id: TableId) -> Option<&Arc<Table>> {
-        self.tables.get(&id)
+        self.tables.get(id)
     }
 
     /// A group.

@@ -20,6 +20,35 @@ pub struct Table {
     pub missed: Arc<Counters>,
 }
 
+/// The flow tables of a bridge, by number: a lookup is two loads, since each packet of a new flow
+/// comes by here once for each table. A change copies a list of pointers.
+#[derive(Clone, Debug, Default)]
+pub struct Tables(Arc<[Option<Arc<Table>>]>);
+
+impl Tables {
+    /// A table, if there is one.
+    #[inline(always)]
+    pub fn get(&self, id: TableId) -> Option<&Arc<Table>> {
+        self.0.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, id: TableId) -> Option<&mut Arc<Table>> {
+        Arc::make_mut(&mut self.0)
+            .get_mut(usize::from(id.0))?
+            .as_mut()
+    }
+
+    /// Puts a table in its place.
+    pub fn insert(&mut self, table: Table) {
+        let place = usize::from(table.id.0);
+        let mut list = self.0.to_vec();
+        list.resize(list.len().max(place + 1), None);
+        list[place] = Some(Arc::new(table));
+        self.0 = list.into();
+    }
+}
+
 impl Table {
     /// A table that has counted nothing.
     pub fn new(id: TableId, rules: Rules) -> Table {

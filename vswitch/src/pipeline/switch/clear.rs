@@ -30,7 +30,7 @@ impl Switch {
         let (bridge, ledger) = self.change(id)?;
         let successor = ledger.successor();
         let old = std::mem::replace(ledger, successor);
-        bridge.tables.clear();
+        bridge.tables = Default::default();
         bridge.instructions.clear();
         bridge.groups.clear();
         bridge.meters.clear();

@@ -238,11 +238,11 @@ impl Ledger {
 
     /// Gives readers of the next epoch the list of rules of a table, if it is another one.
     pub fn show(&self, bridge: &mut Bridge, table: TableId) {
-        let (Some(shown), Some(ours)) = (bridge.tables.get(&table), self.flows.get(&table)) else {
+        let (Some(shown), Some(ours)) = (bridge.tables.get(table), self.flows.get(&table)) else {
             return;
         };
         if !shown.rules.is_same(ours.rules())
-            && let Some(shown) = bridge.tables.get_mut(&table)
+            && let Some(shown) = bridge.tables.get_mut(table)
         {
             Arc::make_mut(shown).rules = ours.rules().clone();
         }
@@ -258,14 +258,14 @@ impl Ledger {
 
     /// Makes a table that is not there, so that lookups in it are counted.
     pub fn make_table(&mut self, draft: &mut Draft<'_>, id: TableId) {
-        if draft.bridge.tables.contains_key(&id) {
+        if draft.bridge.table(id).is_some() {
             return;
         }
         draft.changes.all(draft.epoch);
         let new = || Classifier::new(self.secret, Payload::WORDS);
         let flows = self.flows.entry(id).or_insert_with(new);
         let table = Table::new(id, flows.rules().clone());
-        draft.bridge.tables.insert(id, Arc::new(table));
+        draft.bridge.tables.insert(table);
     }
 
     /// The number of these instructions, with one more flow.
@@ -301,7 +301,7 @@ impl Ledger {
                     self.rows.set_home(Payload::of(&rule).row, *id, place);
                 }
             }
-            let shown = bridge.tables.get(id);
+            let shown = bridge.tables.get(*id);
             if shown.is_some_and(|shown| !shown.rules.is_same(table.rules())) {
                 changed_tables.push(*id);
             }
