@@ -139,6 +139,6 @@ fn chunk_of(chunks: &[Chunk], face: &Face) -> usize {
     chunks.partition_point(|chunk| chunk.last().is_some_and(is_before))
 }
 
-/// Tuples in a chunk: two kilobytes, since most tables have one. Ten thousand are six hundred chunks,
-/// and to copy the list of them takes a few microseconds.
+/// Tuples in a chunk: two kilobytes, since most tables have one. Ten thousand are six hundred
+/// chunks, and to copy the list of them takes a few microseconds.
 const CHUNK_MAX: usize = 16;
