@@ -103,8 +103,6 @@ pub struct FlowKey {
     pub inner_vlan_tpid: u16,
     /// Ethernet type after the VLAN tags; 0x05ff for 802.2 frames without SNAP.
     pub eth_type: u16,
-    /// IPv6 extension header flags (`OFPIEH_*`, OpenFlow 1.3.5 §7.2.3.7).
-    pub ipv6_exthdr: u16,
     /// IP protocol; for IPv6 the one after the extension headers (of a later fragment, what its
     /// fragment header names).
     pub ip_proto: u8,
@@ -114,6 +112,8 @@ pub struct FlowKey {
     pub ip_ttl: u8,
     /// Fragment bits: [`FRAGMENT_ANY`], [`FRAGMENT_LATER`].
     pub ip_frag: u8,
+    /// IPv6 extension header flags (`OFPIEH_*`, OpenFlow 1.3.5 §7.2.3.7).
+    pub ipv6_exthdr: u16,
     /// Top MPLS label stack entry as on the wire: label, TC, bottom of stack, TTL.
     pub mpls: u32,
     /// PBB service instance, 24 bits.

@@ -70,13 +70,17 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         epoch: u64,
         tell: impl FnMut(&A, Counts),
     ) -> bool {
-        match mask.pairs() {
-            1 => self.count_narrow::<1>(mask, packets, epoch, tell),
-            2 => self.count_narrow::<2>(mask, packets, epoch, tell),
-            3 => self.count_wide::<3>(mask, packets, epoch, tell),
-            4 => self.count_wide::<4>(mask, packets, epoch, tell),
-            5 => self.count_wide::<5>(mask, packets, epoch, tell),
-            6 => self.count_wide::<6>(mask, packets, epoch, tell),
+        match (mask.pairs(), mask.is_folded()) {
+            (1, false) => self.count_narrow::<1, false>(mask, packets, epoch, tell),
+            (1, true) => self.count_narrow::<1, true>(mask, packets, epoch, tell),
+            (2, false) => self.count_narrow::<2, false>(mask, packets, epoch, tell),
+            (2, true) => self.count_narrow::<2, true>(mask, packets, epoch, tell),
+            (3, false) => self.count_wide::<3, false>(mask, packets, epoch, tell),
+            (3, true) => self.count_wide::<3, true>(mask, packets, epoch, tell),
+            (4, false) => self.count_wide::<4, false>(mask, packets, epoch, tell),
+            (4, true) => self.count_wide::<4, true>(mask, packets, epoch, tell),
+            (5, false) => self.count_wide::<5, false>(mask, packets, epoch, tell),
+            (6, false) => self.count_wide::<6, false>(mask, packets, epoch, tell),
             _ => self.count_widest(mask, packets, epoch, tell),
         }
     }
@@ -84,14 +88,14 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     /// Looks up keys of `N` pairs of words, which are all in the lines of their slots. A function
     /// of its own, so that what its loops need stays in registers.
     #[inline(never)]
-    fn count_narrow<const N: usize>(
+    fn count_narrow<const N: usize, const FOLDED: bool>(
         &mut self,
         mask: &EntryMask,
         packets: Packets<'_>,
         epoch: u64,
         tell: impl FnMut(&A, Counts),
     ) -> bool {
-        let Some(packer) = self.secret.packer::<N>(mask) else {
+        let Some(packer) = self.secret.packer::<N, FOLDED>(mask) else {
             return false;
         };
         let mut all = core::mem::take(&mut self.wanted.narrow);
@@ -109,14 +113,14 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
 
     /// Looks up keys of `N` pairs of words, of which some are behind the lines of their slots.
     #[inline(never)]
-    fn count_wide<const N: usize>(
+    fn count_wide<const N: usize, const FOLDED: bool>(
         &mut self,
         mask: &EntryMask,
         packets: Packets<'_>,
         epoch: u64,
         tell: impl FnMut(&A, Counts),
     ) -> bool {
-        let Some(packer) = self.secret.packer::<N>(mask) else {
+        let Some(packer) = self.secret.packer::<N, FOLDED>(mask) else {
             return false;
         };
         let mut all = core::mem::take(&mut self.wanted.wide);

@@ -6,10 +6,16 @@ use crate::{FlowKey, FlowMask};
 
 /// The bits that may matter for packets that enter the pipeline at one point, as a list of words.
 /// Masks are equal if they have the same bits.
+///
+/// The words count in pairs. One without a partner is folded into another that has no bits where it
+/// comes to lie, turned as needed: the Ethernet type into the free half of an address' word. Never
+/// into the first, which in the switch is metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryMask {
     /// In pairs, at least one; a word without a partner has one that selects nothing.
     pairs: Box<[[MaskWord; 2]]>,
+    /// A word that is folded into the last of them.
+    folded: Option<Folded>,
     id: u64,
     depth: Depth,
 }
@@ -18,6 +24,59 @@ pub struct EntryMask {
 struct MaskWord {
     index: usize,
     mask: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Folded {
+    word: MaskWord,
+    /// Bits that it is turned left by.
+    turn: u32,
+}
+
+impl MaskWord {
+    #[inline(always)]
+    fn of(self, words: &[u64; FlowKey::WORDS]) -> u64 {
+        words[self.index] & self.mask
+    }
+}
+
+impl Folded {
+    /// A way to fold a word into another without a bit of both in one place.
+    fn between(word: MaskWord, into: MaskWord) -> Option<Folded> {
+        let mut turns = 0..u64::BITS;
+        let turn = turns.find(|turn| word.mask.rotate_left(*turn) & into.mask == 0)?;
+        Some(Folded { word, turn })
+    }
+
+    #[inline(always)]
+    fn of(self, words: &[u64; FlowKey::WORDS]) -> u64 {
+        self.word.of(words).rotate_left(self.turn)
+    }
+}
+
+/// Folds one word of an odd number into another, which goes to the end, if there are two that fit.
+fn fold_odd(words: &mut Vec<MaskWord>) -> Option<Folded> {
+    if words.len().is_multiple_of(2) {
+        return None;
+    }
+    let places = 1..words.len();
+    let ways = places.clone().flat_map(|from| {
+        let others = places.clone().filter(move |into| *into != from);
+        others.map(move |into| (from, into))
+    });
+    let fit = |(from, into): (usize, usize)| {
+        Some((from, into, Folded::between(words[from], words[into])?))
+    };
+    let (from, into, folded) = ways.clone().find_map(fit)?;
+    let last = words[into];
+    let mut place = 0..;
+    words.retain(|_| {
+        place
+            .next()
+            .is_none_or(|place| place != from && place != into)
+    });
+    words.push(last);
+    Some(folded)
 }
 
 /// The words of a key that count, masked, in pairs; only as many as the mask has are in use. The
@@ -31,7 +90,7 @@ impl EntryMask {
     /// The words of `mask` that have a bit.
     pub fn new(mask: &FlowMask) -> EntryMask {
         let words = mask.0.words().iter().enumerate();
-        let words: Vec<MaskWord> = words
+        let mut words: Vec<MaskWord> = words
             .filter(|(_, mask)| **mask != 0)
             .map(|(index, &mask)| MaskWord { index, mask })
             .collect();
@@ -39,10 +98,12 @@ impl EntryMask {
             let word_id = Stream(word.mask ^ Stream(word.index as u64).next()).next();
             Stream(id ^ word_id).next()
         });
+        let folded = fold_odd(&mut words);
         let word = |at: usize| words.get(at).copied().unwrap_or_default();
         let pairs = (0..words.len().max(1)).step_by(2);
         EntryMask {
             pairs: pairs.map(|at| [word(at), word(at + 1)]).collect(),
+            folded,
             id,
             depth: Depth::of(mask),
         }
@@ -57,7 +118,8 @@ impl EntryMask {
     /// Whether two keys are the same for the cache.
     pub fn agree(&self, a: &FlowKey, b: &FlowKey) -> bool {
         let (a, b) = (a.words(), b.words());
-        let words = self.pairs.iter().flatten();
+        let folded = self.folded.as_ref().map(|folded| &folded.word);
+        let words = self.pairs.iter().flatten().chain(folded);
         let differences = words.map(|word| (a[word.index] ^ b[word.index]) & word.mask);
         differences.fold(0, |all, one| all | one) == 0
     }
@@ -65,6 +127,11 @@ impl EntryMask {
     /// Number of pairs of words.
     pub(super) fn pairs(&self) -> usize {
         self.pairs.len()
+    }
+
+    /// Whether a word is folded into another.
+    pub(super) fn is_folded(&self) -> bool {
+        self.folded.is_some()
     }
 }
 
@@ -94,21 +161,30 @@ impl Secret {
     pub(super) fn pack(&self, mask: &EntryMask, key: &FlowKey, row: &mut [[u64; 2]]) -> u64 {
         let words = key.words();
         let (mut sum, mut id) = (0_u64, mask.id);
-        let pairs = mask.pairs.iter().zip(&self.pairs);
-        for (([a, b], [secret_a, secret_b]), packed) in pairs.zip(row) {
-            let (a, b) = (words[a.index] & a.mask ^ id, words[b.index] & b.mask);
+        let last = mask.pairs.len() - 1;
+        let pairs = mask.pairs.iter().zip(&self.pairs).enumerate();
+        for ((place, ([a, b], [secret_a, secret_b])), packed) in pairs.zip(row) {
+            let (a, mut b) = (a.of(words) ^ id, b.of(words));
             id = 0;
+            if let Some(folded) = mask.folded.filter(|_| place == last) {
+                b ^= folded.of(words);
+            }
             *packed = [a, b];
             sum = sum.wrapping_add(fold(a ^ secret_a, b ^ secret_b));
         }
         fold(sum, self.factor)
     }
 
-    /// Does the same under a mask of `N` pairs, a number that is known to the compiler.
+    /// Does the same under a mask of `N` pairs, a number that is known to the compiler, as is
+    /// whether a word is `FOLDED`.
     #[inline(always)]
-    pub(super) fn packer<const N: usize>(&self, mask: &EntryMask) -> Option<Packer<N>> {
+    pub(super) fn packer<const N: usize, const FOLDED: bool>(
+        &self,
+        mask: &EntryMask,
+    ) -> Option<Packer<N, FOLDED>> {
         Some(Packer {
             words: *mask.pairs.first_chunk()?,
+            folded: mask.folded.unwrap_or_default(),
             secrets: *self.pairs.first_chunk()?,
             id: mask.id,
             factor: self.factor,
@@ -117,24 +193,28 @@ impl Secret {
 }
 
 /// What [`Secret::pack`] needs for keys of `N` pairs.
-pub(super) struct Packer<const N: usize> {
+pub(super) struct Packer<const N: usize, const FOLDED: bool> {
     words: [[MaskWord; 2]; N],
+    folded: Folded,
     secrets: [[u64; 2]; N],
     id: u64,
     factor: u64,
 }
 
-impl<const N: usize> Packer<N> {
+impl<const N: usize, const FOLDED: bool> Packer<N, FOLDED> {
     /// Writes the words of `key` that count to the first pairs of `row`, which has no fewer, and
     /// returns their hash.
     #[inline(always)]
     pub(super) fn pack<const ROOM: usize>(&self, key: &FlowKey, row: &mut [[u64; 2]; ROOM]) -> u64 {
         let words = key.words();
         let (mut sum, mut id) = (0_u64, self.id);
-        let pairs = self.words.iter().zip(&self.secrets);
-        for (([a, b], [secret_a, secret_b]), packed) in pairs.zip(row) {
-            let (a, b) = (words[a.index] & a.mask ^ id, words[b.index] & b.mask);
+        let pairs = self.words.iter().zip(&self.secrets).enumerate();
+        for ((place, ([a, b], [secret_a, secret_b])), packed) in pairs.zip(row) {
+            let (a, mut b) = (a.of(words) ^ id, b.of(words));
             id = 0;
+            if FOLDED && place == N - 1 {
+                b ^= self.folded.of(words);
+            }
             *packed = [a, b];
             sum = sum.wrapping_add(fold(a ^ secret_a, b ^ secret_b));
         }
@@ -167,7 +247,7 @@ mod tests {
         assert_ne!(mask(&[Field::VlanVid]).id, mask(&[Field::VlanPcp]).id);
         assert_eq!(mask(&[]).pairs(), 1);
         assert_eq!(mask(&[a, b]).pairs(), 1);
-        assert_eq!(mask(&[a, b, Field::InPort]).pairs(), 2);
+        assert_eq!(mask(&[a, b, Field::InPort]).pairs(), 1);
     }
 
     #[test]
@@ -223,21 +303,68 @@ mod tests {
 
     #[test]
     fn keys_of_known_width_are_packed_alike() {
-        let mask = mask(&[Field::EthDst, Field::EthSrc, Field::Ipv4Src]);
         let key = |n: u64| FlowKey {
             eth_dst: n,
             eth_src: n * 3,
             ipv4_src: n as u32 * 5,
+            ipv6_src: [n * 7, n * 9],
             ..FlowKey::default()
         };
-        let keys: Vec<FlowKey> = (0..5).map(key).collect();
-        let secret = Secret::new(3);
-        let packer = secret.packer::<2>(&mask).expect("two pairs");
-        for key in &keys {
+        fn check<const FOLDED: bool>(mask: &EntryMask, key: &FlowKey) {
+            assert_eq!((mask.pairs(), mask.is_folded()), (2, FOLDED));
+            let secret = Secret::new(3);
+            let packer = secret.packer::<2, FOLDED>(mask).expect("two pairs");
             let mut row = [[0; 2]; 2];
             let hash = packer.pack(key, &mut row);
-            let (plain, plain_row) = packed(&mask, key);
+            let (plain, plain_row) = packed(mask, key);
             assert_eq!((hash, &row[..]), (plain, &plain_row[..2]));
+        }
+        let three = mask(&[Field::Ipv6Src, Field::EthSrc]);
+        let five = mask(&[
+            Field::InPort,
+            Field::Ipv6Src,
+            Field::Ipv4Src,
+            Field::EthType,
+        ]);
+        for key in (0..5).map(key) {
+            check::<false>(&three, &key);
+            check::<true>(&five, &key);
+        }
+    }
+
+    #[test]
+    fn an_odd_word_is_folded_where_there_is_room() {
+        let first = Field::InPort;
+        let tuple = [Field::EthType, Field::IpProto, Field::TcpSrc, Field::TcpDst];
+        let networks = [Field::Ipv6Src, Field::Ipv6Dst];
+        let shape = |fields: &[&[Field]]| {
+            let mask = mask(&fields.concat());
+            (mask.pairs(), mask.is_folded())
+        };
+        assert_eq!(
+            shape(&[&[first, Field::EthType, Field::Ipv4Dst]]),
+            (1, true)
+        );
+        assert_eq!(shape(&[&[first], &tuple]), (1, true));
+        assert_eq!(shape(&[&[first], &tuple, &networks[..1]]), (2, true));
+        assert_eq!(shape(&[&[first], &networks[..1]]), (2, false));
+        assert_eq!(shape(&[&[first], &tuple, &[Field::Ipv4Dst]]), (2, false));
+        assert_eq!(shape(&[&[first]]), (1, false));
+    }
+
+    #[test]
+    fn every_bit_of_a_folded_word_counts() {
+        let mask = mask(&[Field::InPort, Field::EthType, Field::Ipv4Dst]);
+        let mut rows = std::collections::BTreeSet::new();
+        for bit in 0..48 {
+            let key = FlowKey {
+                eth_type: (1_u64 << bit >> 32) as u16,
+                ipv4_dst: (1_u64 << bit) as u32,
+                ..FlowKey::default()
+            };
+            let (_, row) = packed(&mask, &key);
+            assert!(rows.insert(row), "bit {bit}");
+            assert!(!mask.agree(&key, &FlowKey::default()));
         }
     }
 }
