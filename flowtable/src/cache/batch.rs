@@ -213,8 +213,12 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
                 continue;
             };
             let entry = &mut entries[place % SLOTS];
-            let (slot, dirty) = (Slot((first + place) as u32), &mut self.dirty);
             buckets[bucket].found(place % SLOTS, now_ms, batch);
+            if entry.is_steady(epoch) && entry.count(1, bytes.into(), now_ms) {
+                *code = CodeNo(entry.code);
+                continue;
+            }
+            let (slot, dirty) = (Slot((first + place) as u32), &mut self.dirty);
             if entry.epoch() != epoch {
                 (*code, stale) = (CodeNo::of_stale(slot), true);
                 continue;

@@ -43,6 +43,12 @@ impl Entry {
         self.stamp = epoch << 1 | self.stamp & QUEUED;
     }
 
+    /// Whether it is of an epoch and its slot in the queue, as of nearly all that are found.
+    #[inline(always)]
+    pub(super) fn is_steady(&self, epoch: u64) -> bool {
+        self.stamp == epoch << 1 | QUEUED
+    }
+
     /// Whether the first words of its key are these.
     #[inline(always)]
     pub(super) fn begins_with(&self, key: &[[u64; 2]]) -> bool {
