@@ -1,4 +1,5 @@
-//! Header bytes to flow key, flow key to rule, and the flow cache: pure data structures.
+//! Header bytes to flow key, flow key to rule, the flow cache, and connections: pure data
+//! structures.
 //!
 //! No I/O, no clock and no threads of its own; `now` is a parameter where time matters.
 #![forbid(unsafe_code)]
@@ -6,6 +7,7 @@
 mod cache;
 mod changes;
 mod classifier;
+pub mod conntrack;
 mod field;
 mod hash;
 mod key;

@@ -13,7 +13,7 @@
 
 use crate::{FlowKey, FlowMask};
 
-mod bytes;
+pub(crate) mod bytes;
 mod ethernet;
 mod extension;
 mod nd;

@@ -1,32 +1,32 @@
-//! Big-endian integers out of headers; used by the parser alone.
+//! Big-endian integers out of headers; used by the parser and connection tracking.
 //!
 //! A header is taken off a slice as an array of its fixed size, checked once; the reads from it
 //! then have constant bounds that cost nothing.
 
 #[inline(always)]
-pub(super) fn u16_at<const N: usize>(header: &[u8; N], at: usize) -> u16 {
+pub(crate) fn u16_at<const N: usize>(header: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes(bytes(header, at))
 }
 
 #[inline(always)]
-pub(super) fn u32_at<const N: usize>(header: &[u8; N], at: usize) -> u32 {
+pub(crate) fn u32_at<const N: usize>(header: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes(bytes(header, at))
 }
 
 #[inline(always)]
-pub(super) fn u64_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
+pub(crate) fn u64_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
     u64::from_be_bytes(bytes(header, at))
 }
 
 /// A 48-bit address.
 #[inline(always)]
-pub(super) fn u48_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
+pub(crate) fn u48_at<const N: usize>(header: &[u8; N], at: usize) -> u64 {
     u64::from(u32_at(header, at)) << 16 | u64::from(u16_at(header, at + 4))
 }
 
 /// An IPv6 address: two words, most significant first.
 #[inline(always)]
-pub(super) fn u128_at<const N: usize>(header: &[u8; N], at: usize) -> [u64; 2] {
+pub(crate) fn u128_at<const N: usize>(header: &[u8; N], at: usize) -> [u64; 2] {
     [u64_at(header, at), u64_at(header, at + 8)]
 }
 

@@ -1,0 +1,309 @@
+//! Connection tracking: which packets belong together, and what they are translated to.
+//!
+//! What. A table of connections that all workers share. The datapath gives it packets with what a
+//! `ct` action asks for, and is told for each the state bits that rules match, mark, label, the
+//! original tuple, and how to translate it. Meaning of the bits, choice of translations and
+//! defaults are Open vSwitch's; TCP and SCTP are followed to netfilter's rules (`tcp`, `sctp`).
+//!
+//! How. A connection is one record of three cache lines, and two entries of the index, one for
+//! each direction's tuple (`index`). So both directions meet the same record whatever worker has
+//! them and however they are translated: the entry of the reply direction is that of the
+//! translated tuple. Records belong to shards, for making and ending connections (`lists`); the
+//! index does not.
+//!
+//! Threads. A packet of a connection takes no lock and waits for nobody: it finds the record by
+//! plain loads and changes single words by compare-and-swap, and only those that change. Each
+//! direction of TCP has words of its own; mark, label and deadline change seldom, the deadline once
+//! a second. So two workers with a direction each share the lines of their connections and nothing
+//! else. A record that is gone is used again only when every worker has begun another batch
+//! (`epoch`): what a batch has found stays what it is, even if the connection ends meanwhile.
+//! Making a connection tries a shard's lock and takes two buckets of the index in turn, for a few
+//! hundred cycles; it waits for nobody either (`index` says for how long at most).
+//!
+//! Memory is fixed at the start, and touched as far as it is used: 192 bytes for a record and 31
+//! of the index ([`Table::bytes`]). When there is no record left, half-open connections go, the
+//! oldest of a shard first, and one that was answered once later than the others; connections that
+//! both sides have confirmed never go. A zone may have a limit of its own.
+//!
+//! Time is a parameter. Deadlines are in seconds, rounded up.
+//!
+//! Why not simpler. Connections of one worker each, with packets handed over to it, need queues
+//! between workers, in which packets of one flow overtake each other when the owner changes; and a
+//! translated reply has no hash that says whose it is. A lock for each connection, as Open vSwitch
+//! has, is two writes more for each packet, and a worker that is stopped stops others.
+//!
+//! Not here: putting fragments together, reading the payload of FTP and TFTP ([`Expectation`] is
+//! what comes out of that), writing packets.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
+use std::sync::Arc;
+
+use zerocopy::FromZeros;
+
+use crate::Prepare;
+use crate::hash::{Keyed, Stream};
+
+mod create;
+mod epoch;
+mod expectation;
+mod index;
+mod limits;
+mod list;
+mod lists;
+mod nat;
+mod packet;
+mod protocol;
+mod record;
+mod sctp;
+mod tcp;
+mod timeout;
+mod tracker;
+mod tuple;
+mod verdict;
+mod zone;
+
+use epoch::Epochs;
+pub use expectation::Expectation;
+use expectation::Expectations;
+use index::{Found, Index};
+pub use limits::{
+    BATCH_MAX, CONNECTIONS_MAX, CONNECTIONS_MIN, EXPECTATIONS_MAX, POLICIES_MAX, TIMEOUT_MAX_S,
+    TRACKERS_MAX,
+};
+pub use list::Connection;
+use lists::Shard;
+pub use nat::{Nat, Range, Translation};
+pub use packet::{Body, Chunk, Chunks, Embedded, Packet, Segment};
+pub use record::Direction;
+use record::{DNAT, DYING, LONE, Record, SNAT, State};
+pub use tcp::{Phase, Strictness};
+use timeout::Policies;
+pub use timeout::Timeout;
+pub use tracker::{Item, Tracker};
+pub use tuple::{Tuple, mapped};
+pub use verdict::{Handle, Helper, Known, Refusal, Request, Tally, Verdict, ct_state};
+use zone::Zones;
+
+/// All connections, for all workers.
+#[derive(Debug)]
+pub struct Table {
+    records: Box<[Record]>,
+    index: Index,
+    shards: Box<[Shard]>,
+    epochs: Epochs,
+    zones: Zones,
+    policies: Policies,
+    expectations: Expectations,
+    hasher: Keyed,
+    secret: u64,
+    picks_up: AtomicBool,
+    checks_window: AtomicBool,
+}
+
+impl Table {
+    /// A table for so many connections, rounded up to what shards divide, within
+    /// [`CONNECTIONS_MIN`] and [`CONNECTIONS_MAX`]. Who knows `secret` can make connections that
+    /// are slow to find. `prepare` is told of the large blocks of memory before they are used.
+    /// Nothing if there is no memory for it.
+    pub fn new(connections: usize, secret: u64, prepare: Prepare) -> Option<Table> {
+        let connections = connections.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+        let shards = (connections / limits::SHARD_LEN_MIN).clamp(1, limits::SHARDS_MAX);
+        let len = connections.div_ceil(shards);
+        let shard = |number: usize| Shard::new((number * len) as u32, len as u32);
+        let mut stream = Stream(secret);
+        let records = <[Record]>::new_box_zeroed_with_elems(len * shards).ok()?;
+        prepare(records.as_ptr().cast(), size_of_val(&*records));
+        Some(Table {
+            records,
+            index: Index::new(len * shards, prepare)?,
+            shards: (0..shards).map(shard).collect(),
+            epochs: Epochs::new(),
+            zones: Zones::new()?,
+            policies: Policies::new(),
+            expectations: Expectations::new(),
+            hasher: Keyed::new(stream.next()),
+            secret: stream.next(),
+            picks_up: AtomicBool::new(true),
+            checks_window: AtomicBool::new(true),
+        })
+    }
+
+    /// How many connections there can be.
+    pub fn capacity(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Bytes of memory when all of it is used; what is expected, which is bounded, comes on top.
+    pub fn bytes(&self) -> usize {
+        let shards = self
+            .shards
+            .iter()
+            .map(|shard| shard.bytes() + size_of::<Shard>());
+        let lists = shards.sum::<usize>() + self.zones.bytes();
+        size_of_val(&*self.records) + self.index.bytes() + lists
+    }
+
+    /// A way for a thread to track packets or look at connections, if not too many have one.
+    pub fn tracker(self: &Arc<Table>) -> Option<Tracker> {
+        Tracker::new(self)
+    }
+
+    /// How many connections a zone has.
+    pub fn count(&self, zone: u16) -> u32 {
+        self.zones.count(zone)
+    }
+
+    /// How many connections a zone may have, if that is bounded.
+    pub fn limit(&self, zone: u16) -> Option<u32> {
+        self.zones.limit(zone)
+    }
+
+    /// Bounds the connections of a zone; `Some(None)` says it has no bound, `None` that it has the
+    /// default.
+    pub fn set_limit(&self, zone: u16, limit: Option<Option<u32>>) {
+        self.zones.set_limit(zone, limit);
+    }
+
+    /// The bound of zones without one of their own.
+    pub fn default_limit(&self) -> Option<u32> {
+        self.zones.default_limit()
+    }
+
+    /// Sets the bound of zones without one of their own.
+    pub fn set_default_limit(&self, limit: Option<u32>) {
+        self.zones.set_default_limit(limit);
+    }
+
+    /// Sets a timeout of a policy, in seconds, at most [`TIMEOUT_MAX_S`]. Policy 0 is that of zones
+    /// without another.
+    pub fn set_timeout(&self, policy: u8, timeout: Timeout, seconds: u32) {
+        self.policies.set(policy, timeout, seconds);
+    }
+
+    /// A timeout of a policy, in seconds.
+    pub fn timeout(&self, policy: u8, timeout: Timeout) -> u32 {
+        self.policies.seconds(policy, timeout)
+    }
+
+    /// Gives new connections of a zone a policy of timeouts.
+    pub fn set_policy(&self, zone: u16, policy: u8) {
+        self.zones.set_policy(zone, policy);
+    }
+
+    /// How strict TCP is followed.
+    pub fn strictness(&self) -> Strictness {
+        Strictness {
+            picks_up: self.picks_up.load(Relaxed),
+            checks_window: self.checks_window.load(Relaxed),
+        }
+    }
+
+    /// Sets how strict TCP is followed.
+    pub fn set_strictness(&self, strictness: Strictness) {
+        self.picks_up.store(strictness.picks_up, Relaxed);
+        self.checks_window.store(strictness.checks_window, Relaxed);
+    }
+
+    /// Ends all connections of a zone, at once; their memory is taken back little by little.
+    pub fn flush_zone(&self, zone: u16) {
+        self.zones.flush(zone);
+    }
+
+    /// Ends all connections.
+    pub fn flush(&self) {
+        (0..=u16::MAX).for_each(|zone| self.zones.flush(zone));
+    }
+
+    /// How many connections are expected.
+    pub fn expectations(&self) -> usize {
+        self.expectations.len()
+    }
+
+    fn record(&self, number: u32) -> &Record {
+        &self.records[number as usize]
+    }
+
+    /// The shard with most connections that may be half-open.
+    fn longest_queue(&self) -> usize {
+        let longest = (0..self.shards.len()).max_by_key(|at| self.shards[*at].queued());
+        longest.unwrap_or(0)
+    }
+
+    fn shard_of(&self, number: u32) -> &Shard {
+        let len = self.records.len() / self.shards.len();
+        &self.shards[number as usize / len]
+    }
+
+    /// Whether an entry is that of a tuple.
+    #[inline(always)]
+    fn is(&self, found: Found, tuple: &Tuple) -> bool {
+        let record = self.record(found.number);
+        match found.direction {
+            Direction::Original => record.is(Direction::Original, tuple),
+            // What is not translated has all in the first line.
+            Direction::Reply if !record.state().has(SNAT | DNAT) => {
+                record.is(Direction::Original, &tuple.reversed())
+            }
+            Direction::Reply => record.is(Direction::Reply, tuple),
+        }
+    }
+
+    /// Whether a record is a connection that is not over; `zone_generation` is that of its zone.
+    #[inline(always)]
+    fn is_alive(&self, record: &Record, zone_generation: u32, now_s: u32) -> bool {
+        !record.state().has(DYING)
+            && record.deadline_s.load(Relaxed) > now_s
+            && record.zone_generation.load(Relaxed) == zone_generation
+    }
+
+    /// The entry of a tuple, if its connection is not over.
+    #[inline(always)]
+    fn find(&self, tuple: &Tuple, hash: u64, zone_generation: u32, now_s: u32) -> Option<Found> {
+        self.index.find(hash, |found| {
+            let record = self.record(found.number);
+            self.is(found, tuple) && self.is_alive(record, zone_generation, now_s)
+        })
+    }
+
+    /// Ends a connection; returns whether nobody else did.
+    fn retire(&self, number: u32) -> bool {
+        let record = self.record(number);
+        if State(record.state.fetch_or(DYING, SeqCst)).has(DYING) {
+            return false;
+        }
+        fence(SeqCst);
+        self.withdraw(number);
+        let zone_generation = record.zone_generation.load(Relaxed);
+        self.zones.leave(record.original().zone, zone_generation);
+        self.shard_of(number).abandon(&self.records, number);
+        true
+    }
+
+    /// Takes both entries of a record out of the index, if they are there.
+    fn withdraw(&self, number: u32) {
+        let record = self.record(number);
+        let directions = [
+            (Direction::Original, record.original()),
+            (Direction::Reply, record.reply()),
+        ];
+        for (direction, tuple) in directions {
+            if direction == Direction::Original || !record.state().has(LONE) {
+                let hash = tuple.hash(self.hasher);
+                self.index.remove(hash, Found { number, direction });
+            }
+        }
+    }
+
+    /// Ends a connection that is over; returns whether it is gone.
+    fn end_if_over(&self, number: u32, now_s: u32, tally: &mut Tally) -> bool {
+        let record = self.record(number);
+        let zone_generation = self.zones.generation(record.original().zone);
+        if self.is_alive(record, zone_generation, now_s) {
+            return false;
+        }
+        if self.retire(number) {
+            tally.expired += 1;
+        }
+        true
+    }
+}
