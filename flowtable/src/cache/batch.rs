@@ -194,7 +194,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         mut tell: impl FnMut(&A, Counts),
         holds: impl Fn(&Keys, &Entry, &[[u64; 2]; N], usize) -> bool,
     ) -> bool {
-        let (slots, buckets) = (self.entries.as_chunks_mut::<SLOTS>().0, &mut *self.buckets);
+        let (entries, buckets) = (&mut *self.entries, &mut *self.buckets);
         let (now_ms, batch) = (self.now_ms, self.batch);
         let mut stale = false;
         let count = packets.count();
@@ -202,18 +202,17 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         let results = results.zip(&packets.bytes[..count]);
         for (wanted, (code, &bytes)) in wanted[..count].iter().zip(results) {
             let Place { bucket, candidates } = wanted.place;
-            let (bucket, first) = (bucket as usize, bucket as usize * SLOTS);
-            let entries = &mut slots[bucket];
+            let first = bucket as usize * SLOTS;
             let is_it = |place: &usize| {
-                let entry = &entries[place % SLOTS];
-                holds(&self.keys, entry, &wanted.row, first + place)
+                let slot = first + place;
+                holds(&self.keys, &entries[slot], &wanted.row, slot)
             };
             let Some(place) = candidates.into_iter().find(is_it) else {
                 *code = CodeNo::MISS;
                 continue;
             };
-            let entry = &mut entries[place % SLOTS];
-            buckets[bucket].found(place % SLOTS, now_ms, batch);
+            let entry = &mut entries[first + place];
+            buckets[bucket as usize].found(place, now_ms, batch);
             if entry.is_steady(epoch) && entry.count(1, bytes.into(), now_ms) {
                 *code = CodeNo(entry.code);
                 continue;
