@@ -85,13 +85,10 @@ fn follow_tcp(
     let mut fate = tcp::Fate::Ignored;
     let mut state = record.state();
     for _ in 0..CHANGES_MAX {
-        let words = record.seen.each_ref();
-        let before = tcp::Track {
-            state: record.state(),
-            sides: tcp::Sides(words.map(|side| side.each_ref().map(|word| word.load(Relaxed)))),
-            noted: record.noted.load(Relaxed),
-        };
-        let mut after = before;
+        // Read twice: a copy of words just written would wait for them. If one changes in between,
+        // it is not what it was before, and not replaced.
+        let before = track(record);
+        let mut after = track(record);
         fate = after.follow(direction, segment, strictness);
         state = after.state;
         if matches!(fate, tcp::Fate::Invalid | tcp::Fate::New) || replace(record, &before, &after) {
@@ -103,6 +100,16 @@ fn follow_tcp(
         tcp::Fate::Ignored => Outcome::Part(tcp_bits(state, direction), None),
         tcp::Fate::Invalid => Outcome::Invalid,
         tcp::Fate::New => Outcome::New,
+    }
+}
+
+#[inline(always)]
+fn track(record: &Record) -> tcp::Track {
+    let words = record.seen.each_ref();
+    tcp::Track {
+        state: record.state(),
+        sides: tcp::Sides(words.map(|side| side.each_ref().map(|word| word.load(Relaxed)))),
+        noted: record.noted.load(Relaxed),
     }
 }
 

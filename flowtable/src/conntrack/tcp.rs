@@ -156,14 +156,10 @@ impl Track {
                 None => (),
             }
         }
-        let before = *self;
         match fit(self, direction, kind, segment) {
             Fit::In => (),
             _ if !strictness.checks_window => (),
-            Fit::Behind => {
-                *self = before;
-                return Fate::Ignored;
-            }
+            Fit::Behind => return Fate::Ignored,
             Fit::Out if self.state.side(direction) & LIBERAL == 0 => return Fate::Invalid,
             Fit::Out => (),
         }

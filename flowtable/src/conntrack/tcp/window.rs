@@ -89,10 +89,48 @@ impl Sides {
 /// How a segment fits, and moves the windows if it does.
 #[inline(always)]
 pub fn fit(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) -> Fit {
-    let receiver = sender.turned();
-    if let Some(fit) = learn(track, sender, kind, segment) {
-        return fit;
+    let is_known = track.state.side(sender) & KNOWN != 0;
+    match is_known && !reopens(track, sender, segment) {
+        true => weigh(track, sender, kind, segment),
+        false => fit_first(track, sender, kind, segment),
     }
+}
+
+/// Whether a segment takes the place of the one that opened the connection.
+#[inline(always)]
+fn reopens(track: &Track, sender: Direction, segment: &Segment) -> bool {
+    let opening = match sender {
+        Direction::Original => Phase::SynSent,
+        Direction::Reply => Phase::SynRecv,
+    };
+    track.state.phase() == opening as u8 && after(segment.end(), track.sides.end(sender))
+}
+
+/// The same with the first segment of a side, or one that takes its place: what it tells is learnt
+/// before, but not if it is late. A SYN without ACK needs no more looking at.
+#[inline(never)]
+fn fit_first(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) -> Fit {
+    let before = *track;
+    let bits = track.state.side(sender);
+    if bits & KNOWN == 0 {
+        if meet(track, sender, segment) && kind == Kind::Syn {
+            return Fit::In;
+        }
+    } else {
+        let bits = options(segment) | bits & ACKED | KNOWN;
+        track.sides.restart(sender, segment.end(), segment.window);
+        track.state = track.state.with_side(sender, bits);
+    }
+    let fit = weigh(track, sender, kind, segment);
+    if fit == Fit::Behind {
+        *track = before;
+    }
+    fit
+}
+
+#[inline(always)]
+fn weigh(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) -> Fit {
+    let receiver = sender.turned();
     let sides = &track.sides;
     let takes_sack = track.state.side(receiver) & TAKES_SACK != 0;
     let (mut ack, mut sack) = (segment.ack, segment.ack);
@@ -125,28 +163,8 @@ pub fn fit(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) 
     Fit::In
 }
 
-/// Learns what a side's first segment tells, or a SYN that replaces the one before. A SYN without
-/// ACK needs no more looking at.
-#[inline(always)]
-fn learn(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) -> Option<Fit> {
-    let phase = Phase::of(track.state.phase());
-    let is_opener = (phase == Phase::SynSent && sender == Direction::Original)
-        || (phase == Phase::SynRecv && sender == Direction::Reply);
-    if track.state.side(sender) & KNOWN == 0 {
-        return meet(track, sender, kind, segment);
-    }
-    if is_opener && after(segment.end(), track.sides.end(sender)) {
-        let bits = options(segment) | track.state.side(sender) & ACKED;
-        let sides = &mut track.sides;
-        sides.restart(sender, segment.end(), segment.window);
-        track.state = track.state.with_side(sender, bits | KNOWN);
-    }
-    None
-}
-
-/// Learns what a side's first segment tells.
-#[inline(never)]
-fn meet(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) -> Option<Fit> {
+/// Learns what a side's first segment tells; returns whether that is a SYN.
+fn meet(track: &mut Track, sender: Direction, segment: &Segment) -> bool {
     let receiver = sender.turned();
     let sides = &mut track.sides;
     if segment.has(SYN) {
@@ -158,7 +176,7 @@ fn meet(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) -> 
         }
         let state = track.state.with_side(sender, own | KNOWN);
         track.state = state.with_side(receiver, other);
-        return (kind == Kind::Syn).then_some(Fit::In);
+        return true;
     }
     let bits = track.state.side(sender);
     let window = (u32::from(segment.window) << (bits & SCALE)).max(1);
@@ -170,7 +188,7 @@ fn meet(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) -> 
         sides.set_limit(receiver, segment.sack);
     }
     track.state = track.state.with_side(sender, bits | KNOWN);
-    None
+    false
 }
 
 #[inline(always)]
