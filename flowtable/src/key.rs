@@ -60,7 +60,7 @@ pub struct FlowKey {
     /// 1 if the packet came by a tunnel.
     pub tunnel_present: u8,
     /// Geneve options that the TLV table maps to tun_metadata fields.
-    pub tunnel_options: [u64; 8],
+    pub tunnel_options: [u64; 6],
     /// Connection tracking state bits.
     pub ct_state: u32,
     /// Connection mark.

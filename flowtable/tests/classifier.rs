@@ -105,6 +105,12 @@ fn check((classifier, epoch, rules): &Snapshot) {
         let found = found.map(|found| number(&found));
         let found = matching.clone().find(|rule| Some(rule.number) == found);
         assert_eq!(found.map(|rule| rule.priority), best);
+        let mut all = Vec::new();
+        classifier.find_all(&key, *epoch, |rule| all.push(number(&rule)));
+        assert_eq!(
+            sorted(all),
+            select(rules, |rule| rule.matching.matches(&key))
+        );
         // Of those with equal priority it is one with the most bits, wherever they are.
         let equal = matching.filter(|rule| Some(rule.priority) == best);
         assert_eq!(found.map(bits), equal.map(bits).max());

@@ -111,4 +111,14 @@ pub enum Nicira {
     DecTtlIds(Arc<[u16]>),
     /// Forget what connection tracking said.
     CtClear,
+    /// The flow is a clause of a conjunction: a packet that matches a flow of each clause matches
+    /// the flow with this `conj_id` (ovs-actions(7)).
+    Conjunction {
+        /// Which conjunction.
+        id: u32,
+        /// Which clause, from 0 on.
+        clause: u8,
+        /// How many clauses there are, 2 to 64.
+        clauses: u8,
+    },
 }

@@ -20,7 +20,7 @@ mod matching;
 mod meter;
 mod monitor;
 mod multipart;
-mod nicira;
+pub(crate) mod nicira;
 mod packet;
 mod port;
 mod queue;

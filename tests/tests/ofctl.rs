@@ -27,6 +27,7 @@ const FLOWS: &[&str] = &[
     "priority=16,tun_src=1.2.3.4,tun_ipv6_dst=fd00::1 actions=resubmit(3,4),resubmit:LOCAL",
     "priority=17,arp actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],IN_PORT",
     "priority=23 actions=load:0->NXM_OF_IN_PORT[],resubmit(,5)",
+    "priority=25,ip,nw_src=10.0.0.0/8 actions=conjunction(10,1/2),conjunction(11,2/3)",
     "priority=24 actions=pop_queue",
     "priority=18 actions=push:NXM_NX_REG1[],pop:NXM_NX_XXREG1[3..34],output:NXM_NX_REG1[0..15]",
     "priority=19 actions=clone(load:0->NXM_OF_VLAN_TCI[],output:2),note:01.02.03.04.05.06,exit",

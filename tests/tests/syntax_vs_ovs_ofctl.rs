@@ -32,6 +32,7 @@ const ACCEPTED: &[&str] = &[
     "ipv6,actions=load:1->NXM_NX_IPV6_SRC[64..127],move:ipv6_src[0..31]->reg1[]",
     "actions=resubmit(,5),resubmit:3,resubmit(3,4),resubmit(LOCAL,),resubmit(in_port,7)",
     "actions=output:NXM_NX_REG0[0..15],output:reg1[],push:reg1[],pop:NXM_NX_REG2[3..7]",
+    "ip,nw_src=10.0.0.1,actions=conjunction(10,1/2),conjunction(0xffffffff,64/64)",
     "actions=note:01.02.03,note:010203040506,exit",
     "actions=controller(max_len=128,reason=no_match,id=7),controller(id=3),controller(max_len=9)",
     "ip,actions=dec_ttl(1,2),dec_ttl(0)",

@@ -177,6 +177,18 @@ impl Rules {
         best.and_then(|(face, number)| Rule::at(face, number))
     }
 
+    /// Tells `each` of every rule that a packet with `key` matches, in no particular order.
+    pub fn find_all<'a>(&'a self, key: &FlowKey, epoch: u64, mut each: impl FnMut(Rule<'a>)) {
+        for face in self.faces.iter() {
+            face.find_all(key, self.hasher, |number| {
+                let rule = Rule::at(face, number);
+                rule.filter(|rule| rule.cell.is_visible(epoch))
+                    .into_iter()
+                    .for_each(&mut each);
+            });
+        }
+    }
+
     /// The next rule of a walk.
     pub fn next(&self, walk: &mut Walk, epoch: u64) -> Option<Rule<'_>> {
         let mut steps = usize::MAX;
@@ -256,6 +268,29 @@ impl Face {
             }
         }
         None
+    }
+
+    /// Tells `each` of the rules that a packet matches, those that are not visible, too.
+    fn find_all(&self, key: &FlowKey, hasher: Keyed, mut each: impl FnMut(u32)) {
+        let mut top = self.index.first(self.near.hash(hasher, key, &self.probe));
+        while let Some(cell) = self.cells.get(top).filter(|_| top != 0) {
+            let values = self.cells.key(cell);
+            let is_stack = match &self.layout {
+                None => self.near.agrees(values, key, &self.probe),
+                Some(layout) => layout.agrees(values, &self.probe, key),
+            };
+            if is_stack {
+                break;
+            }
+            top = cell.link(self.index.side());
+        }
+        while let Some(cell) = self.cells.get(top).filter(|_| top != 0) {
+            let layout = self.layout.as_ref();
+            if layout.is_none_or(|layout| layout.matches(self.cells.key(cell), key)) {
+                each(top);
+            }
+            top = cell.below();
+        }
     }
 
     /// Whether a cell is in the stack of this key.

@@ -13,10 +13,12 @@ use super::value::{self, number};
 use super::{Ports, SyntaxError};
 use crate::nicira::{Nicira, Subfield};
 use crate::oxm::Oxm;
+use crate::v13::nicira::CLAUSES_MAX;
 use crate::{Action, TableId};
 
 /// The words of these actions.
-pub(super) const ACTIONS: [&str; 13] = [
+pub(super) const ACTIONS: [&str; 14] = [
+    "conjunction",
     "resubmit",
     "move",
     "load",
@@ -65,6 +67,7 @@ pub(super) fn parse(
         "push" => Nicira::Push(subfield(text)?),
         "pop" => Nicira::Pop(writable(text)?),
         "note" => Nicira::Note(bytes(text)?),
+        "conjunction" => parse_conjunction(text)?,
         "clone" => Nicira::Clone(parse_list(text, context)?),
         "dec_ttl" if !text.is_empty() => Nicira::DecTtlIds(ids(text)?),
         "exit" => bare(token, Nicira::Exit)?,
@@ -111,6 +114,27 @@ fn parse_resubmit(token: &Token<'_>, context: &Context<'_>) -> Result<Nicira, Sy
     };
     let in_port = in_port.filter(|port| *port != crate::OfPort::IN_PORT);
     Ok(Nicira::Resubmit { in_port, table })
+}
+
+/// `conjunction(ID,CLAUSE/CLAUSES)`, clauses from 1 on.
+fn parse_conjunction(text: &str) -> Result<Nicira, SyntaxError> {
+    let wrong = || {
+        let allowed = format!("conjunction(ID,1/2) to conjunction(ID,{CLAUSES_MAX}/{CLAUSES_MAX})");
+        SyntaxError::new(text, "not a clause of a conjunction", allowed)
+    };
+    let (id, clause) = text.split_once(',').ok_or_else(wrong)?;
+    let (clause, clauses) = clause.split_once('/').ok_or_else(wrong)?;
+    let id = number(id.trim(), u32::MAX.into())? as u32;
+    let clauses = number(clauses.trim(), CLAUSES_MAX.into())? as u8;
+    let clause = number(clause.trim(), clauses.into())? as u8;
+    match clause.checked_sub(1).filter(|_| clauses >= 2) {
+        Some(clause) => Ok(Nicira::Conjunction {
+            id,
+            clause,
+            clauses,
+        }),
+        None => Err(wrong()),
+    }
 }
 
 /// Reads `controller(reason=...,max_len=...,id=...)`.
@@ -278,6 +302,11 @@ pub(super) fn write(out: &mut String, nicira: &Nicira, ports: &Ports) {
         Nicira::Exit => out.write_str("exit"),
         Nicira::PopQueue => out.write_str("pop_queue"),
         Nicira::CtClear => out.write_str("ct_clear"),
+        Nicira::Conjunction {
+            id,
+            clause,
+            clauses,
+        } => write!(out, "conjunction({id},{}/{clauses})", clause + 1),
     };
 }
 

@@ -47,6 +47,7 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
         EXIT => plain(body).map(|()| Nicira::Exit)?,
         POP_QUEUE => plain(body).map(|()| Nicira::PopQueue)?,
         CT_CLEAR => plain(body).map(|()| Nicira::CtClear)?,
+        CONJUNCTION => decode_conjunction(body)?,
         _ => return Err(ErrorCode::BAD_ACTION_BAD_EXP_TYPE),
     };
     Ok(Action::Nicira(nicira))
@@ -161,6 +162,18 @@ fn decode_ids(body: &mut Reader) -> Result<Nicira, ErrorCode> {
     Ok(Nicira::DecTtlIds(ids?))
 }
 
+fn decode_conjunction(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let (clause, clauses, id) = (body.u8()?, body.u8()?, body.u32()?);
+    match (2..=CLAUSES_MAX).contains(&clauses) && clause < clauses {
+        true => Ok(Nicira::Conjunction {
+            id,
+            clause,
+            clauses,
+        }),
+        false => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
+    }
+}
+
 /// Offset and width in 16 bits (`ofs_nbits`).
 fn decode_range(body: &mut Reader) -> Result<(u16, u16), ErrorCode> {
     let range = body.u16()?;
@@ -268,6 +281,16 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
         Nicira::Exit => header(EXIT, out),
         Nicira::PopQueue => header(POP_QUEUE, out),
         Nicira::CtClear => header(CT_CLEAR, out),
+        Nicira::Conjunction {
+            id,
+            clause,
+            clauses,
+        } => {
+            header(CONJUNCTION, out);
+            out.u8(*clause);
+            out.u8(*clauses);
+            out.u32(*id);
+        }
     }
 }
 
@@ -297,6 +320,8 @@ fn encode_stack(kind: u16, subfield: Subfield, out: &mut Writer) {
 
 /// Clones within clones: each is a call deeper while it is read.
 const CLONES_MAX: u32 = 64;
+/// Clauses of one conjunction: a word has a bit for each.
+pub(crate) const CLAUSES_MAX: u8 = 64;
 /// `OFPR_INVALID_TTL`.
 const REASON_MAX: u8 = 2;
 
@@ -317,6 +342,7 @@ const DEC_TTL_CNT_IDS: u16 = 21;
 const STACK_PUSH: u16 = 27;
 const STACK_POP: u16 = 28;
 const REG_LOAD2: u16 = 33;
+const CONJUNCTION: u16 = 34;
 const CLONE: u16 = 42;
 const CT_CLEAR: u16 = 43;
 
@@ -371,6 +397,7 @@ mod tests {
         ),
         ("pop_queue", "ffff0010000023200005000000000000"),
         ("ct_clear", "ffff001000002320002b000000000000"),
+        ("conjunction(10,1/2)", "ffff001000002320002200020000000a"),
         (
             "load:0x5->NXM_OF_IN_PORT[]",
             "ffff0018000023200007000f000000020000000000000005",
@@ -481,6 +508,19 @@ mod tests {
             (
                 "ffff001800002320000700070001d2040000000000000007",
                 ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT,
+            ),
+            // No clauses, one, and one beyond the last.
+            (
+                "ffff001000002320002200000000000a",
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
+            ),
+            (
+                "ffff001000002320002200010000000a",
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
+            ),
+            (
+                "ffff001000002320002202020000000a",
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
             ),
             // Connections are not tracked; an action of nobody's.
             (

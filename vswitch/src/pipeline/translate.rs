@@ -32,6 +32,7 @@ use super::{Points, State, Trace, limits};
 use crate::action::{BridgeId, Counted, CountedIn, DropReason, Heard, Op, PortNo, Program};
 
 mod actions;
+mod conjunction;
 mod groups;
 mod headers;
 mod nicira;

@@ -20,6 +20,7 @@ pub fn instructions(
     instructions: &Instructions,
 ) -> Result<(), ErrorCode> {
     super::footprint::lists(instructions).try_for_each(|list| stored_actions(bridge, list))?;
+    clauses(instructions)?;
     let mut set = instructions.write.iter().flat_map(|list| list.iter());
     if !set.all(may_be_in_set) {
         return Err(ErrorCode::BAD_ACTION_BAD_TYPE);
@@ -33,6 +34,23 @@ pub fn instructions(
             Err(ErrorCode::METER_MOD_FAILED_INVALID_METER)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether a flow that is a clause of a conjunction is nothing else.
+fn clauses(instructions: &Instructions) -> Result<(), ErrorCode> {
+    let is_clause = |action: &Action| matches!(action, Action::Nicira(Nicira::Conjunction { .. }));
+    let may_be_beside =
+        |action: &Action| is_clause(action) || matches!(action, Action::Nicira(Nicira::Note(_)));
+    let apply = instructions.apply.as_deref().unwrap_or_default();
+    let alone = Instructions {
+        apply: None,
+        ..Instructions::clone(instructions)
+    };
+    let is_mixed = !apply.iter().all(may_be_beside) || alone != Instructions::default();
+    match Action::all(apply).any(is_clause) && is_mixed {
+        true => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
+        false => Ok(()),
     }
 }
 

@@ -98,8 +98,8 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Nicira::PopQueue => strand.key.queue = 0,
             // Carried out by their list.
             Nicira::Resubmit { .. } | Nicira::Exit => {}
-            // No packet is tracked.
-            Nicira::Note(_) | Nicira::CtClear => {}
+            // No packet is tracked, and clauses say what packets match.
+            Nicira::Note(_) | Nicira::CtClear | Nicira::Conjunction { .. } => {}
         }
     }
 

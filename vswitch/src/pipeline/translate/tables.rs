@@ -9,7 +9,7 @@ use openflow::{Band, Instructions, MeterId, TableId};
 use super::super::flow::FlowRef;
 use super::super::{BridgePort, Trace, limits, scope};
 use super::strand::{List, Origin, Strand};
-use super::{Machine, Step, way};
+use super::{Machine, Step, conjunction, way};
 use crate::action::{CountedIn, DropReason, Op};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
@@ -58,7 +58,15 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             self.refuse(DropReason::TableMiss);
             return None;
         };
-        let Some(rule) = table.rules.find(&strand.key, self.state.epoch()) else {
+        let mut found = table.rules.find(&strand.key, self.state.epoch());
+        let does = |rule| FlowRef::new(strand.bridge, id, rule).instructions();
+        let mut instructions = found.and_then(does);
+        if instructions.is_some_and(|instructions| conjunction::may_be_clause(instructions)) {
+            found = self.find_conjunction(strand, id, table);
+            let does = |rule| FlowRef::new(strand.bridge, id, rule).instructions();
+            instructions = found.and_then(does);
+        }
+        let Some(rule) = found else {
             self.ask(scope, 0);
             self.trace.choose(way::NO_RULE);
             self.count(strand, CountedIn::Shared(&table.missed));
@@ -80,7 +88,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
                 miss: flow.is_table_miss(),
             };
         }
-        flow.instructions().map(|instructions| &**instructions)
+        instructions.map(|instructions| &**instructions)
     }
 
     /// One level of the trace for each table of a strand.

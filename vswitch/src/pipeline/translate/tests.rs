@@ -650,3 +650,93 @@ fn the_port_that_a_packet_came_by_may_be_another() {
         > p2
     ");
 }
+
+#[test]
+fn conjunctions() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow priority=1,actions=output:3
+        flow priority=5,ip,nw_src=10.0.0.1,actions=conjunction(7,1/2),conjunction(8,1/2)
+        flow priority=5,ip,nw_src=10.0.0.0/16,actions=note:01,conjunction(9,1/2)
+        flow priority=5,tcp,tp_dst=80,actions=conjunction(7,2/2)
+        flow priority=5,tcp,tp_dst=81,actions=conjunction(9,2/2),conjunction(6,2/2)
+        flow priority=3,conj_id=7,actions=dec_ttl,output:2
+        flow priority=3,conj_id=9,ip,actions=output:2
+        packet p1 tcp,nw_src=10.0.0.1,tp_dst=80
+        > dec_ttl,p2
+        packet p1 tcp,nw_src=10.0.0.2,tp_dst=80
+        > p3
+        packet p1 tcp,nw_src=10.0.0.2,tp_dst=81
+        > p2
+        packet p1 tcp,nw_src=10.1.0.1,tp_dst=81
+        > p3
+        flow priority=5,tcp,nw_src=10.0.0.2,actions=drop
+        packet p1 tcp,nw_src=10.0.0.2,tp_dst=81
+        > drop(no_output)
+        flow priority=4,tcp,nw_src=10.0.0.3,actions=drop
+        packet p1 tcp,nw_src=10.0.0.3,tp_dst=81
+        > drop(no_output)
+        flow priority=5,conj_id=9,ip,actions=output:2
+        packet p1 tcp,nw_src=10.0.0.3,tp_dst=81
+        > p2
+        packet p1 tcp,nw_src=10.0.0.3,tp_dst=80
+        > drop(no_output)
+    ");
+}
+
+#[test]
+fn clauses_of_another_priority_or_number_are_of_another_conjunction() {
+    run("
+        port p1 1
+        port p2 2
+        flow priority=5,ip,nw_src=10.0.0.1,actions=conjunction(7,1/2)
+        flow priority=6,tcp,tp_dst=80,actions=conjunction(7,2/2)
+        flow priority=5,tcp,tp_dst=81,actions=conjunction(7,2/3)
+        flow conj_id=7,actions=output:2
+        packet p1 tcp,nw_src=10.0.0.1,tp_dst=80
+        > drop(table_miss)
+        packet p1 tcp,nw_src=10.0.0.1,tp_dst=81
+        > drop(table_miss)
+        flow priority=5,tcp,tp_dst=80,actions=conjunction(7,2/2)
+        packet p1 tcp,nw_src=10.0.0.1,tp_dst=80
+        > p2
+    ");
+}
+
+#[test]
+fn a_clause_of_many_members_is_one_list() {
+    let members = |clause: u32| -> String {
+        let field = ["", "nw_src", "nw_dst"][clause as usize];
+        let member = |n: u32| {
+            let address = format!("10.{clause}.{}.{}", n >> 8, n & 255);
+            format!("flow priority=9,ip,{field}={address},actions=conjunction(3,{clause}/2)\n")
+        };
+        (0..1000).map(member).collect()
+    };
+    let ports = "port p1 1\nport p2 2\n";
+    run(&format!(
+        "{ports}{}{}flow priority=1,conj_id=3,actions=output:2\n\
+         packet p1 ip,nw_src=10.1.3.231,nw_dst=10.2.0.7\n> p2\n\
+         packet p1 ip,nw_src=10.1.3.232,nw_dst=10.2.0.7\n> drop(table_miss)",
+        members(1),
+        members(2)
+    ));
+}
+
+#[test]
+fn a_clause_is_nothing_else() {
+    let mut world = run("port p1 1");
+    for (text, allowed) in [
+        ("actions=conjunction(1,1/2),note:01", true),
+        ("actions=conjunction(1,1/2),output:1", false),
+        ("actions=conjunction(1,1/2),goto_table:3", false),
+        ("actions=clone(conjunction(1,1/2))", false),
+        ("actions=write_actions(conjunction(1,1/2))", false),
+    ] {
+        let change = openflow::text::flow::parse(text, openflow::FlowModCommand::Add).unwrap();
+        let done = world.switch.flow_mod(world.bridge, &change, 0);
+        assert_eq!(done.is_ok(), allowed, "{text}");
+    }
+}

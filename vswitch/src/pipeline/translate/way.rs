@@ -17,6 +17,11 @@ pub const RESERVED_ADDRESS: u64 = u64::MAX - 3;
 /// No port is known for the address.
 const NO_PORT: u64 = u64::MAX - 4;
 
+/// There are clauses of conjunctions of this priority.
+pub fn clauses(priority: u16) -> u64 {
+    u64::MAX - 0x10_0000 - u64::from(priority)
+}
+
 /// By a rule of a table.
 pub fn rule(id: RuleId) -> u64 {
     u64::from(id.tuple) << 32 | u64::from(id.cell)
