@@ -166,8 +166,17 @@ impl Meter {
 /// Counts packets of a batch.
 fn count(counters: &Counters, lengths: &Lengths, chosen: Places, now_ms: u64) {
     if chosen != 0 {
-        let bytes = of(lengths, chosen).map(|(_, bytes)| u64::from(bytes)).sum();
-        counters.add(chosen.count_ones().into(), bytes, now_ms);
+        let packets = chosen.count_ones();
+        let bytes = match chosen.trailing_ones() == packets {
+            // As a rule all: several are added at once.
+            true => lengths
+                .iter()
+                .take(packets as usize)
+                .map(|it| u64::from(*it))
+                .sum(),
+            false => of(lengths, chosen).map(|(_, bytes)| u64::from(bytes)).sum(),
+        };
+        counters.add(packets.into(), bytes, now_ms);
     }
 }
 

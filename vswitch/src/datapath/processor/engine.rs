@@ -188,7 +188,7 @@ impl Engine {
         };
         // Without a way out, so that several are compared at once.
         if !codes.iter().fold(true, |same, code| same & (code == first)) {
-            return false;
+            return self.finish_most(entry, codes, batch);
         }
         let Some(Routine(program)) = self.cache.code(*first) else {
             return false;
@@ -208,6 +208,47 @@ impl Engine {
             }
             _ => return false,
         }
+        true
+    }
+
+    /// Sends a batch as a whole by one port but for packets that are dropped as they come, all of
+    /// one reason: where a flood is dropped, others do not pay for being among it.
+    #[inline(never)]
+    fn finish_most(&mut self, entry: &Entry, codes: &[CodeNo], batch: &mut Batch) -> bool {
+        let mut sent: Option<(CodeNo, PortNo)> = None;
+        let mut dropped: Option<(CodeNo, DropReason)> = None;
+        let mut kept: Places = 0;
+        for (index, code) in codes.iter().enumerate() {
+            if sent.is_none_or(|(known, _)| known != *code) {
+                if dropped.is_some_and(|(known, _)| known == *code) {
+                    continue;
+                }
+                let program = self.cache.code(*code).map(|Routine(program)| program);
+                match program.map(|program| (&*program.ops, program.drop)) {
+                    Some(([Op::Output(port)], None)) if sent.is_none() => {
+                        sent = Some((*code, *port));
+                    }
+                    Some(([], Some(reason))) if dropped.is_none() => {
+                        dropped = Some((*code, reason));
+                        continue;
+                    }
+                    _ => return false,
+                }
+            }
+            kept |= 1 << index;
+        }
+        let (Some((_, port)), Some((_, reason))) = (sent, dropped) else {
+            return false;
+        };
+        let (executor, origin) = (&mut self.executor, entry.origin);
+        let count = codes.len() as u32 - kept.count_ones();
+        executor.ports.count_drops(origin, reason, count.into());
+        batch.retain(|_| {
+            let is_kept = kept & 1 != 0;
+            kept >>= 1;
+            is_kept
+        });
+        executor.output_batch(port, origin, batch);
         true
     }
 
