@@ -14,7 +14,8 @@ mod answers {
 use std::collections::BTreeSet;
 
 use perf::judge::scenarios;
-use pmd::{Eal, EalConfig, Pools, PoolsConfig};
+use pmd::Pools;
+use tests::crossing::pools;
 use tests::naive::random::{self, Random};
 
 use answers::course::Course;
@@ -63,20 +64,6 @@ fn run(name: &str, told: Told, frames: Vec<Vec<u8>>, pools: &Pools) {
 fn others(seed: u64) -> impl Iterator<Item = Vec<u8>> {
     let mut random = Random(seed);
     (0..OTHERS).map(move |_| random::packet(&mut random))
-}
-
-fn pools() -> Pools {
-    let eal = Eal::start(EalConfig {
-        memory_mib: 256,
-        args: vec!["--no-huge".into()],
-        ..EalConfig::default()
-    });
-    let config = PoolsConfig {
-        worker_cpus: vec![0],
-        small: 8192,
-        large: 16,
-    };
-    Pools::new(&eal.unwrap(), &config).unwrap()
 }
 
 /// Frames of a scenario, and others among them.

@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use flowtable::Match;
 use openflow::{
     Band, FlowMod, FlowModCommand, FlowStatsRequest, GroupKind, MeterId, OfPort, TableId,
 };
 use pmd::{Batch, Eal, EalConfig, Packet, Pools, PoolsConfig};
-use tests::naive::model::{Bridge, Counter, Flow, Group, Interpreter, Model, Outcome, Port, Vlan};
+use tests::naive::model::{
+    Bridge, Counter, Flow, Group, Interpreter, Model, Outcome, Port, Vlan, advance,
+};
 use tests::naive::random::{
-    Fields, PATCH, Random, Setup, Style, change, flow, output, packet, setup,
+    Fields, PATCH, Random, Setup, Style, change, flow, matching, output, packet, setup,
 };
 use tests::naive::wire;
 use vswitch::action::{BridgeId, DropReason, Learn, PortNo, PuntReason};
@@ -629,14 +630,6 @@ struct Got {
     lost: bool,
 }
 
-fn matching(fields: &[Fields]) -> Match {
-    let mut matching = Match::default();
-    for (field, value, mask) in fields {
-        matching.set(*field, *value, *mask);
-    }
-    matching
-}
-
 fn blanked(sent: &[(u32, Vec<u8>)]) -> Vec<(u32, Vec<u8>)> {
     let list = sent.iter();
     list.map(|(port, bytes)| (*port, wire::without_fragment_checksum(bytes)))
@@ -648,18 +641,6 @@ fn blank_punted(outcome: &mut Outcome) {
         *bytes = wire::without_fragment_checksum(bytes);
     }
     outcome.punted.sort();
-}
-
-/// The next list of choices; `false` after the last.
-fn advance(choices: &mut [usize], arities: &[usize]) -> bool {
-    for (choice, arity) in choices.iter_mut().zip(arities).rev() {
-        *choice += 1;
-        if *choice < *arity {
-            return true;
-        }
-        *choice = 0;
-    }
-    false
 }
 
 /// Sets a bridge up in the switch; what the switch refuses the model does not get either.

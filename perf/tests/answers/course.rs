@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use pmd::{Batch, Packet, Pools};
-use tests::naive::model::{Interpreter, Model, Outcome};
+use tests::naive::model::{Interpreter, Model, Outcome, advance};
 use tests::naive::random::Random;
 use tests::naive::wire;
 use vswitch::action::PortNo;
@@ -243,18 +243,6 @@ impl Answers {
             }
         })
     }
-}
-
-/// The next list of choices; `false` after the last.
-fn advance(choices: &mut [usize], arities: &[usize]) -> bool {
-    for (choice, arity) in choices.iter_mut().zip(arities).rev() {
-        *choice += 1;
-        if *choice < *arity {
-            return true;
-        }
-        *choice = 0;
-    }
-    false
 }
 
 /// Takes all of these out, if they are there.

@@ -1,13 +1,12 @@
 //! Rules, told to the switch and to the naive model alike, and random changes of them.
 
-use flowtable::Match;
 use openflow::{
     Band, FlowMod, FlowModCommand, FlowStatsRequest, GroupMod, GroupModCommand, MeterMod,
     MeterModCommand, OfPort, TableId, text,
 };
 use perf::judge::scenario::Rules;
 use tests::naive::model::{Bridge as Naive, Counter, Flow, Group, Interpreter, Model, Port, Vlan};
-use tests::naive::random::{self, Fields, Random, Style};
+use tests::naive::random::{self, Random, Style, matching};
 use tests::naive::wire;
 use vswitch::action::{BridgeId, Learn, PortNo};
 use vswitch::pipeline::{BridgeSpec, FailMode, PortSpec, Switch, VlanMode};
@@ -282,14 +281,6 @@ pub fn flow_cookie(counter: &Counter) -> Option<u64> {
         Counter::Flow(_, cookie) => Some(*cookie),
         _ => None,
     }
-}
-
-fn matching(fields: &[Fields]) -> Match {
-    let mut matching = Match::default();
-    for (field, value, mask) in fields {
-        matching.set(*field, *value, *mask);
-    }
-    matching
 }
 
 /// Ports of the bridge.

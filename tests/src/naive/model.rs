@@ -458,6 +458,19 @@ impl<'a> Interpreter<'a> {
     }
 }
 
+/// The next list of choices for an [`Interpreter`] that had so many to choose from each time;
+/// `false` after the last.
+pub fn advance(choices: &mut [usize], arities: &[usize]) -> bool {
+    for (choice, arity) in choices.iter_mut().zip(arities).rev() {
+        *choice += 1;
+        if *choice < *arity {
+            return true;
+        }
+        *choice = 0;
+    }
+    false
+}
+
 fn new_packet(bridge: usize, in_port: u32, bytes: Vec<u8>) -> Packet {
     Packet {
         bytes,

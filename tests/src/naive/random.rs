@@ -60,6 +60,15 @@ pub struct Setup {
 /// A field with value and mask.
 pub type Fields = (Field, u128, u128);
 
+/// A match on these fields.
+pub fn matching(fields: &[Fields]) -> Match {
+    let mut matching = Match::default();
+    for (field, value, mask) in fields {
+        matching.set(*field, *value, *mask);
+    }
+    matching
+}
+
 /// OpenFlow number of the patch port that ties the two bridges.
 pub const PATCH: u32 = 9;
 
