@@ -30,8 +30,9 @@
 //! A full bucket gives up the slot that was least recently used, but not one that has been found
 //! again since it came and was used within [`PROTECTED_MS`]: a flood of flows with a packet each
 //! takes only slots from its own kind, and is refused where there are none. And it is spared the
-//! work: who asks [`FlowCache::comes_again`] first lets a flow into a full bucket with its second
-//! packet only ([`visitors`]). Nor is a slot
+//! work: who asks [`FlowCache::has_room`] and [`FlowCache::comes_again`] first lets the first
+//! thousand flows in at once, all others with their second packet only ([`visitors`]): so a flood
+//! does not make the cache grow, either. Nor is a slot
 //! given up that the current batch has used, so that a [`Slot`] is good until the next
 //! [`FlowCache::begin_batch`].
 //!
@@ -675,9 +676,10 @@ pub const KEYS_MAX: usize = 64;
 /// more flows than that, lookups wait for memory about as long as translation takes.
 pub const ENTRIES_MAX: usize = 1 << 24;
 
-/// Entries for each flow that is noted as one that came and found no room: as many are forgotten
-/// by a flood of as many flows.
-const ENTRIES_OF_VISITOR: usize = 4;
+/// Entries for each flow that is noted as one that came and found no room. As many flows as the
+/// cache has room for, which come in turn, all have an entry after some turns; with fewer notes
+/// most would be forgotten before their second packet.
+const ENTRIES_OF_VISITOR: usize = 1;
 
 /// Pairs that can be kept besides what entries have.
 pub const KEPT_MAX: usize = 1 << 16;

@@ -5,13 +5,16 @@ use core::hash::Hash;
 
 use super::bucket::SLOTS;
 use super::keys::INLINE;
+use super::span::LEAST_ENTRIES;
 use super::{EntryMask, FlowCache, KEYS_MAX, KeyHash};
 
 impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
-    /// Whether there is a free slot for a key.
+    /// Whether a key may have a slot though nothing is known of it: there is a free one, and so few
+    /// entries that the cache uses no more memory for it than ever. Beyond that a flood of flows
+    /// with a packet each would have entries made, and spread over all there is.
     #[inline]
     pub fn has_room(&self, hash: KeyHash) -> bool {
-        !self.buckets[self.bucket(hash.0)].is_full()
+        self.len < LEAST_ENTRIES && !self.buckets[self.bucket(hash.0)].is_full()
     }
 
     /// Says that it will be asked of keys with these hashes whether they come again, and fetches

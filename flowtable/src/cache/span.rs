@@ -102,6 +102,8 @@ const BITS_MIN: u32 = 9;
 /// Slots for each entry before more are used: with two entries a bucket hardly one of 10,000 flows
 /// finds its bucket full.
 const SLOTS_EACH: usize = 4;
+/// Entries that any cache has room for as it begins.
+pub(super) const LEAST_ENTRIES: usize = BUCKETS_MIN * SLOTS / SLOTS_EACH;
 /// Buckets split when a batch begins: as many as it may bring new entries, so that twice as many
 /// buckets are there with half as many entries again.
 pub(super) const SPLIT_TOGETHER: usize = super::KEYS_MAX;
