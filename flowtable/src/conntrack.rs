@@ -32,8 +32,8 @@
 //! translated reply has no hash that says whose it is. A lock for each connection, as Open vSwitch
 //! has, is two writes more for each packet, and a worker that is stopped stops others.
 //!
-//! Not here: putting fragments together, reading the payload of FTP and TFTP ([`Expectation`] is
-//! what comes out of that), writing packets.
+//! Not here: putting fragments together ([`crate::fragments`]), reading the payload of FTP and TFTP
+//! ([`Expectation`] is what comes out of that), writing packets.
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::Arc;

@@ -9,6 +9,7 @@ mod changes;
 mod classifier;
 pub mod conntrack;
 mod field;
+pub mod fragments;
 mod hash;
 mod key;
 mod matching;

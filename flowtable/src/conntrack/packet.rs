@@ -2,7 +2,7 @@
 //!
 //! Called by the datapath for each packet that an action sends here, with the key and the layout
 //! that the parser made of it. What cannot be tracked reads as nothing, and is invalid: packets
-//! that are not IP, headers cut short, fragments that nobody put together, ICMP messages that
+//! that are not IP, headers cut short, fragments of which others are missing, ICMP messages that
 //! neither ask nor answer nor tell of an error. Checksums are the datapath's business: it knows
 //! which are there to be checked.
 //!
@@ -10,7 +10,7 @@
 //! headers it embeds. Its tuple is that of the direction in which the error travels.
 
 use crate::parse::bytes::u16_at;
-use crate::{FlowKey, Layout, eth_type, ip_proto};
+use crate::{FRAGMENT_LATER, FlowKey, Layout, eth_type, ip_proto};
 
 mod embedded;
 pub(super) mod sctp;
@@ -50,8 +50,23 @@ impl Packet {
     /// Reads a frame in a zone, after [`crate::parse`] made `key` and `layout` of it. Nothing if
     /// it cannot be tracked.
     pub fn read(frame: &[u8], key: &FlowKey, layout: &Layout, zone: u16) -> Option<Packet> {
+        match key.ip_frag {
+            0 => Packet::read_whole(frame, key, layout, zone, 0),
+            _ => None,
+        }
+    }
+
+    /// Reads the first fragment of a datagram of which all others are there, too: `missing_len`
+    /// bytes ([`crate::fragments`]).
+    pub fn read_whole(
+        frame: &[u8],
+        key: &FlowKey,
+        layout: &Layout,
+        zone: u16,
+        missing_len: u32,
+    ) -> Option<Packet> {
         let mut tuple = network(key, zone)?;
-        if key.ip_frag != 0 || layout.l3 == 0 {
+        if key.ip_frag & FRAGMENT_LATER != 0 || layout.l3 == 0 {
             return None;
         }
         let payload = match layout.l4 {
@@ -59,7 +74,7 @@ impl Packet {
             l4 => frame.get(usize::from(l4)..usize::from(layout.end))?,
         };
         let body = match tuple.proto {
-            ip_proto::TCP => Body::Tcp(Segment::read(payload)?),
+            ip_proto::TCP => Body::Tcp(Segment::read(payload)?.longer(missing_len)),
             ip_proto::UDP => Some(Body::Other).filter(|_| layout.l4 > 0)?,
             ip_proto::SCTP => Body::Sctp(Chunks::read(payload)?),
             ip_proto::ICMP | ip_proto::ICMPV6 if tuple.is_icmp() => {

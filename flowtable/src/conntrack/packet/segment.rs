@@ -54,6 +54,14 @@ impl Segment {
         Some(segment)
     }
 
+    /// With so many bytes of data more, which are in other fragments.
+    pub(super) fn longer(self, len: u32) -> Segment {
+        Segment {
+            len: self.len + len,
+            ..self
+        }
+    }
+
     /// The sequence number after the last.
     #[inline(always)]
     pub fn end(&self) -> u32 {
