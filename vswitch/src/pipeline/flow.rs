@@ -22,6 +22,9 @@ pub(super) struct Payload {
     pub row: u32,
     /// The number of its instructions.
     pub instructions: u32,
+    /// [`FlowCounters::serial`], kept here, too: to read it in the row would cost a packet of a new
+    /// flow a load from memory.
+    pub serial: u64,
     pub cookie: u64,
     pub created_ms: u64,
     pub idle_timeout_s: u16,
@@ -32,7 +35,7 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    pub const WORDS: usize = 4;
+    pub const WORDS: usize = 5;
 
     pub fn words(&self) -> [u64; Payload::WORDS] {
         let flags = self.flags;
@@ -44,6 +47,7 @@ impl Payload {
         let timeouts = u64::from(self.idle_timeout_s) << 16 | u64::from(self.hard_timeout_s);
         [
             u64::from(self.row) << 32 | u64::from(self.instructions),
+            self.serial,
             self.cookie,
             self.created_ms,
             u64::from(self.generation) << GENERATION_AT | bits << 32 | timeouts,
@@ -51,13 +55,14 @@ impl Payload {
     }
 
     pub fn of(rule: &Rule<'_>) -> Payload {
-        let (numbers, rest) = (rule.word(0), rule.word(3));
+        let (numbers, rest) = (rule.word(0), rule.word(4));
         let flag = |bit: u32| rest >> (32 + bit) & 1 == 1;
         Payload {
             row: (numbers >> 32) as u32,
             instructions: numbers as u32,
-            cookie: rule.word(1),
-            created_ms: rule.word(2),
+            serial: rule.word(1),
+            cookie: rule.word(2),
+            created_ms: rule.word(3),
             idle_timeout_s: (rest >> 16) as u16,
             hard_timeout_s: rest as u16,
             flags: FlowFlags {
@@ -138,17 +143,17 @@ impl<'a> FlowRef<'a> {
     }
 
     pub fn cookie(&self) -> u64 {
-        self.rule.word(1)
+        self.rule.word(2)
     }
 
     /// [`Payload::generation`].
     pub fn generation(&self) -> u32 {
-        generation(self.rule.word(3))
+        generation(self.rule.word(4))
     }
 
     /// Tells it from every other flow of its bridge that has or had counters.
-    pub fn serial(&self) -> Option<u64> {
-        FlowCounters::serial_of(&self.bridge.flow_rows, self.row())
+    pub fn serial(&self) -> u64 {
+        self.rule.word(1)
     }
 
     /// Whether it is what the specification calls the table-miss flow (OpenFlow 1.3.5 §5.4).
@@ -167,10 +172,12 @@ impl<'a> FlowRef<'a> {
 
     /// Its counters, as packets are counted in them.
     #[inline(always)]
-    pub fn counted(&self) -> Option<CountedIn<'a>> {
-        let (rows, row) = (&self.bridge.flow_rows, self.row());
-        let serial = FlowCounters::serial_of(rows, row)?;
-        Some(CountedIn::Flow { rows, row, serial })
+    pub fn counted(&self) -> CountedIn<'a> {
+        CountedIn::Flow {
+            rows: &self.bridge.flow_rows,
+            row: self.row(),
+            serial: self.serial(),
+        }
     }
 
     pub fn counters(&self) -> Option<FlowCounters> {
@@ -304,6 +311,7 @@ mod tests {
         let payload = Payload {
             row: 0x8000_0001,
             instructions: 0x9000_0002,
+            serial: u64::MAX - 3,
             cookie: u64::MAX - 1,
             created_ms: 77,
             idle_timeout_s: 0xfffe,

@@ -92,6 +92,7 @@ impl Switch {
             payload: Payload {
                 row: 0,
                 instructions: 0,
+                serial: 0,
                 cookie: change.cookie,
                 created_ms: now_ms,
                 idle_timeout_s: change.idle_timeout_s,

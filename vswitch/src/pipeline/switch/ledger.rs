@@ -18,6 +18,7 @@ use super::timeouts::Timeouts;
 use super::transaction::{Entry, GoneFlow, Journal};
 use super::users::Users;
 use super::{BridgeSpec, Changed, Draft, Group, Overflow};
+use crate::action::FlowCounters;
 
 /// The writer's book on one bridge.
 #[derive(Debug)]
@@ -180,6 +181,7 @@ impl Ledger {
         let payload = Payload {
             row,
             instructions,
+            serial: FlowCounters::serial_of(self.rows.shared(), row).unwrap_or_default(),
             ..flow.payload
         };
         let table = self.flows.get_mut(&flow.table);

@@ -77,9 +77,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         self.trace.choose(way::rule(rule.id()));
         let flow = FlowRef::new(strand.bridge, id, rule);
         self.count(strand, CountedIn::Shared(&table.matched));
-        if let Some(counted) = flow.counted() {
-            self.count(strand, counted);
-        }
+        self.count(strand, flow.counted());
         self.trace.note(format_args!("{flow}"));
         if T::WANTS_PROGRAM {
             strand.origin = Origin {

@@ -24,7 +24,7 @@ impl Selected {
         Some(Selected {
             row: flow.row(),
             generation: flow.generation(),
-            serial: flow.serial()?,
+            serial: flow.serial(),
             home: Some(flow.home()),
         })
     }
