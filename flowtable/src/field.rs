@@ -339,6 +339,11 @@ impl Field {
         STORAGE[self as usize].word < FlowKey::HEADER_WORD
     }
 
+    /// Whether a packet carries it of its own ([`crate::Carried`]).
+    pub fn is_carried(self) -> bool {
+        crate::Carried::WORDS.contains(&STORAGE[self as usize].word)
+    }
+
     /// All ones in the field's width.
     pub fn ones(self) -> u128 {
         u128::MAX >> (128 - self.width())

@@ -197,6 +197,14 @@ impl FlowMask {
         }
     }
 
+    /// Without metadata but for what packets carry of their own.
+    pub fn of_packets(mut self) -> FlowMask {
+        let carried = crate::Carried::of(&self.0);
+        self.0.words_mut()[..FlowKey::HEADER_WORD].fill(0);
+        carried.write(&mut self.0);
+        self
+    }
+
     /// Whether `a` and `b` agree in every significant bit.
     pub fn agree(&self, a: &FlowKey, b: &FlowKey) -> bool {
         let pairs = a.words().iter().zip(b.words());

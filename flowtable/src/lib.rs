@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod carried;
 mod changes;
 mod classifier;
 pub mod conntrack;
@@ -21,6 +22,7 @@ pub use cache::{
     CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, Flush, KEPT_MAX, KEYS_MAX, KeyHash, Lookup,
     PROTECTED_MS, Packets, Pair, Prepare, Pressure, Slot, Visitors,
 };
+pub use carried::Carried;
 pub use changes::{Changed, Changes, Question, Scopes};
 pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};
 pub use field::{Field, Prerequisite};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use flowtable::{Field, FlowKey, Scopes};
+use flowtable::{Carried, Field, FlowKey, Scopes};
 use openflow::TableId;
 
 mod counters;
@@ -190,6 +190,8 @@ pub struct Punt {
     pub max_len: u16,
     /// Metadata part of the packet's key at that point; the header part is zero.
     pub metadata: Box<FlowKey>,
+    /// Of what packets carry, the bits that are in there: the others are the packet's own.
+    pub written: Carried,
     /// Meters that it passes first (`OFPM_SLOWPATH`, `OFPM_CONTROLLER`).
     pub meters: Box<[Arc<crate::pipeline::Meter>]>,
 }

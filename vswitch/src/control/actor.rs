@@ -263,9 +263,11 @@ impl Actor {
             Event::Learn(learn) => self.switch.learn(learn, now_ms),
             Event::PacketIn(event) => {
                 if let Some(bridge) = self.bridges.get_mut(&event.punt.bridge) {
-                    bridge
-                        .agent
-                        .packet_in(&event.punt, event.packet.data(), now_ms);
+                    bridge.agent.packet_in(
+                        (&event.punt, &event.carried),
+                        event.packet.data(),
+                        now_ms,
+                    );
                 }
             }
         }

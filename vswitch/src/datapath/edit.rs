@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use flowtable::{Field, FlowKey, parse};
+use flowtable::{Carried, Field, FlowKey, parse};
 use pmd::Packet;
 
 use super::rewrite::{Fate, Frame, Headers, MALFORMED, set_field, tags, ttl};
@@ -24,9 +24,19 @@ pub struct Parcel<'a> {
     pub bytes: u32,
     /// The port it came in by; none if a controller sent it.
     pub origin: Option<PortNo>,
+    /// Whether the key says what the packet carries; else it carries nothing.
+    pub carries: bool,
 }
 
 impl Parcel<'_> {
+    /// What the packet carries of its own.
+    pub fn carried(&self) -> Carried {
+        match self.carries {
+            true => Carried::of(self.key),
+            false => Carried::NONE,
+        }
+    }
+
     /// The packet, to change it.
     #[inline(always)]
     pub fn editor(&mut self) -> Editor<'_> {

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
-use flowtable::{Counts, Field, FlowKey};
+use flowtable::{Carried, Counts, Field, FlowKey};
 use pmd::{Batch, Packet, Pools};
 
 use super::edit::{Editor, Parcel};
@@ -17,7 +17,7 @@ use super::punt::Punter;
 use super::rewrite::Fate;
 use super::send::Ports;
 use crate::action::{DropReason, Op, PortNo, Program, Punt, Select, Tallies};
-use crate::pipeline::{Meter, Verdict};
+use crate::pipeline::{Ingress, Meter, Verdict};
 
 /// What running programs needs.
 #[derive(Debug)]
@@ -36,15 +36,17 @@ pub struct Executor {
     pub now: Now,
 }
 
-/// A packet to be parsed again.
+/// A packet that goes through again.
 #[derive(Debug)]
 pub struct Recirculated {
     /// The packet.
     pub packet: Packet,
-    /// The point where it goes on.
-    pub point: u32,
+    /// Where it goes on.
+    pub ingress: Ingress,
     /// The port it came in by.
     pub origin: Option<PortNo>,
+    /// What it carries of its own.
+    pub carried: Carried,
 }
 
 impl Executor {
@@ -138,7 +140,10 @@ impl Executor {
             Op::Controller(punt) => self.punt(punt, parcel),
             Op::Clone(ops) => self.run(ops, parcel),
             Op::Select(select) => self.run(bucket(select, parcel.key), parcel),
-            Op::Recirculate(point) => self.recirculate(*point, parcel),
+            Op::Recirculate(point) => {
+                let carried = parcel.carried();
+                self.recirculate(Ingress::Point(*point), carried, parcel);
+            }
             _ => {
                 if let Break(reason) = self.perform(op, &mut parcel) {
                     self.end(op, parcel, reason);
@@ -191,8 +196,12 @@ impl Executor {
             }
         }
         let shares = self.ports.shares(parcel.origin);
+        let carried = parcel.carried();
+        let told = carried.overlaid(&punt.written, &Carried::of(&punt.metadata));
         let packet = parcel.packet;
-        let (refused, lost) = self.punter.punt(&shares, punt, packet, &self.pools);
+        let (refused, lost) = self
+            .punter
+            .punt(&shares, (punt, &told), packet, &self.pools);
         if refused > 0 {
             let reason = DropReason::PuntQueueFull;
             self.ports.count_drops(parcel.origin, reason, refused);
@@ -202,14 +211,16 @@ impl Executor {
         }
     }
 
-    fn recirculate(&mut self, point: u32, parcel: Parcel) {
+    /// Lets a packet go through again, once the batch that it is of is through.
+    fn recirculate(&mut self, ingress: Ingress, carried: Carried, parcel: Parcel) {
         if self.recirculated.len() >= limits::RECIRCULATED_MAX {
             return self.count_drop(parcel.origin, DropReason::TooDeep);
         }
         self.recirculated.push(Recirculated {
             packet: parcel.packet,
-            point,
+            ingress,
             origin: parcel.origin,
+            carried,
         });
     }
 

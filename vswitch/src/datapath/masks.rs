@@ -8,10 +8,12 @@ use flowtable::{EntryMask, FlowMask};
 use crate::action::PortNo;
 use crate::pipeline::{Points, State};
 
-/// The entry masks of ports, each looked up once per state.
+/// The entry masks of ports, tunnels and points, each looked up once per state.
 #[derive(Debug, Default)]
 pub struct Masks {
     ports: Vec<Known>,
+    tunnels: Vec<Known>,
+    points: Vec<Known>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -25,24 +27,48 @@ impl Masks {
     /// The mask for packets that came in by a port; none if the state does not know the port.
     #[inline]
     pub fn of_port(&mut self, port: PortNo, state: &State) -> Option<&EntryMask> {
-        let index = port.0 as usize;
-        if index >= self.ports.len() {
-            self.ports.resize(index + 1, Known::default());
-        }
-        let known = &mut self.ports[index];
-        if known.epoch != Some(state.epoch()) {
-            known.epoch = Some(state.epoch());
-            known.renew(state.entry_mask(port));
-        }
-        known.mask.as_deref()
+        known(&mut self.ports, port.0, state.epoch(), || {
+            state.entry_mask(port)
+        })
     }
 
-    /// The mask for packets at a recirculation point.
-    pub fn of_point(point: u32, points: &Points) -> Option<Arc<EntryMask>> {
-        points
-            .entry_mask(point)
-            .map(|mask| Arc::new(EntryMask::new(mask)))
+    /// The mask for packets that were taken out of a tunnel; none if the state does not know its
+    /// port.
+    #[inline]
+    pub fn of_tunnel(&mut self, port: PortNo, state: &State) -> Option<&EntryMask> {
+        known(&mut self.tunnels, port.0, state.epoch(), || {
+            state.tunnel_mask(port)
+        })
     }
+
+    /// The mask for packets at a recirculation point; none if there is no such point.
+    #[inline]
+    pub fn of_point(&mut self, point: u32, points: &Points) -> Option<&EntryMask> {
+        let index = Points::index(point)?;
+        known(&mut self.points, index, points.epoch(), || {
+            points.entry_mask(point)
+        })
+    }
+}
+
+/// What is known of one of these entries, after asking `bits` once in an epoch.
+#[inline(always)]
+fn known<'m, 'b>(
+    entries: &'m mut Vec<Known>,
+    index: u32,
+    epoch: u64,
+    bits: impl FnOnce() -> Option<&'b Arc<FlowMask>>,
+) -> Option<&'m EntryMask> {
+    let index = index as usize;
+    if index >= entries.len() {
+        entries.resize(index + 1, Known::default());
+    }
+    let known = &mut entries[index];
+    if known.epoch != Some(epoch) {
+        known.epoch = Some(epoch);
+        known.renew(bits());
+    }
+    known.mask.as_deref()
 }
 
 impl Known {

@@ -203,6 +203,7 @@ impl Processor {
             number: port.0,
             ingress: Ingress::Port(port),
             origin: Some(port),
+            carries: false,
         };
         self.engine.pass(&entry, batch);
         if !self.engine.executor.recirculated.is_empty() {
@@ -310,15 +311,16 @@ impl Processor {
             self.engine.tally.recirculated += again.len() as u64;
             let mut waiting = again.drain(..).peekable();
             while let Some(first) = waiting.next() {
-                let (point, origin) = (first.point, first.origin);
-                let _ = batch.push(first.packet);
-                let alike = |next: &Recirculated| (next.point, next.origin) == (point, origin);
+                let (ingress, origin) = (first.ingress.clone(), first.origin);
+                let alike =
+                    |next: &Recirculated| (&next.ingress, next.origin) == (&ingress, origin);
+                self.load(first, batch);
                 while !batch.is_full()
                     && let Some(next) = waiting.next_if(alike)
                 {
-                    let _ = batch.push(next.packet);
+                    self.load(next, batch);
                 }
-                self.pass_point(point, origin, batch);
+                self.pass_again(ingress, origin, batch);
             }
             drop(waiting);
             self.again = again;
@@ -330,18 +332,34 @@ impl Processor {
         }
     }
 
-    fn pass_point(&mut self, point: u32, origin: Option<PortNo>, batch: &mut Batch) {
-        let Some(mask) = Masks::of_point(point, &self.engine.points) else {
-            let count = batch.len() as u64;
-            batch.clear();
-            let ports = &mut self.engine.executor.ports;
-            return ports.count_drops(origin, DropReason::TooDeep, count);
+    /// Puts a packet into a batch, and what it carries with the keys.
+    fn load(&mut self, packet: Recirculated, batch: &mut Batch) {
+        packet
+            .carried
+            .write(&mut self.engine.parsed.keys[batch.len()]);
+        let _ = batch.push(packet.packet);
+    }
+
+    fn pass_again(&mut self, ingress: Ingress, origin: Option<PortNo>, batch: &mut Batch) {
+        let (mask, number) = match ingress {
+            Ingress::Port(port) => (self.masks.of_port(port, &self.state), port.0),
+            Ingress::Tunnel(port) => (self.masks.of_tunnel(port, &self.state), port.0),
+            Ingress::Point(point) => (self.masks.of_point(point, &self.engine.points), point),
+            Ingress::PacketOut { .. } => (None, 0),
+        };
+        let Some(mask) = mask else {
+            let reason = match ingress {
+                Ingress::Port(_) | Ingress::Tunnel(_) => DropReason::PortDown,
+                Ingress::Point(_) | Ingress::PacketOut { .. } => DropReason::TooDeep,
+            };
+            return self.engine.executor.drop_batch(reason, origin, batch);
         };
         let entry = Entry {
             state: &self.state,
-            mask: &mask,
-            number: point,
-            ingress: Ingress::Point(point),
+            mask,
+            number,
+            carries: !matches!(ingress, Ingress::Port(_)),
+            ingress,
             origin,
         };
         self.engine.pass(&entry, batch);

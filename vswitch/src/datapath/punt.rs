@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
+use flowtable::Carried;
 use pmd::port::LostReason;
 use pmd::{Packet, Pools};
 use tokio::net::unix::pipe;
@@ -37,6 +38,8 @@ pub enum Event {
 pub struct PacketIn {
     /// Whose controllers, why, and how much of it they want.
     pub punt: Arc<Punt>,
+    /// What it carried in the end.
+    pub carried: Carried,
     /// The packet.
     pub packet: Packet,
 }
@@ -173,12 +176,12 @@ impl Punter {
         }
     }
 
-    /// Sends a packet to control, a super-frame as the packets that it stands for. How many the
+    /// Sends a packet with what it carries to control, a super-frame as the packets that it stands for. How many the
     /// queue had no room for, and why the rest was lost, if it was.
     pub fn punt(
         &mut self,
         shares: &Shares,
-        punt: &Arc<Punt>,
+        (punt, carried): (&Arc<Punt>, &Carried),
         packet: Packet,
         pools: &Pools,
     ) -> (u64, Option<DropReason>) {
@@ -191,7 +194,7 @@ impl Punter {
         let cut = packet.segment_first(tokens.len(), pools, |mut packet| {
             packet.complete_checksum();
             if let Some(token) = tokens.pop() {
-                refused += self.push(token, punt, packet);
+                refused += self.push(token, (punt, carried), packet);
             }
         });
         let lost = match cut {
@@ -202,10 +205,19 @@ impl Punter {
         (refused, lost)
     }
 
-    fn push(&mut self, token: Token, punt: &Arc<Punt>, packet: Packet) -> u64 {
-        let punt = Arc::clone(punt);
+    fn push(
+        &mut self,
+        token: Token,
+        (punt, carried): (&Arc<Punt>, &Carried),
+        packet: Packet,
+    ) -> u64 {
+        let packet_in = PacketIn {
+            punt: Arc::clone(punt),
+            carried: *carried,
+            packet,
+        };
         self.rings = true;
-        let pushed = self.queues.punts.push((PacketIn { punt, packet }, token));
+        let pushed = self.queues.punts.push((packet_in, token));
         u64::from(pushed.is_err())
     }
 

@@ -48,6 +48,18 @@ impl Points {
         }
     }
 
+    /// The epoch that the points are of.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The place of a point among all, which are below [`limits::POINTS_MAX`]; none of a number
+    /// that no point has.
+    pub fn index(number: u32) -> Option<u32> {
+        let index = number.checked_sub(FIRST)?;
+        ((index as usize) < limits::POINTS_MAX).then_some(index)
+    }
+
     /// What is to be done at a point.
     pub(super) fn frozen(&self, point: u32) -> Option<&Arc<Frozen>> {
         Some(&self.point(point)?.frozen)
@@ -69,8 +81,7 @@ impl Points {
     }
 
     fn point(&self, number: u32) -> Option<&Point> {
-        let index = number.checked_sub(FIRST)?;
-        self.points.get(index as usize)
+        self.points.get(Points::index(number)? as usize)
     }
 }
 

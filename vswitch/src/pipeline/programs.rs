@@ -197,7 +197,7 @@ impl Programs {
         books: &mut Books<'_>,
     ) -> Fate {
         let entry = match ingress {
-            Ingress::Port(port) => port.0,
+            Ingress::Port(port) | Ingress::Tunnel(port) => port.0,
             Ingress::Point(point) => *point,
             Ingress::PacketOut { .. } => return Fate::Open { is_admitted: false },
         };

@@ -51,6 +51,12 @@ impl State {
         let port = self.ports.get(&port)?;
         Some(&self.bridges.get(&port.bridge)?.entry_mask)
     }
+
+    /// The same for packets that are taken out of a tunnel whose port this is.
+    pub fn tunnel_mask(&self, port: PortNo) -> Option<&Arc<FlowMask>> {
+        let port = self.ports.get(&port)?;
+        Some(&self.bridges.get(&port.bridge)?.tunnel_mask)
+    }
 }
 
 /// A bridge.
@@ -79,6 +85,7 @@ pub struct Bridge {
     pub(super) ports: OrdMap<OfPort, Arc<BridgePort>>,
     pub(super) macs: HashMap<(u16, u64), MacEntry>,
     pub(super) entry_mask: Arc<FlowMask>,
+    pub(super) tunnel_mask: Arc<FlowMask>,
     pub(super) point_mask: Arc<FlowMask>,
 }
 

@@ -113,6 +113,7 @@ pub struct Traced {
 pub fn trace(state: &State, ingress: Ingress, key: &FlowKey) -> Traced {
     let mask = match &ingress {
         Ingress::Port(port) => state.entry_mask(*port),
+        Ingress::Tunnel(port) => state.tunnel_mask(*port),
         Ingress::Point(_) => None,
         Ingress::PacketOut { bridge, .. } => state.bridge(*bridge).map(|bridge| &bridge.entry_mask),
     };

@@ -62,7 +62,9 @@ pub struct Context<'a> {
 pub enum Ingress {
     /// It has just come in by a port.
     Port(PortNo),
-    /// It was parsed again at a recirculation point.
+    /// It was taken out of a tunnel whose port this is, and carries what the tunnel told.
+    Tunnel(PortNo),
+    /// It goes on at a recirculation point, and carries what it was told on its way there.
     Point(u32),
     /// A controller sends it.
     PacketOut {
@@ -77,8 +79,9 @@ pub enum Ingress {
 
 /// Decides what happens to a packet.
 ///
-/// Of `key` only the header part is read (what the parser wrote), and of it only the bits of the
-/// entry's mask: [`State::entry_mask`] or [`Points::entry_mask`].
+/// Of `key` only the header part is read (what the parser wrote), and what the packet carries if it
+/// comes out of a tunnel or to a point ([`flowtable::Carried`]); of these only the bits of the
+/// entry's mask: [`State::entry_mask`], [`State::tunnel_mask`] or [`Points::entry_mask`].
 pub fn translate<'a>(
     context: &'a mut Context<'_>,
     ingress: Ingress,
@@ -150,7 +153,8 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
     #[inline]
     fn enter(&mut self, ingress: &Ingress, key: &FlowKey) {
         match ingress {
-            Ingress::Port(port) => self.enter_port(*port, key),
+            Ingress::Port(port) => self.enter_port(*port, key, false),
+            Ingress::Tunnel(port) => self.enter_port(*port, key, true),
             Ingress::Point(point) => self.enter_point(*point, key),
             Ingress::PacketOut {
                 bridge,
@@ -160,7 +164,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         }
     }
 
-    fn enter_port(&mut self, number: PortNo, key: &FlowKey) {
+    fn enter_port(&mut self, number: PortNo, key: &FlowKey, carries: bool) {
         let port = self.state.port(number);
         let bridge = port.and_then(|port| self.state.bridge(port.bridge));
         let (Some(port), Some(bridge)) = (port, bridge) else {
@@ -169,6 +173,10 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         if self.receives(port) {
             let mut strand = Strand::new(bridge, Some(port));
             strand::write_headers(&mut strand.key, key, &bridge.entry_mask);
+            if carries {
+                self.scopes = None;
+                strand.take_carried(key, &bridge.tunnel_mask);
+            }
             strand.arrive(port);
             self.run_first(&mut strand);
         }
@@ -184,6 +192,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         match Strand::thaw(&frozen, self.state) {
             Some(mut strand) => {
                 strand::write_headers(&mut strand.key, key, mask);
+                strand.take_carried(key, mask);
                 self.run_first(&mut strand);
             }
             None => self.refuse(DropReason::PortDown),

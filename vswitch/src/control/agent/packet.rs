@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{Field, Match};
+use flowtable::{Carried, Field, Match};
 use openflow::{
     Action, ErrorCode, FlowMod, FlowModCommand, Message, OfPort, PacketIn, PacketInReason, Xid, v13,
 };
@@ -16,7 +16,7 @@ use crate::datapath::PacketOut;
 impl Agent {
     /// Sends a packet that a flow punted to the controllers that want it. It is kept in a buffer
     /// if the flow did not ask for all of it.
-    pub fn packet_in(&mut self, punt: &Punt, frame: &[u8], now_ms: u64) {
+    pub fn packet_in(&mut self, (punt, carried): (&Punt, &Carried), frame: &[u8], now_ms: u64) {
         let reason = match punt.reason {
             PuntReason::NoMatch => PacketInReason::NoMatch,
             PuntReason::Action => PacketInReason::Action,
@@ -47,7 +47,7 @@ impl Agent {
             reason,
             table: punt.table,
             cookie: punt.cookie,
-            matching: metadata(punt),
+            matching: metadata(punt, carried),
             data: Vec::new(),
         };
         let wanting = |(_, peer): &(&PeerId, &Peer)| peer.wants().packet_in & bit != 0;
@@ -158,8 +158,9 @@ pub(super) fn released_buffer(change: &FlowMod) -> Option<u32> {
 }
 
 /// The packet's metadata as match fields: the port always, the others where they are set.
-fn metadata(punt: &Punt) -> Match {
-    let key = &punt.metadata;
+fn metadata(punt: &Punt, carried: &Carried) -> Match {
+    let key = &mut punt.metadata.clone();
+    carried.write(key);
     let mut mask = Field::InPort.mask();
     if key.in_phy_port != key.in_port {
         mask.unite(&Field::InPhyPort.mask());

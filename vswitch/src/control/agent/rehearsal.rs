@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use flowtable::FlowKey;
+use flowtable::{Carried, FlowKey};
 use openflow::connection::{CloseReason, Config, Connection, Side};
 use openflow::{ErrorCode, GroupId, Message, MeterId, TableId, Xid};
 
@@ -137,9 +137,11 @@ impl Rehearsal {
             cookie: u64::MAX,
             max_len,
             metadata: Box::new(metadata),
+            written: Carried::NONE,
             meters: Box::default(),
         };
-        self.agent.packet_in(&punt, frame, self.now_ms);
+        self.agent
+            .packet_in((&punt, &Carried::NONE), frame, self.now_ms);
     }
 
     /// Carries out what a peer said, as far as it reads the answers.

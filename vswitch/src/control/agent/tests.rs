@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowtable::FlowKey;
+use flowtable::{Carried, FlowKey};
 use openflow::{PacketOut, *};
 
 use super::{Agent, Next, Outbox, PeerId, PeerKind, Ports, Switch, Turn, TwoPorts, Work};
@@ -156,9 +156,11 @@ impl Scene {
             cookie: 77,
             max_len,
             metadata: Box::new(metadata),
+            written: Carried::NONE,
             meters: Box::default(),
         };
-        self.agent.packet_in(&punt, &[0xab; 200], self.now_ms);
+        self.agent
+            .packet_in((&punt, &Carried::NONE), &[0xab; 200], self.now_ms);
     }
 }
 

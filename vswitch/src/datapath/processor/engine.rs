@@ -35,6 +35,18 @@ pub struct Entry<'a> {
     pub ingress: Ingress,
     /// The port that packets came in by; none if a controller sent them.
     pub origin: Option<PortNo>,
+    /// Whether the keys say what packets carry of their own; else they carry nothing.
+    pub carries: bool,
+}
+
+impl Entry<'_> {
+    /// How deep packets are parsed. What they carry differs though nobody looks at any header.
+    pub fn depth(&self) -> Depth {
+        match self.mask.depth() {
+            Depth::Nothing if self.carries => Depth::Link,
+            depth => depth,
+        }
+    }
 }
 
 /// Counted since the last report.
@@ -148,7 +160,7 @@ impl Engine {
     /// Parses a batch as deep as the mask asks, looks it up and counts what is found. Returns
     /// whether an entry was of an older epoch.
     fn find(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) -> bool {
-        let depth = entry.mask.depth();
+        let depth = entry.depth();
         self.parsed.parse_all(depth, entry.number, batch);
         if depth == Depth::Nothing {
             return self.find_one(entry, codes);
@@ -263,7 +275,7 @@ impl Engine {
         batch: &mut Batch,
         rests: &mut [Rest],
     ) -> Option<PortNo> {
-        let deep = entry.mask.depth() >= Depth::Network;
+        let deep = entry.depth() >= Depth::Network;
         let mut decided = Decided::default();
         let slots = codes.iter().zip(rests.iter_mut()).enumerate();
         for ((index, (code, rest)), packet) in slots.zip(batch.iter_mut()) {
@@ -296,7 +308,7 @@ impl Engine {
         let Some(straight) = program.and_then(|program| program.straight.as_ref()) else {
             return Rest::ALL;
         };
-        let known = (entry.mask.depth(), entry.number);
+        let known = (entry.depth(), entry.number);
         let way = self
             .parsed
             .run(straight, known, (index, packet), &mut self.executor);
@@ -353,7 +365,7 @@ impl Engine {
             account.inspect(|account| account.credit_ended(edit, counts));
             return;
         }
-        let known = match entry.mask.depth() {
+        let known = match entry.depth() {
             Depth::Nothing => 0,
             _ => index,
         };
@@ -371,7 +383,7 @@ impl Engine {
         let Some(Routine(program)) = self.cache.code(code) else {
             return;
         };
-        let depth = entry.mask.depth();
+        let depth = entry.depth();
         let parse_more = depth < Depth::All && program.ops.iter().any(Op::parses);
         if parse_more {
             self.parsed.parse(Depth::All, entry.number, index, &packet);
@@ -386,6 +398,7 @@ impl Engine {
             headers,
             bytes: self.parsed.bytes[index],
             origin: entry.origin,
+            carries: entry.carries,
         };
         self.executor.run_program(program, parcel);
     }
@@ -433,6 +446,7 @@ fn run_once(
             headers: parsed.headers[index],
             bytes: parsed.bytes[index],
             origin,
+            carries: false,
         };
         executor.run_program(program, parcel);
         return None;

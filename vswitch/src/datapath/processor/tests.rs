@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use flowtable::{Field, FlowKey, eth_type, ip_proto, parse};
+use flowtable::{Carried, Field, FlowKey, eth_type, ip_proto, parse};
 use openflow::OfPort;
-use pmd::Packet;
+use pmd::{Batch, Packet};
 
+use super::super::execute::Recirculated;
 use super::super::rewrite::testing::{Built, Spec};
 use super::super::send::Outlet;
 use super::super::testing::Rig;
 use super::super::{Event, limits};
 use super::Processor;
 use crate::action::PuntReason;
+use crate::pipeline::Ingress;
 
 fn frame(eth_type: u16, proto: u8, seed: u64) -> Built {
     let mut spec = Spec::new(eth_type, proto);
@@ -316,6 +318,61 @@ fn what_a_pop_uncovers_is_parsed_and_matched() {
     assert_eq!(statistics.misses, 3);
     assert_eq!(rig.counted().0, 128);
     assert_eq!(rig.pools.in_use(), 0);
+}
+
+/// Packets of one batch that come out of a tunnel differ in nothing but what it told of them, and
+/// take that along to where they are parsed again.
+#[test]
+fn what_a_tunnel_told_goes_with_its_packet() {
+    let mut rig = Rig::new(
+        3,
+        &[
+            "mpls,actions=pop_mpls:0x800,goto_table:1",
+            "table=1,tun_id=7,actions=output:2,controller",
+            "table=1,tun_id=8,actions=output:3",
+        ],
+    );
+    let tunnel = rig.bridge.ports[0];
+    let inside = frame(eth_type::IPV4, ip_proto::UDP, 3);
+    let mut labelled = inside.bytes.clone();
+    labelled.splice(12..14, [0x88, 0x47, 0, 1, 0x11, 64]);
+    for tunnel_id in [7, 8, 9, 7] {
+        let key = FlowKey {
+            tunnel_id,
+            ..FlowKey::default()
+        };
+        let packet = Packet::from_bytes(&rig.pools, &labelled).unwrap();
+        rig.processor
+            .engine
+            .executor
+            .recirculated
+            .push(Recirculated {
+                packet,
+                ingress: Ingress::Tunnel(tunnel),
+                origin: Some(tunnel),
+                carried: Carried::of(&key),
+            });
+    }
+    rig.processor.process_again(&mut Batch::new());
+    rig.processor.flush();
+    assert_eq!((rig.sent(2).len(), rig.sent(3).len()), (2, 1));
+    assert_eq!(rig.drops(1), [("table_miss", 1)]);
+    // What packets carry is gone with them.
+    rig.receive(1, &[labelled]);
+    assert_eq!(rig.drops(1), [("table_miss", 2)]);
+    let events = rig.events();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::PacketIn(packet_in) => packet_in.carried,
+            Event::Learn(_) => panic!("{event:?}"),
+        })
+        .collect();
+    let seven = FlowKey {
+        tunnel_id: 7,
+        ..FlowKey::default()
+    };
+    assert_eq!(told, [Carried::of(&seven); 2]);
 }
 
 #[test]

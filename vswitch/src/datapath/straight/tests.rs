@@ -66,6 +66,7 @@ fn one_by_one(ops: &[Op], packet: Packet) -> (Fate, Packet) {
         headers: Headers::UNKNOWN,
         bytes: 0,
         origin: None,
+        carries: false,
     };
     for op in ops {
         if let Break(reason) = parcel.editor().edit(op) {

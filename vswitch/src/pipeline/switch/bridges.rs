@@ -33,6 +33,7 @@ impl Switch {
             ports: Default::default(),
             macs: Default::default(),
             entry_mask: Arc::default(),
+            tunnel_mask: Arc::default(),
             point_mask: Arc::default(),
         };
         let mut draft = Draft {

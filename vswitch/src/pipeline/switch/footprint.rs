@@ -17,6 +17,8 @@ pub struct Footprint {
     /// Fields whose values actions read.
     fields: BTreeMap<Field, u32>,
     gotos: BTreeMap<TableId, u32>,
+    /// Tables that packets come to by way of a recirculation point.
+    points: BTreeMap<TableId, u32>,
 }
 
 /// A part of the key that some action reads.
@@ -102,7 +104,7 @@ fn written(nicira: &Nicira) -> Option<Field> {
     }
 }
 
-/// The header field whose value an action takes.
+/// The field whose value an action takes, if packets have it of their own.
 fn taken(action: &Action) -> Option<Field> {
     let field = match action {
         Action::Nicira(
@@ -110,7 +112,7 @@ fn taken(action: &Action) -> Option<Field> {
         ) => src.field,
         _ => return None,
     };
-    (!field.is_metadata()).then_some(field)
+    (!field.is_metadata() || field.is_carried()).then_some(field)
 }
 
 /// The table that an action leads to, if that is another.
@@ -190,6 +192,11 @@ impl Footprint {
         self.fields
             .keys()
             .for_each(|field| mask.unite(&field.mask()));
+    }
+
+    /// Tables that flows go on with once packets have come to a recirculation point.
+    pub fn points(&self) -> impl Iterator<Item = TableId> {
+        self.points.keys().copied()
     }
 
     /// Tables that flows go on with.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowtable::{Classifier, FlowMask, Match, Rule};
+use flowtable::{Classifier, Match, Rule};
 use openflow::{Action, ErrorCode, GroupId, Instructions, MeterId, OfPort, TableId};
 
 use super::super::flow::Payload;
@@ -13,6 +13,7 @@ use super::addresses::Addresses;
 use super::features::Tables;
 use super::footprint::{Footprint, lists, rewritten};
 use super::interner::Interner;
+use super::masks::OwnMasks;
 use super::rows::{FlowRows, Lists};
 use super::timeouts::Timeouts;
 use super::transaction::{Entry, GoneFlow, Journal};
@@ -53,7 +54,7 @@ pub struct Ledger {
     /// Learned addresses.
     pub addresses: Addresses,
     /// What the bridge's own flows and groups match and read.
-    pub own_mask: FlowMask,
+    pub own_masks: OwnMasks,
     /// Whether that has to be computed again.
     pub mask_stale: bool,
     /// Which tables are there, and what they can do.
@@ -102,7 +103,7 @@ impl Ledger {
             meter_users: Users::default(),
             timeouts: Timeouts::default(),
             addresses: Addresses::new(spec.macs_max, spec.mac_age_s),
-            own_mask: FlowMask::default(),
+            own_masks: OwnMasks::default(),
             mask_stale: true,
             tables: Tables::default(),
             table_configs: BTreeMap::new(),
@@ -125,7 +126,7 @@ impl Ledger {
         Ledger {
             rows: FlowRows::after(self.rows.serial()),
             addresses: std::mem::replace(&mut self.addresses, Addresses::new(0, 0)),
-            own_mask: self.own_mask,
+            own_masks: self.own_masks,
             changes: self.changes.take(),
             ..Ledger::new(&spec, self.secret)
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowtable::Field;
+use flowtable::{Field, FlowMask};
 use openflow::{
     AggregateStats, ErrorCode, FlowModCommand, FlowRemovedReason, FlowStatsRequest, GroupId,
     GroupModCommand, MeterId, MeterModCommand, OfPort, TableId, TableMod, text,
@@ -558,6 +558,25 @@ fn an_epoch_is_a_change() {
     let second = world.switch.publish();
     assert_eq!(second.epoch(), first.epoch() + 1);
     assert!(first.port(p1).unwrap().link_up && !second.port(p1).unwrap().link_up);
+}
+
+#[test]
+fn what_packets_carry_counts_out_of_tunnels_and_at_points_alone() {
+    let mut world = run("
+        port p1 1
+        flow tun_id=7,ct_mark=0x10/0x10,actions=move:tun_src->reg0,output:1
+    ");
+    let p1 = world.number("p1");
+    let state = world.switch.publish();
+    let carried = [Field::TunnelId, Field::CtMark, Field::TunnelSrc];
+    let bits = |mask: Option<&Arc<FlowMask>>| carried.map(|it| it.read(&mask.unwrap().0));
+    assert_eq!(bits(state.entry_mask(p1)), [0; 3]);
+    let all = [u64::MAX.into(), 0x10, u32::MAX.into()];
+    assert_eq!(bits(state.tunnel_mask(p1)), all);
+    assert_eq!(
+        bits(Some(&state.bridge(world.bridge).unwrap().point_mask)),
+        all
+    );
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             _ => {}
         }
         if field.is_metadata() {
-            return field.write(&mut strand.key, value, mask);
+            return strand.write(field, value, mask);
         }
         let mask = match field {
             Field::VlanVid => mask & !u128::from(VLAN_PRESENT),

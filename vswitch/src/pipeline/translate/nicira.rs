@@ -106,7 +106,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// Bits of the packet as it is now.
     fn read(&mut self, strand: &Strand<'a>, src: Subfield) -> u128 {
         let value = src.read(&strand.key);
-        if !src.field.is_metadata() {
+        if !src.field.is_metadata() || src.field.is_carried() {
             self.choose_value(value);
         }
         value

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use flowtable::Carried;
 use openflow::{OfPort, TableId};
 
 use super::super::{BridgePort, Trace};
@@ -63,6 +64,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         if self.receives(peer) {
             let mut copy = Strand::new(bridge, Some(&**peer));
             copy.key = super::strand::headers_of(&strand.key);
+            copy.written = Carried::ALL;
             copy.arrive(peer);
             copy.known = strand.known;
             copy.certain = strand.certain;

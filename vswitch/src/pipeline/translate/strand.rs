@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use flowtable::{Field, FlowKey, FlowMask};
+use flowtable::{Carried, Field, FlowKey, FlowMask};
 use openflow::{Action, MeterId, OfPort, TableId};
 
 use super::super::action_set::ActionSet;
@@ -123,6 +123,8 @@ pub struct Strand<'a> {
     pub port: Option<&'a BridgePort>,
     /// What the packet looks like now.
     pub key: FlowKey,
+    /// Bits of what it carries that actions have written, so that all packets have them alike.
+    pub written: Carried,
     /// Whether the header part of `key` can be believed.
     pub known: bool,
     /// Whether it gets here whenever the program runs: nothing before may have ended it.
@@ -150,7 +152,9 @@ pub struct Strand<'a> {
 pub struct Frozen {
     bridge: BridgeId,
     port: Option<PortNo>,
+    /// Of what packets carry only bits that actions have written.
     metadata: FlowKey,
+    written: Carried,
     todo: Todo<'static>,
     set: ActionSet,
     origin: Origin,
@@ -241,6 +245,7 @@ impl<'a> Strand<'a> {
             bridge,
             port,
             key: FlowKey::default(),
+            written: Carried::NONE,
             known: true,
             certain: true,
             todo: Todo::new(),
@@ -284,7 +289,36 @@ impl<'a> Strand<'a> {
 
     /// A value of `field` that the key does not tell: it must be parsed again, if any rule asks.
     pub fn forget(&mut self, field: Field) {
-        self.known &= field.read(&self.bridge.entry_mask.0) == 0;
+        let mask = match self.recirculations {
+            0 => &self.bridge.entry_mask,
+            _ => &self.bridge.point_mask,
+        };
+        self.known &= field.read(&mask.0) == 0;
+    }
+
+    /// Writes bits of a metadata field.
+    pub fn write(&mut self, field: Field, value: u128, mask: u128) {
+        field.write(&mut self.key, value, mask);
+        if field.is_carried() {
+            let mut bits = FlowKey::default();
+            field.write(&mut bits, mask, mask);
+            self.written.unite(&bits);
+        }
+    }
+
+    /// Takes what a packet carries of its own from its key, only the bits of `mask`.
+    pub fn take_carried(&mut self, key: &FlowKey, mask: &FlowMask) {
+        let carried = Carried::of(key).within(&Carried::of(&mask.0));
+        let own = carried.overlaid(&self.written, &Carried::of(&self.key));
+        own.write(&mut self.key);
+    }
+
+    /// The metadata that all packets have alike that come here.
+    fn metadata(&self) -> FlowKey {
+        let mut metadata = metadata_of(&self.key);
+        let written = Carried::of(&metadata).within(&self.written);
+        written.write(&mut metadata);
+        metadata
     }
 
     /// What tells the controllers about the packet.
@@ -297,7 +331,8 @@ impl<'a> Strand<'a> {
             table: self.origin.table,
             cookie: self.origin.cookie,
             max_len,
-            metadata: Box::new(metadata_of(&self.key)),
+            metadata: Box::new(self.metadata()),
+            written: self.written,
             meters: meters.collect(),
         })
     }
@@ -326,7 +361,8 @@ impl<'a> Strand<'a> {
         Frozen {
             bridge: self.bridge.id,
             port: self.port.map(|port| port.number),
-            metadata: metadata_of(&self.key),
+            metadata: self.metadata(),
+            written: self.written,
             todo: self.todo.kept(),
             set: self.set.clone(),
             origin: self.origin,
@@ -342,6 +378,7 @@ impl<'a> Strand<'a> {
         let port = frozen.port.and_then(|number| state.port(number));
         Some(Strand {
             key: frozen.metadata,
+            written: frozen.written,
             todo: frozen.todo.clone(),
             set: frozen.set.clone(),
             origin: frozen.origin,

@@ -267,6 +267,36 @@ fn equal_points_are_one() {
     assert!(world.points.entry_mask(0x8000_0000).is_none());
 }
 
+/// What a packet carries of its own is looked at where it goes on, and makes no point of its own;
+/// what actions wrote of it is a matter of the point.
+#[test]
+fn what_packets_carry_goes_with_them_and_what_was_written_with_the_point() {
+    run("
+        port p1 1
+        port p2 2
+        port p3 3
+        flow mpls,mpls_label=1,actions=pop_mpls:0x0800,goto_table:1
+        flow mpls,mpls_label=2,actions=load:5->NXM_NX_TUN_ID[0..3],pop_mpls:0x0800,goto_table:1
+        flow table=1,priority=2,ip,tun_id=0x35,actions=output:2
+        flow table=1,priority=1,ip,ct_mark=9,actions=output:3,move:ct_mark->reg1,pop_mpls:1,\
+             resubmit(,1)
+        packet p1 mpls,mpls_label=1
+        > pop_mpls(0x0800),recirculate(0x80000000)
+        again ip,tun_id=0x35
+        > p2
+        again ip,tun_id=0x30
+        > drop(table_miss)
+        again ip,tun_id=0x30,ct_mark=9
+        > p3,pop_mpls(0x0001),recirculate(0x80000001)
+        packet p1 mpls,mpls_label=2,tun_id=0x35
+        > pop_mpls(0x0800),recirculate(0x80000002)
+        again ip,tun_id=0x30
+        > p2
+        again ip,tun_id=0x20
+        > drop(table_miss)
+    ");
+}
+
 #[test]
 fn a_bucket_is_parsed_again_by_itself() {
     run("
