@@ -176,7 +176,8 @@ impl Punter {
         }
     }
 
-    /// Sends a packet with what it carries to control, a super-frame as the packets that it stands for. How many the
+    /// Sends a packet with what it carries to control, a super-frame as the packets that it stands
+    /// for. How many the
     /// queue had no room for, and why the rest was lost, if it was.
     pub fn punt(
         &mut self,
