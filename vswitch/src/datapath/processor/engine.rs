@@ -17,7 +17,7 @@ use super::super::edit::Parcel;
 use super::super::execute::Executor;
 use super::super::rewrite::{Fate, Headers};
 use super::super::straight::{self, Way};
-use super::metered::{Decided, quick};
+use super::metered::{Decided, keep, quick};
 use super::misses::Misses;
 use super::parsed::Parsed;
 use crate::action::{Account, Cache, DropReason, Op, PortNo, Program, Routine};
@@ -255,11 +255,7 @@ impl Engine {
         let (executor, origin) = (&mut self.executor, entry.origin);
         let count = codes.len() as u32 - kept.count_ones();
         executor.ports.count_drops(origin, reason, count.into());
-        batch.retain(|_| {
-            let is_kept = kept & 1 != 0;
-            kept >>= 1;
-            is_kept
-        });
+        keep(batch, kept);
         executor.output_batch(port, origin, batch);
         true
     }

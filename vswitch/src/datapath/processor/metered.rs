@@ -42,6 +42,16 @@ fn alike(meters: &[Option<&Meter>; BATCH_MAX], mut open: Places, meter: &Meter) 
     alike
 }
 
+/// Frees the packets of a batch that have no bit here.
+#[inline(always)]
+pub fn keep(batch: &mut Batch, mut kept: Places) {
+    batch.retain(|_| {
+        let is_kept = kept & 1 != 0;
+        kept >>= 1;
+        is_kept
+    });
+}
+
 /// Packets of a batch that were decided about.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decided {
@@ -110,11 +120,6 @@ impl Engine {
                 self.end(*code, entry, index, DropReason::Meter);
             }
         }
-        let mut bits = refused;
-        batch.retain(|_| {
-            let is_kept = bits & 1 == 0;
-            bits >>= 1;
-            is_kept
-        });
+        keep(batch, !refused);
     }
 }

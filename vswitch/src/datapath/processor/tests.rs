@@ -216,7 +216,7 @@ fn flows_that_find_no_room_are_counted_as_far_as_they_came() {
         assert_eq!(rig.counted().0, 96 * round);
     }
     let statistics = rig.processor.statistics();
-    assert!(statistics.misses > 150, "{statistics:?}");
+    assert!(statistics.misses > 140, "{statistics:?}");
     assert_eq!(rig.pools.in_use(), 0);
 }
 
