@@ -32,8 +32,7 @@
 //! translated reply has no hash that says whose it is. A lock for each connection, as Open vSwitch
 //! has, is two writes more for each packet, and a worker that is stopped stops others.
 //!
-//! Not here: putting fragments together ([`crate::fragments`]), reading the payload of FTP and TFTP
-//! ([`Expectation`] is what comes out of that), writing packets.
+//! Not here: putting fragments together ([`crate::fragments`]), writing packets.
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::Arc;
@@ -43,6 +42,7 @@ use zerocopy::FromZeros;
 use crate::Prepare;
 use crate::hash::{Keyed, Stream};
 
+mod announcement;
 mod create;
 mod epoch;
 mod expectation;
@@ -55,6 +55,7 @@ mod packet;
 mod protocol;
 mod record;
 mod sctp;
+mod shift;
 mod tcp;
 mod timeout;
 mod tracker;
@@ -62,6 +63,7 @@ mod tuple;
 mod verdict;
 mod zone;
 
+pub use announcement::Rewrite;
 use epoch::Epochs;
 pub use expectation::Expectation;
 use expectation::Expectations;
@@ -75,7 +77,9 @@ use lists::Shard;
 pub use nat::{Nat, Range, Translation};
 pub use packet::{Body, Chunk, Chunks, Embedded, Packet, Segment};
 pub use record::Direction;
-use record::{DNAT, DYING, LONE, Record, SNAT, State};
+use record::{DNAT, DYING, LONE, Record, SHIFTED, SNAT, State};
+pub use shift::Shift;
+use shift::Shifts;
 pub use tcp::{Phase, Strictness};
 use timeout::Policies;
 pub use timeout::Timeout;
@@ -94,6 +98,7 @@ pub struct Table {
     zones: Zones,
     policies: Policies,
     expectations: Expectations,
+    shifts: Shifts,
     hasher: Keyed,
     secret: u64,
     picks_up: AtomicBool,
@@ -121,6 +126,7 @@ impl Table {
             zones: Zones::new()?,
             policies: Policies::new(),
             expectations: Expectations::new(),
+            shifts: Shifts::default(),
             hasher: Keyed::new(stream.next()),
             secret: stream.next(),
             picks_up: AtomicBool::new(true),
@@ -273,6 +279,10 @@ impl Table {
         }
         fence(SeqCst);
         self.withdraw(number);
+        if record.state().has(SHIFTED) {
+            let generation = record.generation.load(Relaxed);
+            self.shifts.forget([number, generation]);
+        }
         let zone_generation = record.zone_generation.load(Relaxed);
         self.zones.leave(record.original().zone, zone_generation);
         self.shard_of(number).abandon(&self.records, number);

@@ -1,6 +1,8 @@
 //! Connection tracking from outside: sequences of packets as hosts send them, and random ones
 //! against naive models.
 
+#[path = "conntrack/announcements.rs"]
+mod announcements;
 #[path = "conntrack/bench.rs"]
 mod bench;
 #[path = "conntrack/frames.rs"]

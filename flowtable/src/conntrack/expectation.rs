@@ -48,13 +48,18 @@ impl Expectations {
         }
     }
 
-    /// Expects a connection; not if so many are expected already. One like it is replaced.
+    /// Expects a connection; not if so many are expected already, or another parent expects one
+    /// like it. One of the same parent is replaced.
     pub fn add(&self, expectation: &Expectation, parent: [u32; 2], now_s: u32) -> bool {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= EXPECTATIONS_MAX {
             map.retain(|_, expected| expected.deadline_s > now_s);
         }
-        let has_room = map.len() < EXPECTATIONS_MAX;
+        let is_others = map.get(&expectation.tuple).is_some_and(|expected| {
+            let of = [expected.parent, expected.parent_generation];
+            of != parent && expected.deadline_s > now_s
+        });
+        let has_room = map.len() < EXPECTATIONS_MAX && !is_others;
         if has_room {
             let [parent, parent_generation] = parent;
             let expected = Expected {

@@ -19,6 +19,8 @@ pub const TIMEOUT_MAX_S: u32 = 365 * 24 * 60 * 60;
 pub const EXPECTATIONS_MAX: usize = 1 << 16;
 /// How long a connection is expected, in seconds, as in Open vSwitch.
 pub const EXPECTATION_TIMEOUT_S: u32 = 30;
+/// Most connections whose sequence numbers are shifted: as many as can expect others.
+pub(super) const SHIFTS_MAX: usize = EXPECTATIONS_MAX;
 
 /// Lists of records, so that workers that make connections seldom meet at one: a power of two,
 /// and with few connections fewer, so that none is starved.

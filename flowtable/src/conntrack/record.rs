@@ -159,6 +159,8 @@ pub(super) const LONE: u64 = 1 << 10;
 pub(super) const SPARED: u64 = 1 << 11;
 /// Something else than zeros is its label.
 pub(super) const LABELLED: u64 = 1 << 12;
+/// Its data was made longer or shorter by translation ([`super::shift`]).
+pub(super) const SHIFTED: u64 = 1 << 47;
 /// A helper reads its packets: number in two bits.
 const HELPER: u32 = 13;
 /// Number of its policy of timeouts, 8 bits.
@@ -260,7 +262,8 @@ mod tests {
         assert_eq!(state.side(Direction::Original), 0x155);
         assert_eq!((state.side(Direction::Reply), state.noted()), (0x2aa, 5));
         let flags = REPLIED | ASSURED | SNAT | DNAT | EXPECTED | DYING | LONE | SPARED | LABELLED;
-        assert_eq!((flags.count_ones(), flags & parts), (9, 0));
+        let flags = flags | SHIFTED;
+        assert_eq!((flags.count_ones(), flags & parts), (10, 0));
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::create::Failure;
 use super::index::Found;
 use super::nat::Translation;
-use super::packet::{Body, Packet};
+use super::packet::{Body, Packet, Segment};
 use super::protocol::{Outcome, follow, open};
-use super::record::{DNAT, Direction, EXPECTED, LABELLED, Record, SNAT, State};
+use super::record::{DNAT, Direction, EXPECTED, LABELLED, Record, SHIFTED, SNAT, State};
+use super::shift::Shift;
 use super::tcp::Strictness;
 use super::timeout::Timeout;
 use super::verdict::ct_state::{DNAT as DNAT_BIT, EST, INV, NEW, REL, RPL, SNAT as SNAT_BIT, TRK};
@@ -274,7 +275,15 @@ impl Scene<'_> {
             self.own.tally.hits += 1;
             return self.tell(item, found, TRK | REL | reply);
         }
-        match follow(record, found.direction, &item.packet, self.strictness) {
+        let taken_back;
+        let packet = match record.state().has(SHIFTED) {
+            true => {
+                taken_back = self.taken_back(&item.packet, record, found);
+                &taken_back
+            }
+            false => &item.packet,
+        };
+        match follow(record, found.direction, packet, self.strictness) {
             Outcome::Part(kind, timeout) => {
                 self.own.tally.hits += 1;
                 if let Some(timeout) = timeout {
@@ -390,8 +399,42 @@ impl Scene<'_> {
             original: self.original(item, record, state, found.direction),
             known: Some(known),
             translation,
+            shift: self.shift(item, record, found),
             helper: Helper::of(state.helper()),
             refusal: None,
+        }
+    }
+
+    /// What is to be added to the sequence numbers of a packet that goes on translated.
+    #[inline(always)]
+    fn shift(&self, item: &Item, record: &Record, found: Found) -> Option<Shift> {
+        if !record.state().has(SHIFTED) || item.is_translated || self.request.nat.is_none() {
+            return None;
+        }
+        let Body::Tcp(segment) = &item.packet.body else {
+            return None;
+        };
+        let of = [found.number, record.generation.load(Relaxed)];
+        Some(self.table.shifts.of(of, found.direction, segment))
+    }
+
+    /// A packet as its sender would have sent it to nobody who is translated: it acknowledges what
+    /// the other side has sent, not what has become of that.
+    #[inline(never)]
+    fn taken_back(&self, packet: &Packet, record: &Record, found: Found) -> Packet {
+        let Body::Tcp(segment) = &packet.body else {
+            return *packet;
+        };
+        let of = [found.number, record.generation.load(Relaxed)];
+        let shift = self.table.shifts.of(of, found.direction, segment);
+        let segment = Segment {
+            ack: segment.ack.wrapping_add(shift.ack),
+            sack: segment.sack.wrapping_add(shift.ack),
+            ..*segment
+        };
+        Packet {
+            body: Body::Tcp(segment),
+            ..*packet
         }
     }
 

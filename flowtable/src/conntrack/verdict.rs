@@ -2,6 +2,7 @@
 
 use super::nat::{Nat, Translation};
 use super::record::Direction;
+use super::shift::Shift;
 use super::tuple::Tuple;
 
 /// Bits of the connection tracking state, as Open vSwitch's `ct_state` has them.
@@ -99,7 +100,9 @@ pub struct Verdict {
     pub known: Option<Known>,
     /// What to change in the packet.
     pub translation: Option<Translation>,
-    /// Who is to read it.
+    /// What to add to its sequence numbers, once it is translated.
+    pub shift: Option<Shift>,
+    /// Who is to read it ([`super::Tracker::listen`]).
     pub helper: Option<Helper>,
     /// Why there is no connection though one was asked for: the packet is to be dropped.
     pub refusal: Option<Refusal>,
@@ -115,6 +118,7 @@ impl Verdict {
             original,
             known: None,
             translation: None,
+            shift: None,
             helper: None,
             refusal: None,
         }
