@@ -6,7 +6,7 @@ CARGO ?= cargo
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint conformance counts bench demo fuzz clean
+.PHONY: help setup build run test lint conformance scenarios counts bench demo fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: setup ## Formatting, clippy and documentation without warnings, licences o
 conformance: setup ## Run the 991 OpenFlow 1.3 patterns of os-ken's switch test tool beside Open vSwitch: OPTIONS=--alone
 	$(CARGO) build --release --bin vswitchd --bin vsctl --bin conformance
 	@"$(TARGET_DIR)/release/conformance" $(OPTIONS)
+
+scenarios: setup ## Run the scenarios of a cloud and make docs/scenarios.md of what they showed
+	@scripts/scenarios.sh "$(TARGET_DIR)"
 
 counts: setup ## Count the instructions of the packet path and compare with perf/counts.json; OPTIONS=--renew keeps them
 	$(CARGO) build --release -p perf --bin counts

@@ -25,6 +25,35 @@ impl Controller {
         Controller::spawn(netns, &words, &[port], folder)
     }
 
+    /// Starts an application of `tests/controller/scenarios` for the switches that reach `netns`;
+    /// it reads what is wanted from the file `intent`.
+    #[track_caller]
+    pub fn start_intent(
+        netns: &Netns,
+        application: &str,
+        intent: &Path,
+        folder: &Path,
+    ) -> Controller {
+        let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/controller/scenarios");
+        let environment = [
+            format!("PYTHONPATH={sources}"),
+            format!("SCENARIO_INTENT={}", intent.display()),
+            "PYTHONDONTWRITEBYTECODE=1".to_string(),
+        ];
+        let manager = program("osken-manager");
+        let port = format!("--ofp-tcp-listen-port={OPENFLOW_PORT}");
+        let application = format!("{sources}/{application}.py");
+        let mut words = vec!["env"];
+        words.extend(environment.iter().map(String::as_str));
+        words.extend([
+            &*manager,
+            "--ofp-listen-host=192.0.2.1",
+            &port,
+            &application,
+        ]);
+        Controller::spawn(netns, &words, &[OPENFLOW_PORT], folder)
+    }
+
     /// As [`Controller::start`], over TLS: with its private key, its certificate, and that of the
     /// authority which it trusts.
     #[track_caller]

@@ -12,6 +12,11 @@ use crate::process::{Background, Output, binary, eventually, run};
 /// One switch at a time: the machine has two cores.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Waits until nobody else has the machine, for whoever starts several switches.
+pub fn take_turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A bridge `br0` in fail mode secure, with these settings besides, whose ports 1 and 2, `n1` and
 /// `n2`, lead nowhere.
 pub fn null_bridge(settings: &str) -> String {
@@ -52,7 +57,7 @@ impl Daemon {
     /// As [`Daemon::start_in`], with these tables before those of the bridges.
     #[track_caller]
     pub fn start_with(netns: Netns, tables: &str, bridges: &str) -> Daemon {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = take_turn();
         Daemon::launch(
             netns,
             &format!("{tables}{}", memory(256)),

@@ -5,6 +5,8 @@
 //! guests, the switch itself) run one at a time in a process: [`Daemon::start`] takes the turn.
 #![forbid(unsafe_code)]
 
+pub mod capture;
+pub mod cloud;
 pub mod conformance;
 pub mod controller;
 pub mod crossing;
@@ -18,6 +20,8 @@ pub mod peer;
 pub mod process;
 pub mod tshark;
 
+pub use capture::Capture;
+pub use cloud::{Cloud, Plan};
 pub use controller::Controller;
 pub use crossing::Crossing;
 pub use daemon::{Daemon, null_bridge};

@@ -101,10 +101,10 @@ impl Netns {
     pub fn veth(&self, here: &str, other: &Netns, there: &str) {
         let peer = other.name();
         self.ip(&format!(
-            "link add {here} type veth peer name {there} netns {peer}"
+            "link add name {here} type veth peer name {there} netns {peer}"
         ));
-        self.ip(&format!("link set {here} up"));
-        other.ip(&format!("link set {there} up"));
+        self.ip(&format!("link set dev {here} up"));
+        other.ip(&format!("link set dev {there} up"));
     }
 
     /// Runs something of this process in it, on a thread that ends with that.
@@ -127,8 +127,8 @@ impl Netns {
     /// Moves a device of this namespace to another one and brings it up there.
     #[track_caller]
     pub fn give(&self, device: &str, other: &Netns) {
-        self.ip(&format!("link set {device} netns {}", other.name()));
-        other.ip(&format!("link set {device} up"));
+        self.ip(&format!("link set dev {device} netns {}", other.name()));
+        other.ip(&format!("link set dev {device} up"));
     }
 
     /// Whether `address` answers a ping from here: a machine that has much to do is given ten

@@ -1,0 +1,61 @@
+"""Tenants' networks on nodes that a VLAN trunk joins: who is in a network reaches its members.
+
+Table 0 knows a guest by its port and addresses, the trunk's packets by their tag, and writes the
+network into reg0. Table 1 delivers within the network, tagged where that is over the trunk.
+"""
+
+from bridge import ARP, GROUP_BIT, IPV4, TAGGED, UDP
+from intent import Intent
+
+DHCP_SERVER, DHCP_CLIENT = 67, 68
+
+
+class Networks(Intent):
+    """Intent: "guests", each with node, port, network, mac and address; "vlans" by network and the
+    port "trunk" if nodes are joined. A guest with "dhcp_server" may answer who has no address."""
+
+    def program(self, bridge, wanted):
+        trunk = wanted.get("trunk")
+        for guest in wanted["guests"]:
+            if guest["node"] == bridge.node:
+                self.admit(bridge, guest)
+            self.deliver(bridge, guest, trunk, wanted)
+        for network in sorted({guest["network"] for guest in wanted["guests"]}):
+            self.flood(bridge, network, trunk, wanted)
+
+    def admit(self, bridge, guest):
+        """What a guest may send."""
+        source = {"in_port": guest["port"], "eth_src": guest["mac"]}
+        network = bridge.load(guest["network"], "reg0")
+        for kind, field in ((IPV4, "ipv4_src"), (ARP, "arp_spa")):
+            match = {**source, "eth_type": kind, field: guest["address"]}
+            bridge.flow(0, 10, match, network, goto=1)
+        dhcp = {**source, "eth_type": IPV4, "ip_proto": UDP}
+        ask = {"ipv4_src": "0.0.0.0", "udp_src": DHCP_CLIENT, "udp_dst": DHCP_SERVER}
+        bridge.flow(0, 10, {**dhcp, **ask}, network, goto=1)
+        if not guest.get("dhcp_server"):
+            bridge.flow(0, 20, {**dhcp, "udp_src": DHCP_SERVER})
+
+    def deliver(self, bridge, guest, trunk, wanted):
+        """To a guest, here or on another node."""
+        match = {"reg0": guest["network"], "eth_dst": guest["mac"]}
+        if guest["node"] == bridge.node:
+            bridge.flow(1, 10, match, bridge.output(guest["port"]))
+        else:
+            tag = bridge.tag(wanted["vlans"][str(guest["network"])])
+            bridge.flow(1, 10, match, tag, bridge.output(trunk))
+
+    def flood(self, bridge, network, trunk, wanted):
+        """Broadcast and multicast: to each member here, and once over the trunk."""
+        members = [
+            guest["port"]
+            for guest in wanted["guests"]
+            if guest["network"] == network and guest["node"] == bridge.node
+        ]
+        actions = bridge.outputs(members)
+        if trunk:
+            vlan = wanted["vlans"][str(network)]
+            match = {"in_port": trunk, "vlan_vid": TAGGED | vlan}
+            bridge.flow(0, 10, match, bridge.untag(), bridge.load(network, "reg0"), goto=1)
+            actions += [bridge.tag(vlan), bridge.output(trunk)]
+        bridge.flow(1, 5, {"reg0": network, "eth_dst": (GROUP_BIT, GROUP_BIT)}, actions)

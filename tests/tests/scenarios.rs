@@ -1,0 +1,52 @@
+//! What a cloud does with its switches, scenario by scenario, each driven over OpenFlow 1.3 by a
+//! controller of its own and with real stacks at the ends; docs/scenarios.md is made of them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tests::{Background, Netns, eventually};
+
+#[path = "scenarios/dhcp.rs"]
+mod dhcp;
+#[path = "scenarios/overlapping.rs"]
+mod overlapping;
+#[path = "scenarios/provider.rs"]
+mod provider;
+#[path = "scenarios/same_network.rs"]
+mod same_network;
+#[path = "scenarios/trunk.rs"]
+mod trunk;
+
+fn mac(number: u32) -> String {
+    format!("02:00:00:00:00:{number:02x}")
+}
+
+/// A guest in words of an intent.
+fn member(node: u32, port: u32, network: u32, number: u32) -> Value {
+    json!({
+        "node": node, "port": port, "network": network, "mac": mac(number),
+        "address": format!("10.0.0.{number}"),
+    })
+}
+
+/// A web server on a guest that says `text` to everybody, and from when on it listens.
+#[track_caller]
+fn serve(guest: &Netns, text: &str, folder: &Path) -> Background {
+    let pages = folder.join(format!("pages-{}", guest.name()));
+    std::fs::create_dir(&pages).expect("room for a page");
+    std::fs::write(pages.join("index.html"), text).expect("room for a page");
+    let pages = pages.to_str().expect("text");
+    let words = guest.words(&["busybox", "httpd", "-f", "-p", "80", "-h", pages]);
+    let server = Background::start(&words, &folder.join(format!("{}.log", guest.name())));
+    eventually("the web server listens", 30, || {
+        let listening = guest.run(&["ss", "-Hltn", "sport = 80"]);
+        (!listening.stdout.is_empty()).then_some(())
+    });
+    server
+}
+
+/// What the web server at `address` says to a guest, "" if it is not reached.
+fn browse(guest: &Netns, address: &str) -> String {
+    let url = format!("http://{address}/");
+    guest.run(&["curl", "-s", "--max-time", "5", &url]).stdout
+}
