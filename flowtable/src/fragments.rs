@@ -52,12 +52,18 @@ pub enum Fate {
     /// It waits.
     Held,
     /// It was the last that was missing.
-    Whole {
-        /// Bytes of the datagram that are not in its first fragment.
-        missing_len: u32,
-    },
+    Whole(Rest),
     /// It is dropped, and all that went with it.
     Refused(Flaw),
+}
+
+/// What is in the fragments of a datagram but the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// How many bytes.
+    pub len: u32,
+    /// Their sum as checksums have it, in the machine's byte order.
+    pub sum: u16,
 }
 
 /// Why fragments are dropped.
@@ -228,11 +234,11 @@ impl<P> Pool<P> {
                 self.charge(number, 1);
                 Fate::Held
             }
-            Added::Whole { missing_len } => {
+            Added::Whole(rest) => {
                 self.charge(number, 1);
                 self.forget(number, out);
                 self.tally.completed += 1;
-                Fate::Whole { missing_len }
+                Fate::Whole(rest)
             }
             Added::Refused { flaw, released } => {
                 self.discharge(number, released);
@@ -356,7 +362,12 @@ mod tests {
             len,
             has_more,
             is_telling: true,
+            sum: 0,
         }
+    }
+
+    fn whole(len: u32) -> Fate {
+        Fate::Whole(Rest { len, sum: 0 })
     }
 
     /// A table, and what came out of it.
@@ -400,7 +411,7 @@ mod tests {
                 let (offset, len, has_more) = pieces[at];
                 let fate = bench.take(fragment(1, offset, len, has_more), at as u32);
                 let expected = match count {
-                    2 => Fate::Whole { missing_len: 1520 },
+                    2 => whole(1520),
                     _ => Fate::Held,
                 };
                 assert_eq!(fate, expected, "{order:?}");
@@ -417,7 +428,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.take(fragment(1, 0, 8, true), 10);
         bench.take(fragment(2, 0, 8, true), 20);
-        let whole = Fate::Whole { missing_len: 5 };
+        let whole = whole(5);
         assert_eq!(bench.take(fragment(2, 8, 5, false), 21), whole);
         assert_eq!(bench.out, [20, 21]);
         assert_eq!(bench.take(fragment(1, 8, 5, false), 11), whole);
@@ -468,7 +479,7 @@ mod tests {
         let again = bench.take(fragment(1, 0, 8, true), 2);
         assert_eq!(again, Fate::Refused(Flaw::Duplicate));
         assert_eq!(bench.out, [2]);
-        let whole = Fate::Whole { missing_len: 8 };
+        let whole = whole(8);
         assert_eq!(bench.take(fragment(1, 8, 8, false), 3), whole);
         assert_eq!(bench.out, [1, 3]);
     }
@@ -535,7 +546,7 @@ mod tests {
             }
         }
         assert!(bench.fragments.held() <= HELD_MAX);
-        let whole = Fate::Whole { missing_len: 8 };
+        let whole = whole(8);
         let last = bench.take_of(7, fragment(0, 8, 8, false), 1, 0);
         assert_eq!(last, whole, "who holds little keeps it");
     }
@@ -551,7 +562,7 @@ mod tests {
             let piece = fragment(bits(0, 6), bits(8, 2) * 8, 8, bits(12, 2) != 0);
             let now_ms = u64::from(packet) * 20;
             let fate = bench.take_of(bits(16, 3), piece, packet, now_ms);
-            wholes += usize::from(matches!(fate, Fate::Whole { .. }));
+            wholes += usize::from(matches!(fate, Fate::Whole(_)));
             within += 1 - bench.out.len() as i64;
             came += bench.out.len();
             let datagrams = bench.fragments.held() as i64 - within;

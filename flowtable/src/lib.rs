@@ -7,6 +7,7 @@
 mod cache;
 mod carried;
 mod changes;
+mod checksum;
 mod classifier;
 pub mod conntrack;
 mod field;
@@ -24,6 +25,7 @@ pub use cache::{
 };
 pub use carried::Carried;
 pub use changes::{Changed, Changes, Question, Scopes};
+pub use checksum::has_right_checksums;
 pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};
 pub use field::{Field, Prerequisite};
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};

@@ -9,6 +9,7 @@
 //! An ICMP error belongs to the connection of the packet that it tells of (RFC 5508 §4), whose
 //! headers it embeds. Its tuple is that of the direction in which the error travels.
 
+use crate::fragments::Rest;
 use crate::parse::bytes::u16_at;
 use crate::{FRAGMENT_LATER, FlowKey, Layout, eth_type, ip_proto};
 
@@ -51,19 +52,18 @@ impl Packet {
     /// it cannot be tracked.
     pub fn read(frame: &[u8], key: &FlowKey, layout: &Layout, zone: u16) -> Option<Packet> {
         match key.ip_frag {
-            0 => Packet::read_whole(frame, key, layout, zone, 0),
+            0 => Packet::read_whole(frame, key, layout, zone, Rest::default()),
             _ => None,
         }
     }
 
-    /// Reads the first fragment of a datagram of which all others are there, too: `missing_len`
-    /// bytes ([`crate::fragments`]).
+    /// Reads the first fragment of a datagram of which all others are there, too ([`crate::fragments`]).
     pub fn read_whole(
         frame: &[u8],
         key: &FlowKey,
         layout: &Layout,
         zone: u16,
-        missing_len: u32,
+        rest: Rest,
     ) -> Option<Packet> {
         let mut tuple = network(key, zone)?;
         if key.ip_frag & FRAGMENT_LATER != 0 || layout.l3 == 0 {
@@ -74,7 +74,7 @@ impl Packet {
             l4 => frame.get(usize::from(l4)..usize::from(layout.end))?,
         };
         let body = match tuple.proto {
-            ip_proto::TCP => Body::Tcp(Segment::read(payload)?.longer(missing_len)),
+            ip_proto::TCP => Body::Tcp(Segment::read(payload)?.longer(rest.len)),
             ip_proto::UDP => Some(Body::Other).filter(|_| layout.l4 > 0)?,
             ip_proto::SCTP => Body::Sctp(Chunks::read(payload)?),
             ip_proto::ICMP | ip_proto::ICMPV6 if tuple.is_icmp() => {

@@ -1,7 +1,8 @@
 //! A datagram of which fragments are missing.
 
 use super::limits::FRAGMENTS_MAX;
-use super::{Flaw, Fragment};
+use super::{Flaw, Fragment, Rest};
+use crate::checksum::fold;
 
 /// What is there of a datagram.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Pending<P> {
 struct Piece<P> {
     offset: u32,
     len: u32,
+    sum: u16,
     packet: P,
 }
 
@@ -32,9 +34,7 @@ struct Piece<P> {
 pub(super) enum Added {
     Held,
     /// With the others all bytes are there.
-    Whole {
-        missing_len: u32,
-    },
+    Whole(Rest),
     /// It does not pass, nor do so many that were held.
     Refused {
         flaw: Flaw,
@@ -81,6 +81,7 @@ impl<P> Pending<P> {
         let piece = Piece {
             offset: fragment.offset,
             len: fragment.len,
+            sum: fragment.sum,
             packet,
         };
         self.pieces.insert(at, piece);
@@ -89,10 +90,19 @@ impl<P> Pending<P> {
             self.end = Some(fragment.end());
         }
         match self.end == Some(self.len) {
-            true => Added::Whole {
-                missing_len: self.len - self.pieces.first().map_or(0, |piece| piece.len),
-            },
+            true => Added::Whole(self.rest()),
             false => Added::Held,
+        }
+    }
+
+    /// What is there behind the first fragment.
+    fn rest(&self) -> Rest {
+        let later = self.pieces.iter().skip(1);
+        let add = |(len, sum), piece: &Piece<P>| (len + piece.len, sum + u64::from(piece.sum));
+        let (len, sum) = later.fold((0, 0), add);
+        Rest {
+            len,
+            sum: fold(sum),
         }
     }
 

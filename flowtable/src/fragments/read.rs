@@ -1,6 +1,7 @@
 //! What a frame says of the datagram that it is a fragment of (RFC 791 §3.1, RFC 8200 §4.5).
 
 use super::limits::EXTENSIONS_MAX;
+use crate::checksum::{fold, sum};
 use crate::conntrack::mapped;
 use crate::parse::bytes::{u16_at, u32_at};
 use crate::{FRAGMENT_LATER, FlowKey, Layout, eth_type, ip_proto};
@@ -30,6 +31,8 @@ pub struct Fragment {
     pub len: u32,
     /// Others follow it.
     pub has_more: bool,
+    /// Their sum as checksums have it, in the machine's byte order.
+    pub sum: u16,
     /// The transport header is there, or it is not the first fragment and has none.
     pub is_telling: bool,
 }
@@ -66,10 +69,12 @@ impl Fragment {
             proto,
             version,
         };
+        let bytes = packet.get(start..)?;
         Some(Fragment {
             datagram,
             offset: field.offset,
-            len: packet.len().checked_sub(start)? as u32,
+            len: bytes.len() as u32,
+            sum: fold(sum(bytes)),
             has_more: field.has_more,
             is_telling: key.ip_frag & FRAGMENT_LATER != 0 || tells(key, layout),
         })
@@ -200,7 +205,7 @@ mod tests {
         };
         assert_eq!(first.datagram, expected);
         assert_eq!((first.offset, first.len), (0, 16));
-        assert!(first.has_more && first.is_telling);
+        assert!(first.has_more && first.is_telling && first.sum == 0);
         let last = read(&ipv4(0x01, 0x02, 17, &[0; 3])).unwrap();
         assert_eq!(
             (last.offset, last.len, last.has_more),

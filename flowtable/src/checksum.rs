@@ -1,0 +1,151 @@
+//! Whether the checksums of a packet are right (RFC 1071), for connection tracking: what a host
+//! would not take must not change the state of a connection.
+//!
+//! Called by the datapath for packets that no port vouches for and that owe no checksum. Sums are
+//! taken in the machine's byte order (RFC 1071 §2 (B)): all that matters is whether they come to
+//! ones alone. Checksums of SCTP, which is another kind, and of protocols that nothing is known of
+//! are not looked at.
+
+use crate::fragments::Rest;
+use crate::{FlowKey, Layout, eth_type, ip_proto};
+
+/// Whether the checksums of an IPv4 header, and of TCP, UDP, ICMP or ICMPv6 behind it or behind an
+/// IPv6 header, are right; those that are not there are. [`crate::parse`] made `key` and `layout`
+/// of the frame. Of a fragmented datagram `frame` is the first fragment and `rest` what is known of
+/// the others; of any other packet that is nothing.
+pub fn has_right_checksums(frame: &[u8], key: &FlowKey, layout: &Layout, rest: Rest) -> bool {
+    let (l3, l4, end) = (layout.l3.into(), usize::from(layout.l4), layout.end.into());
+    let Some(packet) = frame.get(l3..end).filter(|_| l3 > 0) else {
+        return true;
+    };
+    if key.eth_type == eth_type::IPV4 && !has_right_header(packet) {
+        return false;
+    }
+    let Some(transport) = frame.get(l4..end).filter(|_| l4 > 0) else {
+        return true;
+    };
+    let is_ipv4 = key.eth_type == eth_type::IPV4;
+    let has_none = key.ip_proto == ip_proto::UDP && is_ipv4 && transport.get(6..8) == Some(&[0, 0]);
+    let is_known = match key.ip_proto {
+        ip_proto::TCP | ip_proto::UDP => true,
+        ip_proto::ICMP => is_ipv4,
+        ip_proto::ICMPV6 => !is_ipv4,
+        _ => false,
+    };
+    if !is_known || has_none {
+        return true;
+    }
+    let addresses = match key.ip_proto {
+        ip_proto::ICMP => None,
+        _ if is_ipv4 => packet.get(12..20),
+        _ => packet.get(8..40),
+    };
+    let len = transport.len() as u32 + rest.len;
+    let pseudo = addresses.map_or(0, |addresses| {
+        let words = [len.to_be_bytes(), [0, 0, 0, key.ip_proto]];
+        words.iter().map(|word| sum(word)).sum::<u64>() + sum(addresses)
+    });
+    is_zero(pseudo + sum(transport) + u64::from(rest.sum))
+}
+
+fn has_right_header(packet: &[u8]) -> bool {
+    let len = usize::from(packet.first().map_or(0, |byte| byte & 0xf)) * 4;
+    packet.get(..len).is_some_and(|header| is_zero(sum(header)))
+}
+
+/// Sum of bytes as 16-bit words, not folded; a zero follows an odd byte at the end.
+pub(crate) fn sum(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let total = words
+        .iter()
+        .map(|word| u64::from(u32::from_ne_bytes(*word)))
+        .sum::<u64>();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    total + u64::from(u32::from_ne_bytes(last))
+}
+
+/// The sum as one word.
+pub(crate) fn fold(mut total: u64) -> u16 {
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    total as u16
+}
+
+fn is_zero(total: u64) -> bool {
+    fold(total) == 0xffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    /// 10.0.0.1:4096 to 10.0.0.2:53 over UDP, five bytes.
+    const UDP: [u8; 47] = [
+        0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 8, 0, // Ethernet
+        0x45, 0, 0, 33, 0, 1, 0, 0, 64, 17, 0x66, 0xc9, 10, 0, 0, 1, 10, 0, 0, 2, // IPv4
+        0x10, 0, 0, 53, 0, 13, 0x97, 0xca, b'h', b'e', b'l', b'l', b'o',
+    ];
+    /// fe80::1 to fe80::2: echo request.
+    const ECHO_V6: [u8; 62] = [
+        0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0x86, 0xdd, // Ethernet
+        0x60, 0, 0, 0, 0, 8, 58, 64, // IPv6
+        0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, //
+        0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, //
+        0x80, 0, 0x82, 0xb5, 0, 1, 0, 2,
+    ];
+
+    fn is_right(frame: &[u8]) -> bool {
+        let mut key = FlowKey::default();
+        let layout = parse(frame, &mut key);
+        has_right_checksums(frame, &key, &layout, Rest::default())
+    }
+
+    #[test]
+    fn each_byte_under_a_checksum_counts() {
+        for (frame, covered) in [(&UDP[..], 14..47), (&ECHO_V6[..], 22..62)] {
+            assert!(is_right(frame));
+            for at in covered {
+                let mut changed = frame.to_vec();
+                changed[at] ^= 0x10;
+                let mut key = FlowKey::default();
+                let layout = parse(&changed, &mut key);
+                // What is no IPv4 header any more, or of another protocol, has none to look at.
+                let is_told = layout.l4 > 0;
+                assert!(!is_told || !is_right(&changed), "byte {at}");
+            }
+            let padded = [frame, &[1, 2, 3]].concat();
+            assert!(is_right(&padded), "padding is not under it");
+        }
+    }
+
+    #[test]
+    fn udp_over_ipv4_needs_none() {
+        let mut frame = UDP;
+        (frame[40], frame[41]) = (0, 0);
+        assert!(is_right(&frame));
+        frame[24] ^= 1;
+        assert!(!is_right(&frame), "but the header does");
+    }
+
+    #[test]
+    fn the_rest_of_a_datagram_is_under_it() {
+        // The last five bytes in another fragment.
+        let mut first = UDP[..42].to_vec();
+        (first[17], first[20]) = (28, 0x20);
+        let header = [&first[14..24], &[0, 0], &first[26..34]].concat();
+        let checksum = !fold(sum(&header));
+        first[24..26].copy_from_slice(&checksum.to_ne_bytes());
+        let mut key = FlowKey::default();
+        let layout = parse(&first, &mut key);
+        let mut rest = Rest {
+            len: 5,
+            sum: fold(sum(b"hello")),
+        };
+        assert!(has_right_checksums(&first, &key, &layout, rest));
+        rest.sum = fold(sum(b"hallo"));
+        assert!(!has_right_checksums(&first, &key, &layout, rest));
+    }
+}
