@@ -8,6 +8,8 @@ use tests::{Background, Netns, eventually};
 
 #[path = "scenarios/dhcp.rs"]
 mod dhcp;
+#[path = "scenarios/dvr.rs"]
+mod dvr;
 #[path = "scenarios/overlapping.rs"]
 mod overlapping;
 #[path = "scenarios/provider.rs"]
@@ -16,6 +18,8 @@ mod provider;
 mod same_network;
 #[path = "scenarios/trunk.rs"]
 mod trunk;
+#[path = "scenarios/two_tenants.rs"]
+mod two_tenants;
 
 fn mac(number: u32) -> String {
     format!("02:00:00:00:00:{number:02x}")

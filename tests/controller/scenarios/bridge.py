@@ -1,5 +1,7 @@
 """A bridge as an application describes it: flows, groups, and words for their actions."""
 
+import ipaddress
+
 from os_ken.ofproto import nicira_ext
 
 # Widths in bits of what is moved and loaded.
@@ -15,6 +17,10 @@ ARP, IPV4, IPV6, VLAN = 0x0806, 0x0800, 0x86DD, 0x8100
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 BROADCAST, GROUP_BIT = "ff:ff:ff:ff:ff:ff", "01:00:00:00:00:00"
 TAGGED = 0x1000
+IN_PORT_16 = 0xFFF8
+# Cookies of flows whose packets are answered with an error of ICMP: type, code and router follow.
+ERROR = 0xE << 60
+TIME_EXCEEDED, UNREACHABLE = (11, 0), (3, 1)
 
 
 class Flow:
@@ -159,7 +165,7 @@ class Bridge:
 
     def resubmit(self, table):
         """Through a table and back."""
-        return self.parser.NXActionResubmitTable(self.ofproto.OFPP_IN_PORT, table)
+        return self.parser.NXActionResubmitTable(IN_PORT_16, table)
 
     def tag(self, vlan):
         """Pushes a VLAN tag."""
@@ -191,6 +197,13 @@ class Bridge:
             self.move("ipv4_src", "ipv4_dst"), self.set(ipv4_src=address, icmpv4_type=0),
             self.load(64, "nw_ttl"), self.output("IN_PORT"),
         )  # fmt: skip
+
+
+    def answer_error(self, table, priority, match, kind, code, router):
+        """Has the controller answer what matches with an error of ICMP from the address `router`:
+        the cookie says which."""
+        error = ERROR | kind << 40 | code << 32 | int(ipaddress.IPv4Address(router))
+        self.flow(table, priority, match, self.output("CONTROLLER"), cookie=error)
 
 
 def flat(actions):

@@ -1,7 +1,7 @@
 """Tenants' networks on nodes that a VLAN trunk joins: who is in a network reaches its members.
 
-Table 0 knows a guest by its port and addresses, the trunk's packets by their tag, and writes the
-network into reg0. Table 1 delivers within the network, tagged where that is over the trunk.
+The first table knows a guest by its port and addresses, the trunk's packets by their tag, and
+writes the network into reg0. The last delivers within the network, tagged over the trunk.
 """
 
 from bridge import ARP, GROUP_BIT, IPV4, TAGGED, UDP
@@ -13,6 +13,9 @@ DHCP_SERVER, DHCP_CLIENT = 67, 68
 class Networks(Intent):
     """Intent: "guests", each with node, port, network, mac and address; "vlans" by network and the
     port "trunk" if nodes are joined. A guest with "dhcp_server" may answer who has no address."""
+
+    # Tables: what may come in, what follows, and who gets it.
+    ADMIT, NEXT, DELIVER = 0, 1, 1
 
     def program(self, bridge, wanted):
         trunk = wanted.get("trunk")
@@ -29,21 +32,21 @@ class Networks(Intent):
         network = bridge.load(guest["network"], "reg0")
         for kind, field in ((IPV4, "ipv4_src"), (ARP, "arp_spa")):
             match = {**source, "eth_type": kind, field: guest["address"]}
-            bridge.flow(0, 10, match, network, goto=1)
+            bridge.flow(self.ADMIT, 10, match, network, goto=self.NEXT)
         dhcp = {**source, "eth_type": IPV4, "ip_proto": UDP}
         ask = {"ipv4_src": "0.0.0.0", "udp_src": DHCP_CLIENT, "udp_dst": DHCP_SERVER}
-        bridge.flow(0, 10, {**dhcp, **ask}, network, goto=1)
+        bridge.flow(self.ADMIT, 10, {**dhcp, **ask}, network, goto=self.NEXT)
         if not guest.get("dhcp_server"):
-            bridge.flow(0, 20, {**dhcp, "udp_src": DHCP_SERVER})
+            bridge.flow(self.ADMIT, 20, {**dhcp, "udp_src": DHCP_SERVER})
 
     def deliver(self, bridge, guest, trunk, wanted):
         """To a guest, here or on another node."""
         match = {"reg0": guest["network"], "eth_dst": guest["mac"]}
         if guest["node"] == bridge.node:
-            bridge.flow(1, 10, match, bridge.output(guest["port"]))
+            bridge.flow(self.DELIVER, 10, match, bridge.output(guest["port"]))
         else:
             tag = bridge.tag(wanted["vlans"][str(guest["network"])])
-            bridge.flow(1, 10, match, tag, bridge.output(trunk))
+            bridge.flow(self.DELIVER, 10, match, tag, self.leave(bridge, trunk))
 
     def flood(self, bridge, network, trunk, wanted):
         """Broadcast and multicast: to each member here, and once over the trunk."""
@@ -56,6 +59,10 @@ class Networks(Intent):
         if trunk:
             vlan = wanted["vlans"][str(network)]
             match = {"in_port": trunk, "vlan_vid": TAGGED | vlan}
-            bridge.flow(0, 10, match, bridge.untag(), bridge.load(network, "reg0"), goto=1)
-            actions += [bridge.tag(vlan), bridge.output(trunk)]
-        bridge.flow(1, 5, {"reg0": network, "eth_dst": (GROUP_BIT, GROUP_BIT)}, actions)
+            bridge.flow(self.ADMIT, 10, match, bridge.untag(), bridge.load(network, "reg0"), goto=self.NEXT)
+            actions += [bridge.tag(vlan), self.leave(bridge, trunk)]
+        bridge.flow(self.DELIVER, 5, {"reg0": network, "eth_dst": (GROUP_BIT, GROUP_BIT)}, actions)
+
+    def leave(self, bridge, trunk):
+        """By the trunk."""
+        return bridge.output(trunk)

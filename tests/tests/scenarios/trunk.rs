@@ -1,9 +1,9 @@
 //! Two nodes, one tenant: a VLAN trunk carries the network between them
 //!
 //! ```text
-//!   a 10.0.0.1, network 1 ── 1 ┐                 trunk                  ┌ 1 ── b 10.0.0.2, network 1
-//!                              ├ br-int, node 1 ── 100   100 ── br-int, node 2 ┤
-//!                              ┘              VLANs 101, 102            └ 2 ── c 10.0.0.3, network 2
+//!   a 10.0.0.1, network 1 ── 1 ┐    VLANs 101, 102    ┌ 1 ── b 10.0.0.2, network 1
+//!               br-int, node 1 ┴─ 100 ── trunk ── 100 ┤ br-int, node 2
+//!                                                     └ 2 ── c 10.0.0.3, network 2
 //! ```
 //!
 //! Network 1 is VLAN 101 on the trunk, network 2 VLAN 102. Controller: `networks.py`.
