@@ -62,6 +62,16 @@ impl Plan {
         );
     }
 
+    /// The MAC of the bridge's own port, LOCAL.
+    pub fn local(&mut self, mac: &str) {
+        let name = self.bridges.last().expect("a bridge has begun");
+        let _ = write!(
+            self.text,
+            "[[bridge.port]]\nname = \"{name}\"\ntype = \"internal\"\n\
+             options = {{ mac = \"{mac}\" }}\n"
+        );
+    }
+
     /// A patch port to another bridge's.
     pub fn patch(&mut self, name: &str, number: u32, peer: &str) {
         let settings = format!("type = \"patch\"\noptions = {{ peer = \"{peer}\" }}");

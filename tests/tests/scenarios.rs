@@ -6,10 +6,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tests::{Background, Netns, eventually};
 
+#[path = "scenarios/balancer.rs"]
+mod balancer;
 #[path = "scenarios/dhcp.rs"]
 mod dhcp;
 #[path = "scenarios/dvr.rs"]
 mod dvr;
+#[path = "scenarios/fabric.rs"]
+mod fabric;
 #[path = "scenarios/overlapping.rs"]
 mod overlapping;
 #[path = "scenarios/provider.rs"]
