@@ -18,6 +18,8 @@ mod fabric;
 mod overlapping;
 #[path = "scenarios/provider.rs"]
 mod provider;
+#[path = "scenarios/redundancy.rs"]
+mod redundancy;
 #[path = "scenarios/same_network.rs"]
 mod same_network;
 #[path = "scenarios/trunk.rs"]
