@@ -42,6 +42,7 @@ use zerocopy::FromZeros;
 use crate::Prepare;
 use crate::hash::{Keyed, Stream};
 
+mod accounts;
 mod announcement;
 mod create;
 mod epoch;
@@ -63,6 +64,7 @@ mod tuple;
 mod verdict;
 mod zone;
 
+use accounts::Accounts;
 pub use announcement::Rewrite;
 use epoch::Epochs;
 pub use expectation::Expectation;
@@ -99,6 +101,7 @@ pub struct Table {
     policies: Policies,
     expectations: Expectations,
     shifts: Shifts,
+    accounts: Accounts,
     hasher: Keyed,
     secret: u64,
     picks_up: AtomicBool,
@@ -127,6 +130,7 @@ impl Table {
             policies: Policies::new(),
             expectations: Expectations::new(),
             shifts: Shifts::default(),
+            accounts: Accounts::new(),
             hasher: Keyed::new(stream.next()),
             secret: stream.next(),
             picks_up: AtomicBool::new(true),
@@ -218,6 +222,11 @@ impl Table {
     /// Ends all connections.
     pub fn flush(&self) {
         (0..=u16::MAX).for_each(|zone| self.zones.flush(zone));
+    }
+
+    /// What all trackers have counted, as of when they last had time for housekeeping.
+    pub fn tally(&self) -> Tally {
+        self.accounts.sum()
     }
 
     /// How many connections are expected.

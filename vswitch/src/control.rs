@@ -7,6 +7,7 @@ mod clock;
 pub mod config;
 mod configurator;
 mod connection;
+pub mod conntrack;
 pub mod daemon;
 mod dial;
 mod host;

@@ -39,7 +39,7 @@ pub struct Connection {
 
 impl Tracker {
     /// Shows connections, from `cursor` on, which is 0 at first, within a batch. Looks at so many
-    /// records at most. Returns where to go on, if there are more.
+    /// records at most, of those that were ever used. Returns where to go on, if there are more.
     pub fn list(
         &self,
         cursor: u32,
@@ -47,13 +47,22 @@ impl Tracker {
         mut show: impl FnMut(&Connection),
     ) -> Option<u32> {
         let table = &**self.table();
-        let end = table.capacity().min(cursor as usize + budget);
-        for number in cursor..end as u32 {
-            if let Some(connection) = table.connection(number, self.now_s()) {
-                show(&connection);
+        let len = table.capacity() / table.shards.len();
+        let (mut at, mut budget) = (cursor as usize, budget.max(1));
+        while budget > 0 && at < table.capacity() {
+            let shard = at / len;
+            let used = shard * len + table.shards[shard].used() as usize;
+            let end = used.min(at + budget);
+            for number in at..end {
+                if let Some(connection) = table.connection(number as u32, self.now_s()) {
+                    show(&connection);
+                }
             }
+            budget -= end.saturating_sub(at).max(1);
+            // What was never taken is passed over.
+            at = if end < used { end } else { (shard + 1) * len };
         }
-        (end < table.capacity()).then_some(end as u32)
+        (at < table.capacity()).then_some(at as u32)
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Shard {
     orphans: AtomicU32,
     /// Records that can be taken; written under the lock.
     vacant: AtomicU32,
+    /// Records that were ever taken; written under the lock.
+    used: AtomicU32,
     /// Records in the queue; written under the lock.
     queued: AtomicU32,
 }
@@ -101,6 +103,7 @@ impl Shard {
             lists: Mutex::new(lists),
             orphans: AtomicU32::new(0),
             vacant: AtomicU32::new(len),
+            used: AtomicU32::new(0),
             queued: AtomicU32::new(0),
         }
     }
@@ -129,6 +132,11 @@ impl Shard {
     /// Whether there are so few records that half-open connections have to go.
     pub fn is_short(&self) -> bool {
         self.vacant.load(Relaxed) < (self.len >> RESERVE_SHIFT).clamp(1, RESERVE_MAX)
+    }
+
+    /// How many of its records, from the first on, were ever taken.
+    pub fn used(&self) -> u32 {
+        self.used.load(Relaxed)
     }
 
     /// How many connections there are that may be half-open.
@@ -163,6 +171,7 @@ impl Held<'_> {
             Some(number) => number,
             None if self.lists.fresh < self.shard.len => {
                 self.lists.fresh += 1;
+                note(&self.shard.used, 1);
                 self.shard.first + self.lists.fresh - 1
             }
             None => return None,

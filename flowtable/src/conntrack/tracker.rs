@@ -73,7 +73,7 @@ impl Tracker {
                 other: shard,
                 now_s: 0,
                 random: Stream(table.secret ^ (pin as u64 + 1)),
-                tally: Tally::default(),
+                tally: table.accounts.read(pin),
             },
         })
     }
@@ -122,7 +122,7 @@ impl Tracker {
     }
 
     /// Ends connections whose time is over and takes memory back: at most so many. Called between
-    /// batches. Returns whether there is more to do.
+    /// batches, and shows [`Table::tally`] what was counted. Returns whether there is more to do.
     pub fn maintain(&mut self, now_ms: u64, budget: usize) -> bool {
         let table = &*self.table;
         let now_s = seconds(now_ms);
@@ -142,6 +142,7 @@ impl Tracker {
             });
             held.collect(&table.epochs);
         }
+        table.accounts.show(self.own.pin, self.own.tally);
         if self.own.shard == self.own.other {
             table.expectations.expire(now_s);
         }
@@ -175,7 +176,7 @@ impl Tracker {
         is_there && self.table.retire(handle.number)
     }
 
-    /// What this tracker has counted.
+    /// What this tracker has counted, and those before it under its pin.
     pub fn tally(&self) -> Tally {
         self.own.tally
     }
@@ -187,6 +188,7 @@ impl Tracker {
 
 impl Drop for Tracker {
     fn drop(&mut self) {
+        self.table.accounts.show(self.own.pin, self.own.tally);
         self.table.epochs.leave(self.own.pin);
     }
 }

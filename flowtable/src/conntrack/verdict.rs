@@ -1,5 +1,7 @@
 //! What goes into connection tracking with a packet, and what comes out.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use super::nat::{Nat, Translation};
 use super::record::Direction;
 use super::shift::Shift;
@@ -140,7 +142,8 @@ pub enum Refusal {
 }
 
 /// What happened, packet by packet and connection by connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub struct Tally {
     /// Packets of connections.
     pub hits: u64,

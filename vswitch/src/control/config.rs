@@ -12,11 +12,13 @@ use super::target::{Listener, Target};
 use crate::pipeline::Overflow;
 
 mod check;
+mod conntrack;
 mod difference;
 mod file;
 mod reader;
 mod sections;
 
+pub use conntrack::{Conntrack, Policy, Timeouts, Zone};
 pub use difference::{Change, difference};
 pub use file::{ConfigFile, Keys};
 pub use reader::ConfigError;
@@ -32,6 +34,8 @@ pub struct Config {
     pub dpdk: Dpdk,
     /// Logging.
     pub log: Log,
+    /// Connection tracking.
+    pub conntrack: Conntrack,
     /// Certificates of OpenFlow connections.
     pub tls: Option<Tls>,
     /// Bridges in order of the file.

@@ -44,6 +44,9 @@ impl Configurator {
 
     /// Brings up everything that the file names. What fails leaves the rest running.
     pub async fn start(&self) -> Result<(), Failure> {
+        let conntrack = Box::new(self.config().conntrack.clone());
+        let change = Change::SetConntrack(conntrack);
+        self.provisioner.apply(change, OnFailure::Keep).await?;
         for bridge in &self.config().bridges {
             let change = Change::AddBridge(Box::new(bridge.clone()));
             self.provisioner.apply(change, OnFailure::Keep).await?;

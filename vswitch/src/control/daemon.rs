@@ -2,6 +2,7 @@
 //! in the other.
 
 use std::future::pending;
+use std::hash::{BuildHasher, RandomState};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use flowtable::conntrack::Table;
 use pmd::{Eal, EalConfig, Pools, PoolsConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify};
@@ -19,6 +21,7 @@ use super::bridge::Task;
 use super::clock::Clock;
 use super::config::{Config, ConfigFile, PortKind};
 use super::configurator::Configurator;
+use super::conntrack::Connections;
 use super::host::{self, Cpus};
 use super::logging::{self, LogLevel};
 use super::management::{self, Facts, Service};
@@ -218,6 +221,20 @@ impl Base {
         Some(tls)
     }
 
+    /// The table of connections, with room for as many as the configuration says.
+    fn connections(&self, clock: Clock) -> anyhow::Result<Connections> {
+        let count = self.file.config().conntrack.connections;
+        let secret = RandomState::new().hash_one(std::process::id());
+        let table = Table::new(count as usize, secret, pmd::prefer_huge_pages);
+        let connections = table.and_then(|table| Connections::new(Arc::new(table), clock));
+        connections.ok_or_else(|| {
+            let message = format!("conntrack.connections = {count}: no memory for so many");
+            self.file
+                .error_at("connections", "conntrack", message)
+                .into()
+        })
+    }
+
     async fn serve(self, signals: Signals) -> anyhow::Result<ExitCode> {
         let buffers_at_start = self.pools.in_use();
         let mut switch = Switch::new();
@@ -229,9 +246,10 @@ impl Base {
             idle_sleep_us_max: config.workers.idle_sleep_us_max,
             cache_entries: config.workers.cache_entries as usize,
         };
+        let clock = Clock::new(origin);
+        let connections = Arc::new(self.connections(clock)?);
         let (datapath, events) = Datapath::start(&workers, &self.pools, state.clone(), origin)?;
         let datapath = Arc::new(datapath);
-        let clock = Clock::new(origin);
         let (handle, control) = actor::start(Arc::clone(&datapath), events, switch, state, clock);
         let provisioner = Provisioner::new(
             handle.clone(),
@@ -239,6 +257,7 @@ impl Base {
             self.pools.clone(),
             Arc::clone(&self.run_dir),
             self.tls(),
+            Arc::clone(&connections),
         );
         let facts = Facts {
             started: self.started,
@@ -254,6 +273,7 @@ impl Base {
             handle: handle.clone(),
             configurator: Mutex::new(Configurator::new(self.file, provisioner)),
             datapath: Arc::clone(&datapath),
+            connections,
             pools: self.pools.clone(),
             log: self.log,
             facts,

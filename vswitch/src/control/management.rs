@@ -17,11 +17,13 @@ use tracing::{debug, info, warn};
 
 use super::actor::Handle;
 use super::configurator::Configurator;
+use super::conntrack::Connections;
 use super::logging::LogLevel;
 use super::run_dir::SocketFile;
 use crate::datapath::Datapath;
 
 mod change;
+mod conntrack;
 mod error;
 mod params;
 mod show;
@@ -41,6 +43,8 @@ pub struct Service {
     pub configurator: Mutex<Configurator>,
     /// The workers.
     pub datapath: Arc<Datapath>,
+    /// The connections that workers track.
+    pub connections: Arc<Connections>,
     /// Packet buffers.
     pub pools: Pools,
     /// The level of logs.
@@ -180,6 +184,12 @@ async fn call(method: &str, params: Params, service: &Arc<Service>) -> Result<Va
         "controller/list" => service.controller_list(params).await,
         "mac/dump" => service.mac_dump(params).await,
         "mac/flush" => service.mac_flush(params).await,
+        "ct/dump" => service.ct_dump(params).await,
+        "ct/flush" => service.ct_flush(params).await,
+        "ct/stats" => service.ct_stats(params).await,
+        "ct/limits" => service.ct_limits(params).await,
+        "ct/set" => service.ct_set(params).await,
+        "ct/zone/set" => service.ct_zone_set(params).await,
         "stats" => service.stats(params).await,
         "table/show" => service.table_show(params).await,
         "worker/show" => service.worker_show(params).await,
@@ -244,6 +254,12 @@ const METHODS: &[&str] = &[
     "controller/list",
     "mac/dump",
     "mac/flush",
+    "ct/dump",
+    "ct/flush",
+    "ct/stats",
+    "ct/limits",
+    "ct/set",
+    "ct/zone/set",
     "stats",
     "table/show",
     "worker/show",

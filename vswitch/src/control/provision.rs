@@ -17,6 +17,7 @@ use super::agent::{Identity, PeerKind};
 use super::bridge::{FailedPort, Task};
 use super::config::{self, Change, PortKind};
 use super::connection::Link;
+use super::conntrack::Connections;
 use super::dial;
 use super::identity::{Machine, mac_text};
 use super::ports::Port;
@@ -40,6 +41,7 @@ pub struct Provisioner {
     run_dir: Arc<RunDir>,
     machine: Machine,
     tls: Option<Arc<Tls>>,
+    connections: Arc<Connections>,
 }
 
 /// What to do about what cannot be done.
@@ -70,6 +72,7 @@ impl Provisioner {
         pools: Pools,
         run_dir: Arc<RunDir>,
         tls: Option<Arc<Tls>>,
+        connections: Arc<Connections>,
     ) -> Provisioner {
         Provisioner {
             handle,
@@ -78,12 +81,17 @@ impl Provisioner {
             run_dir,
             machine: Machine::this(),
             tls,
+            connections,
         }
     }
 
     /// Carries out one step.
     pub async fn apply(&self, change: Change, on_failure: OnFailure) -> Result<(), Failure> {
         match change {
+            Change::SetConntrack(conntrack) => {
+                self.connections.configure(&conntrack);
+                Ok(())
+            }
             Change::AddBridge(bridge) => self.add_bridge(*bridge, on_failure).await,
             Change::SetBridge(bridge) => self.set_bridge(*bridge, on_failure).await,
             Change::RemoveBridge(name) => self.remove_bridge(&name).await,

@@ -1,10 +1,12 @@
 //! What to do to a switch that runs on one configuration so that it runs on another.
 
-use super::{Bridge, Config, Port};
+use super::{Bridge, Config, Conntrack, Port};
 
 /// One step. Steps are carried out in order; what goes is before what comes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
+    /// Give connection tracking other limits, timeouts or strictness.
+    SetConntrack(Box<Conntrack>),
     /// Remove a port.
     RemovePort {
         /// Its bridge.
@@ -34,7 +36,8 @@ pub enum Change {
     },
 }
 
-/// The steps from `old` to `new`. Workers, memory and run_dir cannot change while running.
+/// The steps from `old` to `new`. Workers, memory, the number of connections and run_dir cannot
+/// change while running.
 pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     let mut removals = Vec::new();
     let mut additions = Vec::new();
@@ -54,6 +57,9 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
         }
     }
     removals.append(&mut additions);
+    if old.conntrack != new.conntrack {
+        removals.push(Change::SetConntrack(Box::new(new.conntrack.clone())));
+    }
     removals
 }
 
@@ -120,6 +126,7 @@ mod tests {
 
     fn labels(changes: &[Change]) -> Vec<String> {
         let label = |change: &Change| match change {
+            Change::SetConntrack(conntrack) => format!("connections {:?}", conntrack.zone_limit),
             Change::RemovePort { port, .. } => format!("-port {port}"),
             Change::RemoveBridge(bridge) => format!("-bridge {bridge}"),
             Change::AddBridge(bridge) => format!("+bridge {}", bridge.name),
@@ -141,7 +148,8 @@ mod tests {
             "[[bridge]]\nname='a'\nport=[{name='q',type='null',tag=3},\
              {name='r',type='null',number=9},{name='s',type='null'},{name='t',type='null'},\
              {name='u',type='null',admin_up=false}]\n[[bridge]]\nname='c'\n\
-             [[bridge]]\nname='e'\nfail_mode='secure'\nport=[{name='e',type='internal',tag=4}]\n",
+             [[bridge]]\nname='e'\nfail_mode='secure'\nport=[{name='e',type='internal',tag=4}]\n\
+             [conntrack]\nzone_limit=4\n",
         );
         assert_eq!(difference(&old, &old), []);
         assert_eq!(
@@ -157,7 +165,8 @@ mod tests {
                 "+port s",
                 "port e",
                 "+bridge c",
-                "bridge e"
+                "bridge e",
+                "connections Some(4)"
             ]
         );
     }

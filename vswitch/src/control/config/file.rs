@@ -181,6 +181,51 @@ impl ConfigFile {
         })
     }
 
+    /// With other keys of connection tracking, and other timeouts of a policy, which is added if
+    /// it is not there, or of zones without one.
+    pub fn set_conntrack(
+        &self,
+        keys: Keys,
+        policy: Option<&str>,
+        timeouts: Keys,
+    ) -> Result<ConfigFile, ConfigError> {
+        self.edit_conntrack(|conntrack| {
+            set_keys(conntrack, keys);
+            if timeouts.is_empty() && policy.is_none() {
+                return;
+            }
+            let owner = match policy {
+                None => Some(conntrack),
+                Some(name) => entry_of(conntrack, "policy", "name", name.into()),
+            };
+            if let Some(table) = owner.and_then(|owner| sub_table(owner, "timeouts_s")) {
+                set_keys(table, timeouts);
+            }
+        })
+    }
+
+    /// With other keys of a zone.
+    pub fn set_zone(&self, zone: u16, keys: Keys) -> Result<ConfigFile, ConfigError> {
+        self.edit_conntrack(|conntrack| {
+            let number = i64::from(zone).into();
+            if let Some(table) = entry_of(conntrack, "zone", "zone", number) {
+                set_keys(table, keys);
+            }
+        })
+    }
+
+    fn edit_conntrack(
+        &self,
+        edit: impl FnOnce(&mut dyn TableLike),
+    ) -> Result<ConfigFile, ConfigError> {
+        self.edit(|root| {
+            let section = root.entry("conntrack").or_insert(Item::Table(Table::new()));
+            if let Some(section) = section.as_table_like_mut() {
+                edit(section);
+            }
+        })
+    }
+
     fn edit_ports(
         &self,
         bridge: &str,
@@ -311,6 +356,19 @@ impl<'a> Tables<'a> {
         }
     }
 
+    fn into_table(self, index: usize) -> Option<&'a mut dyn TableLike> {
+        match self {
+            Tables::Blocks(tables) => {
+                let table = tables.get_mut(index);
+                table.map(|table| table as &mut dyn TableLike)
+            }
+            Tables::Inline(array) => {
+                let table = array.get_mut(index)?.as_inline_table_mut()?;
+                Some(table as &mut dyn TableLike)
+            }
+        }
+    }
+
     fn find(&mut self, name: &str) -> Option<usize> {
         (0..self.len()).find(|&index| {
             let table = self.table(index);
@@ -347,6 +405,37 @@ impl<'a> Tables<'a> {
             set_keys(table, keys);
         }
     }
+}
+
+/// The table of `[[key]]` whose `name` has this value, made if it is not there.
+fn entry_of<'a>(
+    parent: &'a mut dyn TableLike,
+    key: &str,
+    name: &'static str,
+    value: Value,
+) -> Option<&'a mut dyn TableLike> {
+    let mut tables = Tables::of(parent, key)?;
+    let is_it = |table: &mut dyn TableLike| {
+        let found = table.get(name).and_then(Item::as_value);
+        found.is_some_and(|found| same_value(found, &value))
+    };
+    let place = (0..tables.len()).find(|at| tables.table(*at).is_some_and(is_it));
+    let place = place.unwrap_or_else(|| {
+        tables.push(vec![(name, Some(value.clone()))]);
+        tables.len() - 1
+    });
+    tables.into_table(place)
+}
+
+/// Whether two values are the same number or string.
+fn same_value(a: &Value, b: &Value) -> bool {
+    (a.as_integer(), a.as_str()) == (b.as_integer(), b.as_str())
+}
+
+/// The table under a key, made if it is not there.
+fn sub_table<'a>(parent: &'a mut dyn TableLike, key: &str) -> Option<&'a mut dyn TableLike> {
+    let empty = Item::Value(InlineTable::new().into());
+    parent.entry(key).or_insert(empty).as_table_like_mut()
 }
 
 /// A value that was there keeps the comment behind it.
@@ -398,6 +487,41 @@ port = [{ name = \"in\", type = \"null\" }] # short
         fs::write(&path, TEXT).unwrap();
         let file = ConfigFile::open(&path, None).unwrap();
         (folder, path, file)
+    }
+
+    #[test]
+    fn what_is_said_of_connections_is_edited_one_by_one() {
+        let (_folder, _, file) = file();
+        let edited = file
+            .set_conntrack(vec![("zone_limit", Some(9.into()))], None, Keys::new())
+            .unwrap();
+        assert_eq!(edited.config().conntrack.zone_limit, Some(9));
+        let timeouts = |seconds: Option<i64>| vec![("udp_single", seconds.map(Value::from))];
+        let edited = edited
+            .set_conntrack(Keys::new(), Some("short"), timeouts(Some(5)))
+            .unwrap();
+        let edited = edited
+            .set_conntrack(Keys::new(), None, timeouts(Some(6)))
+            .unwrap();
+        let keys = vec![("limit", Some(3.into())), ("policy", Some("short".into()))];
+        let edited = edited.set_zone(7, keys).unwrap();
+        let edited = edited.set_zone(8, vec![("limit", Some(0.into()))]).unwrap();
+        let conntrack = &edited.config().conntrack;
+        assert_eq!(conntrack.timeouts["udp_single"], 6);
+        assert_eq!(conntrack.policies[0].timeouts["udp_single"], 5);
+        assert_eq!(conntrack.zones[&7].limit, Some(Some(3)));
+        assert_eq!(conntrack.zones[&8].limit, Some(None));
+        let edited = edited
+            .set_conntrack(Keys::new(), Some("short"), timeouts(None))
+            .unwrap();
+        let edited = edited.set_zone(7, vec![("limit", None)]).unwrap();
+        let conntrack = &edited.config().conntrack;
+        assert_eq!(conntrack.policies.len(), 1);
+        assert!(conntrack.policies[0].timeouts.is_empty());
+        assert_eq!(conntrack.zones[&7].limit, None);
+        assert!(edited.text().starts_with(TEXT), "{}", edited.text());
+        let wrong = edited.set_zone(9, vec![("policy", Some("none".into()))]);
+        assert!(wrong.is_err());
     }
 
     #[test]

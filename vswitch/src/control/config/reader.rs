@@ -183,6 +183,7 @@ impl<'a> Section<'a> {
     fn header(&self, key: &str) -> String {
         match self.name.as_str() {
             "" => format!("tables, each under [[{key}]]"),
+            "conntrack" => format!("tables, each under [[conntrack.{key}]]"),
             _ => format!("tables, each under [[bridge.{key}]]"),
         }
     }

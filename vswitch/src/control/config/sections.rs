@@ -12,7 +12,7 @@ use super::super::target::{Listener, SOCKET_PATH_BYTES_MAX, Target};
 use super::reader::{ConfigError, Section, Source};
 use super::{
     Bridge, Config, Controller, DEFAULT_RUN_DIR, Description, Dpdk, FailMode, Log, LogFormat,
-    PORT_NUMBER_MAX, Port, PortKind, Tls, Vlan, Workers,
+    PORT_NUMBER_MAX, Port, PortKind, Tls, Vlan, Workers, conntrack,
 };
 use crate::datapath::limits::{self, IDLE_SLEEP_US_DEFAULT};
 use crate::pipeline::Overflow;
@@ -29,6 +29,7 @@ pub(super) fn config(
     let workers = workers(root.section("workers", "workers")?)?;
     let dpdk = dpdk(root.section("dpdk", "dpdk")?)?;
     let log = log(root.section("log", "log")?)?;
+    let conntrack = conntrack::read(root.section("conntrack", "conntrack")?)?;
     let tls = root.section("tls", "tls")?.map(tls).transpose()?;
     let bridge = |section| bridge(section, &run_dir);
     let bridges = root.sections("bridge", "bridge")?;
@@ -39,6 +40,7 @@ pub(super) fn config(
         workers,
         dpdk,
         log,
+        conntrack,
         tls,
         bridges,
     })
