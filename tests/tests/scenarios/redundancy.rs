@@ -45,11 +45,9 @@ fn keepalived(router: &Netns, priority: u32, folder: &Path) -> Background {
 #[track_caller]
 fn awaits_master(router: &Netns, other: &Netns, logs: [&Background; 2]) {
     let has = |router: &Netns| router.ip("-o addr show").contains(" 10.0.0.254/");
-    let mut last = String::new();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !(has(router) && !has(other)) {
-        last.clear();
-        last += &router.ip("-o addr show");
+    while !has(router) || has(other) {
+        let last = router.ip("-o addr show");
         let logs = logs.map(Background::output).concat();
         assert!(std::time::Instant::now() < end, "{last}{logs}");
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -9,7 +9,7 @@
 //! A guest may send from its own addresses alone. Controller: `networks.py`.
 
 use super::*;
-use tests::{Capture, Cloud, Plan};
+use tests::{Capture, Cloud, Guest, GuestOptions, Plan};
 
 #[test]
 fn s01_one_network_on_one_node() {
@@ -51,5 +51,41 @@ fn s01_one_network_on_one_node() {
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:00:02,\
                 icmp,nw_src=10.0.0.1,nw_dst=10.0.0.2";
     cloud.document(1, include_str!("same_network.rs"), &[(1, "br-int")], flow);
+    cloud.stop();
+}
+
+#[test]
+fn s01_one_network_of_virtual_machines() {
+    let mut plan = Plan::new(1);
+    plan.bridge("br-int");
+    for (name, number) in [("vm1", 1), ("vm2", 2)] {
+        let option = format!("vhost-server-path = \"RUN_DIR/{name}.sock\"");
+        let settings = format!("type = \"dpdkvhostuserclient\"\noptions = {{ {option} }}");
+        plan.port(name, number, &settings);
+    }
+    let b = plan.guest("b", 3, &mac(3), "10.0.0.3/24");
+    let machine = |port: u32, network| {
+        let mut machine = member(1, port, network, port);
+        machine["mac"] = format!("52:54:00:00:00:{port:02x}").into();
+        machine
+    };
+    let guests = [machine(1, 1), machine(2, 2), member(1, 3, 1, 3)];
+    let cloud = Cloud::start("networks", [plan], &json!({ "guests": guests }));
+    let at_b = Capture::start(&b, "eth0", cloud.scratch());
+    let run_dir = cloud.node(1).run_dir();
+    let mut one = Guest::boot(GuestOptions::new(1), &run_dir.join("vm1.sock"));
+    let mut two = Guest::boot(GuestOptions::new(2), &run_dir.join("vm2.sock"));
+    assert!(one.pings("10.0.0.3", 30), "the same network");
+    let _page = serve(&b, "b", cloud.scratch());
+    one.succeed("wget -q -O - http://10.0.0.3/ | grep -q b", 60);
+    assert!(!two.pings("10.0.0.3", 2), "another network");
+    assert!(!two.pings("10.0.0.1", 2), "another network's machine");
+    at_b.wait("http.request && eth.src == 52:54:00:00:00:01", &["ip.src"]);
+    assert_eq!(
+        at_b.count("eth.src == 52:54:00:00:00:02"),
+        0,
+        "nothing of another network"
+    );
+    drop((one, two));
     cloud.stop();
 }
