@@ -50,7 +50,10 @@ pub use meter::{
 };
 pub use monitor::{FlowChange, FlowEvent, FlowMonitor, FlowUpdate, MonitorFlags, MonitorId};
 pub use multipart::{MultipartReply, MultipartRequest};
-pub use nicira::{Nicira, Subfield};
+pub use nicira::{
+    Bundle, BundleAlgorithm, Controller, HashFields, Learn, LearnSource, LearnSpec, Multipath,
+    MultipathAlgorithm, Nicira, Sample, SampleDirection, Subfield,
+};
 pub use packet::{PacketIn, PacketInReason, PacketOut};
 pub use port::{
     PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStats, PortStatus,

@@ -5,7 +5,13 @@ use std::sync::Arc;
 
 use flowtable::{Field, FlowKey};
 
-use crate::{Action, OfPort, TableId};
+use crate::{Action, MeterId, OfPort, TableId};
+
+mod hash;
+mod learn;
+
+pub use hash::{Bundle, BundleAlgorithm, HashFields, Multipath, MultipathAlgorithm};
+pub use learn::{Learn, LearnSource, LearnSpec};
 
 /// Some adjacent bits of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,12 +25,16 @@ pub struct Subfield {
 }
 
 impl Subfield {
-    /// All of a field.
+    /// All of a field. The presence bit is no part of a VLAN id here.
     pub fn whole(field: Field) -> Subfield {
+        let width = match field {
+            Field::VlanVid => VLAN_ID_WIDTH,
+            field => field.width() as u8,
+        };
         Subfield {
             field,
             offset: 0,
-            width: field.width() as u8,
+            width,
         }
     }
 
@@ -55,6 +65,8 @@ impl Subfield {
     }
 }
 
+const VLAN_ID_WIDTH: u8 = 12;
+
 /// An action of Nicira's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Nicira {
@@ -64,6 +76,8 @@ pub enum Nicira {
         in_port: Option<OfPort>,
         /// The table; the one that the packet is in if there is none.
         table: Option<TableId>,
+        /// Whether it is looked up as the first packet of its connection was.
+        by_connection: bool,
     },
     /// Copy bits.
     Move {
@@ -92,15 +106,15 @@ pub enum Nicira {
     Pop(Subfield),
     /// Nothing, with some bytes.
     Note(Arc<[u8]>),
-    /// Send to the controllers that have this id.
-    Controller {
-        /// Bytes of the packet; `0xffff` for all of it, unbuffered.
-        max_len: u16,
-        /// Which controllers; they have 0 unless they ask for another.
-        id: u16,
-        /// `ofp_packet_in_reason`.
-        reason: u8,
+    /// Send to the port, the first bytes only.
+    OutputTruncated {
+        /// The port.
+        port: OfPort,
+        /// Bytes that are sent at most.
+        len_max: u32,
     },
+    /// Send to the controllers that have this id.
+    Controller(Controller),
     /// Carry these out on a copy of the packet.
     Clone(Arc<[Action]>),
     /// Do nothing more but the action set.
@@ -121,4 +135,94 @@ pub enum Nicira {
         /// How many clauses there are, 2 to 64.
         clauses: u8,
     },
+    /// Make a flow.
+    Learn(Arc<Learn>),
+    /// Shorten the timeouts of the flow once a TCP connection ends.
+    FinTimeout {
+        /// Its idle timeout then, 0 to leave it.
+        idle_timeout_s: u16,
+        /// Its hard timeout then, 0 to leave it.
+        hard_timeout_s: u16,
+    },
+    /// Choose one of some ports.
+    Bundle(Arc<Bundle>),
+    /// Choose one of some numbers.
+    Multipath(Multipath),
+    /// Set a bit to whether the packet is longer.
+    CheckPacketLarger {
+        /// Bytes, from the Ethernet header on.
+        len: u16,
+        /// The bit.
+        dst: Subfield,
+    },
+    /// Tell collectors of some of the packets.
+    Sample(Sample),
+}
+
+/// What is sent to controllers, and to which.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Controller {
+    /// Bytes of the packet; `0xffff` for all of it, unbuffered.
+    pub max_len: u16,
+    /// Which controllers; they have 0 unless they ask for another.
+    pub id: u16,
+    /// `ofp_packet_in_reason`.
+    pub reason: u8,
+    /// What the controllers get with it.
+    pub userdata: Arc<[u8]>,
+    /// Whether the packet's way ends here until a controller lets it go on.
+    pub pause: bool,
+    /// The meter that it passes first.
+    pub meter: Option<MeterId>,
+}
+
+impl Default for Controller {
+    /// All of the packet, to controllers that ask for nothing else.
+    fn default() -> Controller {
+        Controller {
+            max_len: 0xffff,
+            id: 0,
+            reason: 1,
+            userdata: [].into(),
+            pause: false,
+            meter: None,
+        }
+    }
+}
+
+impl Controller {
+    /// Whether it says more than the first form of the action can.
+    pub fn is_second(&self) -> bool {
+        !self.userdata.is_empty() || self.pause || self.meter.is_some()
+    }
+}
+
+/// Of which packets collectors hear (IPFIX), and what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sample {
+    /// Of 65535 packets so many.
+    pub probability: u16,
+    /// Which collectors.
+    pub collector_set: u32,
+    /// Observation domain.
+    pub domain: u32,
+    /// Observation point.
+    pub point: u32,
+    /// The port that is told of.
+    pub port: Option<OfPort>,
+    /// On which side of it.
+    pub direction: SampleDirection,
+}
+
+/// On which side of a port packets are seen (`nx_action_sample_direction`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SampleDirection {
+    /// Where they are.
+    #[default]
+    Default = 0,
+    /// As they come in.
+    Ingress = 1,
+    /// As they go out.
+    Egress = 2,
 }

@@ -39,6 +39,31 @@ const ACCEPTED: &[&str] = &[
     "actions=clone(load:1->NXM_NX_REG3[],output:2,clone(resubmit(,3))),pop_queue,ct_clear",
     "ip,actions=write_actions(load:1->NXM_NX_REG0[],move:reg0->reg1,resubmit(,5))",
     "tcp,tp_dst=80,actions=load:0x51->tcp_dst[0..7],load:1->NXM_NX_IP_TTL[]",
+    "actions=learn(table=20,hard_timeout=300,priority=1,cookie=0x5,NXM_OF_VLAN_TCI[0..11],\
+     NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:0->NXM_OF_VLAN_TCI[],\
+     load:NXM_NX_TUN_ID[]->NXM_NX_TUN_ID[],output:OXM_OF_IN_PORT[])",
+    "actions=learn(table=2,limit=5,eth_type=0x800,result_dst=reg0[3],delete_learned,\
+     send_flow_rem,idle_timeout=3,fin_idle_timeout=2,fin_hard_timeout=1)",
+    "actions=learn(in_port=5,eth_dst[]=eth_src[],dl_type=0x800,nw_proto=6,vlan_vid=5,reg0=5,\
+     reg1[3..7]=5,nw_dst=1.2.3.4,load:0x123456789012345678->xxreg0[8..127])",
+    "actions=learn(vlan_tci=5,dl_type=0x86dd,ipv6_src=fe80::1,eth_src=1:2:3:4:5:6,metadata=0,\
+     tun_id=5,load:1->eth_dst,load:eth_src->xxreg1[0..47],ip_dscp=5,output:reg0[0..15])",
+    "actions=learn(),learn(in_port=LOCAL,in_port)",
+    "tcp,actions=fin_timeout(idle_timeout=5,hard_timeout=10),fin_timeout(hard_timeout=3)",
+    "tcp,actions=fin_timeout",
+    "actions=bundle(eth_src,0,active_backup,ofport,members:1,2),bundle(nw_src,5,hrw,ofport,slaves:)",
+    "actions=bundle_load(symmetric_l4,0,hrw,ofport,reg0[0..15],members:1,LOCAL,none)",
+    "actions=multipath(eth_src,50,modulo_n,1,0,reg0[0..3]),multipath(nw_dst,50,hash_threshold,2,0,\
+     reg0[0..1]),multipath(symmetric_l3l4+udp,50,iter_hash,4,3,reg0[]),multipath(symmetric_l3,1,\
+     hrw,256,0,reg1[8..15])",
+    "actions=check_pkt_larger(1500)->reg0[0],check_pkt_larger(0)->NXM_NX_XXREG0[127]",
+    "actions=sample(probability=5),sample(probability=65535,collector_set_id=1,obs_domain_id=2,\
+     obs_point_id=3,sampling_port=4,egress),sample(probability=1,sampling_port=LOCAL),\
+     sample(probability=1,ingress)",
+    "actions=output(port=1,max_len=100),output(port=LOCAL,max_len=14)",
+    "actions=enqueue(1,2),enqueue:3:4,set_queue(5)",
+    "actions=controller(reason=action,userdata=00.01.02,pause,meter_id=5),controller(pause)",
+    "actions=controller(userdata=00.01.02,id=3,max_len=9),controller(meter_id=5,reason=no_match)",
     "actions=drop",
     "actions=",
     "action=output:1",
@@ -182,6 +207,17 @@ const ACCEPTED: &[&str] = &[
 
 /// Texts that neither takes.
 const REFUSED: &[&str] = &[
+    "actions=learn(table=255)",
+    "actions=learn(table=3,reg0=reg1[0..3])",
+    "actions=learn(result_dst=reg0[0..1])",
+    "actions=learn(in_port,output:1)",
+    "actions=learn(load:1.2.3.4->reg0)",
+    "actions=learn(reg0=5/7)",
+    "actions=output(port=controller,max_len=14)",
+    "actions=output(port=1,max_len=13)",
+    "actions=bundle(l4,1,hrw,ofport,members:1)",
+    "actions=bundle(eth_src,1,hrw,ofport,members:bogus)",
+    "actions=multipath(nw_src,1,hrw,4,0,reg0[0])",
     "",
     "priority=5",
     "foo=5,actions=drop",

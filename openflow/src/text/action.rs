@@ -10,6 +10,7 @@ use super::port;
 use super::token::Token;
 use super::value::{self, number};
 use super::{Ports, SyntaxError};
+use crate::nicira::Controller;
 use crate::{Action, GroupId, Nicira, OfPort, QueueId};
 
 mod writer;
@@ -68,6 +69,7 @@ pub(super) fn parse(
     let result = match token.key {
         "set_field" => set_field(token, context).map(|action| list.push(action)),
         "mod_vlan_vid" | "mod_vlan_pcp" => mod_vlan(token, context, list),
+        "enqueue" => enqueue(token, context, list),
         _ => single(token, context).map(|action| list.push(action)),
     };
     result.map_err(|e| match e.token == token.key {
@@ -167,17 +169,20 @@ fn controller(argument: &str) -> Result<Action, SyntaxError> {
             max_len,
         });
     }
-    match nicira::parse_controller(argument)? {
-        Nicira::Controller {
+    let controller = nicira::parse_controller(argument)?;
+    let max_len = controller.max_len;
+    let is_plain = controller
+        == Controller {
             max_len,
-            id: 0,
-            reason: ACTION,
-        } => Ok(Action::Output {
+            ..Controller::default()
+        };
+    Ok(match is_plain {
+        true => Action::Output {
             port: OfPort::CONTROLLER,
             max_len,
-        }),
-        action => Ok(Action::Nicira(action)),
-    }
+        },
+        false => Action::Nicira(Nicira::Controller(controller)),
+    })
 }
 
 fn output(port: OfPort) -> Action {
@@ -263,6 +268,29 @@ fn mod_vlan(
     Ok(())
 }
 
+/// `enqueue(PORT,QUEUE)` or `enqueue:PORT:QUEUE`: an output by a queue, which is left again.
+fn enqueue(
+    token: &Token<'_>,
+    context: &Context<'_>,
+    list: &mut Vec<Action>,
+) -> Result<(), SyntaxError> {
+    let pieces = token.argument().rsplit_once([',', ':']);
+    let Some((port, queue)) = pieces else {
+        let allowed = "enqueue(PORT,QUEUE)";
+        return Err(SyntaxError::new(
+            token.text,
+            "port or queue missing",
+            allowed,
+        ));
+    };
+    let port = context.ports.parse(port.trim())?;
+    let queue = number(queue.trim(), u32::MAX.into())? as u32;
+    list.push(Action::SetQueue(QueueId(queue)));
+    list.push(output(port));
+    list.push(Action::Nicira(Nicira::PopQueue));
+    Ok(())
+}
+
 fn set(field: Field, value: u128) -> Action {
     Action::SetField {
         field,
@@ -314,14 +342,12 @@ fn bare(token: &Token<'_>, action: Action) -> Result<Action, SyntaxError> {
 
 /// Lists of actions within each other: each is a call deeper while it is read.
 const DEPTH_MAX: u32 = 64;
-/// `OFPR_ACTION`.
-const ACTION: u8 = 1;
 /// `OFPCML_NO_BUFFER`: the whole packet.
 const ALL_BYTES: u16 = 0xffff;
 /// TPID of a tag that is pushed unasked.
 const CUSTOMER_TAG: u16 = 0x8100;
 
-const ACTIONS: [&str; 37] = [
+const ACTIONS: [&str; 38] = [
     "output",
     "controller",
     "drop",
@@ -355,6 +381,7 @@ const ACTIONS: [&str; 37] = [
     "set_mpls_label",
     "set_mpls_tc",
     "set_tunnel",
+    "enqueue",
     "write_actions",
     "clear_actions",
     "write_metadata",

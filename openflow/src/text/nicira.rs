@@ -13,11 +13,18 @@ use super::value::{self, number};
 use super::{Ports, SyntaxError};
 use crate::nicira::{Nicira, Subfield};
 use crate::oxm::Oxm;
-use crate::v13::nicira::CLAUSES_MAX;
+use crate::v13::nicira::{CLAUSES_MAX, ETHERNET_HEADER_LEN, may_be_truncated};
 use crate::{Action, TableId};
 
+mod choice;
+mod controller;
+mod learn;
+mod sample;
+
+pub(super) use controller::parse as parse_controller;
+
 /// The words of these actions.
-pub(super) const ACTIONS: [&str; 14] = [
+pub(super) const ACTIONS: [&str; 22] = [
     "conjunction",
     "resubmit",
     "move",
@@ -32,6 +39,14 @@ pub(super) const ACTIONS: [&str; 14] = [
     "output:FIELD[]",
     "dec_ttl(ID)",
     "controller(id=ID)",
+    "learn",
+    "fin_timeout",
+    "bundle",
+    "bundle_load",
+    "multipath",
+    "check_pkt_larger",
+    "sample",
+    "output(port=PORT,max_len=BYTES)",
 ];
 
 /// Reads an action, if it is one of these.
@@ -60,6 +75,7 @@ pub(super) fn parse(
             let value = number(value, dst.ones())? as u64;
             Nicira::Load { dst, value }
         }
+        "output" if text.contains("port=") => parse_truncated(text, context)?,
         "output" if names_field(text) => Nicira::OutputReg {
             src: subfield(text)?,
             max_len: ALL_BYTES,
@@ -68,6 +84,15 @@ pub(super) fn parse(
         "pop" => Nicira::Pop(writable(text)?),
         "note" => Nicira::Note(bytes(text)?),
         "conjunction" => parse_conjunction(text)?,
+        "learn" => Nicira::Learn(Arc::new(learn::parse(text, context)?)),
+        "fin_timeout" => parse_fin_timeout(text)?,
+        "bundle" | "bundle_load" => {
+            let bundle = choice::parse_bundle(text, token.key == "bundle_load", context)?;
+            Nicira::Bundle(Arc::new(bundle))
+        }
+        "multipath" => Nicira::Multipath(choice::parse_multipath(text)?),
+        "check_pkt_larger" => parse_check_larger(token.text)?,
+        "sample" => Nicira::Sample(sample::parse(text, context)?),
         "clone" => Nicira::Clone(parse_list(text, context)?),
         "dec_ttl" if !text.is_empty() => Nicira::DecTtlIds(ids(text)?),
         "exit" => bare(token, Nicira::Exit)?,
@@ -88,14 +113,14 @@ fn bare(token: &Token<'_>, action: Nicira) -> Result<Nicira, SyntaxError> {
 fn parse_resubmit(token: &Token<'_>, context: &Context<'_>) -> Result<Nicira, SyntaxError> {
     let mut pieces = token.argument().split(',').map(str::trim);
     let (port, table) = (pieces.next().unwrap_or(""), pieces.next().unwrap_or(""));
-    if pieces.next().is_some() {
-        let problem = "connections are not tracked, so they have no original tuple";
-        return Err(SyntaxError::new(
-            token.text,
-            problem,
-            "resubmit(PORT,TABLE)",
-        ));
-    }
+    let by_connection = match (pieces.next(), pieces.next()) {
+        (None, _) => false,
+        (Some("ct"), None) => true,
+        _ => {
+            let allowed = "resubmit(PORT,TABLE) or resubmit(PORT,TABLE,ct)";
+            return Err(SyntaxError::new(token.text, "not known here", allowed));
+        }
+    };
     if port.is_empty() && table.is_empty() {
         let allowed = "resubmit(PORT,TABLE), one of them at least";
         return Err(SyntaxError::new(
@@ -113,7 +138,87 @@ fn parse_resubmit(token: &Token<'_>, context: &Context<'_>) -> Result<Nicira, Sy
         table => Some(TableId(number(table, TableId::LAST.0.into())? as u8)),
     };
     let in_port = in_port.filter(|port| *port != crate::OfPort::IN_PORT);
-    Ok(Nicira::Resubmit { in_port, table })
+    Ok(Nicira::Resubmit {
+        in_port,
+        table,
+        by_connection,
+    })
+}
+
+/// `output(port=PORT,max_len=BYTES)`.
+fn parse_truncated(text: &str, context: &Context<'_>) -> Result<Nicira, SyntaxError> {
+    let (mut port, mut len_max) = (None, None);
+    for piece in Tokens::new(text) {
+        match piece.key {
+            "port" => port = Some(context.ports().parse(piece.argument())?),
+            "max_len" => len_max = Some(number(piece.argument(), u32::MAX.into())? as u32),
+            _ => {
+                return Err(SyntaxError::new(
+                    piece.text,
+                    "not known here",
+                    "port, max_len",
+                ));
+            }
+        }
+    }
+    let Some((port, len_max)) = port.zip(len_max) else {
+        let allowed = "output(port=PORT,max_len=BYTES)";
+        return Err(SyntaxError::new(text, "port or length missing", allowed));
+    };
+    if !may_be_truncated(port) {
+        return Err(SyntaxError::new(
+            text,
+            "not for this port",
+            "a port, LOCAL or IN_PORT",
+        ));
+    }
+    if len_max < ETHERNET_HEADER_LEN {
+        let allowed = format!("{ETHERNET_HEADER_LEN} bytes at least");
+        return Err(SyntaxError::new(
+            text,
+            "shorter than a packet can be",
+            allowed,
+        ));
+    }
+    Ok(Nicira::OutputTruncated { port, len_max })
+}
+
+/// `fin_timeout(idle_timeout=SECONDS,hard_timeout=SECONDS)`.
+fn parse_fin_timeout(text: &str) -> Result<Nicira, SyntaxError> {
+    let (mut idle_timeout_s, mut hard_timeout_s) = (0, 0);
+    for piece in Tokens::new(text) {
+        let seconds = || number(piece.argument(), 0xffff).map(|seconds| seconds as u16);
+        match piece.key {
+            "idle_timeout" => idle_timeout_s = seconds()?,
+            "hard_timeout" => hard_timeout_s = seconds()?,
+            _ => {
+                let allowed = "idle_timeout, hard_timeout";
+                return Err(SyntaxError::new(piece.text, "not known here", allowed));
+            }
+        }
+    }
+    Ok(Nicira::FinTimeout {
+        idle_timeout_s,
+        hard_timeout_s,
+    })
+}
+
+/// `check_pkt_larger(BYTES)->FIELD[BIT]`.
+fn parse_check_larger(text: &str) -> Result<Nicira, SyntaxError> {
+    let (len, dst) = arrow(text)?;
+    let dst = writable(dst)?;
+    let len = len.strip_prefix("check_pkt_larger(");
+    let len = len.and_then(|len| len.strip_suffix(')'));
+    match len.filter(|_| dst.width == 1) {
+        Some(len) => Ok(Nicira::CheckPacketLarger {
+            len: number(len, 0xffff)? as u16,
+            dst,
+        }),
+        None => {
+            let allowed = "check_pkt_larger(BYTES)->FIELD[BIT]";
+            Err(SyntaxError::new(text, "not a length and a bit", allowed))
+        }
+    }
 }
 
 /// `conjunction(ID,CLAUSE/CLAUSES)`, clauses from 1 on.
@@ -135,33 +240,6 @@ fn parse_conjunction(text: &str) -> Result<Nicira, SyntaxError> {
         }),
         None => Err(wrong()),
     }
-}
-
-/// Reads `controller(reason=...,max_len=...,id=...)`.
-pub(super) fn parse_controller(argument: &str) -> Result<Nicira, SyntaxError> {
-    let (mut max_len, mut id, mut reason) = (ALL_BYTES, 0, ACTION);
-    for piece in Tokens::new(argument) {
-        let text = piece.argument();
-        match piece.key {
-            "max_len" => max_len = number(text, 0xffff)? as u16,
-            "id" => id = number(text, 0xffff)? as u16,
-            "reason" => {
-                let known = REASONS.iter().position(|reason| *reason == text);
-                reason = known.ok_or_else(|| {
-                    SyntaxError::new(piece.text, "unknown reason", REASONS.join(", "))
-                })? as u8;
-            }
-            _ => {
-                let allowed = "max_len, id, reason";
-                return Err(SyntaxError::new(piece.text, "not known here", allowed));
-            }
-        }
-    }
-    Ok(Nicira::Controller {
-        max_len,
-        id,
-        reason,
-    })
 }
 
 fn parse_list(text: &str, context: &mut Context<'_>) -> Result<Arc<[Action]>, SyntaxError> {
@@ -239,23 +317,26 @@ fn writable(text: &str) -> Result<Subfield, SyntaxError> {
     }
 }
 
+/// Reads a note.
 fn bytes(text: &str) -> Result<Arc<[u8]>, SyntaxError> {
     let wrong = || SyntaxError::new(text, "not bytes in hexadecimal", "such as 01.02.ff");
-    let digits: String = text.split('.').collect();
-    if !digits.len().is_multiple_of(2) || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err(wrong());
-    }
-    let pairs = digits.as_bytes().chunks(2);
-    let byte = |pair| {
-        std::str::from_utf8(pair)
-            .ok()
-            .and_then(|p| u8::from_str_radix(p, 16).ok())
-    };
-    let mut bytes: Vec<u8> = pairs.map(byte).collect::<Option<_>>().ok_or_else(wrong)?;
+    let mut bytes = hexadecimal(text).ok_or_else(wrong)?;
     // As they come back from the wire, where they fill the action.
     let len = bytes.len() + NOTE_HEADER_LEN;
     bytes.resize(crate::wire::padded(len) - NOTE_HEADER_LEN, 0);
     Ok(bytes.into())
+}
+
+/// Reads bytes, with or without dots between them.
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits: String = text.split('.').collect();
+    let pairs = digits.as_bytes().chunks(2);
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
+    };
+    pairs.map(byte).collect()
 }
 
 fn ids(text: &str) -> Result<Arc<[u16]>, SyntaxError> {
@@ -268,8 +349,12 @@ fn ids(text: &str) -> Result<Arc<[u16]>, SyntaxError> {
 pub(super) fn write(out: &mut String, nicira: &Nicira, ports: &Ports) {
     // Writing to a String cannot fail, so its results are let go.
     let _ = match nicira {
-        Nicira::Resubmit { in_port, table } => {
-            write_resubmit(out, *in_port, *table, ports);
+        Nicira::Resubmit {
+            in_port,
+            table,
+            by_connection,
+        } => {
+            write_resubmit(out, (*in_port, *table, *by_connection), ports);
             Ok(())
         }
         Nicira::Move { src, dst } => write!(out, "move:{}->{}", Shown(*src), Shown(*dst)),
@@ -282,12 +367,13 @@ pub(super) fn write(out: &mut String, nicira: &Nicira, ports: &Ports) {
             let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             write!(out, "note:{}", bytes.join("."))
         }
-        Nicira::Controller {
-            max_len,
-            id,
-            reason,
-        } => {
-            write_controller(out, *max_len, *id, *reason);
+        Nicira::OutputTruncated { port, len_max } => {
+            out.push_str("output(port=");
+            ports.write(out, *port);
+            write!(out, ",max_len={len_max})")
+        }
+        Nicira::Controller(controller) => {
+            controller::write(out, controller);
             Ok(())
         }
         Nicira::Clone(list) => {
@@ -307,17 +393,44 @@ pub(super) fn write(out: &mut String, nicira: &Nicira, ports: &Ports) {
             clause,
             clauses,
         } => write!(out, "conjunction({id},{}/{clauses})", clause + 1),
+        Nicira::Learn(learn) => {
+            learn::write(out, learn, ports);
+            Ok(())
+        }
+        Nicira::FinTimeout {
+            idle_timeout_s,
+            hard_timeout_s,
+        } => {
+            let idle = (*idle_timeout_s != 0).then(|| format!("idle_timeout={idle_timeout_s}"));
+            let hard = (*hard_timeout_s != 0).then(|| format!("hard_timeout={hard_timeout_s}"));
+            let pieces: Vec<_> = [idle, hard].into_iter().flatten().collect();
+            write!(out, "fin_timeout({})", pieces.join(","))
+        }
+        Nicira::Bundle(bundle) => {
+            choice::write_bundle(out, bundle, ports);
+            Ok(())
+        }
+        Nicira::Multipath(multipath) => {
+            choice::write_multipath(out, multipath);
+            Ok(())
+        }
+        Nicira::CheckPacketLarger { len, dst } => {
+            write!(out, "check_pkt_larger({len})->{}", Shown(*dst))
+        }
+        Nicira::Sample(sample) => {
+            sample::write(out, sample, ports);
+            Ok(())
+        }
     };
 }
 
 fn write_resubmit(
     out: &mut String,
-    in_port: Option<crate::OfPort>,
-    table: Option<TableId>,
+    (in_port, table, by_connection): (Option<crate::OfPort>, Option<TableId>, bool),
     ports: &Ports,
 ) {
     match (in_port, table) {
-        (Some(port), None) => {
+        (Some(port), None) if !by_connection => {
             out.push_str("resubmit:");
             ports.write(out, port);
         }
@@ -330,22 +443,8 @@ fn write_resubmit(
             if let Some(table) = table {
                 out.push_str(&table.to_string());
             }
-            out.push(')');
+            out.push_str(if by_connection { ",ct)" } else { ")" });
         }
-    }
-}
-
-fn write_controller(out: &mut String, max_len: u16, id: u16, reason: u8) {
-    let reason_text = REASONS.get(usize::from(reason)).copied().unwrap_or("");
-    let pieces = [
-        (reason != ACTION).then(|| format!("reason={reason_text}")),
-        (max_len != ALL_BYTES).then(|| format!("max_len={max_len}")),
-        (id != 0).then(|| format!("id={id}")),
-    ];
-    let pieces: Vec<String> = pieces.into_iter().flatten().collect();
-    match reason == ACTION && id == 0 {
-        true => out.push_str(&format!("CONTROLLER:{max_len}")),
-        false => out.push_str(&format!("controller({})", pieces.join(","))),
     }
 }
 
@@ -368,10 +467,6 @@ impl std::fmt::Display for Shown {
     }
 }
 
-/// Names of `ofp_packet_in_reason`.
-const REASONS: [&str; 3] = ["no_match", "action", "invalid_ttl"];
-/// `OFPR_ACTION`.
-const ACTION: u8 = 1;
 /// The whole packet.
 const ALL_BYTES: u16 = 0xffff;
 /// Bytes of a note's action before the note.

@@ -11,6 +11,13 @@ use crate::oxm::{self, Oxm};
 use crate::wire::{Reader, Writer};
 use crate::{Action, ErrorCode, OfPort, TableId};
 
+mod choice;
+mod controller;
+mod learn;
+mod sample;
+
+pub(crate) use choice::MEMBERS_MAX;
+
 /// `NX_VENDOR_ID`.
 pub(super) const NICIRA: u32 = 0x0000_2320;
 
@@ -19,6 +26,7 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
     let nicira = match body.u16()? {
         RESUBMIT => decode_resubmit(body, false)?,
         RESUBMIT_TABLE => decode_resubmit(body, true)?,
+        RESUBMIT_TABLE_CT => decode_resubmit_ct(body)?,
         SET_TUNNEL => {
             body.skip(2)?;
             return Ok(set_tunnel(body.u32()?.into()));
@@ -35,7 +43,9 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
         STACK_PUSH => Nicira::Push(decode_stack(body, false)?),
         STACK_POP => Nicira::Pop(decode_stack(body, true)?),
         NOTE => Nicira::Note(body.rest().into()),
-        CONTROLLER => decode_controller(body)?,
+        controller::FIRST => controller::decode(body)?,
+        controller::SECOND => controller::decode_second(body)?,
+        OUTPUT_TRUNCATED => decode_truncated(body)?,
         DEC_TTL_CNT_IDS => decode_ids(body)?,
         CLONE => {
             body.skip(6)?;
@@ -48,6 +58,16 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
         POP_QUEUE => plain(body).map(|()| Nicira::PopQueue)?,
         CT_CLEAR => plain(body).map(|()| Nicira::CtClear)?,
         CONJUNCTION => decode_conjunction(body)?,
+        learn::LEARN => Nicira::Learn(Arc::new(learn::decode(body, false)?)),
+        learn::LEARN2 => Nicira::Learn(Arc::new(learn::decode(body, true)?)),
+        FIN_TIMEOUT => decode_fin_timeout(body)?,
+        choice::BUNDLE => Nicira::Bundle(Arc::new(choice::decode_bundle(body, false)?)),
+        choice::BUNDLE_LOAD => Nicira::Bundle(Arc::new(choice::decode_bundle(body, true)?)),
+        choice::MULTIPATH => Nicira::Multipath(choice::decode_multipath(body)?),
+        CHECK_PACKET_LARGER => decode_check_larger(body)?,
+        sample::FIRST => Nicira::Sample(sample::decode(body)?),
+        sample::SECOND => Nicira::Sample(sample::decode_with_port(body, false)?),
+        sample::THIRD => Nicira::Sample(sample::decode_with_port(body, true)?),
         _ => return Err(ErrorCode::BAD_ACTION_BAD_EXP_TYPE),
     };
     Ok(Action::Nicira(nicira))
@@ -75,7 +95,54 @@ fn decode_resubmit(body: &mut Reader, with_table: bool) -> Result<Nicira, ErrorC
     Ok(Nicira::Resubmit {
         in_port: (in_port != OfPort::IN_PORT).then_some(in_port),
         table,
+        by_connection: false,
     })
+}
+
+fn decode_resubmit_ct(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    match decode_resubmit(body, true)? {
+        Nicira::Resubmit { in_port, table, .. } => Ok(Nicira::Resubmit {
+            in_port,
+            table,
+            by_connection: true,
+        }),
+        other => Ok(other),
+    }
+}
+
+fn decode_truncated(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let port = OfPort::of_16_bits(body.u16()?);
+    let len_max = body.u32()?;
+    if len_max < ETHERNET_HEADER_LEN {
+        return Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT);
+    }
+    match may_be_truncated(port) {
+        true => Ok(Nicira::OutputTruncated { port, len_max }),
+        false => Err(ErrorCode::BAD_ACTION_BAD_OUT_PORT),
+    }
+}
+
+/// Whether what a port sends may be cut: one port sends it, and nobody decides about it again.
+pub(crate) fn may_be_truncated(port: OfPort) -> bool {
+    port != OfPort(0) && port <= OfPort::MAX || [OfPort::IN_PORT, OfPort::LOCAL].contains(&port)
+}
+
+fn decode_fin_timeout(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let (idle_timeout_s, hard_timeout_s) = (body.u16()?, body.u16()?);
+    body.skip(2)?;
+    Ok(Nicira::FinTimeout {
+        idle_timeout_s,
+        hard_timeout_s,
+    })
+}
+
+fn decode_check_larger(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let (len, offset) = (body.u16()?, body.u16()?);
+    let field = decode_field(body)?;
+    // As long as if there were an experimenter number in the field.
+    body.rest();
+    let dst = writable(field, offset, 1)?;
+    Ok(Nicira::CheckPacketLarger { len, dst })
 }
 
 fn decode_move(body: &mut Reader) -> Result<Nicira, ErrorCode> {
@@ -138,19 +205,6 @@ fn decode_stack(body: &mut Reader, pop: bool) -> Result<Subfield, ErrorCode> {
     match pop {
         true => writable(field, offset, width),
         false => readable(field, offset, width),
-    }
-}
-
-fn decode_controller(body: &mut Reader) -> Result<Nicira, ErrorCode> {
-    let (max_len, id, reason) = (body.u16()?, body.u16()?, body.u8()?);
-    body.skip(1)?;
-    match reason <= REASON_MAX {
-        true => Ok(Nicira::Controller {
-            max_len,
-            id,
-            reason,
-        }),
-        false => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
     }
 }
 
@@ -220,17 +274,26 @@ fn writable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode
 /// Writes an action but for its length and its padding.
 pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
     match nicira {
-        Nicira::Resubmit { in_port, table } => {
+        &Nicira::Resubmit {
+            in_port,
+            table,
+            by_connection,
+        } => {
             header(
-                if table.is_some() {
-                    RESUBMIT_TABLE
-                } else {
-                    RESUBMIT
+                match table {
+                    _ if by_connection => RESUBMIT_TABLE_CT,
+                    Some(_) => RESUBMIT_TABLE,
+                    None => RESUBMIT,
                 },
                 out,
             );
+            let same = if by_connection {
+                TableId::ALL
+            } else {
+                TableId(0)
+            };
             out.u16(in_port.unwrap_or(OfPort::IN_PORT).0 as u16);
-            out.u8(table.unwrap_or(TableId(0)).0);
+            out.u8(table.unwrap_or(same).0);
         }
         Nicira::Move { src, dst } => {
             header(REG_MOVE, out);
@@ -257,16 +320,12 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
             header(NOTE, out);
             out.bytes(bytes);
         }
-        Nicira::Controller {
-            max_len,
-            id,
-            reason,
-        } => {
-            header(CONTROLLER, out);
-            out.u16(*max_len);
-            out.u16(*id);
-            out.u8(*reason);
+        Nicira::OutputTruncated { port, len_max } => {
+            header(OUTPUT_TRUNCATED, out);
+            out.u16(port.0 as u16);
+            out.u32(*len_max);
         }
+        Nicira::Controller(controller) => controller::encode(controller, out),
         Nicira::Clone(list) => {
             header(CLONE, out);
             out.zeros(6);
@@ -291,6 +350,24 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
             out.u8(*clauses);
             out.u32(*id);
         }
+        Nicira::Learn(learn) => learn::encode(learn, out),
+        Nicira::FinTimeout {
+            idle_timeout_s,
+            hard_timeout_s,
+        } => {
+            header(FIN_TIMEOUT, out);
+            out.u16(*idle_timeout_s);
+            out.u16(*hard_timeout_s);
+        }
+        Nicira::Bundle(bundle) => choice::encode_bundle(bundle, out),
+        Nicira::Multipath(multipath) => choice::encode_multipath(multipath, out),
+        Nicira::CheckPacketLarger { len, dst } => {
+            header(CHECK_PACKET_LARGER, out);
+            out.u16(*len);
+            out.u16(dst.offset.into());
+            Oxm::nxm(dst.field).encode_header(false, out);
+        }
+        Nicira::Sample(sample) => sample::encode(sample, out),
     }
 }
 
@@ -311,6 +388,12 @@ fn encode_range(subfield: Subfield, out: &mut Writer) {
     Oxm::nxm(subfield.field).encode_header(false, out);
 }
 
+/// A field and the first of its bits.
+fn encode_plain(subfield: Subfield, out: &mut Writer) {
+    Oxm::nxm(subfield.field).encode_header(false, out);
+    out.u16(subfield.offset.into());
+}
+
 fn encode_stack(kind: u16, subfield: Subfield, out: &mut Writer) {
     header(kind, out);
     out.u16(subfield.offset.into());
@@ -322,8 +405,8 @@ fn encode_stack(kind: u16, subfield: Subfield, out: &mut Writer) {
 const CLONES_MAX: u32 = 64;
 /// Clauses of one conjunction: a word has a bit for each.
 pub(crate) const CLAUSES_MAX: u8 = 64;
-/// `OFPR_INVALID_TTL`.
-const REASON_MAX: u8 = 2;
+/// What is sent of a packet has an Ethernet header at least.
+pub(crate) const ETHERNET_HEADER_LEN: u32 = 14;
 
 // `NXAST_*`.
 const RESUBMIT: u16 = 1;
@@ -337,14 +420,17 @@ const RESUBMIT_TABLE: u16 = 14;
 const OUTPUT_REG: u16 = 15;
 const EXIT: u16 = 17;
 const DEC_TTL: u16 = 18;
-const CONTROLLER: u16 = 20;
+const FIN_TIMEOUT: u16 = 19;
 const DEC_TTL_CNT_IDS: u16 = 21;
 const STACK_PUSH: u16 = 27;
 const STACK_POP: u16 = 28;
 const REG_LOAD2: u16 = 33;
 const CONJUNCTION: u16 = 34;
+const OUTPUT_TRUNCATED: u16 = 39;
 const CLONE: u16 = 42;
 const CT_CLEAR: u16 = 43;
+const RESUBMIT_TABLE_CT: u16 = 44;
+const CHECK_PACKET_LARGER: u16 = 49;
 
 #[cfg(test)]
 mod tests {
@@ -406,6 +492,89 @@ mod tests {
             "load:0x5->NXM_OF_VLAN_TCI[0..11]",
             "ffff0018000023200007000b000008020000000000000005",
         ),
+        (
+            "learn(table=20,hard_timeout=300,priority=1,cookie=0x5,NXM_OF_VLAN_TC\
+             I[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:0->NXM_OF_VLAN_TCI[]\
+             ,load:NXM_NX_TUN_ID[]->NXM_NX_TUN_ID[],output:OXM_OF_IN_PORT[])",
+            "ffff00600000232000100000012c000100000000000000050000140000000000000c\
+             00000802000000000802000000300000040600000000020600002810000000000802\
+             00000840000120080000000120080000102080000004000000000000",
+        ),
+        (
+            "learn(table=2,idle_timeout=3,fin_idle_timeout=2,fin_hard_timeout=1,s\
+             end_flow_rem,delete_learned,limit=5,result_dst=NXM_NX_REG0[3],eth_ty\
+             pe=0x800)",
+            "ffff003800002320002d000300008000000000000000000000070200000200010000\
+             00050003000000010004201008000000060200000000",
+        ),
+        (
+            "learn(table=1,limit=5,vlan_vid=5,output:NXM_NX_REG0[])",
+            "ffff004000002320002d000000008000000000000000000000000100000000000000\
+             000500000000200c000580000c0200001020000100040000000000000000",
+        ),
+        (
+            "learn(table=1,eth_type=0x86dd,ipv6_src=fe80::1,load:0x5->NXM_NX_XXRE\
+             G0[],NXM_NX_REG1[3..7]=0x5)",
+            "ffff0068000023200010000000008000000000000000000000000100000000002010\
+             86dd0000060200002080fe8000000000000000000000000000010001261000002880\
+             000000000000000000000000000000050001de100000200500050001020400030000\
+             0000",
+        ),
+        (
+            "fin_timeout(idle_timeout=5,hard_timeout=10)",
+            "ffff00100000232000130005000a0000",
+        ),
+        (
+            "bundle(eth_src,7,active_backup,ofport,members:1,2)",
+            "ffff002800002320000c000000000007000000020002000000000000000000000001\
+             000200000000",
+        ),
+        (
+            "bundle_load(symmetric_l4,7,hrw,ofport,NXM_NX_REG0[0..15],members:1,2,LOCAL)",
+            "ffff002800002320000d000100010007000000020003000f00010004000000000001\
+             0002fffe0000",
+        ),
+        (
+            "multipath(symmetric_l3l4+udp,50,iter_hash,4,3,NXM_NX_REG0[])",
+            "ffff002000002320000a00030032000000030003000000030000001f00010004",
+        ),
+        (
+            "check_pkt_larger(1500)->NXM_NX_REG0[3]",
+            "ffff001800002320003105dc000300010004000000000000",
+        ),
+        (
+            "sample(probability=5,collector_set_id=1,obs_domain_id=2,obs_point_id=3)",
+            "ffff001800002320001d0005000000010000000200000003",
+        ),
+        (
+            "sample(probability=5,collector_set_id=1,obs_domain_id=2,obs_point_id\
+             =3,sampling_port=4)",
+            "ffff002000002320002600050000000100000002000000030004000000000000",
+        ),
+        (
+            "sample(probability=5,collector_set_id=1,obs_domain_id=2,obs_point_id\
+             =3,sampling_port=4,egress)",
+            "ffff002000002320002900050000000100000002000000030004020000000000",
+        ),
+        (
+            "output(port=1,max_len=100)",
+            "ffff0010000023200027000100000064",
+        ),
+        (
+            "controller(userdata=00.01.02,pause,meter_id=5)",
+            "ffff0028000023200025000000000000000300070001020000040004000000000005\
+             000800000005",
+        ),
+        (
+            "controller(max_len=9,id=3,userdata=00.01.02)",
+            "ffff0028000023200025000000000000000000080009000000010008000300000003\
+             000700010200",
+        ),
+        (
+            "controller(reason=no_match,max_len=9,meter_id=5)",
+            "ffff0028000023200025000000000000000000080009000000020005000000000005\
+             000800000005",
+        ),
         ("set_field:0x5->reg2", "00190010000104040000000500000000"),
     ];
 
@@ -455,7 +624,8 @@ mod tests {
                 let mut short = whole[..len].to_vec();
                 short[3] = len as u8;
                 if let Ok(list) = decoded(&short) {
-                    assert_eq!(encoded(&list), short, "{text} of {len} bytes");
+                    let again = decoded(&encoded(&list));
+                    assert_eq!(again, Ok(list), "{text} of {len} bytes");
                 }
             }
         }

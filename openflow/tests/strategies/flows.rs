@@ -2,6 +2,7 @@
 
 use flowtable::VLAN_PRESENT;
 
+use super::nicira::nicira;
 use super::*;
 
 /// A match whose fields have their prerequisites; any field may be in it.
@@ -89,54 +90,6 @@ pub(super) fn action() -> BoxedStrategy<Action> {
         any::<u16>().prop_map(Action::PopMpls),
         any::<u8>().prop_map(Action::SetMplsTtl),
         any::<u8>().prop_map(Action::SetNwTtl),
-    ]
-    .boxed()
-}
-
-fn subfield() -> impl Strategy<Value = Subfield> {
-    let fields = Field::ALL.iter().copied();
-    let fields: Vec<Field> = fields.filter(|field| !field.is_read_only()).collect();
-    (select(fields), any::<u8>(), any::<u8>()).prop_map(|(field, offset, width)| {
-        let offset = offset % field.width() as u8;
-        let rest = (field.width() as u8 - offset).min(64);
-        let width = 1 + width % rest;
-        Subfield {
-            field,
-            offset,
-            width,
-        }
-    })
-}
-
-fn nicira() -> BoxedStrategy<Nicira> {
-    let in_port = option::of((1u32..0xff00).prop_map(OfPort));
-    let table = option::of((0..=TableId::LAST.0).prop_map(TableId));
-    let within = vec(set_field(), 0..3).prop_map(Arc::from);
-    prop_oneof![
-        (in_port, table).prop_map(|(in_port, table)| Nicira::Resubmit { in_port, table }),
-        (subfield(), any::<u64>()).prop_map(|(dst, value)| Nicira::Load {
-            dst,
-            value: value & dst.ones() as u64,
-        }),
-        (subfield(), subfield()).prop_map(|(src, dst)| {
-            let width = src.width.min(dst.width);
-            let (src, dst) = (Subfield { width, ..src }, Subfield { width, ..dst });
-            Nicira::Move { src, dst }
-        }),
-        (subfield(), any::<u16>()).prop_map(|(src, max_len)| Nicira::OutputReg { src, max_len }),
-        subfield().prop_map(Nicira::Push),
-        subfield().prop_map(Nicira::Pop),
-        any::<[u8; 14]>().prop_map(|note| Nicira::Note(Arc::new(note))),
-        (any::<u16>(), any::<u16>(), 0..3u8).prop_map(|(max_len, id, reason)| {
-            Nicira::Controller {
-                max_len,
-                id,
-                reason,
-            }
-        }),
-        within.prop_map(Nicira::Clone),
-        vec(any::<u16>(), 0..6).prop_map(|ids| Nicira::DecTtlIds(ids.into())),
-        select(vec![Nicira::Exit, Nicira::PopQueue, Nicira::CtClear]),
     ]
     .boxed()
 }

@@ -15,6 +15,7 @@ use proptest::sample::{select, subsequence};
 
 mod flows;
 mod groups;
+mod nicira;
 mod statistics;
 
 pub use flows::*;
