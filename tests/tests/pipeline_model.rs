@@ -438,6 +438,7 @@ impl Pair {
         while let Some(event) = self.events.try_receive() {
             match event {
                 Event::Learn(learn) => learns.push(learn),
+                Event::Wish(_) => {}
                 Event::PacketIn(packet_in) => {
                     let punt = &packet_in.punt;
                     let reason = match punt.reason {

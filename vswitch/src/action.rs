@@ -15,12 +15,14 @@ mod shared;
 mod straight;
 mod tallies;
 pub mod text;
+mod wish;
 
 pub use counters::{Counted, CountedIn, Counters, FlowCounters};
 pub use drop_reason::DropReason;
 pub use shared::{Account, Cache, Hashes, Likeness, Routine};
 pub use straight::{Addresses, Bits, Choice, Edit, End, Quick, Straight, Tag};
 pub use tallies::Tallies;
+pub use wish::{Wish, WishKind};
 
 /// Number of a port in the datapath, unique over all bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,6 +126,12 @@ pub enum Op {
     Count(Counted),
     /// Tell control of an address that the bridge does not know.
     Learn(Learn),
+    /// Tell control of a change of the tables that the packet asks for.
+    Wish(Arc<Wish>),
+    /// Run one of two lists on a copy, by the packet's length.
+    Longer(Arc<Longer>),
+    /// Cut the packet to so many bytes.
+    Truncate(u32),
     /// Parse again and go on at this recirculation point.
     Recirculate(u32),
 }
@@ -140,6 +148,8 @@ impl Op {
                 | Op::Select(_)
                 | Op::Count(_)
                 | Op::Learn(_)
+                | Op::Wish(_)
+                | Op::Longer(_)
         )
     }
 
@@ -149,6 +159,8 @@ impl Op {
         match self {
             Op::SetField { field, .. } => !address(field),
             Op::Clone(ops) => ops.iter().any(Op::parses),
+            Op::Longer(longer) => longer.ops().any(Op::parses),
+            Op::Truncate(_) => false,
             Op::Meter(_) | Op::PopVlan | Op::PushVlan(_) | Op::Recirculate(_) => false,
             _ => !self.keeps_packet() || matches!(self, Op::Select(_)),
         }
@@ -159,12 +171,30 @@ impl Op {
         match self {
             Op::Output(_) | Op::Outputs(_) | Op::Controller(_) | Op::Recirculate(_) => true,
             Op::Clone(ops) => ops.iter().any(Op::sends),
+            Op::Longer(longer) => longer.ops().any(Op::sends),
             Op::Select(select) => {
                 let mut buckets = select.buckets.iter();
                 buckets.any(|(_, ops)| ops.iter().any(Op::sends))
             }
             _ => false,
         }
+    }
+}
+
+/// What becomes of packets by their length.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Longer {
+    /// Bytes of a packet from its Ethernet header on; of a super-frame, those of a segment.
+    pub len: u32,
+    /// For packets that are longer.
+    pub longer: Box<[Op]>,
+    /// For others.
+    pub other: Box<[Op]>,
+}
+
+impl Longer {
+    fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.longer.iter().chain(&self.other)
     }
 }
 

@@ -31,6 +31,13 @@ impl Packet {
         segments.map_or(1, |segments| segments.count())
     }
 
+    /// Bytes of the longest frame that [`Packet::segment`] makes of it.
+    pub fn frame_len_max(&self) -> usize {
+        let gso = self.offload().gso;
+        let segments = gso.and_then(|gso| Segments::new(self.data(), gso));
+        segments.map_or(self.len(), |segments| segments.frame_len(0))
+    }
+
     /// As [`Packet::segment`], but of the first `most` segments only: the others cost nothing.
     pub fn segment_first(
         self,

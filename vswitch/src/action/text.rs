@@ -3,7 +3,10 @@
 
 use std::fmt::Write;
 
-use super::{Op, PortNo, Program, Punt, PuntReason, Select};
+use openflow::text::Ports;
+use openflow::text::flow::write_modification;
+
+use super::{Op, PortNo, Program, Punt, PuntReason, Select, Wish, WishKind};
 
 /// A program's operations in one line, and `drop(REASON)` where it sends nothing.
 pub fn describe(program: &Program, name: &dyn Fn(PortNo) -> String) -> String {
@@ -46,6 +49,14 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
         Op::Select(buckets) => select(buckets, name),
         Op::Count(_) => "count".into(),
         Op::Learn(learn) => format!("learn({:012x},vlan={})", learn.mac, learn.vlan),
+        Op::Wish(wish) => describe_wish(wish),
+        Op::Longer(longer) => format!(
+            "longer({},({}),({}))",
+            longer.len,
+            list(&longer.longer, name),
+            list(&longer.other, name)
+        ),
+        Op::Truncate(len) => format!("truncate({len})"),
         Op::Recirculate(point) => format!("recirculate({point:#x})"),
     }
 }
@@ -53,6 +64,21 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
 fn list(ops: &[Op], name: &dyn Fn(PortNo) -> String) -> String {
     let texts: Vec<_> = ops.iter().map(|one| op(one, name)).collect();
     texts.join(",")
+}
+
+fn describe_wish(wish: &Wish) -> String {
+    match &wish.kind {
+        WishKind::Flow { flow, .. } => {
+            let mut text = String::new();
+            write_modification(&mut text, flow, &Ports::default());
+            format!("learn({text})")
+        }
+        WishKind::Shorter {
+            idle_timeout_s,
+            hard_timeout_s,
+            ..
+        } => format!("shorten(idle={idle_timeout_s},hard={hard_timeout_s})"),
+    }
 }
 
 fn controller(punt: &Punt) -> String {

@@ -261,6 +261,10 @@ impl Actor {
         let now_ms = self.clock.now_ms();
         match event {
             Event::Learn(learn) => self.switch.learn(learn, now_ms),
+            Event::Wish(wish) => {
+                let removed = self.switch.grant(&wish, now_ms);
+                self.work.removed.extend(removed);
+            }
             Event::PacketIn(event) => {
                 if let Some(bridge) = self.bridges.get_mut(&event.punt.bridge) {
                     bridge.agent.packet_in(
@@ -338,6 +342,9 @@ impl Actor {
         for bridge in self.bridges.values_mut() {
             bridge.agent.tell_changes(&mut self.switch, None, now_ms);
         }
+        let (removed, more) = self.switch.forget_learned(now_ms);
+        self.work.removed.extend(removed);
+        self.may_expire_more |= more;
         self.publish();
         for injection in self.work.injections.drain(..) {
             if let Err(error) = self.datapath.inject(injection) {

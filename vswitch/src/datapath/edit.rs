@@ -6,7 +6,7 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use flowtable::{Carried, Field, FlowKey, parse};
-use pmd::Packet;
+use pmd::{Offload, Packet};
 
 use super::rewrite::{Fate, Frame, Headers, MALFORMED, set_field, tags, ttl};
 use crate::action::{Bits, DropReason, Op, PortNo};
@@ -72,6 +72,7 @@ impl Editor<'_> {
             Op::PopMpls(eth_type) => self.pop_mpls(*eth_type),
             Op::PushPbb(eth_type) => self.push_pbb(*eth_type),
             Op::PopPbb => self.pop_pbb(),
+            Op::Truncate(len) => self.truncate(*len),
             _ => Continue(()),
         }
     }
@@ -188,6 +189,18 @@ impl Editor<'_> {
         }
         *self.headers = Headers::UNKNOWN;
         self.pull(tags::PBB_LEN)
+    }
+
+    /// Cuts the packet. What is left of a super-frame is none, and owes no checksum: nobody can
+    /// check that of a part.
+    fn truncate(&mut self, len: u32) -> Fate {
+        if self.packet.len() > len as usize {
+            // Nothing is owed by any packet.
+            let _ = self.packet.set_offload(Offload::default());
+            self.packet.truncate(len as usize);
+            *self.headers = Headers::UNKNOWN;
+        }
+        Continue(())
     }
 
     fn push(&mut self, count: usize) -> Fate {

@@ -109,6 +109,7 @@ impl Executor {
             | Op::Controller(_)
             | Op::Clone(_)
             | Op::Select(_)
+            | Op::Longer(_)
             | Op::Recirculate(_) => {
                 if let Some(copy) = self.copy(parcel) {
                     self.finish(op, copy);
@@ -127,6 +128,10 @@ impl Executor {
                 let shares = self.ports.shares(parcel.origin);
                 self.punter.learn(&shares, *learn, self.now.ms());
             }
+            Op::Wish(wish) => {
+                let shares = self.ports.shares(parcel.origin);
+                self.punter.wish(&shares, wish, self.now.ms());
+            }
             _ => return parcel.editor().edit(op),
         }
         Continue(())
@@ -140,6 +145,15 @@ impl Executor {
             Op::Controller(punt) => self.punt(punt, parcel),
             Op::Clone(ops) => self.run(ops, parcel),
             Op::Select(select) => self.run(bucket(select, parcel.key), parcel),
+            Op::Longer(longer) => {
+                let is_longer = parcel.packet.frame_len_max() > longer.len as usize;
+                let ops = if is_longer {
+                    &longer.longer
+                } else {
+                    &longer.other
+                };
+                self.run(ops, parcel);
+            }
             Op::Recirculate(point) => {
                 let carried = parcel.carried();
                 self.recirculate(Ingress::Point(*point), carried, parcel);

@@ -42,6 +42,16 @@ pub const LEARNS_REMEMBERED: usize = 1024;
 /// Milliseconds for which a told address is not told of again: control needs less to learn it.
 pub const LEARN_REPEAT_MS: u64 = 100;
 
+/// Changes of tables that packets ask for and control has not yet looked at, over all ports.
+pub const WISHES_MAX: usize = 8192;
+
+/// The same of one port: a burst of new connections.
+pub const WISHES_PER_PORT: u32 = 256;
+
+/// Milliseconds for which control is not told again what packets ask for: timeouts are in whole
+/// seconds, and a flow that somebody deletes is made again as soon as Open vSwitch does it.
+pub const WISH_REPEAT_MS: u64 = 500;
+
 /// Packets to be parsed again that one batch can lead to, per pass: rules that make more copies
 /// than this of every packet have them dropped.
 pub const RECIRCULATED_MAX: usize = 1024;

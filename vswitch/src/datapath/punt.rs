@@ -22,7 +22,7 @@ use tokio::net::unix::pipe;
 
 use super::doorbell::Doorbell;
 use super::limits::{self, PUNTS_PER_PORT};
-use crate::action::{DropReason, Learn, Punt};
+use crate::action::{DropReason, Learn, Punt, Wish};
 
 /// What control should hear of.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub enum Event {
     PacketIn(PacketIn),
     /// An address was heard on a port.
     Learn(Learn),
+    /// A packet asks for a change of the tables.
+    Wish(Arc<Wish>),
 }
 
 /// A packet for the controllers of a bridge: whole, its checksums complete.
@@ -98,6 +100,7 @@ impl Events {
 pub struct EventQueues {
     punts: ArrayQueue<(PacketIn, Token)>,
     learns: ArrayQueue<(Learn, Token)>,
+    wishes: ArrayQueue<(Arc<Wish>, Token)>,
     bell: Doorbell,
 }
 
@@ -107,14 +110,18 @@ impl EventQueues {
         Ok(EventQueues {
             punts: ArrayQueue::new(limits::PUNTS_MAX),
             learns: ArrayQueue::new(limits::LEARNS_MAX),
+            wishes: ArrayQueue::new(limits::WISHES_MAX),
             bell: Doorbell::new()?,
         })
     }
 
-    /// Addresses first: they end flooding, which makes more packets.
+    /// Addresses and flows first: they end flooding, which makes more packets.
     fn pop(&self) -> Option<Event> {
         if let Some((learn, _token)) = self.learns.pop() {
             return Some(Event::Learn(learn));
+        }
+        if let Some((wish, _token)) = self.wishes.pop() {
+            return Some(Event::Wish(wish));
         }
         let (packet_in, _token) = self.punts.pop()?;
         Some(Event::PacketIn(packet_in))
@@ -156,6 +163,7 @@ impl Drop for Token {
 pub struct Shares {
     punts: Arc<Share>,
     learns: Arc<Share>,
+    wishes: Arc<Share>,
 }
 
 /// A worker's end of the queues.
@@ -234,6 +242,21 @@ impl Punter {
         };
         if self.queues.learns.push((learn, token)).is_ok() {
             *slot = (Some(learn), now_ms);
+            self.rings = true;
+        }
+    }
+
+    /// Tells control of what a packet asks for, unless it was told of just now. If the queue is
+    /// full the next packet tells of it.
+    pub fn wish(&mut self, shares: &Shares, wish: &Arc<Wish>, now_ms: u64) {
+        if !wish.is_due(now_ms, limits::WISH_REPEAT_MS) {
+            return;
+        }
+        let Some(token) = shares.wishes.take(limits::WISHES_PER_PORT) else {
+            return;
+        };
+        if self.queues.wishes.push((Arc::clone(wish), token)).is_ok() {
+            wish.note_told(now_ms);
             self.rings = true;
         }
     }

@@ -76,24 +76,25 @@ impl Payload {
         }
     }
 
-    /// The earliest time that it can end, given when it was used last; `None` if it never does.
-    pub fn deadline_ms(&self, used_ms: u64) -> Option<u64> {
+    /// The earliest time that it can end, given when it was used last, and when a packet last asked
+    /// for it; `None` if it never does.
+    pub fn deadline_ms(&self, used_ms: u64, asked_ms: u64) -> Option<u64> {
         let after = |start: u64, timeout_s: u16| match timeout_s {
             0 => None,
             timeout_s => Some(start + u64::from(timeout_s) * 1000),
         };
         let idle = after(used_ms.max(self.created_ms), self.idle_timeout_s);
-        let hard = after(self.created_ms, self.hard_timeout_s);
+        let hard = after(asked_ms.max(self.created_ms), self.hard_timeout_s);
         idle.into_iter().chain(hard).min()
     }
 
-    /// Why it ends at `now_ms`; `None` if it does not.
-    pub fn ended(&self, used_ms: u64, now_ms: u64) -> Option<FlowRemovedReason> {
+    /// Why it ends at `now_ms`, given the same; `None` if it does not.
+    pub fn ended(&self, (used_ms, asked_ms): (u64, u64), now_ms: u64) -> Option<FlowRemovedReason> {
         let hard_ms = u64::from(self.hard_timeout_s) * 1000;
-        if self.hard_timeout_s > 0 && self.created_ms + hard_ms <= now_ms {
+        if self.hard_timeout_s > 0 && asked_ms.max(self.created_ms) + hard_ms <= now_ms {
             return Some(FlowRemovedReason::HardTimeout);
         }
-        let deadline_ms = self.deadline_ms(used_ms);
+        let deadline_ms = self.deadline_ms(used_ms, asked_ms);
         let ended = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
         ended.then_some(FlowRemovedReason::IdleTimeout)
     }

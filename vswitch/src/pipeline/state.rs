@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use flowtable::{Changed, FlowMask, Rows};
-use imbl::{HashMap, OrdMap, Vector};
+use imbl::{HashMap, HashSet, OrdMap, Vector};
 use openflow::{GroupId, Instructions, MeterId, OfPort, TableId};
 
 use super::table::Tables;
@@ -84,6 +84,8 @@ pub struct Bridge {
     pub(super) meters: OrdMap<MeterId, Arc<Meter>>,
     pub(super) ports: OrdMap<OfPort, Arc<BridgePort>>,
     pub(super) macs: HashMap<(u16, u64), MacEntry>,
+    /// Tables and cookies of which there are as many flows as packets may make.
+    pub(super) exhausted: HashSet<(TableId, u64)>,
     pub(super) entry_mask: Arc<FlowMask>,
     pub(super) tunnel_mask: Arc<FlowMask>,
     pub(super) point_mask: Arc<FlowMask>,

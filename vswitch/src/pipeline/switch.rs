@@ -29,6 +29,7 @@ mod flows;
 mod footprint;
 mod groups;
 mod interner;
+mod learned;
 mod ledger;
 mod list;
 mod masks;

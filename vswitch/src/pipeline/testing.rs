@@ -12,6 +12,8 @@
 //! packet p1 tcp,nw_dst=10.0.0.1       a packet comes in by p1
 //! out output:NORMAL ; arp             a controller sends a packet with these actions
 //! > p2,p3                             what becomes of it
+//! grant                               control does what it asks for
+//! wait 2000                           milliseconds go by
 //! ```
 
 use flowtable::{Field, FlowKey, KeyHash, Pair};
@@ -19,7 +21,7 @@ use openflow::text::{self, Ports};
 use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort};
 
 use super::*;
-use crate::action::{Account, BridgeId, Cache, Learn, PortNo, Program, Routine, Tallies};
+use crate::action::{Account, BridgeId, Cache, Learn, Op, PortNo, Program, Routine, Tallies};
 
 /// A switch, and the bridge that is spoken of.
 pub struct Script {
@@ -82,6 +84,8 @@ impl Script {
                 "packet" => self.packet(rest),
                 "again" => self.again(rest),
                 "out" => self.packet_out(rest),
+                "grant" => self.grant(),
+                "wait" => self.wait(rest.parse().unwrap()),
                 ">" => assert_eq!(self.answer(), rest, "after {line:?} in\n{script}"),
                 _ => panic!("what is {line:?}?"),
             }
@@ -200,6 +204,21 @@ impl Script {
     fn again(&mut self, headers: &str) {
         let point = self.point.expect("a recirculation");
         self.translate(Ingress::Point(point), headers);
+    }
+
+    /// What the last packet asks for is done.
+    fn grant(&mut self) {
+        for op in &self.last.ops {
+            if let Op::Wish(wish) = op {
+                self.switch.grant(wish, self.now_ms);
+            }
+        }
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        while self.switch.expire(self.now_ms).1 {}
+        while self.switch.forget_learned(self.now_ms).1 {}
     }
 
     fn packet_out(&mut self, line: &str) {

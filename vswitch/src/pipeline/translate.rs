@@ -32,9 +32,11 @@ use super::{Points, State, Trace, limits};
 use crate::action::{BridgeId, Counted, CountedIn, DropReason, Heard, Op, PortNo, Program};
 
 mod actions;
+pub(super) mod choice;
 mod conjunction;
 mod groups;
 mod headers;
+pub(super) mod learn;
 mod nicira;
 mod normal;
 mod output;
@@ -241,11 +243,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
                 Step::WriteActions(list) => strand.set.write(&list),
                 Step::Metadata { value, mask } => strand.write_metadata(value, mask),
                 Step::ActionSet => self.run_action_set(strand),
-                Step::Return {
-                    in_port,
-                    origin,
-                    table,
-                } => strand.go_back(in_port, origin, table),
+                Step::Return(place) => strand.go_back(place),
             }
         }
         self.close_level(strand);

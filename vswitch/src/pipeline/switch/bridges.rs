@@ -32,6 +32,7 @@ impl Switch {
             meters: Default::default(),
             ports: Default::default(),
             macs: Default::default(),
+            exhausted: imbl::HashSet::new(),
             entry_mask: Arc::default(),
             tunnel_mask: Arc::default(),
             point_mask: Arc::default(),

@@ -7,7 +7,8 @@
 
 use flowtable::{Field, FlowKey, Match, VLAN_PRESENT, eth_type};
 use openflow::{
-    Action, ErrorCode, GroupId, Instructions, MeterId, Nicira, OfPort, QueueId, TableId,
+    Action, ErrorCode, GroupId, Instructions, Learn, LearnSource, LearnSpec, MeterId, Nicira,
+    OfPort, QueueId, TableId,
 };
 
 use super::super::Bridge;
@@ -163,8 +164,13 @@ fn consistent(matching: &Match, list: &[Action]) -> Result<(), ErrorCode> {
                 if fields(nicira).any(|field| lacks(&within, field)) {
                     return Err(ErrorCode::BAD_ACTION_MATCH_INCONSISTENT);
                 }
-                if let Nicira::Clone(list) = nicira {
-                    consistent(&within, list)?;
+                match nicira {
+                    Nicira::Clone(list) => consistent(&within, list)?,
+                    Nicira::Learn(learn) => learnable(&within, learn)?,
+                    Nicira::FinTimeout { .. } if lacks(&within, Field::TcpFlags) => {
+                        return Err(ErrorCode::BAD_ACTION_MATCH_INCONSISTENT);
+                    }
+                    _ => {}
                 }
             }
             _ => {}
@@ -179,12 +185,37 @@ fn fields(nicira: &Nicira) -> impl Iterator<Item = Field> {
         Nicira::Move { src, dst } => (Some(src), Some(dst)),
         Nicira::Load { dst, .. } | Nicira::Pop(dst) => (None, Some(dst)),
         Nicira::Push(src) | Nicira::OutputReg { src, .. } => (Some(src), None),
+        Nicira::CheckPacketLarger { dst, .. } => (None, Some(dst)),
+        Nicira::Multipath(multipath) => (None, Some(&multipath.dst)),
+        Nicira::Bundle(bundle) => (None, bundle.dst.as_ref()),
+        Nicira::Learn(learn) => (None, learn.result.as_ref()),
         _ => (None, None),
     };
     [src, dst]
         .into_iter()
         .flatten()
         .map(|subfield| subfield.field)
+}
+
+/// Whether packets that match have what a flow is made of, and whether what the flow matches comes
+/// with what is required of those that have it.
+fn learnable(within: &Match, learn: &Learn) -> Result<(), ErrorCode> {
+    let mut made = Match::default();
+    for spec in learn.specs.iter() {
+        let is_known = spec.taken().is_none_or(|src| !lacks(within, src.field));
+        let is_sound = match spec {
+            LearnSpec::Match(dst, _) => !made.missing_prerequisite(dst.field),
+            LearnSpec::Load(dst, _) => !lacks(&made, dst.field),
+            LearnSpec::Output(_) => true,
+        };
+        if !is_known || !is_sound {
+            return Err(ErrorCode::BAD_ACTION_MATCH_INCONSISTENT);
+        }
+        if let LearnSpec::Match(dst, LearnSource::Value(value)) = spec {
+            made.set(dst.field, value << dst.offset, dst.mask());
+        }
+    }
+    Ok(())
 }
 
 fn set_eth_type(key: &mut FlowKey, eth_type: u16) {

@@ -32,10 +32,11 @@ impl Switch {
                 continue;
             };
             let used_ms = ledger.rows.used_ms(row);
-            match flow.ended(used_ms, now_ms) {
+            let asked_ms = ledger.learned.asked_ms(row);
+            match flow.ended((used_ms, asked_ms), now_ms) {
                 Some(reason) => removed.extend(self.remove_flows(id, vec![row], reason, now_ms)),
                 None => {
-                    let deadline_ms = flow.deadline_ms(used_ms).unwrap_or(0);
+                    let deadline_ms = flow.deadline_ms(used_ms, asked_ms).unwrap_or(0);
                     ledger.timeouts.set(&ledger.rows, row, deadline_ms);
                 }
             }

@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use flowtable::{Field, FlowMask, Prerequisite};
-use openflow::{Action, Instructions, Nicira, OfPort, TableId};
+use openflow::{Action, BundleAlgorithm, Instructions, LearnSpec, Nicira, OfPort, TableId};
+
+use super::super::translate::{choice, learn};
 
 /// What actions read, and where flows lead to.
 #[derive(Debug, Default)]
@@ -34,16 +36,19 @@ pub enum Read {
     Fragment,
     /// Addresses and VLAN: NORMAL.
     Normal,
+    /// Whether a TCP connection ends with it.
+    End,
 }
 
 impl Read {
     /// Every part.
-    pub const ALL: [Read; 5] = [
+    pub const ALL: [Read; 6] = [
         Read::Vlan,
         Read::Mpls,
         Read::Pbb,
         Read::Fragment,
         Read::Normal,
+        Read::End,
     ];
 
     /// Its bits.
@@ -67,6 +72,10 @@ impl Read {
                 key.pbb_isid = u32::MAX;
             }
             Read::Fragment => key.ip_frag = u8::MAX,
+            Read::End => {
+                let (field, bits) = learn::ends();
+                field.write(key, bits, bits);
+            }
             Read::Normal => {
                 mask = Read::Vlan.mask();
                 mask.unite(&Field::EthDst.mask());
@@ -83,6 +92,7 @@ impl Read {
             Action::PushPbb(_) => Some(Read::Pbb),
             Action::Output { port, .. } if *port == OfPort::NORMAL => Some(Read::Normal),
             Action::SetField { field, .. } => Read::of_set(*field),
+            Action::Nicira(Nicira::FinTimeout { .. }) => Some(Read::End),
             Action::Nicira(nicira) => Read::of_set(written(nicira)?),
             _ => None,
         }
@@ -100,19 +110,34 @@ impl Read {
 fn written(nicira: &Nicira) -> Option<Field> {
     match nicira {
         Nicira::Move { dst, .. } | Nicira::Load { dst, .. } | Nicira::Pop(dst) => Some(dst.field),
+        Nicira::CheckPacketLarger { dst, .. } => Some(dst.field),
+        Nicira::Multipath(multipath) => Some(multipath.dst.field),
+        Nicira::Bundle(bundle) => bundle.dst.map(|dst| dst.field),
+        Nicira::Learn(learn) => learn.result.map(|result| result.field),
         _ => None,
     }
 }
 
-/// The field whose value an action takes, if packets have it of their own.
-fn taken(action: &Action) -> Option<Field> {
-    let field = match action {
-        Action::Nicira(
-            Nicira::Move { src, .. } | Nicira::Push(src) | Nicira::OutputReg { src, .. },
-        ) => src.field,
-        _ => return None,
+/// The fields whose values an action takes, if packets have them of their own.
+fn taken(action: &Action) -> impl Iterator<Item = Field> {
+    let (one, hashed, specs): (_, &[Field], &[LearnSpec]) = match action {
+        Action::Nicira(nicira) => match nicira {
+            Nicira::Move { src, .. } | Nicira::Push(src) | Nicira::OutputReg { src, .. } => {
+                (Some(src.field), &[], &[])
+            }
+            Nicira::Learn(learn) => (None, &[], &learn.specs),
+            Nicira::Multipath(multipath) => (None, choice::fields(multipath.fields), &[]),
+            Nicira::Bundle(bundle) if bundle.algorithm == BundleAlgorithm::HighestRandomWeight => {
+                (None, choice::fields(bundle.fields), &[])
+            }
+            _ => (None, &[], &[]),
+        },
+        _ => (None, &[], &[]),
     };
-    (!field.is_metadata() || field.is_carried()).then_some(field)
+    let specs = specs.iter().filter_map(LearnSpec::taken);
+    let all = one.into_iter().chain(hashed.iter().copied());
+    let all = all.chain(specs.map(|src| src.field));
+    all.filter(|field| !field.is_metadata() || field.is_carried())
 }
 
 /// The table that an action leads to, if that is another.
@@ -121,6 +146,23 @@ fn next(action: &Action) -> Option<TableId> {
         Action::Nicira(Nicira::Resubmit { table, .. }) => *table,
         _ => None,
     }
+}
+
+/// The table and cookie of flows that go with the last flow that has this action.
+fn learned(action: &Action) -> Option<(TableId, u64)> {
+    match action {
+        Action::Nicira(Nicira::Learn(learn)) if learn.delete_learned => {
+            Some((learn.table, learn.cookie))
+        }
+        _ => None,
+    }
+}
+
+/// The same of all actions of a flow.
+pub fn all_learned(instructions: &Instructions) -> impl Iterator<Item = (TableId, u64)> {
+    lists(instructions)
+        .flat_map(Action::all)
+        .filter_map(learned)
 }
 
 fn in_transport(field: Field) -> bool {
@@ -158,9 +200,7 @@ impl Footprint {
             if let Some(read) = Read::of(action) {
                 self.reads[read as usize] += 1;
             }
-            taken(action)
-                .into_iter()
-                .for_each(|field| add(&mut self.fields, field));
+            taken(action).for_each(|field| add(&mut self.fields, field));
             next(action)
                 .into_iter()
                 .for_each(|table| add(&mut self.gotos, table));
@@ -173,9 +213,7 @@ impl Footprint {
             if let Some(read) = Read::of(action) {
                 self.reads[read as usize] -= 1;
             }
-            taken(action)
-                .into_iter()
-                .for_each(|field| remove(&mut self.fields, field));
+            taken(action).for_each(|field| remove(&mut self.fields, field));
             next(action)
                 .into_iter()
                 .for_each(|table| remove(&mut self.gotos, table));
@@ -222,7 +260,8 @@ fn remove<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
 /// to no other table, group or meter.
 pub fn is_plain(instructions: &Instructions) -> bool {
     let is_trace = |action: &Action| {
-        let reads = Read::of(action).is_some() || taken(action).is_some();
+        let reads = Read::of(action).is_some() || taken(action).next().is_some();
+        let reads = reads || learned(action).is_some();
         reads || next(action).is_some() || matches!(action, Action::Group(_))
     };
     instructions.goto.is_none()

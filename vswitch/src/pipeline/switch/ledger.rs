@@ -13,6 +13,7 @@ use super::addresses::Addresses;
 use super::features::Tables;
 use super::footprint::{Footprint, lists, rewritten};
 use super::interner::Interner;
+use super::learned::Learned;
 use super::masks::OwnMasks;
 use super::rows::{FlowRows, Lists};
 use super::timeouts::Timeouts;
@@ -53,6 +54,8 @@ pub struct Ledger {
     pub timeouts: Timeouts,
     /// Learned addresses.
     pub addresses: Addresses,
+    /// Flows that packets make.
+    pub learned: Learned,
     /// What the bridge's own flows and groups match and read.
     pub own_masks: OwnMasks,
     /// Whether that has to be computed again.
@@ -103,6 +106,7 @@ impl Ledger {
             meter_users: Users::default(),
             timeouts: Timeouts::default(),
             addresses: Addresses::new(spec.macs_max, spec.mac_age_s),
+            learned: Learned::default(),
             own_masks: OwnMasks::default(),
             mask_stale: true,
             tables: Tables::default(),
@@ -319,6 +323,10 @@ impl Ledger {
     /// Books what a flow uses.
     fn enter(&mut self, row: u32, flow: &NewFlow<'_>, payload: &Payload) {
         self.mask_stale = true;
+        let is_plain = self.instructions.is_plain(payload.instructions);
+        let instructions = (!is_plain).then_some(flow.instructions);
+        self.learned
+            .enter((flow.table, payload.cookie), instructions);
         self.instructions
             .join(payload.instructions, row, &self.rows);
         if !self.instructions.is_plain(payload.instructions) {
@@ -332,7 +340,8 @@ impl Ledger {
             }
         }
         if payload.idle_timeout_s | payload.hard_timeout_s != 0 || self.rows.deadline_ms(row) != 0 {
-            let deadline_ms = payload.deadline_ms(self.rows.used_ms(row));
+            let asked_ms = self.learned.asked_ms(row);
+            let deadline_ms = payload.deadline_ms(self.rows.used_ms(row), asked_ms);
             let deadline_ms = deadline_ms.unwrap_or(0);
             self.timeouts.set(&self.rows, row, deadline_ms);
         }
@@ -357,6 +366,10 @@ impl Ledger {
                 .push(Entry::NoFlow(GoneFlow::new(table, &rule, instructions)));
         }
         flows.remove(id, draft.epoch);
+        let instructions = bridge.instructions.get(number as usize);
+        let instructions = instructions.filter(|_| !self.instructions.is_plain(number));
+        let name = (table, payload.cookie);
+        let makes_room = self.learned.strike(name, instructions.map(|all| &**all));
         if !self.instructions.is_plain(number)
             && let Some(instructions) = bridge.instructions.get(number as usize)
         {
@@ -372,6 +385,9 @@ impl Ledger {
         }
         self.instructions
             .release(number, &mut draft.bridge.instructions);
+        if makes_room && draft.bridge.exhausted.remove(&name).is_some() {
+            draft.changes.all(draft.epoch);
+        }
         Some(Lists {
             instructions: number,
             cookie: payload.cookie,
@@ -381,6 +397,7 @@ impl Ledger {
     /// Gives up the row of a flow that goes. A transaction may want it back.
     fn forget(&mut self, row: u32, lists: Lists, epoch: u64) {
         self.timeouts.set(&self.rows, row, 0);
+        self.learned.forget(row);
         self.rows.set_gone(row, None);
         match self.journal.is_some() {
             true => {

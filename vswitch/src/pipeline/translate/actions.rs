@@ -37,7 +37,10 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             if !strand.known && reads_headers(action) {
                 return Break(Pause::Parse(index));
             }
-            if let Action::Nicira(Nicira::Resubmit { .. } | Nicira::Exit) = action {
+            if let Action::Nicira(
+                Nicira::Resubmit { .. } | Nicira::Exit | Nicira::CheckPacketLarger { .. },
+            ) = action
+            {
                 return Break(Pause::LookUp(index));
             }
             self.carry_out(strand, action);

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use flowtable::{Field, FlowKey, VLAN_PRESENT};
-use openflow::{Action, Nicira, OfPort, Subfield, TableId};
+use openflow::{Action, BundleAlgorithm, Controller, LearnSpec, Nicira, OfPort, Subfield, TableId};
 
 use super::super::{Trace, limits};
 use super::actions::Pause;
 use super::strand::{List, Strand};
 use super::{Machine, Step};
-use crate::action::{DropReason, Op, PuntReason};
+use crate::action::{DropReason, Longer, Op, PuntReason};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// Leaves a list of actions for what comes before the rest of it.
@@ -22,9 +22,13 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Pause::LookUp(at) => at,
         };
         match list.get(at) {
-            Some(&Action::Nicira(Nicira::Resubmit { in_port, table })) => {
+            Some(&Action::Nicira(Nicira::Resubmit { in_port, table, .. })) => {
                 strand.todo.push(Step::Actions(list, at + 1));
                 self.resubmit(strand, in_port, table);
+            }
+            Some(&Action::Nicira(Nicira::CheckPacketLarger { len, dst })) => {
+                strand.todo.push(Step::Actions(list, at + 1));
+                self.check_larger(strand, len, dst);
             }
             _ => self.exit(strand),
         }
@@ -50,11 +54,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         }
         let table = table.unwrap_or(strand.table);
         self.trace.note(format_args!("resubmit to table {table}"));
-        strand.todo.push(Step::Return {
-            in_port: strand.key.in_port,
-            origin: strand.origin,
-            table: strand.table,
-        });
+        strand.todo.push(Step::Return(strand.place()));
         strand.resubmits += 1;
         if let Some(port) = in_port {
             strand.key.in_port = port.0;
@@ -83,11 +83,10 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
                 Some(value) => self.write_bits(strand, *dst, value & dst.ones()),
                 None => self.trace.note(format_args!("the stack is empty")),
             },
-            Nicira::Controller {
-                max_len,
-                id,
-                reason,
-            } => self.punt_to(strand, *max_len, *id, *reason),
+            Nicira::OutputTruncated { port, len_max } => {
+                self.output_truncated(strand, *port, *len_max);
+            }
+            Nicira::Controller(controller) => self.punt_to(strand, controller),
             Nicira::Clone(list) => {
                 let mut copy = strand.copy(Step::Actions(List::Made(Arc::clone(list)), 0));
                 // What the copy writes to an action set is nobody's.
@@ -97,14 +96,23 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Nicira::DecTtlIds(ids) => self.decrement(strand, ids.contains(&0)),
             Nicira::PopQueue => strand.key.queue = 0,
             // Carried out by their list.
-            Nicira::Resubmit { .. } | Nicira::Exit => {}
+            Nicira::Resubmit { .. } | Nicira::Exit | Nicira::CheckPacketLarger { .. } => {}
+            Nicira::Learn(learn) => self.learn_flow(strand, learn),
+            &Nicira::FinTimeout {
+                idle_timeout_s,
+                hard_timeout_s,
+            } => self.fin_timeout(strand, (idle_timeout_s, hard_timeout_s)),
+            Nicira::Bundle(bundle) => self.bundle(strand, bundle),
+            Nicira::Multipath(multipath) => self.multipath(strand, multipath),
+            // There are no collectors.
+            Nicira::Sample(_) => {}
             // No packet is tracked, and clauses say what packets match.
             Nicira::Note(_) | Nicira::CtClear | Nicira::Conjunction { .. } => {}
         }
     }
 
     /// Bits of the packet as it is now.
-    fn read(&mut self, strand: &Strand<'a>, src: Subfield) -> u128 {
+    pub(super) fn read(&mut self, strand: &Strand<'a>, src: Subfield) -> u128 {
         let value = src.read(&strand.key);
         if !src.field.is_metadata() || src.field.is_carried() {
             self.choose_value(value);
@@ -120,7 +128,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         }
     }
 
-    fn write_bits(&mut self, strand: &mut Strand<'a>, dst: Subfield, value: u128) {
+    pub(super) fn write_bits(&mut self, strand: &mut Strand<'a>, dst: Subfield, value: u128) {
         self.set_field(strand, dst.field, value << dst.offset, dst.mask());
     }
 
@@ -143,7 +151,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     }
 
     /// To the port of this number; in 16 bits they are those of OpenFlow 1.0.
-    fn output_to(&mut self, strand: &mut Strand<'a>, number: u128, max_len: u16) {
+    pub(super) fn output_to(&mut self, strand: &mut Strand<'a>, number: u128, max_len: u16) {
         match (u16::try_from(number), u32::try_from(number)) {
             (Ok(number), _) => self.output(strand, OfPort::of_16_bits(number), max_len),
             (_, Ok(number)) => self.output(strand, OfPort(number), max_len),
@@ -152,7 +160,13 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     }
 
     /// To the controllers of the bridge that have this id, which is 0.
-    fn punt_to(&mut self, strand: &Strand<'a>, max_len: u16, id: u16, reason: u8) {
+    fn punt_to(&mut self, strand: &Strand<'a>, controller: &Controller) {
+        let &Controller {
+            max_len,
+            id,
+            reason,
+            ..
+        } = controller;
         if id != 0 {
             self.trace.note(format_args!("no controller has id {id}"));
             return self.refuse(DropReason::NoPacketIn);
@@ -165,6 +179,43 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         self.trace
             .note(format_args!("send to the controllers, {max_len} bytes"));
         self.emit_with(|| Op::Controller(strand.punt(reason, max_len)));
+    }
+
+    /// The first bytes by a port.
+    fn output_truncated(&mut self, strand: &mut Strand<'a>, port: OfPort, len_max: u32) {
+        let body = self.collect(|machine| {
+            machine.emit(Op::Truncate(len_max));
+            machine.output(strand, port, 0);
+        });
+        if body.len() > 1 {
+            self.emit(Op::Clone(body.into()));
+        }
+    }
+
+    /// What becomes of longer packets, and of others: both, since the key does not tell the length.
+    fn check_larger(&mut self, strand: &mut Strand<'a>, len: u16, dst: Subfield) {
+        let mut branch = |is_longer: bool| {
+            let mut copy = strand.clone();
+            copy.certain = false;
+            self.trace.enter(format_args!(
+                "{} than {len} bytes",
+                match is_longer {
+                    true => "longer",
+                    false => "not longer",
+                }
+            ));
+            let body = self.collect(|machine| {
+                machine.write_bits(&mut copy, dst, is_longer.into());
+                machine.run(&mut copy);
+            });
+            self.trace.leave();
+            body.into()
+        };
+        let (longer, other) = (branch(true), branch(false));
+        strand.todo.clear();
+        strand.level_open = false;
+        let len = len.into();
+        self.emit_with(|| Op::Longer(Arc::new(Longer { len, longer, other })));
     }
 
     /// A time to live that ends is told to the controllers that have id 0, if any is to hear of it.
@@ -194,6 +245,12 @@ pub(super) fn reads_headers(nicira: &Nicira) -> bool {
             // The number may be that of NORMAL.
             !src.field.is_metadata() || matches!(nicira, Nicira::OutputReg { .. })
         }
+        Nicira::Learn(learn) => {
+            let mut taken = learn.specs.iter().filter_map(LearnSpec::taken);
+            taken.any(|src| !src.field.is_metadata())
+        }
+        Nicira::FinTimeout { .. } | Nicira::Multipath(_) => true,
+        Nicira::Bundle(bundle) => bundle.algorithm == BundleAlgorithm::HighestRandomWeight,
         _ => false,
     }
 }

@@ -32,14 +32,20 @@ pub enum Step<'a> {
     /// Carry out the action set: the end of a pipeline.
     ActionSet,
     /// Go back to where a resubmit came from.
-    Return {
-        /// The port that the packet is taken to have come in by there.
-        in_port: u32,
-        /// The flow that it is with there.
-        origin: Origin,
-        /// The table that it is in there.
-        table: TableId,
-    },
+    Return(Place),
+}
+
+/// Where a resubmit comes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The port that the packet is taken to have come in by there.
+    pub in_port: u32,
+    /// The flow that it is with there.
+    pub origin: Origin,
+    /// The table that it is in there.
+    pub table: TableId,
+    /// [`Strand::flow`] there.
+    pub flow: Option<(u32, u64)>,
 }
 
 /// Actions: those of a rule or bucket, or made for one packet.
@@ -137,6 +143,8 @@ pub struct Strand<'a> {
     pub origin: Origin,
     /// The table it is in.
     pub table: TableId,
+    /// The row and the serial number of that flow's counters, unless it was parsed again since.
+    pub flow: Option<(u32, u64)>,
     /// Resubmits that it has not come back from.
     pub resubmits: u32,
     /// What actions pushed.
@@ -203,15 +211,11 @@ impl Step<'_> {
             Step::WriteActions(list) => Step::WriteActions(list.kept()),
             &Step::Metadata { value, mask } => Step::Metadata { value, mask },
             Step::ActionSet => Step::ActionSet,
-            &Step::Return {
-                in_port,
-                origin,
-                table,
-            } => Step::Return {
-                in_port,
-                origin,
-                table,
-            },
+            // Points are for all flows that do the same.
+            Step::Return(place) => Step::Return(Place {
+                flow: None,
+                ..*place
+            }),
         }
     }
 }
@@ -256,6 +260,7 @@ impl<'a> Strand<'a> {
                 miss: false,
             },
             table: TableId(0),
+            flow: None,
             resubmits: 0,
             stack: Stack::default(),
             recirculations: 0,
@@ -337,11 +342,22 @@ impl<'a> Strand<'a> {
         })
     }
 
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        Place {
+            in_port: self.key.in_port,
+            origin: self.origin,
+            table: self.table,
+            flow: self.flow,
+        }
+    }
+
     /// Back from a resubmit.
-    pub fn go_back(&mut self, in_port: u32, origin: Origin, table: TableId) {
-        self.key.in_port = in_port;
-        self.origin = origin;
-        self.table = table;
+    pub fn go_back(&mut self, place: Place) {
+        self.key.in_port = place.in_port;
+        self.origin = place.origin;
+        self.table = place.table;
+        self.flow = place.flow;
         self.resubmits -= 1;
     }
 

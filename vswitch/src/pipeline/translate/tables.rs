@@ -85,6 +85,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
                 cookie: flow.cookie(),
                 miss: flow.is_table_miss(),
             };
+            strand.flow = Some((flow.row(), flow.serial()));
         }
         instructions.map(|instructions| &**instructions)
     }

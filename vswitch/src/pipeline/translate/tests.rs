@@ -4,6 +4,9 @@ use openflow::Fragments;
 
 use super::super::testing::run;
 
+mod choice;
+mod learn;
+
 #[test]
 fn the_flow_of_highest_priority_decides() {
     run("
