@@ -33,6 +33,19 @@ const FLOWS: &[&str] = &[
     "priority=19 actions=clone(load:0->NXM_OF_VLAN_TCI[],output:2),note:01.02.03.04.05.06,exit",
     "priority=20,ip actions=dec_ttl(0,1),controller(reason=invalid_ttl,max_len=9,id=2),ct_clear",
     "priority=21,ct_state=+est+trk,ct_nw_src=10.0.0.0/8,ct_nw_proto=6,ct_tp_dst=8,ip actions=exit",
+    "priority=26 actions=learn(table=20,hard_timeout=300,priority=1,cookie=0x5,\
+     NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:0->NXM_OF_VLAN_TCI[],\
+     load:NXM_NX_TUN_ID[]->NXM_NX_TUN_ID[],output:OXM_OF_IN_PORT[])",
+    "priority=27 actions=learn(table=2,idle_timeout=3,fin_idle_timeout=2,fin_hard_timeout=1,\
+     send_flow_rem,delete_learned,limit=5,result_dst=NXM_NX_REG0[3],eth_type=0x800,\
+     ip_dst=1.2.3.4,in_port=5)",
+    "priority=28,tcp actions=fin_timeout(idle_timeout=5,hard_timeout=10)",
+    "priority=29 actions=bundle(eth_src,0,active_backup,ofport,members:1,2)",
+    "priority=30 actions=bundle_load(symmetric_l4,0,hrw,ofport,NXM_NX_REG0[0..15],members:1,LOCAL)",
+    "priority=31 actions=multipath(symmetric_l3l4+udp,50,iter_hash,4,3,NXM_NX_REG0[])",
+    "priority=32 actions=check_pkt_larger(1500)->NXM_NX_REG0[0],output(port=1,max_len=100)",
+    "priority=33 actions=sample(probability=5,collector_set_id=1,obs_domain_id=0,obs_point_id=0)",
+    "priority=34 actions=controller(userdata=00.01.02,pause,meter_id=5)",
     "priority=22,ip actions=write_actions(load:0x1->OXM_OF_PKT_REG0[],resubmit(,5))",
 ];
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{FlowKey, Match};
+use flowtable::{Field, Match};
 
 use super::{Nicira, Subfield};
 use crate::{Action, FlowFlags, FlowMod, FlowModCommand, GroupId, Instructions, OfPort, TableId};
@@ -107,7 +107,7 @@ impl Learn {
             match spec {
                 LearnSpec::Match(dst, src) => {
                     let value = src.value(&mut read) & dst.ones();
-                    matching.set(dst.field, value << dst.offset, dst.mask());
+                    require(&mut matching, *dst, value);
                 }
                 LearnSpec::Load(dst, src) => load(*dst, src.value(&mut read), &mut actions),
                 LearnSpec::Output(src) => actions.extend(output(read(*src))),
@@ -120,11 +120,6 @@ impl Learn {
             }));
         }
         self.flow_of(matching, actions)
-    }
-
-    /// The flow that would be made of a packet that has nothing but zeros.
-    pub fn example(&self) -> FlowMod {
-        self.flow(|src| src.read(&FlowKey::default()))
     }
 
     fn flow_of(&self, matching: Match, actions: Vec<Action>) -> FlowMod {
@@ -152,6 +147,15 @@ impl Learn {
             },
         }
     }
+}
+
+/// Requires bits of packets, a port by the number that it has in its whole width.
+fn require(matching: &mut Match, dst: Subfield, value: u128) {
+    if dst == Subfield::whole(Field::InPort16) {
+        let port = OfPort::of_16_bits(value as u16);
+        return matching.set(Field::InPort, port.0.into(), Field::InPort.ones());
+    }
+    matching.set(dst.field, value << dst.offset, dst.mask());
 }
 
 /// Sets bits, 64 at a time as the action has them.

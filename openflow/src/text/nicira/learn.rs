@@ -9,8 +9,8 @@ use super::super::token::{Token, Tokens};
 use super::super::value::{self, number, number_or_minus_one};
 use super::super::{Ports, SyntaxError};
 use super::{Shown, arrow, field, subfield, writable};
-use crate::TableId;
 use crate::nicira::{Learn, LearnSource, LearnSpec, Subfield};
+use crate::{OfPort, TableId};
 
 /// Reads what stands in the parentheses.
 pub(super) fn parse(text: &str, context: &Context<'_>) -> Result<Learn, SyntaxError> {
@@ -157,7 +157,10 @@ fn write_spec(out: &mut String, spec: &LearnSpec, ports: &Ports) {
         }
         LearnSpec::Match(dst, LearnSource::Value(value)) if dst.is_whole() => {
             let _ = write!(out, "{}=", name(dst.field));
-            value::write(out, dst.field, *value, ports);
+            match dst.field {
+                Field::InPort16 => ports.write(out, OfPort::of_16_bits(*value as u16)),
+                field => value::write(out, field, *value, ports),
+            }
             Ok(())
         }
         LearnSpec::Match(dst, LearnSource::Value(value)) => {
