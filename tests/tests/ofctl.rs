@@ -33,7 +33,7 @@ const FLOWS: &[&str] = &[
     "priority=19 actions=clone(load:0->NXM_OF_VLAN_TCI[],output:2),note:01.02.03.04.05.06,exit",
     "priority=20,ip actions=dec_ttl(0,1),controller(reason=invalid_ttl,max_len=9,id=2),ct_clear",
     "priority=21,ct_state=+est+trk,ct_nw_src=10.0.0.0/8,ct_nw_proto=6,ct_tp_dst=8,ip actions=exit",
-    "priority=26 actions=learn(table=20,hard_timeout=300,priority=1,cookie=0x5,\
+    "priority=26 actions=learn(table=20,hard_timeout=300,priority=100,cookie=0x5,\
      NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:0->NXM_OF_VLAN_TCI[],\
      load:NXM_NX_TUN_ID[]->NXM_NX_TUN_ID[],output:OXM_OF_IN_PORT[])",
     "priority=27 actions=learn(table=2,idle_timeout=3,fin_idle_timeout=2,fin_hard_timeout=1,\

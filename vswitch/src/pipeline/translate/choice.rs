@@ -49,7 +49,7 @@ fn choose_link(multipath: &Multipath, hash: u32) -> u16 {
     let count = u32::from(multipath.last) + 1;
     let chosen = match multipath.algorithm {
         MultipathAlgorithm::Modulo => hash % count,
-        MultipathAlgorithm::Threshold => (u64::from(hash) * u64::from(count) >> 32) as u32,
+        MultipathAlgorithm::Threshold => ((u64::from(hash) * u64::from(count)) >> 32) as u32,
         MultipathAlgorithm::HighestRandomWeight => {
             let links = 0..count;
             let best = links.max_by_key(|link| mix(hash, *link));
