@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+pub mod conntrack;
 pub mod openflow;
 pub mod switch;
 
+pub use conntrack::{CtCommand, LimitsCommand, Members, PROTOCOLS};
 pub use openflow::{FlowCommand, GroupCommand, MeterCommand};
 pub use switch::{BridgeCommand, ControllerCommand, LogCommand, MacCommand, PortCommand};
 
@@ -80,6 +82,10 @@ pub enum Command {
     /// Dump or flush the addresses that a bridge has learned
     #[command(subcommand)]
     Mac(MacCommand),
+
+    /// Dump, flush, count and limit tracked connections
+    #[command(subcommand)]
+    Ct(CtCommand),
 
     /// Show packets, bytes and drops by port, and packet buffers in use
     #[command(after_help = STATS_EXAMPLES)]

@@ -14,6 +14,7 @@ use crate::session::Session;
 
 mod bridge;
 mod changes;
+mod conntrack;
 mod controller;
 mod flow;
 mod group;
@@ -45,6 +46,7 @@ pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Result<(), Failure
         Command::Group(command) => group::run(&daemon, command, output),
         Command::Meter(command) => meter::run(&daemon, command, output),
         Command::Controller(command) => controller::run(&daemon, command, output),
+        Command::Ct(command) => conntrack::run(&daemon, command, output),
         Command::Mac(command) => mac::run(&daemon, command, output),
         Command::Stats {
             bridge,

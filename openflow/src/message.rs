@@ -1,9 +1,9 @@
 //! Every message (OpenFlow 1.3.5 §7.1).
 
 use crate::{
-    AsyncConfig, BundleAdd, BundleControl, ErrorMessage, Features, FlowMod, FlowRemoved, GroupMod,
-    Hello, MeterMod, MonitorId, MultipartReply, MultipartRequest, OfPort, PacketIn, PacketOut,
-    PortMod, PortStatus, QueueConfig, RoleMessage, SwitchConfig, TableMod,
+    AsyncConfig, BundleAdd, BundleControl, CtFlush, ErrorMessage, Features, FlowMod, FlowRemoved,
+    GroupMod, Hello, MeterMod, MonitorId, MultipartReply, MultipartRequest, OfPort, PacketIn,
+    PacketOut, PortMod, PortStatus, QueueConfig, RoleMessage, SwitchConfig, TableMod,
 };
 
 /// Something of an experimenter: who, what, and bytes whose meaning only they know.
@@ -40,6 +40,8 @@ pub enum Message {
     MonitorPaused,
     /// What monitors told is whole again.
     MonitorResumed,
+    /// End tracked connections.
+    CtFlush(Box<CtFlush>),
     /// What are you?
     FeaturesRequest,
     /// What the switch is.

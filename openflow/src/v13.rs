@@ -9,9 +9,11 @@ use crate::bundle::ONF;
 use crate::hello;
 use crate::wire::{HEADER_LEN, Header, MESSAGE_LEN_MAX, Reader, Writer};
 use crate::{ErrorCode, ErrorMessage, Experimenter, Message, MonitorId, Version, Xid};
+use nicira::NICIRA;
 
 mod action;
 mod bundle;
+mod ct_flush;
 mod features;
 mod flow;
 mod group;
@@ -165,6 +167,7 @@ fn encode_body(message: &Message, start: usize, out: &mut Writer) {
         }
         Message::MonitorPaused => monitor::encode_kind(monitor::PAUSED, out),
         Message::MonitorResumed => monitor::encode_kind(monitor::RESUMED, out),
+        Message::CtFlush(flush) => ct_flush::encode(flush, out),
         Message::FeaturesReply(features) => features::encode_features(features, out),
         Message::ConfigReply(config) | Message::SetConfig(config) => {
             features::encode_config(*config, out);
@@ -208,7 +211,8 @@ fn kind(message: &Message) -> u8 {
         | Message::BundleAdd(_)
         | Message::MonitorCancel(_)
         | Message::MonitorPaused
-        | Message::MonitorResumed => EXPERIMENTER,
+        | Message::MonitorResumed
+        | Message::CtFlush(_) => EXPERIMENTER,
         Message::FeaturesRequest => FEATURES_REQUEST,
         Message::FeaturesReply(_) => FEATURES_REPLY,
         Message::ConfigRequest => CONFIG_REQUEST,
@@ -289,6 +293,16 @@ fn decode_stranger(xid: Xid, body: &mut Reader) -> Result<Message, ErrorCode> {
         (ONF, monitor::RESUMED) => {
             *body = peek;
             Ok(Message::MonitorResumed)
+        }
+        (NICIRA, ct_flush::ZONE) => {
+            *body = peek;
+            let flush = ct_flush::decode_zone(body)?;
+            Ok(Message::CtFlush(Box::new(flush)))
+        }
+        (NICIRA, ct_flush::FLUSH) => {
+            *body = peek;
+            let flush = ct_flush::decode(body)?;
+            Ok(Message::CtFlush(Box::new(flush)))
         }
         _ => decode_experimenter(body).map(Message::Experimenter),
     }

@@ -1,6 +1,7 @@
 //! `vsctl metrics`: every counter, in the text format that Prometheus and its like take (version
 //! 0.0.4), for a node exporter's textfile collector or whoever runs it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::Daemon;
 use crate::failure::Failure;
-use crate::management::reply::{Counts, Pool, PortStats, Stats, Worker, Workers};
+use crate::management::reply::{Counts, CtStats, Pool, PortStats, Stats, Worker, Workers};
 use crate::output::Output;
 
 pub fn run(daemon: &Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -18,6 +19,8 @@ pub fn run(daemon: &Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> 
     let mut page = Page::default();
     page.workers(&workers);
     page.ports(&stats);
+    let (_, conntrack) = management.query::<CtStats>("ct/stats", Value::Null)?;
+    page.conntrack(&conntrack);
     page.rest(&stats);
     output.answer(&page, |out| page.print(out))
 }
@@ -187,6 +190,41 @@ impl Page {
             Counter,
             help,
             reasons.collect(),
+        );
+    }
+
+    fn conntrack(&mut self, stats: &CtStats) {
+        let by = |label: &'static str, counts: &BTreeMap<String, u64>| {
+            let each = counts.iter();
+            let each =
+                each.map(|(name, count)| Sample::new(vec![(label, name.clone())], *count as f64));
+            each.collect::<Vec<_>>()
+        };
+        let one = |value: u64| vec![Sample::new(Vec::new(), value as f64)];
+        let help = "Tracked connections by protocol.";
+        self.add(
+            "ct_connections",
+            Gauge,
+            help,
+            by("protocol", &stats.protocols),
+        );
+        let help = "Tracked TCP connections by state.";
+        self.add(
+            "ct_tcp_connections",
+            Gauge,
+            help,
+            by("state", &stats.tcp_states),
+        );
+        let help = "Connections that there can be.";
+        self.add("ct_capacity", Gauge, help, one(stats.capacity));
+        let help = "Connections that others have announced.";
+        self.add("ct_expected", Gauge, help, one(stats.expected));
+        let help = "What connection tracking counts: packets, connections, and packets refused.";
+        self.add(
+            "ct_events_total",
+            Counter,
+            help,
+            by("event", &stats.counters),
         );
     }
 

@@ -91,6 +91,59 @@ pub struct Mac {
 }
 
 #[derive(Deserialize)]
+pub struct CtPage {
+    pub connections: Vec<Ct>,
+    pub next: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub struct Ct {
+    pub protocol: u8,
+    pub zone: u16,
+    pub original: CtTuple,
+    pub reply: CtTuple,
+    pub mark: u32,
+    pub label: String,
+    pub tcp_state: Option<String>,
+    pub helper: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct CtTuple {
+    pub src: String,
+    pub dst: String,
+    pub src_port: u16,
+    pub dst_port: u16,
+}
+
+#[derive(Deserialize)]
+pub struct CtStats {
+    pub connections: u64,
+    pub capacity: u64,
+    pub memory_bytes: u64,
+    pub expected: u64,
+    pub zones: u64,
+    pub protocols: BTreeMap<String, u64>,
+    pub tcp_states: BTreeMap<String, u64>,
+    pub counters: BTreeMap<String, u64>,
+}
+
+#[derive(Deserialize)]
+pub struct CtLimits {
+    pub default: u32,
+    pub zones: Vec<CtZone>,
+}
+
+#[derive(Deserialize)]
+pub struct CtZone {
+    pub zone: u16,
+    pub limit: u32,
+    pub own: bool,
+    pub policy: Option<String>,
+    pub connections: u32,
+}
+
+#[derive(Deserialize)]
 pub struct Flushed {
     pub flushed: u64,
 }

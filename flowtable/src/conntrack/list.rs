@@ -66,6 +66,14 @@ impl Tracker {
     }
 }
 
+impl Tracker {
+    /// A connection that was told in this batch.
+    pub fn show(&self, handle: Handle) -> Option<Connection> {
+        let shown = self.table().connection(handle.number, self.now_s());
+        shown.filter(|connection| connection.handle == handle)
+    }
+}
+
 impl Table {
     /// The connection of a record, if it has one that can be found.
     fn connection(&self, number: u32, now_s: u32) -> Option<Connection> {

@@ -57,7 +57,8 @@ impl Packet {
         }
     }
 
-    /// Reads the first fragment of a datagram of which all others are there, too ([`crate::fragments`]).
+    /// Reads the first fragment of a datagram of which all others are there, too
+    /// ([`crate::fragments`]).
     pub fn read_whole(
         frame: &[u8],
         key: &FlowKey,

@@ -21,6 +21,7 @@ use tracing::debug;
 use super::agent::{PeerId, Turn, Work};
 use super::bridge::Bridge;
 use super::clock::Clock;
+use super::conntrack::{Connections, Filter};
 use super::peer::{Connection, Signal};
 use super::ports::Ports;
 use super::quiesce::{self, Then};
@@ -35,6 +36,8 @@ pub struct Actor {
     pub switch: Switch,
     /// The workers.
     pub datapath: Arc<Datapath>,
+    /// The connections that workers track.
+    pub tracked: Arc<Connections>,
     /// Time.
     pub clock: Clock,
     /// Bridges.
@@ -102,6 +105,7 @@ struct Inlets {
 /// Starts the control task; it ends when the last [`Handle`] is gone, or on [`Actor::end`].
 pub fn start(
     datapath: Arc<Datapath>,
+    tracked: Arc<Connections>,
     events: Events,
     switch: Switch,
     published: Arc<State>,
@@ -115,6 +119,7 @@ pub fn start(
     let actor = Actor {
         switch,
         datapath,
+        tracked,
         clock,
         bridges: BTreeMap::new(),
         ports: Ports::new(),
@@ -351,6 +356,9 @@ impl Actor {
                 self.injections_dropped += 1;
                 debug!(%error, "packet-out dropped");
             }
+        }
+        for flush in self.work.flushes.drain(..) {
+            self.tracked.flush(Filter::from(&flush));
         }
         if !self.work.removed.is_empty() {
             // Before the barriers of this turn: what came before a barrier is told before it.

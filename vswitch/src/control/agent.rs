@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openflow::{
-    AsyncConfig, Capabilities, ErrorCode, Experimenter, Features, Message, MultipartRequest,
-    OfPort, PortReason, PortStatus, Role, SwitchConfig, Xid, bundle::ONF, v13,
+    AsyncConfig, Capabilities, CtFlush, ErrorCode, Experimenter, Features, Message,
+    MultipartRequest, OfPort, PortReason, PortStatus, Role, SwitchConfig, Xid, bundle::ONF, v13,
 };
 use tracing::debug;
 
@@ -138,6 +138,8 @@ pub struct Work {
     pub injections: Vec<PacketOut>,
     /// Flows that went, whose controllers are to hear of it.
     pub removed: Vec<RemovedFlow>,
+    /// Connections to end.
+    pub flushes: Vec<CtFlush>,
 }
 
 /// What is left to do for a message.
@@ -299,6 +301,7 @@ impl Agent {
             Message::BarrierRequest => return Ok(Next::Barrier(Message::BarrierReply)),
             Message::Bundle(control) => return self.bundle(turn, peer, xid, control),
             Message::BundleAdd(add) => self.bundle_add(turn, peer, xid, &add)?,
+            Message::CtFlush(flush) => turn.work.flushes.push(*flush),
             Message::MonitorCancel(monitor) => self.cancel_monitor(turn.switch, peer, monitor)?,
             Message::Error(error) => {
                 debug!(bridge = self.identity.name, peer = peer.0, code = %error.code, "error");

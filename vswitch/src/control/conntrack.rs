@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flowtable::conntrack::{Connection, Phase, Strictness, Table, Tally, Timeout, Tracker};
+use flowtable::conntrack::{
+    Connection, Direction, Phase, Strictness, Table, Tally, Timeout, Tracker, Tuple,
+};
 
 use super::clock::Clock;
 use super::config::{Conntrack, Timeouts};
@@ -113,6 +115,36 @@ impl Connections {
             }
         });
         page
+    }
+
+    /// Ends all connections that fit a filter: those of one tuple or one zone before it returns,
+    /// others soon.
+    pub fn flush(self: &Arc<Connections>, filter: Filter) {
+        if filter == Filter::default() {
+            return self.table.flush();
+        }
+        if let Some(zone) = filter.zone_alone() {
+            return self.end_zone(zone);
+        }
+        if let Some(tuple) = filter.tuple() {
+            return self.end_one(&tuple, &filter);
+        }
+        let connections = Arc::clone(self);
+        tokio::spawn(async move { connections.end_all(&filter).await });
+    }
+
+    /// Ends the connection whose original direction has this tuple, if it fits.
+    fn end_one(&self, tuple: &Tuple, filter: &Filter) {
+        let mut tracker = lock(&self.tracker);
+        tracker.begin(self.clock.now_ms());
+        if let Some((handle, Direction::Original)) = tracker.find(tuple)
+            && tracker
+                .show(handle)
+                .is_some_and(|found| filter.fits(&found))
+        {
+            tracker.remove(handle);
+        }
+        tracker.end();
     }
 
     /// Ends all connections that fit a filter, a page at a time. Returns how many.

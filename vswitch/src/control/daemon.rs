@@ -250,7 +250,14 @@ impl Base {
         let connections = Arc::new(self.connections(clock)?);
         let (datapath, events) = Datapath::start(&workers, &self.pools, state.clone(), origin)?;
         let datapath = Arc::new(datapath);
-        let (handle, control) = actor::start(Arc::clone(&datapath), events, switch, state, clock);
+        let (handle, control) = actor::start(
+            Arc::clone(&datapath),
+            Arc::clone(&connections),
+            events,
+            switch,
+            state,
+            clock,
+        );
         let provisioner = Provisioner::new(
             handle.clone(),
             Arc::clone(&datapath),

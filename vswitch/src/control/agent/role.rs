@@ -79,7 +79,8 @@ fn changes_the_switch(message: &Message) -> bool {
         | Message::TableMod(_)
         | Message::MeterMod(_)
         | Message::Bundle(_)
-        | Message::BundleAdd(_) => true,
+        | Message::BundleAdd(_)
+        | Message::CtFlush(_) => true,
         Message::MultipartRequest {
             request: MultipartRequest::TableFeatures(tables),
             ..

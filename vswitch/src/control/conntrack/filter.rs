@@ -1,6 +1,8 @@
 //! Which connections somebody means.
 
 use flowtable::conntrack::{Connection, Tuple};
+use flowtable::ip_proto;
+use openflow::{CtFlush, CtTuple};
 
 /// What connections have to have; nothing said, and all fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,22 @@ impl Filter {
             })
     }
 
+    /// The tuple of the one connection that is meant, if all of it is said.
+    pub fn tuple(&self) -> Option<Tuple> {
+        let ends = &self.original;
+        let src = ends.src?;
+        let is_ipv4 = src[0] == 0 && src[1] >> 32 == 0xffff;
+        Some(Tuple {
+            src,
+            dst: ends.dst?,
+            src_port: ends.src_port?,
+            dst_port: ends.dst_port?,
+            zone: self.zone?,
+            proto: self.proto?,
+            version: if is_ipv4 { 4 } else { 6 },
+        })
+    }
+
     /// The zone, if nothing else is said.
     pub fn zone_alone(&self) -> Option<u16> {
         let rest = Filter {
@@ -59,7 +77,52 @@ impl Filter {
     }
 }
 
+impl From<&CtFlush> for Filter {
+    /// What a controller means: where no zone is said, that is 0, unless nothing is said at all.
+    fn from(flush: &CtFlush) -> Filter {
+        let mut filter = Filter {
+            zone: flush.zone,
+            proto: Some(flush.ip_proto).filter(|proto| *proto != 0),
+            original: Ends::of(&flush.original, flush.ip_proto),
+            reply: Ends::of(&flush.reply, flush.ip_proto),
+            mark: flush.mark,
+            label: flush.label.map(|(label, mask)| (words(label), words(mask))),
+        };
+        if filter != Filter::default() {
+            filter.zone = Some(flush.zone.unwrap_or(0));
+        }
+        filter
+    }
+}
+
+/// 128 bits as tuples have them.
+fn words(bits: u128) -> [u64; 2] {
+    [(bits >> 64) as u64, bits as u64]
+}
+
 impl Ends {
+    /// What is 0 is not said; what ICMP has is if there is an address.
+    fn of(tuple: &CtTuple, proto: u8) -> Ends {
+        let address = |bits: u128| (bits != 0).then(|| words(bits));
+        let (src, dst) = (address(tuple.src), address(tuple.dst));
+        let port = |port: u16| Some(port).filter(|port| *port != 0);
+        let is_icmp = [ip_proto::ICMP, ip_proto::ICMPV6].contains(&proto);
+        let (src_port, dst_port) = match is_icmp {
+            false => (port(tuple.src_port), port(tuple.dst_port)),
+            true if src.is_none() && dst.is_none() => (None, None),
+            true => (
+                Some(tuple.icmp_id),
+                Some(u16::from(tuple.icmp_type) << 8 | u16::from(tuple.icmp_code)),
+            ),
+        };
+        Ends {
+            src,
+            dst,
+            src_port,
+            dst_port,
+        }
+    }
+
     fn fit(&self, tuple: &Tuple) -> bool {
         self.src.is_none_or(|src| src == tuple.src)
             && self.dst.is_none_or(|dst| dst == tuple.dst)
@@ -196,5 +259,44 @@ mod tests {
             .zone_alone(),
             None
         );
+    }
+
+    #[test]
+    fn what_controllers_say_is_of_zone_0_unless_they_say_which() {
+        assert_eq!(Filter::from(&CtFlush::default()), Filter::default());
+        let zone = Filter::from(&CtFlush::zone(7));
+        assert_eq!(zone.zone_alone(), Some(7));
+        let tuple = CtTuple {
+            src: 0xffff_0000_0001,
+            dst: 0xffff_0000_0002,
+            src_port: 1000,
+            dst_port: 53,
+            ..CtTuple::default()
+        };
+        let mut flush = CtFlush {
+            ip_proto: 17,
+            zone: Some(7),
+            original: tuple,
+            ..CtFlush::default()
+        };
+        let connection = connection();
+        let filter = Filter::from(&flush);
+        assert_eq!(filter.tuple(), Some(connection.original));
+        assert!(filter.fits(&connection));
+        flush.original.src_port = 0;
+        let partial = Filter::from(&flush);
+        assert!(partial.tuple().is_none() && partial.fits(&connection));
+        flush.zone = None;
+        assert_eq!(Filter::from(&flush).zone, Some(0));
+        let echo = CtFlush {
+            ip_proto: 1,
+            original: CtTuple {
+                icmp_id: 3,
+                icmp_type: 8,
+                ..CtTuple::default()
+            },
+            ..CtFlush::default()
+        };
+        assert_eq!(Filter::from(&echo).original, Ends::default());
     }
 }
