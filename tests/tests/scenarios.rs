@@ -14,6 +14,8 @@ mod dhcp;
 mod dvr;
 #[path = "scenarios/fabric.rs"]
 mod fabric;
+#[path = "scenarios/metadata.rs"]
+mod metadata;
 #[path = "scenarios/overlapping.rs"]
 mod overlapping;
 #[path = "scenarios/provider.rs"]

@@ -17,7 +17,10 @@ ARP, IPV4, IPV6, VLAN = 0x0806, 0x0800, 0x86DD, 0x8100
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 BROADCAST, GROUP_BIT = "ff:ff:ff:ff:ff:ff", "01:00:00:00:00:00"
 TAGGED = 0x1000
+# Bits of ct_state, and matches on them.
+NEW, ESTABLISHED, RELATED, REPLY, INVALID, TRACKED = 1, 2, 4, 8, 16, 32
 IN_PORT_16 = 0xFFF8
+NAT_SOURCE, NAT_DESTINATION = 1, 2
 # Cookies of flows whose packets are answered with an error of ICMP: type, code and router follow.
 ERROR = 0xE << 60
 TIME_EXCEEDED, UNREACHABLE = (11, 0), (3, 1)
@@ -178,6 +181,26 @@ class Bridge:
     def route(self, source, target):
         """What a router does to a packet: one hop less, and Ethernet addresses of the next link."""
         return [self.parser.OFPActionDecNwTtl(), *self.set(eth_src=source, eth_dst=target)]
+
+    def track(self, zone, table=None, commit=False, nat=None, actions=()):
+        """ct(): through the connection tracker in a zone, a number or the register that has it, and
+        on in a table; `nat` is ("src" or "dst", address), () for what was decided before."""
+        number = isinstance(zone, int)
+        nested = list(actions)
+        if nat is not None:
+            nested.append(self.translate(*nat))
+        return self.parser.NXActionCT(
+            flags=nicira_ext.NX_CT_F_COMMIT if commit else 0,
+            zone_src="" if number else zone,
+            zone_ofs_nbits=zone if number else nicira_ext.ofs_nbits(0, 15),
+            recirc_table=nicira_ext.NX_CT_RECIRC_NONE if table is None else table,
+            alg=0, actions=nested,
+        )  # fmt: skip
+
+    def translate(self, direction=None, address=""):
+        """nat(), within ct()."""
+        flags = {"src": NAT_SOURCE, "dst": NAT_DESTINATION}
+        return self.parser.NXActionNAT(flags=flags.get(direction, 0), range_ipv4_min=address)
 
     def answer_arp(self, table, priority, match, address, mac):
         """Answers who asks for `address` with `mac`."""

@@ -4,7 +4,7 @@ The first table knows a guest by its port and addresses, the trunk's packets by 
 writes the network into reg0. The last delivers within the network, tagged over the trunk.
 """
 
-from bridge import ARP, GROUP_BIT, IPV4, TAGGED, UDP
+from bridge import ARP, GROUP_BIT, IPV4, IPV6, TAGGED, UDP
 from intent import Intent
 
 DHCP_SERVER, DHCP_CLIENT = 67, 68
@@ -16,6 +16,8 @@ class Networks(Intent):
 
     # Tables: what may come in, what follows, and who gets it.
     ADMIT, NEXT, DELIVER = 0, 1, 1
+    # What follows for packets of guests, if it is something else.
+    GUEST = None
 
     def program(self, bridge, wanted):
         trunk = wanted.get("trunk")
@@ -29,24 +31,34 @@ class Networks(Intent):
     def admit(self, bridge, guest):
         """What a guest may send."""
         source = {"in_port": guest["port"], "eth_src": guest["mac"]}
-        network = bridge.load(guest["network"], "reg0")
-        for kind, field in ((IPV4, "ipv4_src"), (ARP, "arp_spa")):
-            match = {**source, "eth_type": kind, field: guest["address"]}
-            bridge.flow(self.ADMIT, 10, match, network, goto=self.NEXT)
+        network = self.known(bridge, guest)
+        own = [(IPV4, "ipv4_src", guest["address"]), (ARP, "arp_spa", guest["address"])]
+        own += [(IPV6, "ipv6_src", address) for address in guest.get("ipv6", [])]
+        for kind, field, address in own:
+            match = {**source, "eth_type": kind, field: address}
+            bridge.flow(self.ADMIT, 10, match, network, goto=self.GUEST or self.NEXT)
         dhcp = {**source, "eth_type": IPV4, "ip_proto": UDP}
         ask = {"ipv4_src": "0.0.0.0", "udp_src": DHCP_CLIENT, "udp_dst": DHCP_SERVER}
         bridge.flow(self.ADMIT, 10, {**dhcp, **ask}, network, goto=self.NEXT)
         if not guest.get("dhcp_server"):
             bridge.flow(self.ADMIT, 20, {**dhcp, "udp_src": DHCP_SERVER})
 
+    def known(self, bridge, guest):
+        """What is written down of a packet that a guest sends."""
+        return [bridge.load(guest["network"], "reg0")]
+
     def deliver(self, bridge, guest, trunk, wanted):
         """To a guest, here or on another node."""
         match = {"reg0": guest["network"], "eth_dst": guest["mac"]}
         if guest["node"] == bridge.node:
-            bridge.flow(self.DELIVER, 10, match, bridge.output(guest["port"]))
+            self.hand_over(bridge, match, guest)
         else:
             tag = bridge.tag(wanted["vlans"][str(guest["network"])])
             bridge.flow(self.DELIVER, 10, match, tag, self.leave(bridge, trunk))
+
+    def hand_over(self, bridge, match, guest):
+        """To a guest of this node."""
+        bridge.flow(self.DELIVER, 10, match, bridge.output(guest["port"]))
 
     def flood(self, bridge, network, trunk, wanted):
         """Broadcast and multicast: to each member here, and once over the trunk."""

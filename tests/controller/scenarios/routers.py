@@ -17,7 +17,7 @@ class Routers(Networks, Errors):
     """Intent besides that of Networks: "subnets" by network, each with its "prefix" and "gateway",
     its "router", and "absent", a list of nodes that do not have it; "node_macs" by node."""
 
-    ADMIT, NEXT, ROUTE, NEIGHBOUR, DELIVER, LEAVE = 0, 1, 2, 3, 5, 6
+    ADMIT, NEXT, ROUTE, NEIGHBOUR, DELIVER, LEAVE = 0, 10, 11, 12, 15, 30
 
     def program(self, bridge, wanted):
         super().program(bridge, wanted)
