@@ -1,10 +1,12 @@
 //! The switch: `datapath` moves packets, `pipeline` decides, `control` talks to people and
-//! controllers.
+//! controllers, `local` answers for the switch's own addresses.
 //!
-//! A module knows only those after it: control → datapath → pipeline → action.
+//! A module knows only those after it: control → datapath → pipeline → action; `local` knows none, and
+//! control alone calls it.
 #![forbid(unsafe_code)]
 
 pub mod action;
 pub mod control;
 pub mod datapath;
+pub mod local;
 pub mod pipeline;
