@@ -439,6 +439,7 @@ impl Pair {
             match event {
                 Event::Learn(learn) => learns.push(learn),
                 Event::Wish(_) => {}
+                Event::Delivery(delivery) => panic!("{delivery:?}: no bridge has endpoints"),
                 Event::PacketIn(packet_in) => {
                     let punt = &packet_in.punt;
                     let reason = match punt.reason {

@@ -85,6 +85,8 @@ pub enum Op {
     Output(PortNo),
     /// Send a copy by each of these ports.
     Outputs(Box<[PortNo]>),
+    /// Hand a copy to the switch's own endpoint behind a port.
+    Answer(PortNo),
     /// Send a copy to the controllers of a bridge.
     Controller(Arc<Punt>),
     /// Set the bits of `mask` in a header field, keeping checksums right.
@@ -109,7 +111,7 @@ pub enum Op {
     /// Pop the PBB service tag and the outer Ethernet addresses.
     PopPbb,
     /// Decrement the IP time to live; a packet that had 1 or 0 ends here.
-    DecNwTtl(Option<Arc<Punt>>),
+    DecNwTtl(Expiry),
     /// Decrement the MPLS time to live; a packet that had 1 or 0 ends here.
     DecMplsTtl(Option<Arc<Punt>>),
     /// Copy the time to live from the outermost header that has one to the next.
@@ -143,6 +145,7 @@ impl Op {
             self,
             Op::Output(_)
                 | Op::Outputs(_)
+                | Op::Answer(_)
                 | Op::Controller(_)
                 | Op::Clone(_)
                 | Op::Select(_)
@@ -169,7 +172,8 @@ impl Op {
     /// Whether it may send the packet anywhere.
     pub fn sends(&self) -> bool {
         match self {
-            Op::Output(_) | Op::Outputs(_) | Op::Controller(_) | Op::Recirculate(_) => true,
+            Op::Output(_) | Op::Outputs(_) | Op::Answer(_) => true,
+            Op::Controller(_) | Op::Recirculate(_) => true,
             Op::Clone(ops) => ops.iter().any(Op::sends),
             Op::Longer(longer) => longer.ops().any(Op::sends),
             Op::Select(select) => {
@@ -179,6 +183,29 @@ impl Op {
             _ => false,
         }
     }
+
+    /// The bridge whose endpoints answer a packet that ends here, or in a copy made here, because
+    /// of its time to live.
+    pub fn answers_expiry(&self) -> Option<BridgeId> {
+        match self {
+            Op::DecNwTtl(expiry) => expiry.answers,
+            Op::Clone(ops) => ops.iter().find_map(Op::answers_expiry),
+            Op::Select(select) => {
+                let mut ops = select.buckets.iter().flat_map(|(_, ops)| ops);
+                ops.find_map(Op::answers_expiry)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Who hears of a packet whose time to live ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Expiry {
+    /// The controllers, if one wants to.
+    pub punt: Option<Arc<Punt>>,
+    /// The endpoints of a bridge, if it has any.
+    pub answers: Option<BridgeId>,
 }
 
 /// What becomes of packets by their length.

@@ -10,6 +10,7 @@ mod connection;
 pub mod conntrack;
 pub mod daemon;
 mod dial;
+mod endpoints;
 mod host;
 mod identity;
 mod listen;

@@ -42,7 +42,7 @@ pub(crate) mod testing;
 mod worker;
 
 pub use processor::{Now, PacketOut, Processor};
-pub use punt::{Event, Events, PacketIn};
+pub use punt::{Delivery, Event, Events, PacketIn, Receiver};
 pub use send::Outlet;
 pub use statistics::{Drops, WorkerStatistics};
 

@@ -1,8 +1,8 @@
 //! The switch: `datapath` moves packets, `pipeline` decides, `control` talks to people and
 //! controllers, `local` answers for the switch's own addresses.
 //!
-//! A module knows only those after it: control → datapath → pipeline → action; `local` knows none, and
-//! control alone calls it.
+//! A module knows only those after it: control → datapath → pipeline → action; `local` is a leaf
+//! that control and datapath use.
 #![forbid(unsafe_code)]
 
 pub mod action;

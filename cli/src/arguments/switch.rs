@@ -281,7 +281,9 @@ Examples:
     vsctl port add br0 veth0
   a link between two bridges:
     vsctl port add br0 to-br1 --type patch --option peer=to-br0
-    vsctl port add br1 to-br0 --type patch --option peer=to-br1";
+    vsctl port add br1 to-br0 --type patch --option peer=to-br1
+  a router's address that the switch itself answers for:
+    vsctl port add br0 router1 --type endpoint --option addresses=10.0.1.1/24";
 
 const CONTROLLER_EXAMPLES: &str = "\
 Examples:

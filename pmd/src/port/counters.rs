@@ -74,7 +74,8 @@ impl Drops {
         all.filter(|&(_, count)| count > 0)
     }
 
-    pub(crate) fn add(&mut self, reason: LostReason, count: u64) {
+    /// Adds so many lost for a reason.
+    pub fn add(&mut self, reason: LostReason, count: u64) {
         self.0[reason as usize] += count;
     }
 }

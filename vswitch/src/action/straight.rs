@@ -216,7 +216,9 @@ impl Line {
             Op::SetField { field, value, mask } => self.set_field(op, *field, *value, *mask),
             Op::PushVlan(tpid) => self.edits.push(Edit::PushTag(*tpid, Bits::default())),
             Op::PopVlan => self.edits.push(Edit::PopTag),
-            Op::DecNwTtl(None) => self.push(Edit::DecTtl, Depth::Network),
+            Op::DecNwTtl(expiry) if expiry.punt.is_none() => {
+                self.push(Edit::DecTtl, Depth::Network)
+            }
             Op::Meter(meter) => {
                 let depth = match meter.remarks() {
                     true => Depth::Network,

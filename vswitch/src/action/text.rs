@@ -27,6 +27,7 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
             let names = ports.iter().map(|port| format!("output:{}", name(*port)));
             names.collect::<Vec<_>>().join(",")
         }
+        Op::Answer(port) => format!("answer:{}", name(*port)),
         Op::Controller(punt) => controller(punt),
         Op::SetField { field, value, mask } if *mask == field.ones() => {
             format!("set({}={value:#x})", field.name())

@@ -22,6 +22,7 @@ use super::agent::{PeerId, Turn, Work};
 use super::bridge::Bridge;
 use super::clock::Clock;
 use super::conntrack::{Connections, Filter};
+use super::endpoints::Endpoints;
 use super::peer::{Connection, Signal};
 use super::ports::Ports;
 use super::quiesce::{self, Then};
@@ -44,6 +45,8 @@ pub struct Actor {
     pub bridges: BTreeMap<BridgeId, Bridge>,
     /// Ports that work.
     pub ports: Ports,
+    /// The switch's own addresses.
+    pub endpoints: Endpoints,
     connections: HashMap<PeerId, Connection>,
     published: Arc<State>,
     published_at: Instant,
@@ -123,6 +126,7 @@ pub fn start(
         clock,
         bridges: BTreeMap::new(),
         ports: Ports::new(),
+        endpoints: Endpoints::default(),
         connections: HashMap::new(),
         published,
         published_at: Instant::now(),
@@ -166,7 +170,10 @@ async fn run(mut actor: Actor, mut inlets: Inlets) {
                 let more = std::iter::from_fn(|| inlets.events.try_receive());
                 more.take(EVENTS_PER_TURN).for_each(|event| actor.take(event));
             }
-            _ = inlets.links.tick() => actor.poll_links(),
+            _ = inlets.links.tick() => {
+                actor.poll_links();
+                actor.poll_endpoints();
+            }
             _ = inlets.sweeps.tick() => actor.sweep(),
             () = std::future::ready(()), if actor.is_behind() && inlets.ready.is_empty() => {
                 actor.catch_up();
@@ -270,6 +277,7 @@ impl Actor {
                 let removed = self.switch.grant(&wish, now_ms);
                 self.work.removed.extend(removed);
             }
+            Event::Delivery(delivery) => self.receive(&delivery),
             Event::PacketIn(event) => {
                 if let Some(bridge) = self.bridges.get_mut(&event.punt.bridge) {
                     bridge.agent.packet_in(

@@ -14,6 +14,7 @@ use crate::pipeline::Overflow;
 mod check;
 mod conntrack;
 mod difference;
+pub mod endpoint;
 mod file;
 mod reader;
 mod sections;
@@ -197,6 +198,8 @@ pub enum PortKind {
     Null,
     /// One end of a link between two bridges; `peer` names the other.
     Patch,
+    /// Addresses that the switch itself answers for.
+    Endpoint,
 }
 
 /// A port's VLANs.
@@ -284,7 +287,7 @@ impl FailMode {
 
 impl PortKind {
     /// Every type.
-    pub const ALL: [PortKind; 7] = [
+    pub const ALL: [PortKind; 8] = [
         PortKind::Dpdk,
         PortKind::VhostUserClient,
         PortKind::VhostUser,
@@ -292,6 +295,7 @@ impl PortKind {
         PortKind::System,
         PortKind::Null,
         PortKind::Patch,
+        PortKind::Endpoint,
     ];
 
     /// As the file says it.
@@ -304,6 +308,7 @@ impl PortKind {
             PortKind::System => "system",
             PortKind::Null => "null",
             PortKind::Patch => "patch",
+            PortKind::Endpoint => "endpoint",
         }
     }
 }

@@ -28,8 +28,10 @@ pub struct Port {
     pub config: PortConfig,
     /// The device; a patch port has none.
     pub device: Option<pmd::PortControl>,
-    /// What a patch port passed.
+    /// What a patch port or an endpoint passed.
     pub crossed: Crossed,
+    /// Packets that an endpoint did not take, because there were too many.
+    pub refused: u64,
     /// The link as it was last seen.
     pub link: Link,
     /// What has become of the device, as it was last seen.
@@ -62,6 +64,7 @@ impl Port {
             config: PortConfig::default(),
             device: None,
             crossed: Default::default(),
+            refused: 0,
             fault: None,
             link: Default::default(),
             mac: [2, 0, 0, 0, 0, 1],
@@ -97,6 +100,7 @@ impl Port {
     }
 
     /// Packets, bytes and losses of the device; a patch port passes or refuses, and loses nothing.
+    /// An endpoint loses what there is too much of.
     pub fn counters(&self) -> PortCounters {
         if let Some(device) = &self.device {
             return device.counters();
@@ -104,6 +108,7 @@ impl Port {
         let mut counters = PortCounters::default();
         (counters.rx.packets, counters.rx.bytes, _) = self.crossed.rx.read();
         (counters.tx.packets, counters.tx.bytes, _) = self.crossed.tx.read();
+        counters.tx.drops.add(LostReason::Full, self.refused);
         counters
     }
 

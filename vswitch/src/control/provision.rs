@@ -353,7 +353,12 @@ impl Provisioner {
     }
 
     fn mac_of(&self, settings: &config::Port, device: Option<&PortControl>) -> [u8; 6] {
+        let configured = || match settings.kind {
+            PortKind::Endpoint => config::endpoint::mac_of(&settings.options),
+            _ => None,
+        };
         let mac = device.map(PortControl::mac).filter(|mac| *mac != [0; 6]);
+        let mac = mac.or_else(configured);
         mac.unwrap_or_else(|| self.machine.mac(&settings.name))
     }
 

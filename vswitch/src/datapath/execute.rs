@@ -13,10 +13,11 @@ use pmd::{Batch, Packet, Pools};
 use super::edit::{Editor, Parcel};
 use super::limits;
 use super::processor::Now;
-use super::punt::Punter;
+use super::punt::{Punter, Receiver};
 use super::rewrite::Fate;
 use super::send::Ports;
-use crate::action::{DropReason, Op, PortNo, Program, Punt, Select, Tallies};
+use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies};
+use crate::local::Link;
 use crate::pipeline::{Ingress, Meter, Verdict};
 
 /// What running programs needs.
@@ -106,6 +107,7 @@ impl Executor {
         match op {
             Op::Outputs(ports) => ports.iter().for_each(|port| self.copy_to(*port, parcel)),
             Op::Output(_)
+            | Op::Answer(_)
             | Op::Controller(_)
             | Op::Clone(_)
             | Op::Select(_)
@@ -142,6 +144,11 @@ impl Executor {
         match op {
             Op::Output(port) => self.output(*port, parcel.packet, parcel.origin),
             Op::Outputs(ports) => self.output_to_all(ports, parcel),
+            Op::Answer(port) => {
+                let link = Link::of(parcel.key);
+                let to = (Receiver::Endpoint(*port), parcel.origin);
+                self.deliver(to, (link, parcel.packet));
+            }
             Op::Controller(punt) => self.punt(punt, parcel),
             Op::Clone(ops) => self.run(ops, parcel),
             Op::Select(select) => self.run(bucket(select, parcel.key), parcel),
@@ -169,13 +176,43 @@ impl Executor {
     /// Ends a packet that an operation stopped.
     fn end(&mut self, op: &Op, parcel: Parcel, reason: DropReason) {
         match op {
-            Op::DecNwTtl(Some(punt)) | Op::DecMplsTtl(Some(punt))
-                if reason == DropReason::InvalidTtl =>
-            {
+            Op::DecNwTtl(expiry) if reason == DropReason::InvalidTtl => {
+                if let Some(bridge) = expiry.answers {
+                    self.answer_expiry(bridge, parcel.origin, (parcel.key, &parcel.packet));
+                }
+                match &expiry.punt {
+                    Some(punt) => self.punt(punt, parcel),
+                    None => self.count_drop(parcel.origin, reason),
+                }
+            }
+            Op::DecMplsTtl(Some(punt)) if reason == DropReason::InvalidTtl => {
                 self.punt(punt, parcel);
             }
             _ => self.count_drop(parcel.origin, reason),
         }
+    }
+
+    /// Lets the endpoints of a bridge answer a packet whose time to live ended there. `key` is what
+    /// it came in with.
+    #[cold]
+    pub fn answer_expiry(
+        &mut self,
+        bridge: BridgeId,
+        origin: Option<PortNo>,
+        (key, packet): (&FlowKey, &Packet),
+    ) {
+        match packet.try_copy(&self.pools) {
+            Some(copy) => self.deliver((Receiver::Expired(bridge), origin), (Link::of(key), copy)),
+            None => self.count_drop(origin, DropReason::NoBuffer),
+        }
+    }
+
+    /// Hands a packet to the switch itself.
+    fn deliver(&mut self, to: (Receiver, Option<PortNo>), packet: (Link, Packet)) {
+        let origin = to.1;
+        let shares = self.ports.shares(origin);
+        let lost = self.punter.deliver(&shares, to, packet, &self.pools);
+        self.count_end(origin, lost);
     }
 
     fn copy<'a>(&mut self, parcel: &Parcel<'a>) -> Option<Parcel<'a>> {

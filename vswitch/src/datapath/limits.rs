@@ -29,6 +29,12 @@ pub const PUNTS_MAX: usize = 8192;
 /// a flood beyond it is dropped and starves only its own port.
 pub const PUNTS_PER_PORT: usize = 32;
 
+/// Packets for the switch itself that wait for control, over all ports: as for controllers.
+pub const DELIVERIES_MAX: usize = 8192;
+
+/// Those of one port: what control answers in less than a millisecond.
+pub const DELIVERIES_PER_PORT: u32 = 32;
+
 /// Addresses to be learned that wait for control, over all ports.
 pub const LEARNS_MAX: usize = 8192;
 

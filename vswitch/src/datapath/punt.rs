@@ -1,6 +1,7 @@
-//! From workers to control: packets for controllers, and addresses to be learned.
+//! From workers to control: packets for controllers and for the switch itself, and addresses to be
+//! learned.
 //!
-//! What: two bounded queues, and for each port a bounded share of each: what a flooding port
+//! What: three bounded queues, and for each port a bounded share of each: what a flooding port
 //! sends beyond its share is dropped and starves only that port.
 //! How: a share counts what of its port waits in the queue; the count goes down when control
 //! takes it out. A packet travels in its own buffer, so that nothing is allocated here.
@@ -22,7 +23,8 @@ use tokio::net::unix::pipe;
 
 use super::doorbell::Doorbell;
 use super::limits::{self, PUNTS_PER_PORT};
-use crate::action::{DropReason, Learn, Punt, Wish};
+use crate::action::{BridgeId, DropReason, Learn, PortNo, Punt, Wish};
+use crate::local::Link;
 
 /// What control should hear of.
 #[derive(Debug)]
@@ -33,6 +35,30 @@ pub enum Event {
     Learn(Learn),
     /// A packet asks for a change of the tables.
     Wish(Arc<Wish>),
+    /// A packet for the switch itself.
+    Delivery(Delivery),
+}
+
+/// A packet for the switch itself: whole, its checksums complete.
+#[derive(Debug)]
+pub struct Delivery {
+    /// For whom.
+    pub to: Receiver,
+    /// The port that it came in by.
+    pub origin: Option<PortNo>,
+    /// How it came.
+    pub link: Link,
+    /// The packet.
+    pub packet: Packet,
+}
+
+/// For whom of the switch a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// The endpoint behind this port.
+    Endpoint(PortNo),
+    /// Whichever endpoint of this bridge it concerns: its time to live ended.
+    Expired(BridgeId),
 }
 
 /// A packet for the controllers of a bridge: whole, its checksums complete.
@@ -101,6 +127,9 @@ pub struct EventQueues {
     punts: ArrayQueue<(PacketIn, Token)>,
     learns: ArrayQueue<(Learn, Token)>,
     wishes: ArrayQueue<(Arc<Wish>, Token)>,
+    deliveries: ArrayQueue<(Delivery, Token)>,
+    /// Whose turn it is, of two queues of packets.
+    turn: AtomicU32,
     bell: Doorbell,
 }
 
@@ -111,11 +140,14 @@ impl EventQueues {
             punts: ArrayQueue::new(limits::PUNTS_MAX),
             learns: ArrayQueue::new(limits::LEARNS_MAX),
             wishes: ArrayQueue::new(limits::WISHES_MAX),
+            deliveries: ArrayQueue::new(limits::DELIVERIES_MAX),
+            turn: AtomicU32::new(0),
             bell: Doorbell::new()?,
         })
     }
 
-    /// Addresses and flows first: they end flooding, which makes more packets.
+    /// Addresses and flows first: they end flooding, which makes more packets. Then packets for
+    /// controllers, unless it is the turn of those for the switch.
     fn pop(&self) -> Option<Event> {
         if let Some((learn, _token)) = self.learns.pop() {
             return Some(Event::Learn(learn));
@@ -123,8 +155,13 @@ impl EventQueues {
         if let Some((wish, _token)) = self.wishes.pop() {
             return Some(Event::Wish(wish));
         }
-        let (packet_in, _token) = self.punts.pop()?;
-        Some(Event::PacketIn(packet_in))
+        let is_turn = self.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let punt = || Some(Event::PacketIn(self.punts.pop()?.0));
+        let delivery = || Some(Event::Delivery(self.deliveries.pop()?.0));
+        match is_turn {
+            true => delivery().or_else(punt),
+            false => punt().or_else(delivery),
+        }
     }
 }
 
@@ -164,6 +201,7 @@ pub struct Shares {
     punts: Arc<Share>,
     learns: Arc<Share>,
     wishes: Arc<Share>,
+    deliveries: Arc<Share>,
 }
 
 /// A worker's end of the queues.
@@ -228,6 +266,38 @@ impl Punter {
         self.rings = true;
         let pushed = self.queues.punts.push((packet_in, token));
         u64::from(pushed.is_err())
+    }
+
+    /// Hands a packet to the switch itself, of a super-frame the first that it stands for: all
+    /// others would be answered alike. Why it was lost, if it was.
+    pub fn deliver(
+        &mut self,
+        shares: &Shares,
+        (to, origin): (Receiver, Option<PortNo>),
+        (link, packet): (Link, Packet),
+        pools: &Pools,
+    ) -> Option<DropReason> {
+        let Some(token) = shares.deliveries.take(limits::DELIVERIES_PER_PORT) else {
+            return Some(DropReason::PuntQueueFull);
+        };
+        let mut first = None;
+        let cut = packet.segment_first(1, pools, |packet| first = Some(packet));
+        let Some(mut packet) = first else {
+            return Some(match cut {
+                Err(LostReason::NoBuffer) => DropReason::NoBuffer,
+                _ => DropReason::Malformed,
+            });
+        };
+        packet.complete_checksum();
+        let delivery = Delivery {
+            to,
+            origin,
+            link,
+            packet,
+        };
+        self.rings = true;
+        let pushed = self.queues.deliveries.push((delivery, token));
+        pushed.err().map(|_| DropReason::PuntQueueFull)
     }
 
     /// Tells control of an address, unless it was told of just now. If the queue is full the next

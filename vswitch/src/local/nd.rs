@@ -41,7 +41,8 @@ impl Neighbour {
             mac: if solicits { key.arp_sha } else { key.arp_tha },
         };
         let says_mac_of_nobody = neighbour.source.is_unspecified() && neighbour.mac != 0;
-        (!neighbour.target.is_multicast() && !(solicits && says_mac_of_nobody)).then_some(neighbour)
+        let is_wrong = neighbour.target.is_multicast() || solicits && says_mac_of_nobody;
+        (!is_wrong).then_some(neighbour)
     }
 
     /// The advertisement of who has the address that is asked for, as a frame: to who asks, or

@@ -29,11 +29,13 @@ pub struct BridgePort {
     pub peer_name: Option<String>,
     /// For a patch port whose peer is there and names this one: the peer.
     pub peer: Option<PortNo>,
-    /// What a patch port passed; other ports have a device that counts.
+    /// Whether the switch itself answers for addresses behind it.
+    pub is_endpoint: bool,
+    /// What a patch port or an endpoint passed; other ports have a device that counts.
     pub crossed: Crossed,
 }
 
-/// Packets and bytes that came out of a patch port and that went into it.
+/// Packets and bytes that came out of a patch port or an endpoint and that went into it.
 #[derive(Clone, Debug, Default)]
 pub struct Crossed {
     /// Came out of it into its bridge.

@@ -75,6 +75,8 @@ pub struct Bridge {
     pub wants_invalid_ttl: bool,
     /// Whether IP fragments are dropped as they come in.
     pub drops_fragments: bool,
+    /// Ports behind which the switch itself answers for addresses.
+    pub(super) endpoints: u32,
     pub(super) tables: Tables,
     /// What flows do, by the number that a flow has of it.
     pub(super) instructions: Vector<Arc<Instructions>>,
@@ -92,6 +94,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// The bridge itself if it has endpoints.
+    pub fn answers(&self) -> Option<BridgeId> {
+        (self.endpoints > 0).then_some(self.id)
+    }
+
     /// A table, if it was ever used.
     pub fn table(&self, id: TableId) -> Option<&Arc<Table>> {
         self.tables.get(id)

@@ -9,6 +9,7 @@ use toml_edit::{TableLike, Value};
 use super::super::logging;
 use super::super::pace::Limit;
 use super::super::target::{Listener, SOCKET_PATH_BYTES_MAX, Target};
+use super::endpoint;
 use super::reader::{ConfigError, Section, Source};
 use super::{
     Bridge, Config, Controller, DEFAULT_RUN_DIR, Description, Dpdk, FailMode, Log, LogFormat,
@@ -395,14 +396,16 @@ fn port(mut section: Section<'_>, bridge: &str, run_dir: &Path) -> Result<Port, 
     })
 }
 
-/// A bridge's own port is what the host uses of it, and has a number of its own.
+/// A bridge's own port is what the host uses of it, or the switch itself, and has a number of its
+/// own.
 fn check_local(
     section: &Section<'_>,
     kind: PortKind,
     number: Option<i64>,
 ) -> Result<(), ConfigError> {
-    if kind != PortKind::Internal {
-        let why = "a port of its bridge's name is the bridge's own: allowed is \"internal\"";
+    if !matches!(kind, PortKind::Internal | PortKind::Endpoint) {
+        let why = "a port of its bridge's name is the bridge's own: allowed are \"internal\" and \
+                   \"endpoint\"";
         return Err(section.wrong("type", &format!("\"{}\"", kind.label()), why));
     }
     match number {
@@ -440,6 +443,9 @@ fn check_options(
     kind: PortKind,
     options: &BTreeMap<String, String>,
 ) -> Result<(), ConfigError> {
+    if kind == PortKind::Endpoint {
+        return endpoint::check(section, options);
+    }
     let Some(device) = kind.of_device() else {
         return check_patch(section, name, options);
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use openflow::{OfPort, PortConfig, PortReason};
 use pmd::PortControl;
-use pmd::port::Fault;
+use pmd::port::{Fault, Link};
 
 use super::{Failure, mtu_of};
 use crate::action::{BridgeId, PortNo};
@@ -129,6 +129,9 @@ impl Actor {
         self.bridges.remove(&id);
         let numbers = self.switch.remove_bridge(id);
         numbers
+            .iter()
+            .for_each(|number| self.endpoints.remove(*number));
+        numbers
             .into_iter()
             .filter_map(|number| Some((number, self.ports.remove(&number)?)))
             .collect()
@@ -188,6 +191,14 @@ impl Actor {
         };
         at.failed
             .retain(|failed| failed.settings.name != settings.name);
+        let mut link = Link::default();
+        if settings.kind == PortKind::Endpoint
+            && let Some(endpoint) = config::endpoint::settings(&settings.options, mac)
+        {
+            self.switch.make_endpoint(number);
+            self.endpoints.insert(number, bridge, endpoint);
+            link.up = true;
+        }
         let config = PortConfig {
             port_down: !settings.admin_up,
             ..PortConfig::default()
@@ -202,7 +213,8 @@ impl Actor {
             config,
             device,
             crossed,
-            link: Default::default(),
+            refused: 0,
+            link,
             fault: None,
             mac,
             created_ms: self.clock.now_ms(),
@@ -230,6 +242,7 @@ impl Actor {
     /// Removes a port from everything but the workers.
     pub(super) fn drop_port(&mut self, number: PortNo) -> Option<Port> {
         self.switch.remove_port(number);
+        self.endpoints.remove(number);
         self.ports.remove(&number)
     }
 

@@ -286,6 +286,9 @@ impl Engine {
             };
             *rest = Rest(quick.port.0);
             if let Break(reason) = fate {
+                if reason == DropReason::InvalidTtl {
+                    self.answer_expiry(*code, entry, index, packet);
+                }
                 *rest = self.end(*code, entry, index, reason);
             }
         }
@@ -308,7 +311,21 @@ impl Engine {
         let way = self
             .parsed
             .run(straight, known, (index, packet), &mut self.executor);
+        if let Way::Ended(_, DropReason::InvalidTtl) = way {
+            self.answer_expiry(code, entry, index, packet);
+        }
         self.rest_of(way, code, entry, index)
+    }
+
+    /// Lets the endpoints of a bridge, if it has any, answer a packet whose time to live ended.
+    #[cold]
+    fn answer_expiry(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: &Packet) {
+        let program = self.cache.code(code).map(|Routine(program)| program);
+        let answers = program.and_then(|program| program.ops.iter().find_map(Op::answers_expiry));
+        if let Some(bridge) = answers {
+            let packet = (&self.parsed.keys[index], packet);
+            self.executor.answer_expiry(bridge, entry.origin, packet);
+        }
     }
 
     /// Ends a packet that a straight line in its quick form ended.
@@ -451,6 +468,10 @@ fn run_once(
         Way::Output(port) => executor.output(port, packet, origin),
         Way::Drop(reason) => executor.count_end(origin, reason),
         Way::Ended(edit, reason) => {
+            let bridge = program.ops.iter().find_map(Op::answers_expiry);
+            if let (Some(bridge), DropReason::InvalidTtl) = (bridge, reason) {
+                executor.answer_expiry(bridge, origin, (&parsed.keys[index], &packet));
+            }
             executor.count_end(origin, Some(reason));
             return Some(edit);
         }

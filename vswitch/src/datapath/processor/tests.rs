@@ -365,7 +365,7 @@ fn what_a_tunnel_told_goes_with_its_packet() {
         .iter()
         .map(|event| match event {
             Event::PacketIn(packet_in) => packet_in.carried,
-            Event::Learn(_) | Event::Wish(_) => panic!("{event:?}"),
+            other => panic!("{other:?}"),
         })
         .collect();
     let seven = FlowKey {

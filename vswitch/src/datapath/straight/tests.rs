@@ -12,7 +12,7 @@ use super::super::rewrite::testing::spec;
 use super::super::rewrite::{Fate, Headers};
 use super::super::testing::pools;
 use super::{Counting, Way, run, run_quick};
-use crate::action::{DropReason, Op, PortNo, Program, Straight, Tallies};
+use crate::action::{DropReason, Expiry, Op, PortNo, Program, Straight, Tallies};
 
 /// Operations of which a straight line can be.
 fn op() -> impl Strategy<Value = Op> {
@@ -25,7 +25,7 @@ fn op() -> impl Strategy<Value = Op> {
     let set = (prop::sample::select(fields), any::<u128>(), mask);
     prop_oneof![
         6 => set.prop_map(|(field, value, mask)| Op::SetField { field, value, mask }),
-        2 => Just(Op::DecNwTtl(None)),
+        2 => Just(Op::DecNwTtl(Expiry::default())),
         2 => Just(Op::PopVlan),
         1 => prop::sample::select(vec![0x8100, 0x88a8]).prop_map(Op::PushVlan),
         1 => Just(Op::PushMpls(0x8847)),
@@ -172,7 +172,7 @@ fn writes_to_the_addresses_become_one() {
     let ops = [
         set(Field::EthDst),
         Op::PopVlan,
-        Op::DecNwTtl(None),
+        Op::DecNwTtl(Expiry::default()),
         set(Field::EthSrc),
     ];
     let line = straight(&ops);

@@ -1,3 +1,5 @@
+//! What an endpoint answers, and to whom it says nothing.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;

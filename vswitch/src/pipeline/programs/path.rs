@@ -6,7 +6,7 @@ use flowtable::FlowKey;
 
 use super::super::Trace;
 use super::super::limits::{LINE_COUNTED_MAX, LINE_OPS_MAX, PATH_MAX};
-use crate::action::{CountedIn, Op};
+use crate::action::{CountedIn, Expiry, Op};
 
 /// The way that a packet goes: where it enters, in which epoch, and the choices of its key.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +87,10 @@ impl<'a> Trace<'a> for Path<'a, '_> {
         let line = &mut *self.line;
         let is_edit = matches!(
             op,
-            Op::SetField { .. } | Op::PushVlan(_) | Op::PopVlan | Op::DecNwTtl(None)
+            Op::SetField { .. }
+                | Op::PushVlan(_)
+                | Op::PopVlan
+                | Op::DecNwTtl(Expiry { punt: None, .. })
         );
         let fits = !line.has_ended() && (is_edit || matches!(op, Op::Output(_)));
         line.is_plain &= fits && line.ops.try_push(op).is_ok();

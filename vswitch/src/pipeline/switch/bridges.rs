@@ -25,6 +25,7 @@ impl Switch {
             standalone: false,
             wants_invalid_ttl: false,
             drops_fragments: false,
+            endpoints: 0,
             tables: Default::default(),
             instructions: Default::default(),
             flow_rows: Arc::clone(ledger.rows.shared()),

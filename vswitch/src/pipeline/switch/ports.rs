@@ -36,6 +36,7 @@ impl Switch {
             vlan: spec.vlan.clone(),
             peer_name: spec.peer_name.clone(),
             peer: None,
+            is_endpoint: false,
             crossed: Crossed::default(),
         });
         self.tie(number);
@@ -49,11 +50,20 @@ impl Switch {
         };
         self.names.remove(&port.name);
         if let Some((bridge, ledger)) = self.change(port.bridge) {
+            bridge.endpoints -= u32::from(port.is_endpoint);
             bridge.ports.remove(&port.of_port);
             ledger.addresses.forget_port(&mut bridge.macs, number);
         }
         if let Some(peer) = port.peer {
             self.tie(peer);
+        }
+    }
+
+    /// Has the switch itself answer for addresses behind a port.
+    pub fn make_endpoint(&mut self, number: PortNo) {
+        let edited = self.edit(number, |port| port.is_endpoint = true);
+        if let Some((bridge, _)) = edited.and_then(|bridge| self.change(bridge)) {
+            bridge.endpoints += 1;
         }
     }
 

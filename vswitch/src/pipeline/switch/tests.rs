@@ -19,7 +19,7 @@ mod limits;
 mod outputs;
 mod sweeps;
 mod users;
-use crate::action::Op;
+use crate::action::{Expiry, Op};
 
 fn flow(
     world: &mut Script,
@@ -787,9 +787,10 @@ fn meters_of_the_controller_are_for_no_flow() {
     world.switch.set_wants_invalid_ttl(world.bridge, true);
     world.run("packet p1 tcp");
     let meters = |op: &Op| match op {
-        Op::Controller(punt) | Op::DecNwTtl(Some(punt)) => {
-            Some(punt.meters.iter().map(|meter| meter.id).collect::<Vec<_>>())
-        }
+        Op::Controller(punt)
+        | Op::DecNwTtl(Expiry {
+            punt: Some(punt), ..
+        }) => Some(punt.meters.iter().map(|meter| meter.id).collect::<Vec<_>>()),
         _ => None,
     };
     let met: Vec<_> = world.last.ops.iter().filter_map(meters).collect();

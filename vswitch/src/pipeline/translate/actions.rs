@@ -17,7 +17,7 @@ use super::super::Trace;
 use super::nicira::{self, set_in_port};
 use super::strand::Strand;
 use super::{Machine, headers};
-use crate::action::{Op, Punt, PuntReason};
+use crate::action::{Expiry, Op, Punt, PuntReason};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// Carries out a list of actions from `at` on. It breaks off where one wants to know headers
@@ -120,7 +120,13 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
 
     pub(super) fn change_ttl(&mut self, strand: &mut Strand<'a>, action: &Action) {
         let (op, field) = match *action {
-            Action::DecNwTtl => (Op::DecNwTtl(self.invalid_ttl(strand)), Field::IpTtl),
+            Action::DecNwTtl => {
+                let expiry = Expiry {
+                    punt: self.invalid_ttl(strand),
+                    answers: strand.bridge.answers(),
+                };
+                (Op::DecNwTtl(expiry), Field::IpTtl)
+            }
             Action::DecMplsTtl => (Op::DecMplsTtl(self.invalid_ttl(strand)), Field::MplsTtl),
             Action::CopyTtlIn => (Op::CopyTtlIn, Field::IpTtl),
             _ => (Op::CopyTtlOut, Field::MplsTtl),

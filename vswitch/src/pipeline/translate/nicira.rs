@@ -12,7 +12,7 @@ use super::super::{Trace, limits};
 use super::actions::Pause;
 use super::strand::{List, Strand};
 use super::{Machine, Step};
-use crate::action::{DropReason, Longer, Op, PuntReason};
+use crate::action::{DropReason, Expiry, Longer, Op, PuntReason};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// Leaves a list of actions for what comes before the rest of it.
@@ -224,7 +224,10 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             true => self.change_ttl(strand, &Action::DecNwTtl),
             false => {
                 strand.certain = false;
-                self.emit(Op::DecNwTtl(None));
+                self.emit(Op::DecNwTtl(Expiry {
+                    punt: None,
+                    answers: strand.bridge.answers(),
+                }));
                 strand.forget(Field::IpTtl);
             }
         }

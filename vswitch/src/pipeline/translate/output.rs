@@ -14,6 +14,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     pub(super) fn output(&mut self, strand: &mut Strand<'a>, port: OfPort, max_len: u16) {
         match port {
             OfPort::IN_PORT => self.send(strand, came_in_by(strand)),
+            OfPort::TABLE if strand.bridge.standalone => self.normal(strand),
             OfPort::TABLE => self.run_copy(strand.copy(Step::Table(TableId(0)))),
             OfPort::NORMAL => self.normal(strand),
             OfPort::FLOOD => self.flood(strand, |port| port.flood),
@@ -45,11 +46,19 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         match refusal(port) {
             Some(reason) => self.refuse(reason),
             None if port.peer_name.is_some() => self.cross(strand, port),
+            None if port.is_endpoint => self.answer(strand, port),
             None => {
                 self.trace.note(format_args!("output to {}", port.name));
                 self.emit(Op::Output(port.number));
             }
         }
+    }
+
+    /// To the switch itself, which answers for the addresses behind the port.
+    fn answer(&mut self, strand: &Strand<'a>, port: &'a BridgePort) {
+        self.trace.note(format_args!("to endpoint {}", port.name));
+        self.count(strand, CountedIn::Shared(&port.crossed.tx));
+        self.emit_with(|| Op::Answer(port.number));
     }
 
     /// By a patch port into another bridge, where the packet is a new one.
@@ -94,7 +103,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         let (patches, plain): (Vec<_>, Vec<_>) = ports
             .filter(|port| refusal(port).is_none())
             .filter(|port| T::WANTS_PROGRAM || port.peer_name.is_some())
-            .partition(|port| port.peer_name.is_some());
+            .partition(|port| port.peer_name.is_some() || port.is_endpoint);
         if let [port] = plain[..] {
             self.send(strand, Some(port));
         } else if !plain.is_empty() {
