@@ -5,6 +5,8 @@
 mod announcements;
 #[path = "conntrack/bench.rs"]
 mod bench;
+#[path = "conntrack/flood.rs"]
+mod flood;
 #[path = "conntrack/frames.rs"]
 mod frames;
 #[path = "conntrack/life.rs"]

@@ -116,7 +116,7 @@ impl Scene<'_> {
                 if step > 0 && !is_last_resort && shard.is_short() {
                     continue;
                 }
-                let Some(mut held) = shard.hold(&table.records) else {
+                let Some(mut held) = shard.hold(&table.records, &table.zones) else {
                     refusal = Refusal::Busy;
                     continue;
                 };

@@ -9,7 +9,10 @@
 //! a slot for each second; a connection is in that of its deadline when it was put there, or the
 //! farthest. Packets move the deadline without touching the wheel; when the wheel comes to the
 //! slot, the connection is over or put where its deadline is now. Half-open connections are also in
-//! a queue by age. They leave it only when somebody looks for a victim at its end.
+//! a queue by age. They leave it only when somebody looks for a victim at its end. It is taken from
+//! the zone that has most connections in queues, of some that are looked at; what is passed over
+//! goes to the other end. So whoever floods a zone makes that zone's own connections go, however
+//! slowly another zone's are answered.
 //!
 //! Who finds that a connection is over takes it out of the index and leaves it with the orphans of
 //! its shard, a stack without a lock. Who has the lock next takes it out of wheel and queue.
@@ -26,6 +29,7 @@ use std::sync::{Mutex, MutexGuard};
 use super::epoch::Epochs;
 use super::limits::{RESERVE_MAX, RESERVE_SHIFT, VICTIMS_MAX, WHEEL_SLOTS};
 use super::record::{ASSURED, DYING, REPLIED, Record, SPARED};
+use super::zone::Zones;
 
 /// Records `first` to `first + len - 1` of a table.
 #[derive(Debug)]
@@ -81,6 +85,7 @@ enum Chain {
 pub(super) struct Held<'a> {
     shard: &'a Shard,
     records: &'a [Record],
+    zones: &'a Zones,
     lists: MutexGuard<'a, Lists>,
 }
 
@@ -145,7 +150,7 @@ impl Shard {
     }
 
     /// The lock, if nobody has it.
-    pub fn hold<'a>(&'a self, records: &'a [Record]) -> Option<Held<'a>> {
+    pub fn hold<'a>(&'a self, records: &'a [Record], zones: &'a Zones) -> Option<Held<'a>> {
         // A thread that panicked elsewhere left the lists whole: nothing between two changes of
         // them can panic.
         let lists = match self.lists.try_lock() {
@@ -156,6 +161,7 @@ impl Shard {
         Some(Held {
             shard: self,
             records,
+            zones,
             lists,
         })
     }
@@ -222,23 +228,36 @@ impl Held<'_> {
         }
     }
 
-    /// The oldest half-open connection, which has to go. One that was answered is passed over
-    /// once.
+    /// The half-open connection that has to go: an old one of the zone that has most of those
+    /// looked at, so that a zone that is flooded loses its own. One that was answered is passed
+    /// over once.
     pub fn victim(&mut self) -> Option<u32> {
-        for _ in 0..VICTIMS_MAX {
+        let mut victim: Option<(u32, u32)> = None;
+        for _ in 0..VICTIMS_MAX.min(self.shard.queued() as usize) {
             let number = self.lists.queue.first.checked_sub(1)?;
             let state = self.record(number).state();
             self.dequeue(number);
             if state.has(ASSURED | DYING) {
                 continue;
             }
-            if state.has(SPARED) || !state.has(REPLIED) {
-                return Some(number);
+            if state.has(REPLIED) && !state.has(SPARED) {
+                self.record(number).change(SPARED, 0);
+                self.enqueue(number);
+                continue;
             }
-            self.record(number).change(SPARED, 0);
-            self.enqueue(number);
+            let of_zone = self.zones.queued(self.record(number).original().zone) + 1;
+            let passed = match victim {
+                Some((_, most)) if most >= of_zone => Some(number),
+                _ => victim.replace((number, of_zone)).map(|(other, _)| other),
+            };
+            if let Some(passed) = passed {
+                self.enqueue(passed);
+            }
+            if of_zone > self.shard.queued() / 2 {
+                break;
+            }
         }
-        None
+        victim.map(|(number, _)| number)
     }
 
     /// Turns the wheel up to a second, over at most so many records and slots; `over` says of each
@@ -312,6 +331,7 @@ impl Held<'_> {
         self.lists.queue = queue;
         self.set_place(number, |place| place | QUEUED);
         note(&self.shard.queued, 1);
+        self.zones.enqueue(self.record(number).original().zone);
     }
 
     fn dequeue(&mut self, number: u32) {
@@ -320,6 +340,7 @@ impl Held<'_> {
         self.lists.queue = queue;
         self.set_place(number, |place| place & !QUEUED);
         note(&self.shard.queued, -1);
+        self.zones.dequeue(self.record(number).original().zone);
     }
 
     fn unlink(&mut self, number: u32) {

@@ -130,7 +130,7 @@ impl Tracker {
         let tally = &mut self.own.tally;
         let mut has_more = false;
         for shard in [self.own.shard, self.own.other] {
-            let Some(mut held) = table.shards[shard].hold(&table.records) else {
+            let Some(mut held) = table.shards[shard].hold(&table.records, &table.zones) else {
                 continue;
             };
             held.collect(&table.epochs);

@@ -31,6 +31,9 @@ pub(super) struct Zone {
     limit: AtomicU32,
     policy: AtomicU8,
     reserved: [AtomicU8; 3],
+    /// Connections of it that may be half-open.
+    queued: AtomicU32,
+    spare: AtomicU32,
 }
 
 impl Zones {
@@ -112,6 +115,21 @@ impl Zones {
     pub fn set_default_limit(&self, limit: Option<u32>) {
         let limit = limit.map_or(0, |limit| u64::from(limit) + 1);
         self.default_limit.store(limit, Relaxed);
+    }
+
+    /// How many connections of a zone may be half-open.
+    pub fn queued(&self, zone: u16) -> u32 {
+        self.zone(zone).queued.load(Relaxed)
+    }
+
+    /// One more of them.
+    pub fn enqueue(&self, zone: u16) {
+        self.zone(zone).queued.fetch_add(1, Relaxed);
+    }
+
+    /// One less.
+    pub fn dequeue(&self, zone: u16) {
+        self.zone(zone).queued.fetch_sub(1, Relaxed);
     }
 
     pub fn policy(&self, zone: u16) -> u8 {
