@@ -89,8 +89,10 @@ impl Action {
             loop {
                 match open.last_mut()?.next() {
                     Some(action) => {
-                        if let Action::Nicira(Nicira::Clone(within)) = action {
-                            open.push(within.iter());
+                        match action {
+                            Action::Nicira(Nicira::Clone(within)) => open.push(within.iter()),
+                            Action::Nicira(Nicira::Ct(ct)) => open.push(ct.actions.iter()),
+                            _ => {}
                         }
                         return Some(action);
                     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowtable::{Field, FlowKey};
 
-use crate::{Action, MeterId, OfPort, TableId};
+use crate::{Action, Ct, MeterId, Nat, OfPort, TableId};
 
 mod hash;
 mod learn;
@@ -123,6 +123,10 @@ pub enum Nicira {
     PopQueue,
     /// Decrement the IP time to live, with the ids of the controllers that hear of its end.
     DecTtlIds(Arc<[u16]>),
+    /// Track the packet's connection.
+    Ct(Arc<Ct>),
+    /// Translate the connection of the `ct` that this is within.
+    Nat(Nat),
     /// Forget what connection tracking said.
     CtClear,
     /// The flow is a clause of a conjunction: a packet that matches a flow of each clause matches

@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 mod action;
+mod ct;
 pub mod flow;
 pub mod group;
 mod instruction;

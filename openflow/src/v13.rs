@@ -14,6 +14,7 @@ use nicira::NICIRA;
 mod action;
 mod bundle;
 mod ct_flush;
+mod ct;
 mod features;
 mod flow;
 mod group;

@@ -10,6 +10,7 @@ use super::port;
 use super::token::Token;
 use super::value::{self, number};
 use super::{Ports, SyntaxError};
+use crate::ct::is_of_connection;
 use crate::nicira::Controller;
 use crate::{Action, GroupId, Nicira, OfPort, QueueId};
 
@@ -23,6 +24,8 @@ pub(super) struct Context<'a> {
     /// A VLAN tag is there.
     tagged: bool,
     ip_proto: Option<u8>,
+    /// The actions are those of a `ct`, which may set what is the connection's.
+    pub tracks: bool,
     /// Lists of actions that this one is in.
     pub depth: u32,
 }
@@ -34,6 +37,7 @@ impl<'a> Context<'a> {
             ports,
             tagged: key.vlan_tci & mask.0.vlan_tci & VLAN_PRESENT != 0,
             ip_proto: (mask.0.ip_proto == u8::MAX).then_some(key.ip_proto),
+            tracks: false,
             depth: 0,
         }
     }
@@ -224,7 +228,7 @@ fn set_field(token: &Token<'_>, context: &Context<'_>) -> Result<Action, SyntaxE
         Name::IcmpCode => Field::Icmpv4Code,
     };
     let (value, mask) = value::parse(field, value, context.ports)?;
-    settable(field, value, mask).map_err(|e| e.within(token.text))?;
+    settable(field, value, mask, context.tracks).map_err(|e| e.within(token.text))?;
     Ok(match field {
         // OpenFlow 1.3 has no such fields but actions that do it.
         Field::IpTtl => Action::SetNwTtl(value as u8),
@@ -233,12 +237,14 @@ fn set_field(token: &Token<'_>, context: &Context<'_>) -> Result<Action, SyntaxE
     })
 }
 
-fn settable(field: Field, value: u128, mask: u128) -> Result<(), SyntaxError> {
+fn settable(field: Field, value: u128, mask: u128, tracks: bool) -> Result<(), SyntaxError> {
     let refuse = |problem: &str, allowed: &str| Err(SyntaxError::new("", problem, allowed));
     let present = u128::from(VLAN_PRESENT);
     match field {
         Field::InPort | Field::InPhyPort => refuse("a packet cannot change its port", ""),
-        _ if field.is_read_only() => refuse("the field is read-only", ""),
+        _ if field.is_read_only() && !(tracks && is_of_connection(field)) => {
+            refuse("the field is read-only", "")
+        }
         Field::VlanVid if value & mask & present == 0 && mask & present != 0 => refuse(
             "a VLAN id needs the presence bit 0x1000",
             "4096 to 8191, or mod_vlan_vid:0 to 4095",

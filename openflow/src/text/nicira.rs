@@ -7,10 +7,12 @@ use std::sync::Arc;
 use flowtable::Field;
 
 use super::action::{self, Context};
+use super::ct;
 use super::name::{self, Name};
 use super::token::{Token, Tokens};
 use super::value::{self, number};
 use super::{Ports, SyntaxError};
+use crate::ct::is_of_connection;
 use crate::nicira::{Nicira, Subfield};
 use crate::oxm::Oxm;
 use crate::v13::nicira::{CLAUSES_MAX, ETHERNET_HEADER_LEN, may_be_truncated};
@@ -24,7 +26,7 @@ mod sample;
 pub(super) use controller::parse as parse_controller;
 
 /// The words of these actions.
-pub(super) const ACTIONS: [&str; 22] = [
+pub(super) const ACTIONS: [&str; 23] = [
     "conjunction",
     "resubmit",
     "move",
@@ -33,6 +35,7 @@ pub(super) const ACTIONS: [&str; 22] = [
     "pop",
     "note",
     "clone",
+    "ct",
     "exit",
     "pop_queue",
     "ct_clear",
@@ -59,7 +62,7 @@ pub(super) fn parse(
         "resubmit" => parse_resubmit(token, context)?,
         "move" => {
             let (src, dst) = arrow(text)?;
-            let (src, dst) = (subfield(src)?, writable(dst)?);
+            let (src, dst) = (subfield(src)?, writable_in(dst, context)?);
             if src.width != dst.width {
                 return Err(SyntaxError::new(text, "not as many bits on both sides", ""));
             }
@@ -67,7 +70,7 @@ pub(super) fn parse(
         }
         "load" => {
             let (value, dst) = arrow(text)?;
-            let dst = writable(dst)?;
+            let dst = writable_in(dst, context)?;
             if dst.width > 64 {
                 let allowed = "at most 64 bits, or set_field:VALUE/MASK->FIELD";
                 return Err(SyntaxError::new(text, "too many bits", allowed));
@@ -81,7 +84,7 @@ pub(super) fn parse(
             max_len: ALL_BYTES,
         },
         "push" => Nicira::Push(subfield(text)?),
-        "pop" => Nicira::Pop(writable(text)?),
+        "pop" => Nicira::Pop(writable_in(text, context)?),
         "note" => Nicira::Note(bytes(text)?),
         "conjunction" => parse_conjunction(text)?,
         "learn" => Nicira::Learn(Arc::new(learn::parse(text, context)?)),
@@ -93,6 +96,8 @@ pub(super) fn parse(
         "multipath" => Nicira::Multipath(choice::parse_multipath(text)?),
         "check_pkt_larger" => parse_check_larger(token.text)?,
         "sample" => Nicira::Sample(sample::parse(text, context)?),
+        "ct" => ct::parse_token(token, context)?,
+        "nat" if context.tracks => Nicira::Nat(ct::parse_nat(text)?),
         "clone" => Nicira::Clone(parse_list(text, context)?),
         "dec_ttl" if !text.is_empty() => Nicira::DecTtlIds(ids(text)?),
         "exit" => bare(token, Nicira::Exit)?,
@@ -282,7 +287,7 @@ fn field(name: &str) -> Option<Field> {
 }
 
 /// Reads `FIELD[]`, `FIELD[BIT]` or `FIELD[FIRST..LAST]`; all of it without brackets.
-fn subfield(text: &str) -> Result<Subfield, SyntaxError> {
+pub(super) fn subfield(text: &str) -> Result<Subfield, SyntaxError> {
     let (name, range) = text.split_once('[').unwrap_or((text, "]"));
     let Some(field) = field(name) else {
         return Err(name::unknown(text, name, "field", name::words(), ""));
@@ -315,6 +320,15 @@ fn writable(text: &str) -> Result<Subfield, SyntaxError> {
         true => Err(SyntaxError::new(text, "the field is read-only", "")),
         false => Ok(subfield),
     }
+}
+
+/// The same where the connection's fields may be set, too.
+fn writable_in(text: &str, context: &Context<'_>) -> Result<Subfield, SyntaxError> {
+    let found = subfield(text)?;
+    if context.tracks && is_of_connection(found.field) {
+        return Ok(found);
+    }
+    writable(text)
 }
 
 /// Reads a note.
@@ -387,6 +401,14 @@ pub(super) fn write(out: &mut String, nicira: &Nicira, ports: &Ports) {
         }
         Nicira::Exit => out.write_str("exit"),
         Nicira::PopQueue => out.write_str("pop_queue"),
+        Nicira::Ct(it) => {
+            ct::write(out, it, ports);
+            Ok(())
+        }
+        Nicira::Nat(nat) => {
+            ct::write_nat(out, nat);
+            Ok(())
+        }
         Nicira::CtClear => out.write_str("ct_clear"),
         Nicira::Conjunction {
             id,
@@ -449,7 +471,7 @@ fn write_resubmit(
 }
 
 /// Bits of a field as `ovs-ofctl` prints them.
-struct Shown(Subfield);
+pub(super) struct Shown(pub Subfield);
 
 impl std::fmt::Display for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -6,6 +6,7 @@ use flowtable::{Field, VLAN_PRESENT};
 
 use super::nicira::{self, NICIRA};
 use crate::bundle::ONF;
+use crate::ct::is_of_connection;
 use crate::oxm::{self, Oxm};
 use crate::wire::{Reader, Writer, padded};
 use crate::{Action, ActionKind, ErrorCode, GroupId, OfPort, QueueId};
@@ -21,6 +22,18 @@ pub(super) enum Place {
     Pipeline,
     /// A packet-out.
     PacketOut,
+    /// A `ct`, where the connection's own fields may be set.
+    Connection,
+}
+
+impl Place {
+    /// Whether nobody may change a field here.
+    pub(super) fn protects(self, field: Field) -> bool {
+        match self {
+            Place::Connection if is_of_connection(field) => false,
+            _ => field.is_read_only(),
+        }
+    }
 }
 
 /// Decodes all of `reader`.
@@ -73,7 +86,7 @@ fn decode_body(kind: ActionKind, body: &mut Reader, place: Place) -> Result<Acti
         ActionKind::Output => decode_output(body, place)?,
         ActionKind::Group => Action::Group(decode_group(body)?),
         ActionKind::SetQueue => Action::SetQueue(decode_queue(body)?),
-        ActionKind::SetField => decode_set_field(body)?,
+        ActionKind::SetField => decode_set_field(body, place)?,
         ActionKind::PushVlan => Action::PushVlan(decode_tag(body, &[0x8100, 0x88a8])?),
         ActionKind::PushMpls => Action::PushMpls(decode_tag(body, &[0x8847, 0x8848])?),
         ActionKind::PushPbb => Action::PushPbb(decode_tag(body, &[0x88e7])?),
@@ -147,11 +160,14 @@ fn decode_plain(body: &mut Reader, action: Action) -> Result<Action, ErrorCode> 
     Ok(action)
 }
 
-fn decode_set_field(body: &mut Reader) -> Result<Action, ErrorCode> {
+fn decode_set_field(body: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
     let action_len = HEADER_LEN + body.len();
     let tlv = body.reporting(ErrorCode::BAD_ACTION_BAD_SET_LEN, oxm::decode)?;
     let oxm = tlv.oxm.filter(|oxm| !tlv.masked && settable(oxm.field));
     let oxm = oxm.ok_or(ErrorCode::BAD_ACTION_BAD_SET_TYPE)?;
+    if place.protects(oxm.field) {
+        return Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT);
+    }
     let mut payload = tlv.payload;
     let value = payload.uint(oxm.value_len())?;
     payload.finish()?;
@@ -169,7 +185,8 @@ fn decode_set_field(body: &mut Reader) -> Result<Action, ErrorCode> {
 
 /// Everything may be set but the port, metadata (§7.2.5), and what nothing may change.
 fn settable(field: Field) -> bool {
-    !field.is_read_only() && !matches!(field, Field::InPort | Field::InPort16 | Field::Metadata)
+    let is_settable = !field.is_read_only() || is_of_connection(field);
+    is_settable && !matches!(field, Field::InPort | Field::InPort16 | Field::Metadata)
 }
 
 /// Writes the actions one after the other.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use flowtable::Field;
 
 use super::action::{self, Place};
+use super::ct;
+use crate::ct::is_of_connection;
 use crate::nicira::{Nicira, Subfield};
 use crate::oxm::{self, Oxm};
 use crate::wire::{Reader, Writer};
@@ -35,13 +37,13 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
             body.skip(6)?;
             return Ok(set_tunnel(body.u64()?.into()));
         }
-        REG_LOAD2 => return decode_load2(body),
+        REG_LOAD2 => return decode_load2(body, place),
         DEC_TTL => return plain(body).map(|()| Action::DecNwTtl),
-        REG_MOVE => decode_move(body)?,
-        REG_LOAD => decode_load(body)?,
+        REG_MOVE => decode_move(body, place)?,
+        REG_LOAD => decode_load(body, place)?,
         OUTPUT_REG => decode_output(body)?,
-        STACK_PUSH => Nicira::Push(decode_stack(body, false)?),
-        STACK_POP => Nicira::Pop(decode_stack(body, true)?),
+        STACK_PUSH => Nicira::Push(decode_stack(body, None)?),
+        STACK_POP => Nicira::Pop(decode_stack(body, Some(place))?),
         NOTE => Nicira::Note(body.rest().into()),
         controller::FIRST => controller::decode(body)?,
         controller::SECOND => controller::decode_second(body)?,
@@ -56,6 +58,14 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
         }
         EXIT => plain(body).map(|()| Nicira::Exit)?,
         POP_QUEUE => plain(body).map(|()| Nicira::PopQueue)?,
+        CT => {
+            if depth == CLONES_MAX {
+                return Err(ErrorCode::BAD_ACTION_TOO_MANY);
+            }
+            Nicira::Ct(Arc::new(ct::decode(body, depth + 1)?))
+        }
+        NAT if place == Place::Connection => Nicira::Nat(ct::decode_nat(body)?),
+        NAT => return Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT),
         CT_CLEAR => plain(body).map(|()| Nicira::CtClear)?,
         CONJUNCTION => decode_conjunction(body)?,
         learn::LEARN => Nicira::Learn(Arc::new(learn::decode(body, false)?)),
@@ -145,22 +155,22 @@ fn decode_check_larger(body: &mut Reader) -> Result<Nicira, ErrorCode> {
     Ok(Nicira::CheckPacketLarger { len, dst })
 }
 
-fn decode_move(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+fn decode_move(body: &mut Reader, place: Place) -> Result<Nicira, ErrorCode> {
     let width = body.u16()?;
     let (src_offset, dst_offset) = (body.u16()?, body.u16()?);
     let (src, dst) = (decode_field(body)?, decode_field(body)?);
     pad(body)?;
     Ok(Nicira::Move {
         src: readable(src, src_offset, width)?,
-        dst: writable(dst, dst_offset, width)?,
+        dst: writable_in(place, dst, dst_offset, width)?,
     })
 }
 
-fn decode_load(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+fn decode_load(body: &mut Reader, place: Place) -> Result<Nicira, ErrorCode> {
     let (offset, width) = decode_range(body)?;
     let field = decode_field(body)?;
     let value = body.u64()?;
-    let dst = writable(field, offset, width)?;
+    let dst = writable_in(place, field, offset, width)?;
     match u128::from(value) & !dst.ones() {
         0 => Ok(Nicira::Load { dst, value }),
         _ => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
@@ -168,7 +178,7 @@ fn decode_load(body: &mut Reader) -> Result<Nicira, ErrorCode> {
 }
 
 /// A set-field with a mask is the same as this one.
-fn decode_load2(body: &mut Reader) -> Result<Action, ErrorCode> {
+fn decode_load2(body: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
     let tlv = oxm::decode(body)?;
     let oxm = tlv.oxm.ok_or(ErrorCode::BAD_ACTION_BAD_SET_TYPE)?;
     let (field, mut payload) = (oxm.field, tlv.payload);
@@ -179,8 +189,11 @@ fn decode_load2(body: &mut Reader) -> Result<Action, ErrorCode> {
     };
     payload.finish()?;
     pad(body)?;
-    if field.is_read_only() {
-        return Err(ErrorCode::BAD_ACTION_BAD_SET_TYPE);
+    if place.protects(field) {
+        return Err(match is_of_connection(field) {
+            true => ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT,
+            false => ErrorCode::BAD_ACTION_BAD_SET_TYPE,
+        });
     }
     match value & !mask | mask & !field.ones() {
         0 => Ok(Action::SetField { field, value, mask }),
@@ -197,14 +210,14 @@ fn decode_output(body: &mut Reader) -> Result<Nicira, ErrorCode> {
     Ok(Nicira::OutputReg { src, max_len })
 }
 
-fn decode_stack(body: &mut Reader, pop: bool) -> Result<Subfield, ErrorCode> {
+fn decode_stack(body: &mut Reader, popped: Option<Place>) -> Result<Subfield, ErrorCode> {
     let offset = body.u16()?;
     let field = decode_field(body)?;
     let width = body.u16()?;
     pad(body)?;
-    match pop {
-        true => writable(field, offset, width),
-        false => readable(field, offset, width),
+    match popped {
+        Some(place) => writable_in(place, field, offset, width),
+        None => readable(field, offset, width),
     }
 }
 
@@ -234,7 +247,7 @@ fn decode_range(body: &mut Reader) -> Result<(u16, u16), ErrorCode> {
     Ok((range >> 6, (range & 0x3f) + 1))
 }
 
-fn decode_field(body: &mut Reader) -> Result<Field, ErrorCode> {
+pub(super) fn decode_field(body: &mut Reader) -> Result<Field, ErrorCode> {
     let (oxm, masked) = oxm::decode_id(body)?;
     match oxm.filter(|_| !masked) {
         Some(oxm) => Ok(oxm.field),
@@ -251,7 +264,7 @@ fn pad(body: &mut Reader) -> Result<(), ErrorCode> {
     }
 }
 
-fn readable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
+pub(super) fn readable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
     let small = |number: u16| u8::try_from(number).map_err(|_| ErrorCode::BAD_ACTION_BAD_SET_LEN);
     let subfield = Subfield {
         field,
@@ -265,7 +278,11 @@ fn readable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode
 }
 
 fn writable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
-    match field.is_read_only() {
+    writable_in(Place::Pipeline, field, offset, width)
+}
+
+fn writable_in(place: Place, field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
+    match place.protects(field) {
         true => Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT),
         false => readable(field, offset, width),
     }
@@ -339,6 +356,14 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
         }
         Nicira::Exit => header(EXIT, out),
         Nicira::PopQueue => header(POP_QUEUE, out),
+        Nicira::Ct(it) => {
+            header(CT, out);
+            ct::encode(it, out);
+        }
+        Nicira::Nat(nat) => {
+            header(NAT, out);
+            ct::encode_nat(nat, out);
+        }
         Nicira::CtClear => header(CT_CLEAR, out),
         Nicira::Conjunction {
             id,
@@ -383,8 +408,13 @@ fn header(kind: u16, out: &mut Writer) {
     out.u16(kind);
 }
 
+/// Offset and width in 16 bits.
+pub(super) fn range(subfield: Subfield) -> u16 {
+    u16::from(subfield.offset) << 6 | (u16::from(subfield.width) - 1) & 0x3f
+}
+
 fn encode_range(subfield: Subfield, out: &mut Writer) {
-    out.u16(u16::from(subfield.offset) << 6 | (u16::from(subfield.width) - 1) & 0x3f);
+    out.u16(range(subfield));
     Oxm::nxm(subfield.field).encode_header(false, out);
 }
 
@@ -427,6 +457,8 @@ const STACK_POP: u16 = 28;
 const REG_LOAD2: u16 = 33;
 const CONJUNCTION: u16 = 34;
 const OUTPUT_TRUNCATED: u16 = 39;
+const CT: u16 = 35;
+const NAT: u16 = 36;
 const CLONE: u16 = 42;
 const CT_CLEAR: u16 = 43;
 const RESUBMIT_TABLE_CT: u16 = 44;
@@ -692,11 +724,7 @@ mod tests {
                 "ffff001000002320002202020000000a",
                 ErrorCode::BAD_ACTION_BAD_ARGUMENT,
             ),
-            // Connections are not tracked; an action of nobody's.
-            (
-                "ffff0010000023200023000000000000",
-                ErrorCode::BAD_ACTION_BAD_EXP_TYPE,
-            ),
+            // An action of nobody's.
             (
                 "ffff001000002320ffff000000000000",
                 ErrorCode::BAD_ACTION_BAD_EXP_TYPE,

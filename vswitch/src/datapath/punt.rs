@@ -223,8 +223,7 @@ impl Punter {
     }
 
     /// Sends a packet with what it carries to control, a super-frame as the packets that it stands
-    /// for. How many the
-    /// queue had no room for, and why the rest was lost, if it was.
+    /// for. How many the queue had no room for, and why the rest was lost, if it was.
     pub fn punt(
         &mut self,
         shares: &Shares,

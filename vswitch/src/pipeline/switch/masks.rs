@@ -4,9 +4,9 @@
 //! They are every bit that a rule of a table reachable from table 0 matches, and every bit that
 //! an action reads beyond that ([`super::footprint`]), of the bridge and of all bridges that
 //! patch ports tie it to. So they follow from the rules; packets have no say. Metadata is no part
-//! of it, since it starts out the same for all packets of an entry; but what packets carry of their
-//! own is, where they carry anything: out of a tunnel, and to a recirculation point. What is matched
-//! only behind such a point is no part of the mask in front of it.
+//! of it, since it starts out the same for all packets of an entry; but what packets carry of
+//! their own is, where they carry anything: out of a tunnel, and to a recirculation point. What is
+//! matched only behind such a point is no part of the mask in front of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
