@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use flowtable::conntrack::Request;
 use flowtable::{Carried, Field, FlowKey, Scopes};
 use openflow::TableId;
 
@@ -134,6 +135,8 @@ pub enum Op {
     Longer(Arc<Longer>),
     /// Cut the packet to so many bytes.
     Truncate(u32),
+    /// Track the packet's connection.
+    Track(Arc<Track>),
     /// Parse again and go on at this recirculation point.
     Recirculate(u32),
 }
@@ -174,6 +177,7 @@ impl Op {
         match self {
             Op::Output(_) | Op::Outputs(_) | Op::Answer(_) => true,
             Op::Controller(_) | Op::Recirculate(_) => true,
+            Op::Track(track) => track.point.is_some(),
             Op::Clone(ops) => ops.iter().any(Op::sends),
             Op::Longer(longer) => longer.ops().any(Op::sends),
             Op::Select(select) => {
@@ -223,6 +227,17 @@ impl Longer {
     fn ops(&self) -> impl Iterator<Item = &Op> {
         self.longer.iter().chain(&self.other)
     }
+}
+
+/// What connection tracking is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Track {
+    /// What to do.
+    pub request: Request,
+    /// Where a copy of the packet goes on with what was found out.
+    pub point: Option<u32>,
+    /// Whether what was found out before is forgotten.
+    pub forgets: bool,
 }
 
 /// The buckets of a select group.

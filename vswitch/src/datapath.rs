@@ -39,6 +39,7 @@ mod statistics;
 mod straight;
 #[cfg(test)]
 pub(crate) mod testing;
+mod track;
 mod worker;
 
 pub use processor::{Now, PacketOut, Processor};

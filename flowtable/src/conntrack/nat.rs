@@ -13,7 +13,7 @@ use super::packet::Embedded;
 use super::tuple::Tuple;
 
 /// How a new connection is to be translated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Nat {
     /// Its source.
     pub source: Option<Range>,
@@ -26,7 +26,7 @@ pub struct Nat {
 }
 
 /// Addresses and ports to choose from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Range {
     /// First and last address, as tuples have them; the packet's own if nothing is said.
     pub addresses: Option<([u64; 2], [u64; 2])>,

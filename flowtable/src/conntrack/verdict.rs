@@ -28,7 +28,7 @@ pub mod ct_state {
 }
 
 /// What an action asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Request {
     /// Zone; that of the packets' tuples.
     pub zone: u16,
@@ -49,7 +49,7 @@ pub struct Request {
 }
 
 /// Who reads packets to find out what other connections they announce.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Helper {
     /// FTP (RFC 959, RFC 2428).

@@ -33,6 +33,12 @@ pub enum DropReason {
     InvalidTtl,
     /// Too many tables, groups, patch ports or recirculations.
     TooDeep,
+    /// The table of connections is full.
+    ConnectionsFull,
+    /// The zone has as many connections as it may.
+    ZoneFull,
+    /// All addresses and ports that it could be translated to are taken.
+    NoTranslation,
     /// Headers too short for an operation on them.
     Malformed,
     /// No packet buffer was free.
@@ -62,6 +68,9 @@ impl DropReason {
         DropReason::NoPacketIn,
         DropReason::InvalidTtl,
         DropReason::TooDeep,
+        DropReason::ConnectionsFull,
+        DropReason::ZoneFull,
+        DropReason::NoTranslation,
         DropReason::Malformed,
         DropReason::NoBuffer,
         DropReason::PuntQueueFull,
@@ -86,6 +95,9 @@ impl DropReason {
             DropReason::NoPacketIn => "no_packet_in",
             DropReason::InvalidTtl => "invalid_ttl",
             DropReason::TooDeep => "too_deep",
+            DropReason::ConnectionsFull => "connections_full",
+            DropReason::ZoneFull => "zone_full",
+            DropReason::NoTranslation => "no_translation",
             DropReason::Malformed => "malformed",
             DropReason::NoBuffer => "no_buffer",
             DropReason::PuntQueueFull => "punt_queue_full",

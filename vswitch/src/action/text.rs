@@ -6,7 +6,7 @@ use std::fmt::Write;
 use openflow::text::Ports;
 use openflow::text::flow::write_modification;
 
-use super::{Op, PortNo, Program, Punt, PuntReason, Select, Wish, WishKind};
+use super::{Op, PortNo, Program, Punt, PuntReason, Select, Track, Wish, WishKind};
 
 /// A program's operations in one line, and `drop(REASON)` where it sends nothing.
 pub fn describe(program: &Program, name: &dyn Fn(PortNo) -> String) -> String {
@@ -58,8 +58,32 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
             list(&longer.other, name)
         ),
         Op::Truncate(len) => format!("truncate({len})"),
+        Op::Track(track) => tracked(track),
         Op::Recirculate(point) => format!("recirculate({point:#x})"),
     }
+}
+
+fn tracked(track: &Track) -> String {
+    let request = &track.request;
+    let mut text = format!("track(zone={}", request.zone);
+    for (is_said, said) in [
+        (request.commits, ",commit"),
+        (request.forces, ",force"),
+        (request.nat.is_some(), ",nat"),
+        (track.forgets, ",forget"),
+    ] {
+        if is_said {
+            text.push_str(said);
+        }
+    }
+    // Writing to a String cannot fail.
+    let _ = request
+        .mark
+        .map(|(value, mask)| write!(text, ",mark={value:#x}/{mask:#x}"));
+    let _ = track
+        .point
+        .map(|point| write!(text, ",recirculate={point:#x}"));
+    text + ")"
 }
 
 fn list(ops: &[Op], name: &dyn Fn(PortNo) -> String) -> String {

@@ -9,6 +9,7 @@ use flowtable::{Carried, Field, FlowKey, parse};
 use pmd::{Offload, Packet};
 
 use super::rewrite::{Fate, Frame, Headers, MALFORMED, set_field, tags, ttl};
+use super::track::Tracked;
 use crate::action::{Bits, DropReason, Op, PortNo};
 
 /// A packet under execution.
@@ -26,6 +27,8 @@ pub struct Parcel<'a> {
     pub origin: Option<PortNo>,
     /// Whether the key says what the packet carries; else it carries nothing.
     pub carries: bool,
+    /// What connection tracking said of it.
+    pub tracked: Option<Tracked>,
 }
 
 impl Parcel<'_> {

@@ -4,7 +4,7 @@
 //! sends the packet somewhere works on a copy, unless it is the last: then it gets the packet
 //! itself, so that the common program, ending in one output, copies nothing.
 
-use std::ops::ControlFlow::{Break, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 
 use flowtable::{Carried, Counts, Field, FlowKey};
@@ -16,7 +16,8 @@ use super::processor::Now;
 use super::punt::{Punter, Receiver};
 use super::rewrite::Fate;
 use super::send::Ports;
-use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies};
+use super::track::{Tracked, Tracking};
+use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies, Track};
 use crate::local::Link;
 use crate::pipeline::{Ingress, Meter, Verdict};
 
@@ -29,6 +30,8 @@ pub struct Executor {
     pub pools: Pools,
     /// The way to control.
     pub punter: Punter,
+    /// Connections.
+    pub tracking: Tracking,
     /// What was counted on packets' way.
     pub tallies: Tallies,
     /// Packets to be parsed again.
@@ -48,6 +51,8 @@ pub struct Recirculated {
     pub origin: Option<PortNo>,
     /// What it carries of its own.
     pub carried: Carried,
+    /// What connection tracking said of it.
+    pub tracked: Option<Tracked>,
 }
 
 impl Executor {
@@ -118,6 +123,12 @@ impl Executor {
                 }
             }
             Op::Meter(meter) => return admit(meter, &mut parcel.editor(), self.now),
+            Op::Track(track) => {
+                let carried = self.track(track, parcel)?;
+                if let Some((point, copy)) = track.point.zip(self.copy(parcel)) {
+                    self.recirculate(Ingress::Point(point), carried, copy);
+                }
+            }
             Op::Count(counters) => {
                 let counts = Counts {
                     packets: 1,
@@ -161,6 +172,7 @@ impl Executor {
                 };
                 self.run(ops, parcel);
             }
+            Op::Track(track) if track.point.is_some() => self.track_last(track, parcel),
             Op::Recirculate(point) => {
                 let carried = parcel.carried();
                 self.recirculate(Ingress::Point(*point), carried, parcel);
@@ -262,6 +274,25 @@ impl Executor {
         }
     }
 
+    /// Tracks a packet: what it carries then.
+    fn track(&mut self, track: &Track, parcel: &mut Parcel) -> ControlFlow<DropReason, Carried> {
+        match self.tracking.track(track, parcel, self.now.ms()) {
+            Ok(carried) => Continue(carried),
+            Err(reason) => Break(reason),
+        }
+    }
+
+    /// Tracks a packet that goes on nowhere but at a point.
+    fn track_last(&mut self, track: &Track, mut parcel: Parcel) {
+        match (self.track(track, &mut parcel), track.point) {
+            (Break(reason), _) => self.count_drop(parcel.origin, reason),
+            (Continue(carried), Some(point)) => {
+                self.recirculate(Ingress::Point(point), carried, parcel);
+            }
+            (Continue(_), None) => {}
+        }
+    }
+
     /// Lets a packet go through again, once the batch that it is of is through.
     fn recirculate(&mut self, ingress: Ingress, carried: Carried, parcel: Parcel) {
         if self.recirculated.len() >= limits::RECIRCULATED_MAX {
@@ -272,6 +303,7 @@ impl Executor {
             ingress,
             origin: parcel.origin,
             carried,
+            tracked: parcel.tracked,
         });
     }
 

@@ -94,6 +94,10 @@ pub const CACHE_IDLE_MS: u32 = 10_000;
 /// seconds.
 pub const MAINTAIN_BUCKETS: usize = 32;
 
+/// Connections looked at per millisecond whether their time is over: two million of them in half a
+/// minute, and as many as can be made in that time.
+pub const MAINTAIN_CONNECTIONS: usize = 2048;
+
 /// Microseconds that control polls for a worker's answer before it sleeps between looks: longer
 /// than a busy worker's loop, and than an idle one takes to wake.
 pub const ANSWER_POLL_US: u64 = 200;

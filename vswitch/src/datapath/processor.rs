@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
+use flowtable::conntrack;
 use openflow::{Action, OfPort};
 use pmd::{Batch, Packet, Pools};
 
@@ -19,6 +20,7 @@ use super::masks::Masks;
 use super::punt::{EventQueues, Events, Punter};
 use super::send::{Outlet, PortSlot, Ports};
 use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
+use super::track::Tracking;
 use crate::action::{Account, BridgeId, Cache, DropReason, PortNo, Tallies};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Ingress, Points, Programs, State};
@@ -136,6 +138,7 @@ impl Processor {
                     ports: Ports::default(),
                     pools: pools.clone(),
                     punter,
+                    tracking: Tracking::default(),
                     tallies: Tallies::default(),
                     recirculated: Vec::with_capacity(limits::RECIRCULATED_MAX),
                     now: Now::default(),
@@ -152,6 +155,11 @@ impl Processor {
     pub fn set_state(&mut self, state: Arc<State>) -> Arc<State> {
         self.engine.points.renew(state.epoch());
         std::mem::replace(&mut self.state, state)
+    }
+
+    /// Tracks connections in this table from now on, if it has room for one more who does.
+    pub fn track_in(&mut self, connections: &Arc<conntrack::Table>) {
+        self.engine.executor.tracking = Tracking::new(connections.tracker());
     }
 
     /// Adds a port that packets leave by in this way.
@@ -209,6 +217,7 @@ impl Processor {
         if !self.engine.executor.recirculated.is_empty() {
             self.process_again(batch);
         }
+        self.engine.executor.tracking.end();
     }
 
     /// Runs a packet that a controller sends; what it leads to is staged likewise.
@@ -227,6 +236,7 @@ impl Processor {
         };
         self.engine.inject(&self.state, ingress, packet, origin);
         self.process_again(&mut Batch::new());
+        self.engine.executor.tracking.end();
     }
 
     /// Sends what is staged, and wakes control if there is something for it.
@@ -268,7 +278,12 @@ impl Processor {
         let buckets = limits::MAINTAIN_BUCKETS;
         let cache = &mut self.engine.cache;
         cache.maintain(buckets, limits::CACHE_IDLE_MS, Account::credit);
-        self.engine.executor.tallies.tell(&mut 1, 1);
+        let executor = &mut self.engine.executor;
+        executor.tallies.tell(&mut 1, 1);
+        let now_ms = executor.now.ms();
+        executor
+            .tracking
+            .maintain(now_ms, limits::MAINTAIN_CONNECTIONS);
     }
 
     /// Entries in the flow cache.
@@ -334,9 +349,9 @@ impl Processor {
 
     /// Puts a packet into a batch, and what it carries with the keys.
     fn load(&mut self, packet: Recirculated, batch: &mut Batch) {
-        packet
-            .carried
-            .write(&mut self.engine.parsed.keys[batch.len()]);
+        let (parsed, index) = (&mut self.engine.parsed, batch.len());
+        packet.carried.write(&mut parsed.keys[index]);
+        parsed.tracked[index] = packet.tracked;
         let _ = batch.push(packet.packet);
     }
 

@@ -20,6 +20,7 @@ use flowtable::{Field, FlowKey, Layout, eth_type, ip_proto};
 use crate::action::DropReason;
 
 pub mod checksum;
+pub mod nat;
 mod place;
 pub mod tags;
 pub mod ttl;
@@ -271,7 +272,7 @@ impl Frame<'_> {
         if self.is_partial() {
             return Continue(());
         }
-        let end = usize::from(self.headers.layout.end).min(self.bytes.len());
+        let end = self.end();
         let mut change = [0; 18];
         let change = &mut change[..old.len()];
         for (index, byte) in change.iter_mut().enumerate() {
@@ -304,6 +305,11 @@ impl Frame<'_> {
             return Some((self.headers.l4()? + 2, self.is_partial()));
         }
         self.transport_checksum()
+    }
+
+    /// Where the network packet ends.
+    fn end(&self) -> usize {
+        usize::from(self.headers.layout.end).min(self.bytes.len())
     }
 
     fn is_partial(&self) -> bool {

@@ -139,6 +139,8 @@ impl Rig {
         let pools = pools();
         let state = bridge.switch.publish();
         let (mut processor, events) = Processor::new(&pools, 1024, state).unwrap();
+        let connections = flowtable::conntrack::Table::new(1024, 7, |_, _| ());
+        processor.track_in(&Arc::new(connections.unwrap()));
         for port in &bridge.ports {
             processor.add_outlet(*port, Outlet::Capture(Vec::new()));
         }

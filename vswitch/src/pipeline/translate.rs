@@ -44,6 +44,7 @@ mod strand;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod track;
 mod way;
 
 pub(super) use strand::Frozen;

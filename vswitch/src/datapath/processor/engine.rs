@@ -412,6 +412,10 @@ impl Engine {
             bytes: self.parsed.bytes[index],
             origin: entry.origin,
             carries: entry.carries,
+            tracked: match entry.carries {
+                true => self.parsed.tracked[index],
+                false => None,
+            },
         };
         self.executor.run_program(program, parcel);
     }
@@ -460,6 +464,7 @@ fn run_once(
             bytes: parsed.bytes[index],
             origin,
             carries: false,
+            tracked: None,
         };
         executor.run_program(program, parcel);
         return None;

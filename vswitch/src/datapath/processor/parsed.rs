@@ -11,6 +11,7 @@ use super::super::edit::Editor;
 use super::super::execute::Executor;
 use super::super::rewrite::Headers;
 use super::super::straight::{self, Counting, Way};
+use super::super::track::Tracked;
 use super::Now;
 use crate::action::Straight;
 
@@ -22,6 +23,8 @@ pub struct Parsed {
     pub headers: [Headers; BATCH_MAX],
     /// Lengths as they came in.
     pub bytes: [u32; BATCH_MAX],
+    /// What connection tracking said of packets that carry something.
+    pub tracked: [Option<Tracked>; BATCH_MAX],
 }
 
 impl Default for Parsed {
@@ -30,6 +33,7 @@ impl Default for Parsed {
             keys: Box::new([FlowKey::default(); BATCH_MAX]),
             headers: [Headers::default(); BATCH_MAX],
             bytes: [0; BATCH_MAX],
+            tracked: [None; BATCH_MAX],
         }
     }
 }

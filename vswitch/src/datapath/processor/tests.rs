@@ -351,6 +351,7 @@ fn what_a_tunnel_told_goes_with_its_packet() {
                 ingress: Ingress::Tunnel(tunnel),
                 origin: Some(tunnel),
                 carried: Carried::of(&key),
+                tracked: None,
             });
     }
     rig.processor.process_again(&mut Batch::new());

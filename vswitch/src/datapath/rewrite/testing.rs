@@ -256,7 +256,8 @@ impl Built {
         assert_eq!(again.bytes, self.bytes);
     }
 
-    fn set_checksums(&mut self) {
+    /// Computes the checksums in full.
+    pub fn set_checksums(&mut self) {
         if self.spec.eth_type == eth_type::IPV4 {
             let (l3, l4) = (self.l3, self.l4);
             self.put_sum(l3 + 10, |bytes| !sum(&bytes[l3..l4]));

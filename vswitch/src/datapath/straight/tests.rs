@@ -67,6 +67,7 @@ fn one_by_one(ops: &[Op], packet: Packet) -> (Fate, Packet) {
         bytes: 0,
         origin: None,
         carries: false,
+        tracked: None,
     };
     for op in ops {
         if let Break(reason) = parcel.editor().edit(op) {

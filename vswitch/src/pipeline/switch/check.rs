@@ -5,9 +5,11 @@
 //! uncover anything, so after it nothing is refused. A bucket has no match: nothing is refused
 //! there for what packets may lack.
 
-use flowtable::{Field, FlowKey, Match, VLAN_PRESENT, eth_type};
+use flowtable::conntrack::ct_state;
+use flowtable::{Field, FlowKey, Match, VLAN_PRESENT, eth_type, ip_proto};
+use openflow::ct::{ALG_FTP, ALG_TFTP, is_of_connection};
 use openflow::{
-    Action, ErrorCode, GroupId, Instructions, Learn, LearnSource, LearnSpec, MeterId, Nicira,
+    Action, Ct, CtZone, ErrorCode, GroupId, Instructions, Learn, LearnSource, LearnSpec, MeterId, Nicira,
     OfPort, QueueId, TableId,
 };
 
@@ -135,7 +137,7 @@ fn is_output(port: OfPort) -> bool {
 }
 
 fn is_settable(field: Field) -> bool {
-    field != Field::InPort && !field.is_read_only()
+    field != Field::InPort && (!field.is_read_only() || is_of_connection(field))
 }
 
 /// Whether each set-field finds its field.
@@ -170,6 +172,7 @@ fn consistent(matching: &Match, list: &[Action]) -> Result<(), ErrorCode> {
                     Nicira::FinTimeout { .. } if lacks(&within, Field::TcpFlags) => {
                         return Err(ErrorCode::BAD_ACTION_MATCH_INCONSISTENT);
                     }
+                    Nicira::Ct(ct) => trackable(&within, ct)?,
                     _ => {}
                 }
             }
@@ -177,6 +180,33 @@ fn consistent(matching: &Match, list: &[Action]) -> Result<(), ErrorCode> {
         }
     }
     Ok(())
+}
+
+/// Whether packets that match can be tracked.
+fn trackable(matching: &Match, ct: &Ct) -> Result<(), ErrorCode> {
+    let (key, mask) = (matching.key(), matching.mask());
+    let proto = Some(key.ip_proto).filter(|_| mask.0.ip_proto == u8::MAX);
+    let is_ip = [eth_type::IPV4, eth_type::IPV6].contains(&key.eth_type);
+    let is_invalid = key.ct_state & mask.0.ct_state & ct_state::INV != 0;
+    let needed = match ct.alg {
+        ALG_FTP => Some(ip_proto::TCP),
+        ALG_TFTP => Some(ip_proto::UDP),
+        _ => None,
+    };
+    let is_wrong = needed.is_some() && needed != proto;
+    let lacks_zone = match ct.zone {
+        CtZone::Field(source) => lacks(matching, source.field),
+        CtZone::Number(_) => false,
+    };
+    match !is_ip
+        || mask.0.eth_type != u16::MAX
+        || is_invalid && ct.commits
+        || is_wrong
+        || lacks_zone
+    {
+        true => Err(ErrorCode::BAD_ACTION_MATCH_INCONSISTENT),
+        false => consistent(matching, &ct.actions),
+    }
 }
 
 /// Fields that an action names.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use flowtable::{Field, FlowMask, Prerequisite};
-use openflow::{Action, BundleAlgorithm, Instructions, LearnSpec, Nicira, OfPort, TableId};
+use openflow::{Action, BundleAlgorithm, CtZone, Instructions, LearnSpec, Nicira, OfPort, TableId};
 
 use super::super::translate::{choice, learn};
 
@@ -125,6 +125,10 @@ fn taken(action: &Action) -> impl Iterator<Item = Field> {
             Nicira::Move { src, .. } | Nicira::Push(src) | Nicira::OutputReg { src, .. } => {
                 (Some(src.field), &[], &[])
             }
+            Nicira::Ct(ct) => match ct.zone {
+                CtZone::Field(source) => (Some(source.field), &[], &[]),
+                CtZone::Number(_) => (None, &[], &[]),
+            },
             Nicira::Learn(learn) => (None, &[], &learn.specs),
             Nicira::Multipath(multipath) => (None, choice::fields(multipath.fields), &[]),
             Nicira::Bundle(bundle) if bundle.algorithm == BundleAlgorithm::HighestRandomWeight => {
@@ -154,6 +158,14 @@ fn learned(action: &Action) -> Option<(TableId, u64)> {
         Action::Nicira(Nicira::Learn(learn)) if learn.delete_learned => {
             Some((learn.table, learn.cookie))
         }
+        _ => None,
+    }
+}
+
+/// The table that an action leads to by way of a recirculation point.
+fn next_point(action: &Action) -> Option<TableId> {
+    match action {
+        Action::Nicira(Nicira::Ct(ct)) => ct.table,
         _ => None,
     }
 }
@@ -204,6 +216,9 @@ impl Footprint {
             next(action)
                 .into_iter()
                 .for_each(|table| add(&mut self.gotos, table));
+            next_point(action)
+                .into_iter()
+                .for_each(|table| add(&mut self.points, table));
         }
     }
 
@@ -217,6 +232,9 @@ impl Footprint {
             next(action)
                 .into_iter()
                 .for_each(|table| remove(&mut self.gotos, table));
+            next_point(action)
+                .into_iter()
+                .for_each(|table| remove(&mut self.points, table));
         }
     }
 
@@ -262,7 +280,8 @@ pub fn is_plain(instructions: &Instructions) -> bool {
     let is_trace = |action: &Action| {
         let reads = Read::of(action).is_some() || taken(action).next().is_some();
         let reads = reads || learned(action).is_some();
-        reads || next(action).is_some() || matches!(action, Action::Group(_))
+        let leads = next(action).is_some() || next_point(action).is_some();
+        reads || leads || matches!(action, Action::Group(_))
     };
     instructions.goto.is_none()
         && instructions.meter.is_none()

@@ -11,7 +11,7 @@ use openflow::{Action, BundleAlgorithm, Controller, LearnSpec, Nicira, OfPort, S
 use super::super::{Trace, limits};
 use super::actions::Pause;
 use super::strand::{List, Strand};
-use super::{Machine, Step};
+use super::{Machine, Step, track};
 use crate::action::{DropReason, Expiry, Longer, Op, PuntReason};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
@@ -106,8 +106,13 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Nicira::Multipath(multipath) => self.multipath(strand, multipath),
             // There are no collectors.
             Nicira::Sample(_) => {}
-            // No packet is tracked, and clauses say what packets match.
-            Nicira::Note(_) | Nicira::CtClear | Nicira::Conjunction { .. } => {}
+            Nicira::Ct(ct) => self.track(strand, ct),
+            Nicira::CtClear => {
+                strand.forgets = true;
+                strand.clear_connection();
+            }
+            // Clauses say what packets match, and connections are translated by their `ct`.
+            Nicira::Note(_) | Nicira::Nat(_) | Nicira::Conjunction { .. } => {}
         }
     }
 
@@ -254,6 +259,7 @@ pub(super) fn reads_headers(nicira: &Nicira) -> bool {
         }
         Nicira::FinTimeout { .. } | Nicira::Multipath(_) => true,
         Nicira::Bundle(bundle) => bundle.algorithm == BundleAlgorithm::HighestRandomWeight,
+        Nicira::Ct(ct) => track::reads_headers(ct),
         _ => false,
     }
 }

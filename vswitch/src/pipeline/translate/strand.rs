@@ -131,6 +131,8 @@ pub struct Strand<'a> {
     pub key: FlowKey,
     /// Bits of what it carries that actions have written, so that all packets have them alike.
     pub written: Carried,
+    /// What connection tracking found out is to be forgotten.
+    pub forgets: bool,
     /// Whether the header part of `key` can be believed.
     pub known: bool,
     /// Whether it gets here whenever the program runs: nothing before may have ended it.
@@ -163,6 +165,7 @@ pub struct Frozen {
     /// Of what packets carry only bits that actions have written.
     metadata: FlowKey,
     written: Carried,
+    forgets: bool,
     todo: Todo<'static>,
     set: ActionSet,
     origin: Origin,
@@ -250,6 +253,7 @@ impl<'a> Strand<'a> {
             port,
             key: FlowKey::default(),
             written: Carried::NONE,
+            forgets: false,
             known: true,
             certain: true,
             todo: Todo::new(),
@@ -379,6 +383,7 @@ impl<'a> Strand<'a> {
             port: self.port.map(|port| port.number),
             metadata: self.metadata(),
             written: self.written,
+            forgets: self.forgets,
             todo: self.todo.kept(),
             set: self.set.clone(),
             origin: self.origin,
@@ -395,6 +400,7 @@ impl<'a> Strand<'a> {
         Some(Strand {
             key: frozen.metadata,
             written: frozen.written,
+            forgets: frozen.forgets,
             todo: frozen.todo.clone(),
             set: frozen.set.clone(),
             origin: frozen.origin,

@@ -1,0 +1,206 @@
+//! Connections through the packet path.
+
+use flowtable::{FlowKey, eth_type, ip_proto, parse};
+
+use super::super::Event;
+use super::super::rewrite::testing::{Built, Spec};
+use super::super::testing::Rig;
+
+/// An address and a port.
+type End = ([u8; 4], u16);
+
+const CLIENT: End = ([10, 0, 0, 1], 40_000);
+const SERVER: End = ([192, 0, 2, 9], 80);
+
+fn packet(proto: u8, from: End, to: End, flags: u8) -> Vec<u8> {
+    let mut built = Spec::new(eth_type::IPV4, proto).build();
+    // Unicast addresses.
+    built.bytes[0] &= 0xfe;
+    built.bytes[6] &= 0xfe;
+    let (l3, l4) = (built.l3, built.l4);
+    built.bytes[l3 + 8] = 64;
+    built.bytes[l3 + 12..l3 + 16].copy_from_slice(&from.0);
+    built.bytes[l3 + 16..l3 + 20].copy_from_slice(&to.0);
+    built.bytes[l4..l4 + 2].copy_from_slice(&from.1.to_be_bytes());
+    built.bytes[l4 + 2..l4 + 4].copy_from_slice(&to.1.to_be_bytes());
+    if proto == ip_proto::TCP {
+        built.bytes[l4 + 4..l4 + 12].fill(0);
+        built.bytes[l4 + 13] = flags;
+        built.bytes[l4 + 14..l4 + 16].copy_from_slice(&[0xff, 0xff]);
+    }
+    built.set_checksums();
+    built.bytes
+}
+
+fn udp(from: End, to: End) -> Vec<u8> {
+    packet(ip_proto::UDP, from, to, 0)
+}
+
+/// Who sent a frame, and to whom; its checksums must be right.
+fn ends(frame: &[u8]) -> (End, End) {
+    let mut key = FlowKey::default();
+    let layout = parse(frame, &mut key);
+    let built = Built {
+        spec: Spec::new(eth_type::IPV4, key.ip_proto),
+        bytes: frame.to_vec(),
+        l3: layout.l3.into(),
+        l4: layout.l4.into(),
+        last_segment: None,
+    };
+    built.assert_checksums();
+    let end = |address: u32, port| (address.to_be_bytes(), port);
+    (end(key.ipv4_src, key.tp_src), end(key.ipv4_dst, key.tp_dst))
+}
+
+/// Who is behind port 1 may open connections, who is behind port 2 may answer.
+const FIREWALL: [&str; 4] = [
+    "priority=9,ip,ct_state=-trk,actions=ct(table=1,zone=5)",
+    "table=1,priority=9,in_port=1,ip,ct_state=+new,actions=ct(commit,zone=5,\
+     exec(set_field:7->ct_mark)),output:2",
+    "table=1,priority=9,ct_zone=5,ct_state=+est+trk,ct_mark=7,in_port=1,actions=output:2",
+    "table=1,priority=9,ct_zone=5,ct_state=+est+rpl,ct_mark=7,in_port=2,actions=output:1",
+];
+
+#[test]
+fn who_was_asked_may_answer() {
+    let mut rig = Rig::new(2, &FIREWALL);
+    let (question, answer) = (udp(CLIENT, SERVER), udp(SERVER, CLIENT));
+    rig.receive(2, &[answer.clone()]);
+    assert_eq!(rig.sent(1).len(), 0);
+    assert_eq!(rig.drops(2), [("table_miss", 1)]);
+    for _ in 0..3 {
+        rig.receive(1, &[question.clone()]);
+        assert_eq!(rig.sent(2), [question.clone()]);
+        rig.receive(2, &[answer.clone(), answer.clone()]);
+        assert_eq!(rig.sent(1), [answer.clone(), answer.clone()]);
+    }
+    let other = udp(SERVER, (CLIENT.0, 1));
+    rig.receive(2, &[other, answer.clone()]);
+    assert_eq!(rig.sent(1), [answer]);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn packets_of_one_batch_meet_what_those_before_them_made() {
+    let mut rig = Rig::new(2, &FIREWALL);
+    // The first commits, the second is of the connection.
+    let syn = packet(ip_proto::TCP, CLIENT, SERVER, 2);
+    rig.receive(1, &[syn.clone(), syn.clone()]);
+    assert_eq!(rig.sent(2).len(), 2);
+    let stray = packet(ip_proto::TCP, SERVER, (CLIENT.0, 9), 0x12);
+    let answer = packet(ip_proto::TCP, SERVER, CLIENT, 0x12);
+    rig.receive(2, &[stray, answer]);
+    assert_eq!(rig.drops(2).len(), 1);
+}
+
+#[test]
+fn sources_are_hidden_and_answers_find_back() {
+    let mut rig = Rig::new(
+        2,
+        &[
+            "in_port=1,ip,actions=ct(commit,zone=1,nat(src=203.0.113.1:1000-1001)),output:2",
+            "in_port=2,ip,actions=ct(table=1,zone=1,nat)",
+            "table=1,ip,ct_state=+est+dnat,ct_nw_src=10.0.0.0/24,actions=output:1",
+        ],
+    );
+    let clients = [CLIENT, ([10, 0, 0, 2], 40_000)];
+    for client in clients {
+        for proto in [ip_proto::UDP, ip_proto::TCP] {
+            rig.receive(1, &[packet(proto, client, SERVER, 2)]);
+            let sent = rig.sent(2);
+            let (hidden, server) = ends(&sent[0]);
+            assert_eq!((hidden.0, server), ([203, 0, 113, 1], SERVER));
+            assert!((1000..=1001).contains(&hidden.1));
+            rig.receive(2, &[packet(proto, SERVER, hidden, 0x12)]);
+            let back = rig.sent(1);
+            assert_eq!(ends(&back[0]), (SERVER, client));
+        }
+    }
+    // Both ports are taken.
+    rig.receive(1, &[udp(([10, 0, 0, 3], 5), SERVER)]);
+    assert_eq!(rig.drops(1), [("no_translation", 1)]);
+    // Nobody asked.
+    rig.receive(2, &[udp(([192, 0, 2, 10], 80), ([203, 0, 113, 1], 1000))]);
+    assert_eq!(rig.drops(2), [("table_miss", 1)]);
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
+#[test]
+fn a_hairpin_comes_back_to_where_it_came_from() {
+    let vip: End = ([198, 51, 100, 1], 80);
+    let mut rig = Rig::new(
+        1,
+        &[
+            "priority=9,ip,nw_dst=198.51.100.1,actions=\
+             ct(commit,zone=1,table=1,nat(dst=10.0.0.9:8080))",
+            "table=1,ip,actions=ct(commit,zone=2,nat(src=198.51.100.1)),in_port",
+            "priority=8,ip,actions=ct(zone=2,nat,table=2)",
+            "table=2,ip,actions=ct(zone=1,nat),in_port",
+        ],
+    );
+    rig.receive(1, &[udp(CLIENT, vip)]);
+    let there = rig.sent(1);
+    let backend: End = ([10, 0, 0, 9], 8080);
+    assert_eq!(ends(&there[0]), ((vip.0, CLIENT.1), backend));
+    // Its answer goes to the address that hides the client: the rule of higher priority is for
+    // that, too, and both zones undo what they did.
+    rig.bridge
+        .flow("priority=10,ip,nw_src=10.0.0.9,actions=ct(zone=2,nat,table=2)");
+    rig.publish();
+    rig.receive(1, &[udp(backend, (vip.0, CLIENT.1))]);
+    let back = rig.sent(1);
+    assert_eq!(ends(&back[0]), (vip, CLIENT));
+}
+
+#[test]
+fn controllers_are_told_of_connections() {
+    let mut rig = Rig::new(
+        2,
+        &[
+            "ip,actions=ct(commit,zone=9,table=1,exec(load:0x5->NXM_NX_CT_LABEL[0..3]))",
+            "table=1,actions=controller,ct_clear,controller",
+        ],
+    );
+    rig.receive(1, &[udp(CLIENT, SERVER)]);
+    let events = rig.events();
+    let told = events.iter().map(|event| match event {
+        Event::PacketIn(packet_in) => {
+            let mut key = FlowKey::default();
+            packet_in.carried.write(&mut key);
+            (
+                key.ct_state,
+                key.ct_zone,
+                key.ct_label,
+                key.ct_dst,
+                key.ct_tp_dst,
+            )
+        }
+        Event::Learn(_) => panic!("{event:?}"),
+    });
+    let address = u32::from_be_bytes(SERVER.0);
+    let first = (0x21, 9, [0, 5], address, 80);
+    assert_eq!(told.collect::<Vec<_>>(), [first, (0, 0, [0, 0], 0, 0)]);
+}
+
+/// What is no IP has no connection; an action may still be asked to track it, by a group's bucket.
+#[test]
+fn what_cannot_be_tracked_is_invalid() {
+    let mut rig = Rig::new(2, &["table=1,ct_state=+inv+trk,actions=output:2"]);
+    rig.bridge
+        .group("group_id=1,type=all,bucket=actions=ct(table=1)");
+    rig.bridge.flow("actions=group:1");
+    rig.publish();
+    let mut frame = udp(CLIENT, SERVER);
+    frame[12..14].copy_from_slice(&[0x08, 0x06]);
+    rig.receive(1, &[frame.clone()]);
+    assert_eq!(rig.sent(2), [frame]);
+}
+
+/// A way through the pipeline that tracks may loop; it ends.
+#[test]
+fn tracking_without_end_ends() {
+    let mut rig = Rig::new(2, &["ip,actions=ct(table=0)"]);
+    rig.receive(1, &[udp(CLIENT, SERVER)]);
+    assert_eq!(rig.drops(1), [("too_deep", 1)]);
+    assert_eq!(rig.pools.in_use(), 0);
+}
