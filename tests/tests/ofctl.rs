@@ -46,6 +46,9 @@ const FLOWS: &[&str] = &[
     "priority=32 actions=check_pkt_larger(1500)->NXM_NX_REG0[0],output(port=1,max_len=100)",
     "priority=33 actions=sample(probability=5,collector_set_id=1,obs_domain_id=0,obs_point_id=0)",
     "priority=34 actions=controller(userdata=00.01.02,pause,meter_id=5)",
+    "priority=46,ip actions=ct(commit,table=4,zone=NXM_NX_REG6[0..15],nat(src=10.0.0.1:80-90))",
+    "priority=47,ip actions=ct(commit,zone=7,exec(set_field:0x1->ct_mark)),ct(table=1,nat)",
+    "priority=48,tcp actions=ct(commit,force,alg=ftp),ct_clear",
     "priority=22,ip actions=write_actions(load:0x1->OXM_OF_PKT_REG0[],resubmit(,5))",
 ];
 

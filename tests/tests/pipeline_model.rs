@@ -134,7 +134,7 @@ fn run(seed: u64, pools: &Pools, tally: &mut Tally) {
         packets.push((bridge, port, bytes));
         if random.one_in(10) {
             // The cache makes room for wide masks here.
-            pair.processor.maintain();
+            pair.processor.maintain(pair.now);
             let list = [
                 change(&mut random),
                 output(&mut random, style(seed, bridge)),
@@ -329,7 +329,7 @@ impl Pair {
             }
         }
         self.processor.set_state(self.switch.publish());
-        self.processor.maintain();
+        self.processor.maintain(self.now);
     }
 
     /// Has a new flow match nearly what an old one matches, so that most entries of the cache are

@@ -38,6 +38,18 @@ const ACCEPTED: &[&str] = &[
     "ip,actions=dec_ttl(1,2),dec_ttl(0)",
     "actions=clone(load:1->NXM_NX_REG3[],output:2,clone(resubmit(,3))),pop_queue,ct_clear",
     "ip,actions=write_actions(load:1->NXM_NX_REG0[],move:reg0->reg1,resubmit(,5))",
+    "ip,actions=ct(),ct(commit),ct(table=4,zone=5),ct(zone=65535,nat),ct(commit,force,table=1)",
+    "ip,actions=ct(table=72,zone=NXM_NX_REG6[0..15]),ct(commit,zone=reg5[16..31])",
+    "tcp,actions=ct(commit,alg=ftp,nat(src=10.0.0.1)),ct(alg=ftp,table=3)",
+    "udp,actions=ct(commit,zone=1,alg=tftp)",
+    "ip,actions=ct(commit,exec(set_field:0x1->ct_mark,set_field:0x5->ct_label))",
+    "ip,actions=ct(commit,exec(load:1->NXM_NX_CT_MARK[],load:5->NXM_NX_CT_LABEL[64..127],\
+     move:NXM_NX_REG0[]->NXM_NX_CT_MARK[]))",
+    "ip,actions=ct(commit,nat(src=10.0.0.1-10.0.0.9:1000-2000,persistent,hash),table=2)",
+    "ip,actions=ct(commit,nat(dst=10.0.0.1:80,random))",
+    "ip,actions=ct(commit,nat(src)),ct(commit,nat(dst,random)),ct(table=7,nat,zone=3)",
+    "ipv6,actions=ct(commit,nat(dst=[fe80::1]:80)),ct(commit,nat(src=fe80::1-fe80::ff))",
+    "ipv6,actions=ct(commit,nat(dst=[fe80::1]-[fe80::9]:80-90),exec(load:1->NXM_NX_CT_MARK[]))",
     "tcp,tp_dst=80,actions=load:0x51->tcp_dst[0..7],load:1->NXM_NX_IP_TTL[]",
     "actions=learn(table=20,hard_timeout=300,priority=1,cookie=0x5,NXM_OF_VLAN_TCI[0..11],\
      NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:0->NXM_OF_VLAN_TCI[],\

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use flowtable::conntrack;
 use pmd::{Pools, RxQueue, TxQueue};
 use thiserror::Error;
 
@@ -54,7 +55,7 @@ use ready::Readiness;
 use worker::{Leftovers, Worker};
 
 /// How many workers, and how they behave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct WorkersConfig {
     /// One worker on each of these CPUs.
     pub cpus: Vec<usize>,
@@ -62,6 +63,8 @@ pub struct WorkersConfig {
     pub idle_sleep_us_max: u32,
     /// Flow cache entries of each worker.
     pub cache_entries: usize,
+    /// The table of connections, if any are to be tracked.
+    pub connections: Option<Arc<conntrack::Table>>,
 }
 
 impl Default for WorkersConfig {
@@ -70,6 +73,7 @@ impl Default for WorkersConfig {
             cpus: vec![0],
             idle_sleep_us_max: limits::IDLE_SLEEP_US_DEFAULT,
             cache_entries: limits::CACHE_ENTRIES_DEFAULT,
+            connections: None,
         }
     }
 }
@@ -341,8 +345,12 @@ impl Seed {
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
         let punter = Punter::new(self.events);
         let entries = self.config.cache_entries;
+        let mut processor = Processor::with_punter(&self.pools, entries, self.state, punter);
+        if let Some(connections) = &self.config.connections {
+            processor.track_in(connections);
+        }
         Ok(Worker {
-            processor: Processor::with_punter(&self.pools, entries, self.state, punter),
+            processor,
             mailbox: self.mailbox,
             published: self.published,
             readiness: Readiness::new()?,

@@ -241,13 +241,14 @@ impl Base {
         let state = switch.publish();
         let origin = Instant::now();
         let config = self.file.config();
+        let clock = Clock::new(origin);
+        let connections = Arc::new(self.connections(clock)?);
         let workers = WorkersConfig {
             cpus: self.cpus.workers.clone(),
             idle_sleep_us_max: config.workers.idle_sleep_us_max,
             cache_entries: config.workers.cache_entries as usize,
+            connections: Some(Arc::clone(connections.table())),
         };
-        let clock = Clock::new(origin);
-        let connections = Arc::new(self.connections(clock)?);
         let (datapath, events) = Datapath::start(&workers, &self.pools, state.clone(), origin)?;
         let datapath = Arc::new(datapath);
         let (handle, control) = actor::start(

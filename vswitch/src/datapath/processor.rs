@@ -274,16 +274,14 @@ impl Processor {
 
     /// Lets the cache forget what was long unused, and tells what was counted besides, a bounded
     /// part at a time.
-    pub fn maintain(&mut self) {
+    pub fn maintain(&mut self, now: Now) {
         let buckets = limits::MAINTAIN_BUCKETS;
         let cache = &mut self.engine.cache;
         cache.maintain(buckets, limits::CACHE_IDLE_MS, Account::credit);
         let executor = &mut self.engine.executor;
         executor.tallies.tell(&mut 1, 1);
-        let now_ms = executor.now.ms();
-        executor
-            .tracking
-            .maintain(now_ms, limits::MAINTAIN_CONNECTIONS);
+        let budget = limits::MAINTAIN_CONNECTIONS;
+        executor.tracking.maintain(now.ms(), budget);
     }
 
     /// Entries in the flow cache.

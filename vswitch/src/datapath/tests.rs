@@ -30,6 +30,7 @@ impl Switch {
             cpus: (0..workers).map(|worker| worker % cpus).collect(),
             idle_sleep_us_max,
             cache_entries: 1024,
+            connections: None,
         };
         let origin = Instant::now();
         let state = bridge.switch.publish();

@@ -273,7 +273,7 @@ impl Loop {
         }
         if self.now.ms() != self.maintained_ms {
             self.maintained_ms = self.now.ms();
-            self.worker.processor.maintain();
+            self.worker.processor.maintain(self.now);
             let entries = self.worker.processor.cache_entries();
             counters.cache_entries.set(entries as u64);
         }

@@ -9,8 +9,8 @@ use flowtable::conntrack::ct_state;
 use flowtable::{Field, FlowKey, Match, VLAN_PRESENT, eth_type, ip_proto};
 use openflow::ct::{ALG_FTP, ALG_TFTP, is_of_connection};
 use openflow::{
-    Action, Ct, CtZone, ErrorCode, GroupId, Instructions, Learn, LearnSource, LearnSpec, MeterId, Nicira,
-    OfPort, QueueId, TableId,
+    Action, Ct, CtZone, ErrorCode, GroupId, Instructions, Learn, LearnSource, LearnSpec, MeterId,
+    Nicira, OfPort, QueueId, TableId,
 };
 
 use super::super::Bridge;
