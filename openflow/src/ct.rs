@@ -1,5 +1,5 @@
-//! Connection tracking as actions say it (ovs-actions(7), `ct` and `nat`): Nicira's actions of types
-//! 35 and 36. The codec is `v13::ct`, the syntax `text::ct`.
+//! Connection tracking as actions say it (ovs-actions(7), `ct` and `nat`): actions of Nicira's, of
+//! types 35 and 36. The codec is `v13::ct`, the syntax `text::ct`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub struct Ct {
     pub zone: CtZone,
     /// A copy goes on in this table, with what was found out.
     pub table: Option<TableId>,
-    /// Port of the protocol whose packets announce other connections: 21 for FTP, 69 for TFTP; 0 for
-    /// none.
+    /// Port of the protocol whose packets announce other connections: 21 for FTP, 69 for TFTP; 0
+    /// for none.
     pub alg: u16,
     /// What is done with the connection: [`crate::Nicira::Nat`], and mark and label set.
     pub actions: Arc<[Action]>,

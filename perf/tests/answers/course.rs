@@ -180,7 +180,7 @@ fn work(
         if newest != at {
             (at, here) = (newest, 0);
             drop(processor.set_state(state));
-            processor.maintain();
+            processor.maintain(now);
         }
         // Enough of this state.
         if here == BATCHES {

@@ -1,8 +1,8 @@
 //! `ct`: connection tracking (ovs-actions(7)).
 //!
-//! A packet is tracked when it comes to the operation, not here. So what rules match of that is not
-//! known before a copy of the packet goes on, at a recirculation point, with all that was found out.
-//! The packet itself goes on as if it had not been tracked, but for what is translated of it.
+//! A packet is tracked when it comes to the operation, not here. So what rules match of that is
+//! not known before a copy of the packet goes on, at a recirculation point, with all that was found
+//! out. The packet itself goes on as if it had not been tracked, but for what is translated of it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
