@@ -6,8 +6,8 @@
 pub mod action;
 pub mod bundle;
 pub mod connection;
-pub mod ct_flush;
 pub mod ct;
+pub mod ct_flush;
 pub mod error;
 pub mod features;
 pub mod flow;
@@ -31,8 +31,8 @@ mod wire;
 
 pub use action::{Action, ActionKind, InstructionKind, Instructions};
 pub use bundle::{BundleAdd, BundleControl, BundleFlags, BundleId, BundleStep};
-pub use ct_flush::{CtFlush, CtTuple};
 pub use ct::{Ct, CtZone, Nat, NatEnd};
+pub use ct_flush::{CtFlush, CtTuple};
 pub use error::{ErrorCode, ErrorMessage};
 pub use features::{
     AsyncConfig, AsyncMasks, Capabilities, Description, Features, Fragments, Role, RoleMessage,

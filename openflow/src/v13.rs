@@ -13,8 +13,8 @@ use nicira::NICIRA;
 
 mod action;
 mod bundle;
-mod ct_flush;
 mod ct;
+mod ct_flush;
 mod features;
 mod flow;
 mod group;
