@@ -222,10 +222,35 @@ impl Cloud {
 
     /// Ends every node; each must end well.
     #[track_caller]
-    pub fn stop(self) {
-        for node in self.nodes {
+    pub fn stop(mut self) {
+        for node in std::mem::take(&mut self.nodes) {
             node.stop();
         }
+    }
+}
+
+impl Drop for Cloud {
+    /// A scenario that fails tells what every node's flows and ports have counted.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for (key, described) in &self.bridges {
+            let number = described["node"].as_u64().unwrap_or_default() as usize;
+            let name = described["name"].as_str().unwrap_or_default();
+            let Some(node) = number
+                .checked_sub(1)
+                .and_then(|index| self.nodes.get(index))
+            else {
+                continue;
+            };
+            let flows = node.vsctl(&["flow", "dump", name]).stdout;
+            let met = flows.lines().filter(|line| !line.contains("n_packets=0"));
+            let met: String = met.map(|line| format!("{line}\n")).collect();
+            let stats = node.vsctl(&["stats", name]).stdout;
+            eprintln!("{key}, {name} on node {number}:\n{met}{stats}");
+        }
+        eprintln!("{}", self.controller.log());
     }
 }
 

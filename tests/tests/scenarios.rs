@@ -22,8 +22,12 @@ mod overlapping;
 mod provider;
 #[path = "scenarios/redundancy.rs"]
 mod redundancy;
+#[path = "scenarios/routed_tenants.rs"]
+mod routed_tenants;
 #[path = "scenarios/same_network.rs"]
 mod same_network;
+#[path = "scenarios/security.rs"]
+mod security;
 #[path = "scenarios/trunk.rs"]
 mod trunk;
 #[path = "scenarios/two_tenants.rs"]

@@ -18,6 +18,8 @@ class Networks(Intent):
     ADMIT, NEXT, DELIVER = 0, 1, 1
     # What follows for packets of guests, if it is something else.
     GUEST = None
+    # What kinds of broadcast and multicast there are.
+    FLOODED = ({},)
 
     def program(self, bridge, wanted):
         trunk = wanted.get("trunk")
@@ -73,7 +75,9 @@ class Networks(Intent):
             match = {"in_port": trunk, "vlan_vid": TAGGED | vlan}
             bridge.flow(self.ADMIT, 10, match, bridge.untag(), bridge.load(network, "reg0"), goto=self.NEXT)
             actions += [bridge.tag(vlan), self.leave(bridge, trunk)]
-        bridge.flow(self.DELIVER, 5, {"reg0": network, "eth_dst": (GROUP_BIT, GROUP_BIT)}, actions)
+        match = {"reg0": network, "eth_dst": (GROUP_BIT, GROUP_BIT)}
+        for kind in self.FLOODED:
+            bridge.flow(self.DELIVER, 5, {**match, **kind}, actions)
 
     def leave(self, bridge, trunk):
         """By the trunk."""

@@ -1,0 +1,157 @@
+//! Security groups: what comes in is refused but for what rules allow, while connections last
+//!
+//! ```text
+//!   a 10.0.0.1, fd00::1, group default ── 1 ┐
+//!   b 10.0.0.2, fd00::2, group default ── 2 ┤ br-int, node 1
+//!   x 10.0.0.3, fd00::3, group other ──── 3 ┘
+//! ```
+//!
+//! Group default lets its own members in. SSH to `a` is opened for everybody, then closed again:
+//! the connections that only this rule allowed end, others go on. Controller: `security.py`.
+
+use super::*;
+use tests::{Capture, Cloud, Plan};
+
+/// A guest of the network that the scenario is about, with the groups that it is in.
+pub(super) fn secure(mut guest: Value, zone: u32, groups: &[&str], rules: &[Value]) -> Value {
+    guest["zone"] = zone.into();
+    guest["groups"] = json!(groups);
+    guest["rules"] = json!(rules);
+    guest
+}
+
+fn wanted(ssh: bool) -> Value {
+    let default = [4, 6].map(|family| json!({ "family": family, "group": "default" }));
+    let open = [4, 6].map(|family| json!({ "family": family, "protocol": 6, "port": 22 }));
+    let of_a = if ssh {
+        [&default[..], &open].concat()
+    } else {
+        default.to_vec()
+    };
+    let guest = |number: u32, groups: &[&str], rules: &[Value]| {
+        let mut guest = member(1, number, 1, number);
+        guest["ipv6"] = json!([format!("fd00::{number}"), format!("fe80::ff:fe00:{number}")]);
+        secure(guest, 100 + number, groups, rules)
+    };
+    json!({ "guests": [
+        guest(1, &["default"], &of_a), guest(2, &["default"], &default), guest(3, &["other"], &[]),
+    ]})
+}
+
+/// A server that gives back what it gets, on port 22 of IPv4 and IPv6.
+#[track_caller]
+pub(super) fn echo(guest: &Netns, folder: &Path) -> Background {
+    let script = "
+import socket, socketserver
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(100):
+            self.request.sendall(data)
+class Server(socketserver.ThreadingTCPServer):
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    allow_reuse_address = daemon_threads = True
+Server(('::' if socket.has_dualstack_ipv6() else '', 22), Echo).serve_forever()";
+    let log = folder.join(format!("{}-echo.log", guest.name()));
+    let server = Background::start(&guest.words(&["python3", "-c", script]), &log);
+    eventually("the server listens", 30, || {
+        let listening = guest.run(&["ss", "-Hltn", "sport = 22"]);
+        (!listening.stdout.is_empty()).then_some(())
+    });
+    server
+}
+
+/// A connection to port 22 over which something goes both ways all the time; ends when nothing
+/// comes back for two seconds.
+#[track_caller]
+pub(super) fn session(guest: &Netns, address: &str, folder: &Path) -> Background {
+    let script = "
+import socket, sys, time
+session = socket.create_connection((sys.argv[1], 22), 5)
+session.settimeout(2)
+while True:
+    session.sendall(b'x')
+    session.recv(1)
+    print('.', end='', flush=True)
+    time.sleep(0.05)";
+    let log = folder.join(format!(
+        "{}-{}.log",
+        guest.name(),
+        address.replace(':', "-")
+    ));
+    Background::start(&guest.words(&["python3", "-c", script, address]), &log)
+}
+
+/// Waits until a session has gone on for some more exchanges.
+#[track_caller]
+pub(super) fn goes_on(what: &str, session: &mut Background) {
+    let before = session.output().len();
+    eventually(what, 30, || {
+        assert!(session.is_running(), "{what}: {}", session.output());
+        (session.output().len() > before + 5).then_some(())
+    });
+}
+
+#[test]
+fn s12_security_groups() {
+    let mut plan = Plan::new(1);
+    plan.bridge("br-int");
+    let [a, b, x] = [("a", 1), ("b", 2), ("x", 3)].map(|(name, number)| {
+        let guest = plan.guest(name, number, &mac(number), &format!("10.0.0.{number}/24"));
+        let enable = "net.ipv6.conf.eth0.disable_ipv6=0";
+        guest.run(&["sysctl", "-qw", enable]).expect_success();
+        guest.ip(&format!("addr add fd00::{number}/64 dev eth0 nodad"));
+        guest
+    });
+    let mut cloud = Cloud::start("security", [plan], &wanted(false));
+    let folder = cloud.scratch().to_path_buf();
+    assert!(
+        a.pings("10.0.0.2") && b.pings("10.0.0.1"),
+        "within group default"
+    );
+    assert!(a.pings("fd00::2"), "by IPv6");
+    assert!(x.is_cut_off_from("10.0.0.1"), "another group");
+    assert!(x.is_cut_off_from("fd00::1"), "another group by IPv6");
+    assert!(a.is_cut_off_from("10.0.0.3"), "nothing may come in");
+
+    let _server = echo(&a, &folder);
+    let mut of_b = session(&b, "10.0.0.1", &folder);
+    goes_on("of the group's own", &mut of_b);
+    assert!(
+        !session(&x, "10.0.0.1", &folder).wait(30).success(),
+        "SSH is closed"
+    );
+    cloud.want(&wanted(true));
+    let mut of_x = session(&x, "10.0.0.1", &folder);
+    goes_on("SSH is open", &mut of_x);
+    let mut of_x6 = session(&x, "fd00::1", &folder);
+    goes_on("SSH is open by IPv6", &mut of_x6);
+    assert!(x.is_cut_off_from("10.0.0.1"), "SSH and nothing else");
+    let flow = "in_port=2,eth_src=02:00:00:00:00:02,eth_dst=02:00:00:00:00:01,\
+                tcp,nw_src=10.0.0.2,nw_dst=10.0.0.1,tp_dst=22";
+    cloud.document(12, include_str!("security.rs"), &[(1, "br-int")], flow);
+
+    cloud.want(&wanted(false));
+    assert!(!of_x.wait(60).success(), "revoked: the connection ends");
+    assert!(!of_x6.wait(60).success(), "revoked by IPv6, too");
+    goes_on("not what another rule allows", &mut of_b);
+    assert!(
+        !session(&x, "10.0.0.1", &folder).wait(30).success(),
+        "SSH is closed again"
+    );
+
+    // x has a's address, and answers who asks for it: nobody hears.
+    let at_b = Capture::start(&b, "eth0", &folder);
+    x.ip("addr add fd00::1/64 dev eth0 nodad");
+    assert!(
+        x.is_cut_off_from("fd00::2"),
+        "as x may not come in, nor from a foreign address"
+    );
+    b.ip("-6 neigh flush all");
+    b.ip("neigh flush all");
+    assert!(b.pings("fd00::1"), "the true one");
+    at_b.wait("icmpv6.type == 136", &["ipv6.src"]);
+    let forged = "eth.src == 02:00:00:00:00:03 && (icmpv6.type == 136 || ipv6.src == fd00::1)";
+    assert_eq!(at_b.count(forged), 0, "nothing of a's comes from x");
+    drop(of_b);
+    cloud.stop();
+}
