@@ -186,7 +186,7 @@ impl Cloud {
     /// Writes the scenario's part of docs/scenarios.md: its source's head, the flows that are in
     /// force on these bridges, and a trace on the first of them.
     #[track_caller]
-    pub fn document(&self, number: u32, source: &str, bridges: &[(usize, &str)], flow: &str) {
+    pub fn document(&self, number: &str, source: &str, bridges: &[(usize, &str)], flow: &str) {
         let folder = target_dir().join("scenarios");
         std::fs::create_dir_all(&folder).expect("the target folder is writable");
         let head = source.lines().map_while(|line| line.strip_prefix("//!"));
@@ -216,7 +216,7 @@ impl Cloud {
             text,
             "\n`vsctl trace {bridge} '{flow}'`:\n\n```\n{trace}```\n"
         );
-        let file = folder.join(format!("{number:02}.md"));
+        let file = folder.join(format!("{number:0>2}.md"));
         std::fs::write(file, text).expect("the target folder is writable");
     }
 

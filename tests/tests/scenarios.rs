@@ -12,8 +12,14 @@ mod balancer;
 mod dhcp;
 #[path = "scenarios/dvr.rs"]
 mod dvr;
+#[path = "scenarios/dvr_edge.rs"]
+mod dvr_edge;
+#[path = "scenarios/edge.rs"]
+mod edge;
 #[path = "scenarios/fabric.rs"]
 mod fabric;
+#[path = "scenarios/floating.rs"]
+mod floating;
 #[path = "scenarios/metadata.rs"]
 mod metadata;
 #[path = "scenarios/overlapping.rs"]
@@ -28,6 +34,8 @@ mod routed_tenants;
 mod same_network;
 #[path = "scenarios/security.rs"]
 mod security;
+#[path = "scenarios/snat.rs"]
+mod snat;
 #[path = "scenarios/trunk.rs"]
 mod trunk;
 #[path = "scenarios/two_tenants.rs"]

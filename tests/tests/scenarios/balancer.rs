@@ -90,6 +90,6 @@ fn s15_load_balancing_by_a_select_group() {
     });
     let flow = "in_port=10,eth_src=02:00:00:00:00:64,eth_dst=02:00:00:00:00:80,\
                 tcp,nw_src=10.0.0.100,nw_dst=10.0.0.80,tp_src=20000,tp_dst=80";
-    cloud.document(15, include_str!("balancer.rs"), &[(1, "br-int")], flow);
+    cloud.document("15", include_str!("balancer.rs"), &[(1, "br-int")], flow);
     cloud.stop();
 }

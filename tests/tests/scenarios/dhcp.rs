@@ -137,6 +137,6 @@ fn s06_dhcp_by_tenant() {
     );
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=ff:ff:ff:ff:ff:ff,\
                 udp,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67";
-    cloud.document(6, include_str!("dhcp.rs"), &[(1, "br-int")], flow);
+    cloud.document("6", include_str!("dhcp.rs"), &[(1, "br-int")], flow);
     cloud.stop();
 }

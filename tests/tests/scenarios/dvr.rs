@@ -86,6 +86,6 @@ fn s10_distributed_routers_east_to_west() {
     );
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:ff:fe,\
                 icmp,icmp_type=8,nw_src=10.1.0.1,nw_dst=10.2.0.2,nw_ttl=64";
-    cloud.document(10, include_str!("dvr.rs"), &[(1, "br-int")], flow);
+    cloud.document("10", include_str!("dvr.rs"), &[(1, "br-int")], flow);
     cloud.stop();
 }

@@ -230,7 +230,7 @@ fn s14_a_fabric_of_layer_3_alone() {
     a.ip("route del 10.65.0.2/32 dev eth0");
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=ee:ee:ee:ee:ee:ee,\
                 icmp,nw_src=10.65.0.1,nw_dst=10.65.0.3,nw_ttl=64";
-    cloud.document(14, include_str!("fabric.rs"), &[(1, "br-int")], flow);
+    cloud.document("14", include_str!("fabric.rs"), &[(1, "br-int")], flow);
 
     // m moves to node 2, and b goes.
     m.ip("addr flush dev eth0");

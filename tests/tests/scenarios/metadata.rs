@@ -97,6 +97,6 @@ fn s11_metadata_by_a_proxy() {
     );
     let flow = "in_port=2,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:ff:a9,\
                 tcp,nw_src=10.0.0.1,nw_dst=169.254.169.254,tp_dst=80";
-    cloud.document(11, include_str!("metadata.rs"), &[(1, "br-int")], flow);
+    cloud.document("11", include_str!("metadata.rs"), &[(1, "br-int")], flow);
     cloud.stop();
 }

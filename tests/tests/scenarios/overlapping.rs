@@ -50,6 +50,6 @@ fn s09_overlapping_prefixes() {
     let flow = "in_port=2,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:00:02,\
                 tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80";
     cloud.want(&wanted);
-    cloud.document(9, include_str!("overlapping.rs"), &[(1, "br-int")], flow);
+    cloud.document("9", include_str!("overlapping.rs"), &[(1, "br-int")], flow);
     cloud.stop();
 }

@@ -82,6 +82,6 @@ fn s13_provider_networks_with_the_gateway_outside() {
     let flow = "in_port=2,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:00:fe,\
                 icmp,nw_src=10.0.0.1,nw_dst=198.51.100.1";
     let bridges = [(1, "br-int"), (1, "br-ex")];
-    cloud.document(13, include_str!("provider.rs"), &bridges, flow);
+    cloud.document("13", include_str!("provider.rs"), &bridges, flow);
     cloud.stop();
 }

@@ -149,7 +149,7 @@ fn s16_router_redundancy_by_vrrp() {
     assert!(a.pings("198.51.100.1"), "by r1 again");
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=01:00:5e:00:00:12,\
                 ip,nw_proto=112,nw_src=10.0.0.1,nw_dst=224.0.0.18";
-    cloud.document(16, include_str!("redundancy.rs"), &[(1, "br-int")], flow);
+    cloud.document("16", include_str!("redundancy.rs"), &[(1, "br-int")], flow);
     drop((first, second));
     cloud.stop();
 }

@@ -60,6 +60,11 @@ fn s03_two_tenants_on_one_node_routed_and_guarded() {
     assert!(told.contains(" 0 received"), "b may not reach a: {told}");
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:ff:fe,\
                 icmp,icmp_type=8,nw_src=10.1.0.1,nw_dst=10.2.0.1,nw_ttl=64";
-    cloud.document(3, include_str!("routed_tenants.rs"), &[(1, "br-int")], flow);
+    cloud.document(
+        "3",
+        include_str!("routed_tenants.rs"),
+        &[(1, "br-int")],
+        flow,
+    );
     cloud.stop();
 }

@@ -50,7 +50,7 @@ fn s01_one_network_on_one_node() {
     assert!(a.pings("10.0.0.2"), "its own again");
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:00:02,\
                 icmp,nw_src=10.0.0.1,nw_dst=10.0.0.2";
-    cloud.document(1, include_str!("same_network.rs"), &[(1, "br-int")], flow);
+    cloud.document("1", include_str!("same_network.rs"), &[(1, "br-int")], flow);
     cloud.stop();
 }
 

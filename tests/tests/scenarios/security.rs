@@ -128,7 +128,7 @@ fn s12_security_groups() {
     assert!(x.is_cut_off_from("10.0.0.1"), "SSH and nothing else");
     let flow = "in_port=2,eth_src=02:00:00:00:00:02,eth_dst=02:00:00:00:00:01,\
                 tcp,nw_src=10.0.0.2,nw_dst=10.0.0.1,tp_dst=22";
-    cloud.document(12, include_str!("security.rs"), &[(1, "br-int")], flow);
+    cloud.document("12", include_str!("security.rs"), &[(1, "br-int")], flow);
 
     cloud.want(&wanted(false));
     assert!(!of_x.wait(60).success(), "revoked: the connection ends");

@@ -45,6 +45,6 @@ fn s02_two_nodes_joined_by_a_vlan_trunk() {
     assert_eq!(at_c.count("vlan"), 0, "guests see no tags");
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:00:02,\
                 icmp,nw_src=10.0.0.1,nw_dst=10.0.0.2";
-    cloud.document(2, include_str!("trunk.rs"), &[(1, "br-int")], flow);
+    cloud.document("2", include_str!("trunk.rs"), &[(1, "br-int")], flow);
     cloud.stop();
 }

@@ -88,7 +88,7 @@ fn s04_two_tenants_on_two_nodes() {
     // Node 1 does not have network 2.
     let flow = "in_port=1,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:ff:fe,\
                 icmp,icmp_type=8,nw_src=10.1.0.1,nw_dst=10.2.0.1,nw_ttl=64";
-    cloud.document(4, include_str!("two_tenants.rs"), &[(1, "br-int")], flow);
+    cloud.document("4", include_str!("two_tenants.rs"), &[(1, "br-int")], flow);
     wanted["subnets"]["2"]["absent"] = json!([1]);
     cloud.want(&wanted);
     let told = ping(&a, "10.2.0.1", &[]);
