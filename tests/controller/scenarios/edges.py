@@ -75,9 +75,8 @@ class Edges(Routers):
                 "ct_zone": zone, **state(ESTABLISHED), "eth_type": IPV4,
                 "ipv4_dst": prefix(subnet["prefix"]),
             }  # fmt: skip
-            bridge.flow(
-                self.RETURNED, 10, answer, bridge.load(int(network), "reg0"), goto=self.NEIGHBOUR
-            )
+            load = bridge.load(int(network), "reg0")
+            bridge.flow(self.RETURNED, 10, answer, load, bridge.resubmit(self.NEIGHBOUR))
             self.from_other_nodes(bridge, wanted, int(network))
 
     def to_network_node(self, bridge, wanted, network, node):

@@ -54,7 +54,7 @@ class Networks(Intent):
         match = {"reg0": guest["network"], "eth_dst": guest["mac"]}
         if guest["node"] == bridge.node:
             self.hand_over(bridge, match, guest)
-        else:
+        elif trunk:
             tag = bridge.tag(wanted["vlans"][str(guest["network"])])
             bridge.flow(self.DELIVER, 10, match, tag, self.leave(bridge, trunk))
 

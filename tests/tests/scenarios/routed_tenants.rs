@@ -49,7 +49,10 @@ fn s03_two_tenants_on_one_node_routed_and_guarded() {
         !session(&a, "10.2.0.1", &folder).wait(30).success(),
         "ICMP alone"
     );
-    let seen = at_b.wait("icmp.type == 8", &["ip.src", "ip.ttl", "eth.src"]);
+    let seen = at_b.wait(
+        "icmp.type == 8 && ip.dst == 10.2.0.1",
+        &["ip.src", "ip.ttl", "eth.src"],
+    );
     assert_eq!(seen[0], ["10.1.0.1", "63", "02:00:00:00:ff:fe"]);
     assert_eq!(
         at_b.count("tcp.flags.syn == 1"),
