@@ -21,6 +21,7 @@ use crate::action::DropReason;
 
 pub mod checksum;
 pub mod nat;
+pub mod payload;
 mod place;
 pub mod tags;
 pub mod ttl;

@@ -4,13 +4,14 @@
 //! Called by `execute`. Connections are in a table that all workers share
 //! ([`flowtable::conntrack`]); here is a worker's way into it.
 
-use std::ops::ControlFlow::Break;
+use std::ops::ControlFlow::{Break, Continue};
 
-use flowtable::conntrack::{self, Item, Known, Refusal, Tracker, Tuple, Verdict};
-use flowtable::{Carried, FlowKey, parse};
+use flowtable::conntrack::{self, Body, Item, Known, Refusal, Tracker, Tuple, Verdict};
+use flowtable::fragments::Rest;
+use flowtable::{Carried, FlowKey, Layout, has_right_checksums, parse};
 
 use super::edit::Parcel;
-use super::rewrite::{Frame, Headers, nat};
+use super::rewrite::{Fate, Frame, Headers, MALFORMED, nat, payload};
 use crate::action::{DropReason, Track};
 
 /// What connection tracking said of a packet before: in its zone it says the same again.
@@ -70,7 +71,9 @@ impl Tracking {
             .tracked
             .filter(|it| it.zone == zone && !track.forgets);
         let packet = conntrack::Packet::read(parcel.packet.data(), &key, &layout, zone);
+        let is_right = has_right_sums(&parcel.packet, &key, &layout);
         let verdict = match packet {
+            Some(packet) if !is_right => Verdict::invalid(packet.tuple),
             Some(packet) => {
                 let item = Item {
                     packet,
@@ -85,14 +88,14 @@ impl Tracking {
         if let Some(refusal) = verdict.refusal {
             return Err(reason(refusal));
         }
-        if let Some(translation) = &verdict.translation {
-            let partial = parcel.packet.offload().checksum;
-            let mut frame = Frame {
-                bytes: parcel.packet.data_mut(),
-                headers: parcel.headers,
-                partial: partial.map(|partial| partial.start),
-            };
-            if let Break(reason) = nat::translate(&mut frame, translation) {
+        if let Break(reason) = change(&mut parcel.packet, parcel.headers, &verdict) {
+            return Err(reason);
+        }
+        // What it announces is heard once.
+        let is_first = before.is_none_or(|it| it.known.is_none());
+        if let Some(packet) = packet.filter(|_| is_first && verdict.helper.is_some()) {
+            let rewritten = self.listen(&mut parcel.packet, &packet, &verdict, &layout);
+            if let Break(reason) = rewritten {
                 return Err(reason);
             }
         }
@@ -108,6 +111,51 @@ impl Tracking {
         Ok(Carried::of(&told))
     }
 
+    /// Lets who reads a connection's packets read one, and changes its payload if that is what comes
+    /// of it.
+    #[cold]
+    fn listen(
+        &mut self,
+        packet: &mut pmd::Packet,
+        tracked: &conntrack::Packet,
+        verdict: &Verdict,
+        layout: &Layout,
+    ) -> Fate {
+        let l4 = usize::from(layout.l4);
+        let header_len = match tracked.body {
+            Body::Tcp(_) => packet.data().get(l4 + 12).map_or(0, |byte| byte >> 4) * 4,
+            _ => UDP_HEADER_LEN,
+        };
+        let start = l4 + usize::from(header_len);
+        let Some(payload) = packet.data().get(start..layout.end.into()) else {
+            return MALFORMED;
+        };
+        let tracker = self.tracker.as_mut();
+        let Some(rewrite) = tracker.and_then(|it| it.listen(tracked, verdict, payload)) else {
+            return Continue(());
+        };
+        let (at, text) = (start + rewrite.at, rewrite.text());
+        let by = text.len() as i32 - rewrite.len as i32;
+        if by > 0 && packet.append(by as usize).is_none() {
+            return Break(DropReason::NoBuffer);
+        }
+        let len = packet.len();
+        let bytes = packet.data_mut();
+        let behind = len - by.max(0) as usize;
+        bytes.copy_within(at + rewrite.len..behind, at + text.len());
+        bytes[at..at + text.len()].copy_from_slice(text);
+        if by < 0 {
+            packet.truncate(len - by.unsigned_abs() as usize);
+        }
+        let mut key = FlowKey::default();
+        parse(packet.data(), &mut key);
+        let moved = Layout {
+            end: (i32::from(layout.end) + by) as u16,
+            ..*layout
+        };
+        payload::lengthened(&mut frame(packet, Headers::new(moved, &key)), by)
+    }
+
     fn ask(&mut self, track: &Track, item: Item, now_ms: u64) -> Option<Verdict> {
         let tracker = self.tracker.as_mut()?;
         if !std::mem::replace(&mut self.has_begun, true) {
@@ -116,6 +164,35 @@ impl Tracking {
         let mut told = None;
         tracker.track(&track.request, &[item], |_, verdict| told = Some(*verdict));
         told
+    }
+}
+
+/// Whether a packet's checksums are right, as far as nobody has vouched for them.
+#[inline(always)]
+fn has_right_sums(packet: &pmd::Packet, key: &FlowKey, layout: &Layout) -> bool {
+    let offload = packet.offload();
+    let is_vouched_for = offload.valid || offload.checksum.is_some();
+    is_vouched_for || has_right_checksums(packet.data(), key, layout, Rest::default())
+}
+
+/// Changes addresses, ports and sequence numbers of a packet as its connection wants.
+#[inline(always)]
+fn change(packet: &mut pmd::Packet, headers: Headers, verdict: &Verdict) -> Fate {
+    if let Some(translation) = &verdict.translation {
+        nat::translate(&mut frame(packet, headers), translation)?;
+    }
+    match verdict.shift {
+        Some(shift) => payload::shift(&mut frame(packet, headers), shift),
+        None => Continue(()),
+    }
+}
+
+fn frame(packet: &mut pmd::Packet, headers: Headers) -> Frame<'_> {
+    let partial = packet.offload().checksum;
+    Frame {
+        bytes: packet.data_mut(),
+        headers,
+        partial: partial.map(|partial| partial.start),
     }
 }
 
@@ -148,6 +225,8 @@ pub fn reason(refusal: Refusal) -> DropReason {
         Refusal::NoTuple => DropReason::NoTranslation,
     }
 }
+
+const UDP_HEADER_LEN: u8 = 8;
 
 #[cfg(test)]
 mod tests;
