@@ -1,0 +1,281 @@
+//! Connections that kernels make with each other over a wire that loses, repeats and reorders
+//! frames, as an observer in its middle sees them: connection tracking must find fault with none.
+//!
+//! ```text
+//! h1 eth0 ── p1 [before ─ observer ─ after] p2 ── eth0 h2
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowtable::conntrack::{Body, Item, Packet, Phase, Request, Table, Tracker, ct_state};
+use flowtable::fragments::{Fate, Fragment, Fragments, Rest};
+use flowtable::{FlowKey, eth_type, has_right_checksums, parse};
+use tests::process::Background;
+use tests::{Netns, eventually};
+
+/// Two hosts and the wire between them.
+struct Wire {
+    folder: tempfile::TempDir,
+    hosts: [Netns; 2],
+    _middle: Netns,
+    _wire: Background,
+}
+
+impl Wire {
+    #[track_caller]
+    fn new(loss: &str, repeat: &str, reorder: &str) -> Wire {
+        let (middle, hosts) = tests::netns::hosts::<2>();
+        for (number, host) in hosts.iter().enumerate() {
+            let address = format!("addr add fd00::{}/64 dev eth0 nodad", number + 1);
+            host.ip(&address);
+            // Frames as they are on a cable: cut to size, with their checksums.
+            let words = [
+                "ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off",
+            ];
+            host.run(&words).expect_success();
+            middle.ip(&format!("link set p{} promisc on", number + 1));
+        }
+        let folder = tests::folder();
+        let record = folder.path().join("record");
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/kernel_connections/wire.py"
+        );
+        let record = record.to_str().expect("paths here are text");
+        let words = ["python3", script, "p1", "p2", record, loss, repeat, reorder];
+        let wire = Background::start(&middle.words(&words), &folder.path().join("wire.log"));
+        eventually("the wire is there", 30, || {
+            wire.output().contains("ready").then_some(())
+        });
+        Wire {
+            folder,
+            hosts,
+            _middle: middle,
+            _wire: wire,
+        }
+    }
+
+    /// Has both hosts talk until both are done.
+    #[track_caller]
+    fn talk(&self, what: &str, addresses: [&str; 2]) {
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/kernel_connections/talk.py"
+        );
+        let start = |side: usize| {
+            let number = side.to_string();
+            let words = [
+                "python3",
+                script,
+                what,
+                &number,
+                addresses[side],
+                addresses[1 - side],
+            ];
+            let log = self.folder.path().join(format!("{what}-{side}.log"));
+            Background::start(&self.hosts[side].words(&words), &log)
+        };
+        let mut server = start(1);
+        eventually("the server is there", 30, || {
+            server.output().contains("ready").then_some(())
+        });
+        let mut client = start(0);
+        let status = client.wait(120);
+        assert!(status.success(), "{what}: {}", client.output());
+        if what != "datagrams" {
+            let status = server.wait(120);
+            assert!(status.success(), "{what}: {}", server.output());
+        }
+    }
+
+    fn record(&self) -> Vec<Vec<u8>> {
+        let bytes = std::fs::read(self.folder.path().join("record")).expect("a record");
+        let (mut rest, mut frames) = (&bytes[..], Vec::new());
+        while let Some((len, behind)) = rest.split_first_chunk::<4>() {
+            let len = u32::from_be_bytes(*len) as usize;
+            let Some((frame, behind)) = behind.split_at_checked(len) else {
+                break;
+            };
+            frames.push(frame.to_vec());
+            rest = behind;
+        }
+        frames
+    }
+}
+
+/// What connection tracking told of the frames of a record.
+#[derive(Default)]
+struct Told {
+    /// How often each combination of state bits.
+    bits: BTreeMap<u32, usize>,
+    invalid: Vec<String>,
+    phases: Vec<Phase>,
+    wholes: usize,
+}
+
+struct Observer {
+    tracker: Tracker,
+    fragments: Fragments<Vec<u8>>,
+    told: Told,
+}
+
+impl Observer {
+    fn watch(frames: &[Vec<u8>]) -> Told {
+        let table = Arc::new(Table::new(4096, 3, |_, _| ()).expect("memory"));
+        let mut observer = Observer {
+            tracker: table.tracker().expect("a tracker"),
+            fragments: Fragments::default(),
+            told: Told::default(),
+        };
+        for frame in frames {
+            observer.see(frame);
+        }
+        let Observer { tracker, told, .. } = &mut observer;
+        tracker.begin(0);
+        tracker.list(0, 4096, |connection| told.phases.extend(connection.tcp));
+        tracker.end();
+        observer.told
+    }
+
+    fn see(&mut self, frame: &[u8]) {
+        let mut key = FlowKey::default();
+        let layout = parse(frame, &mut key);
+        let Some(fragment) = Fragment::read(frame, &key, &layout, 1, 0) else {
+            return self.track(frame, Rest::default());
+        };
+        let mut out = Vec::new();
+        let fate = self
+            .fragments
+            .take(&fragment, 0, frame.to_vec(), 0, &mut out);
+        if let Fate::Whole(rest) = fate {
+            self.told.wholes += 1;
+            self.track(&out[0], rest);
+        }
+    }
+
+    fn track(&mut self, frame: &[u8], rest: Rest) {
+        let mut key = FlowKey::default();
+        let layout = parse(frame, &mut key);
+        let is_ip = matches!(key.eth_type, eth_type::IPV4 | eth_type::IPV6);
+        // Neighbour discovery and its like are no connections.
+        let is_other = key.ip_proto == 58 && !(128..130).contains(&key.tp_src) && key.tp_src > 4;
+        if !is_ip || is_other || key.ip_proto == 0 {
+            return;
+        }
+        assert!(
+            has_right_checksums(frame, &key, &layout, rest),
+            "{frame:02x?}"
+        );
+        let packet = Packet::read_whole(frame, &key, &layout, 1, rest);
+        let packet = packet.unwrap_or_else(|| panic!("not read: {frame:02x?}"));
+        let request = Request {
+            zone: 1,
+            commits: true,
+            ..Request::default()
+        };
+        let item = Item {
+            packet,
+            known: None,
+            is_translated: false,
+        };
+        let told = &mut self.told;
+        self.tracker.begin(0);
+        self.tracker.track(&request, &[item], |_, verdict| {
+            *told.bits.entry(verdict.bits).or_default() += 1;
+            if verdict.bits & ct_state::INV > 0 {
+                told.invalid.push(describe(&packet));
+            }
+        });
+        self.tracker.end();
+    }
+}
+
+fn describe(packet: &Packet) -> String {
+    let tuple = &packet.tuple;
+    let ends = format!("{} -> {}", tuple.src_port, tuple.dst_port);
+    match &packet.body {
+        Body::Tcp(segment) => format!("{ends} {segment:?}"),
+        body => format!("{ends} {body:?}"),
+    }
+}
+
+const IPV4: [&str; 2] = ["10.0.0.1", "10.0.0.2"];
+const IPV6: [&str; 2] = ["fd00::1", "fd00::2"];
+
+#[track_caller]
+fn no_fault(wire: &Wire, name: &str) -> Told {
+    let told = Observer::watch(&wire.record());
+    let count: usize = told.bits.values().sum();
+    assert!(
+        told.invalid.is_empty(),
+        "{name}: of {count}: {:#?}",
+        told.invalid
+    );
+    told
+}
+
+fn count(told: &Told, bits: u32) -> usize {
+    let with = told.bits.iter().filter(|(told, _)| *told & bits == bits);
+    with.map(|(_, count)| count).sum()
+}
+
+#[test]
+fn bulk_data_over_a_bad_wire() {
+    let wire = Wire::new("0.01", "0.03", "0.2");
+    wire.talk("bulk", IPV4);
+    wire.talk("bulk", IPV6);
+    let told = no_fault(&wire, "bulk");
+    assert!(count(&told, ct_state::EST) > 800, "{:?}", told.bits);
+    let is_closed =
+        |phase: &Phase| matches!(phase, Phase::TimeWait | Phase::LastAck | Phase::Close);
+    assert_eq!(
+        told.phases.iter().filter(|phase| is_closed(phase)).count(),
+        2,
+        "{:?}",
+        told.phases
+    );
+}
+
+#[test]
+fn closed_windows_keep_alives_and_resets() {
+    let wire = Wire::new("0.005", "0.02", "0.1");
+    for what in ["window", "keepalive", "reset", "again"] {
+        wire.talk(what, IPV4);
+    }
+    let told = no_fault(&wire, "windows");
+    // Nobody was at one port: that connection was new and closed at once.
+    assert!(told.phases.contains(&Phase::Close), "{:?}", told.phases);
+}
+
+#[test]
+fn both_sides_open_at_once() {
+    let wire = Wire::new("0", "0", "0.3");
+    wire.talk("simultaneous", IPV4);
+    let told = no_fault(&wire, "simultaneous");
+    assert!(
+        count(&told, ct_state::EST | ct_state::RPL) > 0,
+        "{:?}",
+        told.bits
+    );
+}
+
+#[test]
+fn datagrams_fragments_and_errors() {
+    let wire = Wire::new("0.01", "0.02", "0.2");
+    wire.talk("datagrams", IPV4);
+    wire.talk("datagrams", IPV6);
+    assert!(wire.hosts[0].pings("10.0.0.2") || wire.hosts[0].pings("10.0.0.2"));
+    let told = no_fault(&wire, "datagrams");
+    assert!(
+        told.wholes >= 4,
+        "{} datagrams were put together",
+        told.wholes
+    );
+    assert!(count(&told, ct_state::REL) >= 2, "{:?}", told.bits);
+    assert!(
+        count(&told, ct_state::EST | ct_state::RPL) >= 4,
+        "{:?}",
+        told.bits
+    );
+}
