@@ -18,6 +18,7 @@ mod matching;
 mod parse;
 mod protocol;
 mod rows;
+pub mod tunnel;
 
 pub use cache::{
     CodeNo, Counts, ENTRIES_MAX, EntryMask, FlowCache, Flush, KEPT_MAX, KEYS_MAX, KeyHash, Lookup,

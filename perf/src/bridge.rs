@@ -37,6 +37,7 @@ impl Bridge {
                 of_port: Some(OfPort(number)),
                 vlan: VlanMode::default(),
                 peer_name: None,
+                tunnel: None,
             };
             let (port, _) = switch.add_port(id, &spec)?;
             switch.set_link(port, true);

@@ -182,7 +182,7 @@ impl Packet {
     }
 
     /// Length of the header at `start`, if it is all there.
-    fn transport_header_len(&self, start: u16, kind: GsoKind) -> Option<u8> {
+    pub(crate) fn transport_header_len(&self, start: u16, kind: GsoKind) -> Option<u8> {
         let header = self.data().get(usize::from(start)..)?;
         let length = if kind.is_tcp() {
             (header.get(12)? >> 4) * 4

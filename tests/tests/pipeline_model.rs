@@ -440,6 +440,7 @@ impl Pair {
                 Event::Learn(learn) => learns.push(learn),
                 Event::Wish(_) => {}
                 Event::Delivery(delivery) => panic!("{delivery:?}: no bridge has endpoints"),
+                Event::Resolve(_) => unreachable!("no tunnels here"),
                 Event::PacketIn(packet_in) => {
                     let punt = &packet_in.punt;
                     let reason = match punt.reason {
@@ -729,6 +730,7 @@ fn add_port(
             _ => VlanMode::NativeUntagged { tag, trunks },
         },
         peer_name: peer.map(|peer| format!("patch{peer}")),
+        tunnel: None,
     };
     switch.add_port(bridge, &spec).unwrap().0
 }

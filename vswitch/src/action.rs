@@ -12,6 +12,7 @@ use openflow::TableId;
 
 mod counters;
 mod drop_reason;
+mod encapsulation;
 mod shared;
 mod straight;
 mod tallies;
@@ -20,6 +21,7 @@ mod wish;
 
 pub use counters::{Counted, CountedIn, Counters, FlowCounters};
 pub use drop_reason::DropReason;
+pub use encapsulation::Encapsulation;
 pub use shared::{Account, Cache, Hashes, Likeness, Routine};
 pub use straight::{Addresses, Bits, Choice, Edit, End, Quick, Straight, Tag};
 pub use tallies::Tallies;
@@ -88,6 +90,9 @@ pub enum Op {
     Outputs(Box<[PortNo]>),
     /// Hand a copy to the switch's own endpoint behind a port.
     Answer(PortNo),
+    /// Send a copy by this port, which leads to one of the host's own addresses; what came for it
+    /// by a tunnel goes on at the tunnel's port instead.
+    Deliver(PortNo),
     /// Send a copy to the controllers of a bridge.
     Controller(Arc<Punt>),
     /// Set the bits of `mask` in a header field, keeping checksums right.
@@ -111,6 +116,8 @@ pub enum Op {
     PushPbb(u16),
     /// Pop the PBB service tag and the outer Ethernet addresses.
     PopPbb,
+    /// Wrap the packet in the headers of a tunnel.
+    Encapsulate(Arc<Encapsulation>),
     /// Decrement the IP time to live; a packet that had 1 or 0 ends here.
     DecNwTtl(Expiry),
     /// Decrement the MPLS time to live; a packet that had 1 or 0 ends here.
@@ -137,6 +144,8 @@ pub enum Op {
     Truncate(u32),
     /// Track the packet's connection.
     Track(Arc<Track>),
+    /// Have the host ask for a neighbour's Ethernet address.
+    Resolve(crate::pipeline::Unresolved),
     /// Parse again and go on at this recirculation point.
     Recirculate(u32),
 }
@@ -149,6 +158,7 @@ impl Op {
             Op::Output(_)
                 | Op::Outputs(_)
                 | Op::Answer(_)
+                | Op::Deliver(_)
                 | Op::Controller(_)
                 | Op::Clone(_)
                 | Op::Select(_)
@@ -156,6 +166,7 @@ impl Op {
                 | Op::Learn(_)
                 | Op::Wish(_)
                 | Op::Longer(_)
+                | Op::Resolve(_)
         )
     }
 
@@ -167,7 +178,8 @@ impl Op {
             Op::Clone(ops) => ops.iter().any(Op::parses),
             Op::Longer(longer) => longer.ops().any(Op::parses),
             Op::Truncate(_) => false,
-            Op::Meter(_) | Op::PopVlan | Op::PushVlan(_) | Op::Recirculate(_) => false,
+            Op::Meter(_) | Op::PopVlan | Op::PushVlan(_) => false,
+            Op::Encapsulate(_) | Op::Recirculate(_) => false,
             _ => !self.keeps_packet() || matches!(self, Op::Select(_)),
         }
     }
@@ -175,7 +187,7 @@ impl Op {
     /// Whether it may send the packet anywhere.
     pub fn sends(&self) -> bool {
         match self {
-            Op::Output(_) | Op::Outputs(_) | Op::Answer(_) => true,
+            Op::Output(_) | Op::Outputs(_) | Op::Deliver(_) | Op::Answer(_) => true,
             Op::Controller(_) | Op::Recirculate(_) => true,
             Op::Track(track) => track.point.is_some(),
             Op::Clone(ops) => ops.iter().any(Op::sends),

@@ -25,6 +25,7 @@ mod quiesce;
 pub mod run_dir;
 pub mod target;
 mod tls;
+mod underlay;
 
 #[cfg(fuzzing)]
 pub use agent::{Reader, Rehearsal};

@@ -41,6 +41,7 @@ mod straight;
 #[cfg(test)]
 pub(crate) mod testing;
 mod track;
+mod tunnel;
 mod worker;
 
 pub use processor::{Now, PacketOut, Processor};

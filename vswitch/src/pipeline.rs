@@ -23,6 +23,8 @@ mod table;
 mod testing;
 mod trace;
 mod translate;
+mod tunnel;
+mod underlay;
 
 pub use flow::{Flow, RemovedFlow};
 pub use group::{Group, GroupBucket};
@@ -39,3 +41,5 @@ pub use switch::{
 pub use table::Table;
 pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};
 pub use translate::{Context, Ingress, translate};
+pub use tunnel::{Key, Local, Received, Receivers, Tunnel};
+pub use underlay::{Host, Neighbour, Network, NextHop, Route, Underlay, Unresolved};

@@ -77,7 +77,8 @@ pub enum PortCommand {
         /// Name of the port, up to 15 letters, digits, '.', '_' and '-'
         port: String,
 
-        /// dpdk, dpdkvhostuserclient, dpdkvhostuser, internal, system, patch or null
+        /// dpdk, dpdkvhostuserclient, dpdkvhostuser, internal, system, patch, vxlan, geneve, gre,
+        /// ip6gre or null
         #[arg(long = "type", value_name = "TYPE", default_value = "system")]
         kind: String,
 
@@ -142,6 +143,22 @@ pub struct PortSettings {
     /// Option of its type, such as dpdk-devargs=0000:01:00.0; may be given again
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_value)]
     pub options: Vec<(String, String)>,
+
+    /// Other end of a tunnel, or flow
+    #[arg(long, value_name = "ADDRESS")]
+    pub remote_ip: Option<String>,
+
+    /// This end of a tunnel, or flow
+    #[arg(long, value_name = "ADDRESS")]
+    pub local_ip: Option<String>,
+
+    /// Key of a tunnel, or flow
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+
+    /// UDP port of a tunnel
+    #[arg(long, value_name = "PORT")]
+    pub dst_port: Option<u16>,
 
     /// Access port of this VLAN, or none
     #[arg(long, value_name = "VLAN", value_parser = tag)]
@@ -280,6 +297,7 @@ Examples:
   a network device of the kernel, such as one end of a veth pair:
     vsctl port add br0 veth0
   a link between two bridges:
+    vsctl port add br0 vxlan0 --type vxlan --remote-ip 192.0.2.2 --key flow
     vsctl port add br0 to-br1 --type patch --option peer=to-br0
     vsctl port add br1 to-br0 --type patch --option peer=to-br1
   a router's address that the switch itself answers for:

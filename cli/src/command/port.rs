@@ -86,8 +86,8 @@ fn params(bridge: &str, port: &str, settings: &PortSettings) -> Map<String, Valu
     let mut params = Map::new();
     params.insert("bridge".into(), json!(bridge));
     params.insert("name".into(), json!(port));
-    if !settings.options.is_empty() {
-        let options: BTreeMap<_, _> = settings.options.iter().cloned().collect();
+    let options = options(settings);
+    if !options.is_empty() {
         params.insert("options".into(), json!(options));
     }
     if let Some(tag) = &settings.tag {
@@ -100,6 +100,21 @@ fn params(bridge: &str, port: &str, settings: &PortSettings) -> Map<String, Valu
         params.insert("mtu".into(), json!(mtu));
     }
     params
+}
+
+/// Options of its type, those that have words of their own among them.
+fn options(settings: &PortSettings) -> BTreeMap<String, String> {
+    let mut options: BTreeMap<_, _> = settings.options.iter().cloned().collect();
+    let words = [
+        ("remote_ip", settings.remote_ip.clone()),
+        ("local_ip", settings.local_ip.clone()),
+        ("key", settings.key.clone()),
+        ("dst_port", settings.dst_port.map(|port| port.to_string())),
+    ];
+    for (name, value) in words {
+        options.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    options
 }
 
 /// Ports in columns, with the bridge of each if `bridges` says so.

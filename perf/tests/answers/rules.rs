@@ -104,6 +104,7 @@ impl Told {
             of_port: Some(OfPort(number)),
             vlan: VlanMode::default(),
             peer_name: None,
+            tunnel: None,
         };
         let (port, _) = self.switch.add_port(self.bridge, &spec).unwrap();
         self.switch.set_link(port, true);

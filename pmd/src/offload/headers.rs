@@ -67,6 +67,19 @@ pub(crate) fn locate(frame: &[u8]) -> Option<Headers> {
     })
 }
 
+/// Whether what starts at `start` lies within a tunnel over UDP or GRE: kernels hand over a
+/// super-frame that they wrapped with the work that is left on the packet within.
+pub(crate) fn is_tunnelled(frame: &[u8], start: u16) -> bool {
+    let ip = below(frame).and_then(|below| match below.ethertype {
+        0x0800 => ipv4(frame, below.l3),
+        0x86dd => ipv6(frame, below.l3),
+        _ => None,
+    });
+    let start = usize::from(start);
+    let holds = |ip: &Ip| ip.l4 + WITHIN_MIN <= start && start + TCP_MIN <= ip.end;
+    ip.is_some_and(|ip| matches!(ip.protocol, UDP | GRE) && holds(&ip))
+}
+
 /// What lies before the IP header.
 struct Below {
     l3: usize,
@@ -175,6 +188,14 @@ const SHIMS_MAX: usize = 8;
 
 /// IPv6 extension headers passed over: RFC 8200 §4.1 has at most four that may lie here.
 const EXTENSIONS_MAX: usize = 4;
+
+/// Generic routing encapsulation (RFC 2784).
+const GRE: u8 = 47;
+/// The least that lies between the start of a tunnel's header and TCP within: four bytes of GRE,
+/// an Ethernet header, one of IPv4.
+const WITHIN_MIN: usize = 4 + 14 + 20;
+/// Length of a TCP header without options.
+const TCP_MIN: usize = 20;
 
 #[cfg(test)]
 pub(crate) mod tests {

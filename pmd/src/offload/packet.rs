@@ -76,15 +76,31 @@ impl Packet {
         }
     }
 
+    /// Length of all headers of a super-frame, and whether kernels and guests can cut it.
+    fn before_payload(&self, gso: Gso) -> Option<(usize, bool)> {
+        let found = headers::locate(self.data());
+        let start = self.offload().checksum.map(|sum| sum.start);
+        match (found, start) {
+            (Some(found), _) if found.tcp == gso.kind.is_tcp() => {
+                Some((found.payload, found.plain))
+            }
+            (_, Some(start)) if headers::is_tunnelled(self.data(), start) => {
+                let header = self.transport_header_len(start, gso.kind)?;
+                Some((usize::from(start) + usize::from(header), true))
+            }
+            _ => None,
+        }
+    }
+
     fn fate_of_owing(&mut self, can: Can, longest: usize) -> Fate {
         let (length, able) = match self.offload().gso {
             None => (self.len(), can.checksum),
             Some(gso) => {
-                let Some(found) = headers::locate(self.data()) else {
+                let Some((before, is_plain)) = self.before_payload(gso) else {
                     return Fate::Lost(LostReason::Malformed);
                 };
-                let segment_len = found.payload + usize::from(gso.size);
-                (segment_len.min(self.len()), found.plain && can.cut(gso))
+                let segment_len = before + usize::from(gso.size);
+                (segment_len.min(self.len()), is_plain && can.cut(gso))
             }
         };
         if length > longest {

@@ -27,12 +27,19 @@ pub(crate) fn decode(header: &[u8; HEADER_LEN], frame: &[u8]) -> Option<Offload>
     if header[1] == GSO_NONE {
         return Some(offload);
     }
-    let found = headers::locate(frame)?;
-    let kind = match (header[1] & !GSO_ECN, found.tcp, found.ipv6) {
-        (GSO_TCPV4, true, false) => GsoKind::Tcp4,
-        (GSO_TCPV6, true, true) => GsoKind::Tcp6,
-        (GSO_UDP_L4, false, false) => GsoKind::Udp4,
-        (GSO_UDP_L4, false, true) => GsoKind::Udp6,
+    let asked = header[1] & !GSO_ECN;
+    let found = headers::locate(frame).map(|found| (found.tcp, found.ipv6));
+    let is_tunnelled = || {
+        let sum = offload.checksum;
+        sum.is_some_and(|sum| headers::is_tunnelled(frame, sum.start))
+    };
+    let kind = match (asked, found) {
+        (GSO_TCPV4, Some((true, false))) => GsoKind::Tcp4,
+        (GSO_TCPV6, Some((true, true))) => GsoKind::Tcp6,
+        (GSO_UDP_L4, Some((false, false))) => GsoKind::Udp4,
+        (GSO_UDP_L4, Some((false, true))) => GsoKind::Udp6,
+        (GSO_TCPV4, _) if is_tunnelled() => GsoKind::Tcp4,
+        (GSO_TCPV6, _) if is_tunnelled() => GsoKind::Tcp6,
         _ => return None,
     };
     offload.gso = Some(Gso {
@@ -148,6 +155,25 @@ mod tests {
         }
         assert!(decode(&[0, 1, 0, 0, 5, 5, 0, 0, 0, 0], &packet).is_some());
         assert!(decode(&[0, 1, 0, 0, 5, 5, 0, 0, 0, 0], &packet[..40]).is_none());
+    }
+
+    #[test]
+    fn takes_a_super_frame_within_a_tunnel() {
+        let within = frame(&[], false, 6, 3000);
+        // A VXLAN header and the frame within stand for the datagram's payload.
+        let mut packet = frame(&[], false, 17, 8 + within.len());
+        packet.truncate(42 + 8);
+        packet.extend(&within);
+        let start = 50 + 34;
+        let asked = tcp(GsoKind::Tcp4, start, false);
+        assert_eq!(decode(&encode(&asked, &packet), &packet), Some(asked));
+        for wrong in [
+            tcp(GsoKind::Tcp4, 60, false),
+            tcp(GsoKind::Tcp4, packet.len() as u16 - 19, false),
+            tcp(GsoKind::Udp6, start, false),
+        ] {
+            assert_eq!(decode(&encode(&wrong, &packet), &packet), None, "{wrong:?}");
+        }
     }
 
     #[test]

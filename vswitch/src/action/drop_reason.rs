@@ -31,6 +31,26 @@ pub enum DropReason {
     NoPacketIn,
     /// A time to live that would become 0.
     InvalidTtl,
+    /// Nothing says where a tunnel leads to.
+    NoTunnelDestination,
+    /// No route leads to the other end of a tunnel.
+    NoRoute,
+    /// The next hop to the other end of a tunnel does not answer, or not yet.
+    NoNeighbour,
+    /// A fragment of what came by a tunnel.
+    TunnelFragment,
+    /// Tunnel headers that contradict themselves, or too short a frame within.
+    TunnelLength,
+    /// Tunnel headers of another version, with other flags, or with another protocol within.
+    TunnelHeader,
+    /// A wrong checksum around what came by a tunnel.
+    TunnelChecksum,
+    /// A critical option of a tunnel that is not understood.
+    TunnelOption,
+    /// No tunnel port has the key and addresses by which it came.
+    TunnelUnknown,
+    /// It met congestion in a tunnel, and cannot say so.
+    TunnelCongestion,
     /// Too many tables, groups, patch ports or recirculations.
     TooDeep,
     /// The table of connections is full.
@@ -67,6 +87,16 @@ impl DropReason {
         DropReason::Meter,
         DropReason::NoPacketIn,
         DropReason::InvalidTtl,
+        DropReason::NoTunnelDestination,
+        DropReason::NoRoute,
+        DropReason::NoNeighbour,
+        DropReason::TunnelFragment,
+        DropReason::TunnelLength,
+        DropReason::TunnelHeader,
+        DropReason::TunnelChecksum,
+        DropReason::TunnelOption,
+        DropReason::TunnelUnknown,
+        DropReason::TunnelCongestion,
         DropReason::TooDeep,
         DropReason::ConnectionsFull,
         DropReason::ZoneFull,
@@ -94,6 +124,16 @@ impl DropReason {
             DropReason::Meter => "meter",
             DropReason::NoPacketIn => "no_packet_in",
             DropReason::InvalidTtl => "invalid_ttl",
+            DropReason::NoTunnelDestination => "no_tunnel_destination",
+            DropReason::NoRoute => "no_route",
+            DropReason::NoNeighbour => "no_neighbour",
+            DropReason::TunnelFragment => "tunnel_fragment",
+            DropReason::TunnelLength => "tunnel_length",
+            DropReason::TunnelHeader => "tunnel_header",
+            DropReason::TunnelChecksum => "tunnel_checksum",
+            DropReason::TunnelOption => "tunnel_option",
+            DropReason::TunnelUnknown => "tunnel_unknown",
+            DropReason::TunnelCongestion => "tunnel_congestion",
             DropReason::TooDeep => "too_deep",
             DropReason::ConnectionsFull => "connections_full",
             DropReason::ZoneFull => "zone_full",

@@ -25,6 +25,8 @@ pub struct Straight {
     pub edits: Box<[Edit]>,
     /// Where the packet goes then.
     pub end: End,
+    /// Whether the packet may be wrapped on the way: a super-frame must be cut before.
+    pub encapsulates: bool,
 }
 
 /// A straight line that changes nothing, or what most programs change: the outer VLAN tag popped or
@@ -196,6 +198,7 @@ struct Line {
     edits: Vec<Edit>,
     /// Behind how many edits the packet is counted on its way, each time that it is.
     behind: Vec<u16>,
+    encapsulates: bool,
 }
 
 impl Default for Line {
@@ -204,6 +207,7 @@ impl Default for Line {
             depth: Depth::Nothing,
             edits: Vec::new(),
             behind: Vec::new(),
+            encapsulates: false,
         }
     }
 }
@@ -228,6 +232,10 @@ impl Line {
             }
             Op::Count(_) if first => self.behind.push(self.edits.len().try_into().ok()?),
             Op::Count(counted) => self.edits.push(Edit::Count(counted.clone())),
+            Op::Encapsulate(_) => {
+                self.encapsulates = true;
+                self.push(Edit::Other(op.clone().into()), Depth::Nothing);
+            }
             Op::PushMpls(_)
             | Op::PopMpls(_)
             | Op::PushPbb(_)
@@ -294,7 +302,17 @@ impl Line {
         Straight {
             depth: self.depth,
             edits: self.edits.into(),
+            encapsulates: self.encapsulates || end.encapsulates(),
             end,
+        }
+    }
+}
+
+impl End {
+    fn encapsulates(&self) -> bool {
+        match self {
+            End::Select(choice) => choice.lines.iter().any(|line| line.encapsulates),
+            _ => false,
         }
     }
 }

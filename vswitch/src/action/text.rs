@@ -28,6 +28,7 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
             names.collect::<Vec<_>>().join(",")
         }
         Op::Answer(port) => format!("answer:{}", name(*port)),
+        Op::Deliver(port) => format!("deliver:{}", name(*port)),
         Op::Controller(punt) => controller(punt),
         Op::SetField { field, value, mask } if *mask == field.ones() => {
             format!("set({}={value:#x})", field.name())
@@ -41,6 +42,7 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
         Op::PopMpls(kind) => format!("pop_mpls({kind:#06x})"),
         Op::PushPbb(kind) => format!("push_pbb({kind:#06x})"),
         Op::PopPbb => "pop_pbb".into(),
+        Op::Encapsulate(it) => format!("encapsulate({} bytes)", it.header.len()),
         Op::DecNwTtl(_) => "dec_ttl".into(),
         Op::DecMplsTtl(_) => "dec_mpls_ttl".into(),
         Op::CopyTtlIn => "copy_ttl_in".into(),
@@ -59,6 +61,7 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
         ),
         Op::Truncate(len) => format!("truncate({len})"),
         Op::Track(track) => tracked(track),
+        Op::Resolve(it) => format!("resolve:{}({})", name(it.port), it.address),
         Op::Recirculate(point) => format!("recirculate({point:#x})"),
     }
 }

@@ -26,6 +26,7 @@ use super::endpoints::Endpoints;
 use super::peer::{Connection, Signal};
 use super::ports::Ports;
 use super::quiesce::{self, Then};
+use super::underlay::Underlay;
 use crate::action::{BridgeId, PortNo};
 use crate::datapath::{Datapath, Event, Events, PacketOut};
 use crate::pipeline::{State, Switch};
@@ -47,6 +48,8 @@ pub struct Actor {
     pub ports: Ports,
     /// The switch's own addresses.
     pub endpoints: Endpoints,
+    /// The way to the kernel's tables.
+    pub underlay: Underlay,
     connections: HashMap<PeerId, Connection>,
     published: Arc<State>,
     published_at: Instant,
@@ -127,6 +130,7 @@ pub fn start(
         bridges: BTreeMap::new(),
         ports: Ports::new(),
         endpoints: Endpoints::default(),
+        underlay: Underlay::default(),
         connections: HashMap::new(),
         published,
         published_at: Instant::now(),
@@ -278,6 +282,7 @@ impl Actor {
                 self.work.removed.extend(removed);
             }
             Event::Delivery(delivery) => self.receive(&delivery),
+            Event::Resolve(unresolved) => self.resolve(unresolved),
             Event::PacketIn(event) => {
                 if let Some(bridge) = self.bridges.get_mut(&event.punt.bridge) {
                     bridge.agent.packet_in(

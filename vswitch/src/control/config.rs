@@ -18,11 +18,13 @@ pub mod endpoint;
 mod file;
 mod reader;
 mod sections;
+mod tunnel;
 
 pub use conntrack::{Conntrack, Policy, Timeouts, Zone};
 pub use difference::{Change, difference};
 pub use file::{ConfigFile, Keys};
 pub use reader::ConfigError;
+pub use tunnel::{OptionError, tunnel};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,6 +202,14 @@ pub enum PortKind {
     Patch,
     /// Addresses that the switch itself answers for.
     Endpoint,
+    /// Tunnels by VXLAN.
+    Vxlan,
+    /// Tunnels by Geneve.
+    Geneve,
+    /// Tunnels by GRE.
+    Gre,
+    /// Tunnels by GRE over IPv6.
+    Ip6gre,
 }
 
 /// A port's VLANs.
@@ -287,7 +297,7 @@ impl FailMode {
 
 impl PortKind {
     /// Every type.
-    pub const ALL: [PortKind; 8] = [
+    pub const ALL: [PortKind; 12] = [
         PortKind::Dpdk,
         PortKind::VhostUserClient,
         PortKind::VhostUser,
@@ -296,6 +306,10 @@ impl PortKind {
         PortKind::Null,
         PortKind::Patch,
         PortKind::Endpoint,
+        PortKind::Vxlan,
+        PortKind::Geneve,
+        PortKind::Gre,
+        PortKind::Ip6gre,
     ];
 
     /// As the file says it.
@@ -309,6 +323,10 @@ impl PortKind {
             PortKind::Null => "null",
             PortKind::Patch => "patch",
             PortKind::Endpoint => "endpoint",
+            PortKind::Vxlan => "vxlan",
+            PortKind::Geneve => "geneve",
+            PortKind::Gre => "gre",
+            PortKind::Ip6gre => "ip6gre",
         }
     }
 }

@@ -28,6 +28,7 @@ use super::management::{self, Facts, Service};
 use super::provision::Provisioner;
 use super::run_dir::RunDir;
 use super::tls::Tls;
+use super::underlay;
 use crate::datapath::{Datapath, WorkersConfig};
 use crate::pipeline::Switch;
 
@@ -292,6 +293,7 @@ impl Base {
         let tasks = [
             Task::spawn(management::serve(socket, Arc::clone(&service))),
             Task::spawn(retry(Arc::clone(&service))),
+            Task::spawn(underlay::run(handle.clone())),
         ];
         println!(
             "vswitchd {} ready: {}",

@@ -299,9 +299,12 @@ impl Provisioner {
                 return Err(failure);
             }
         };
-        if let Some(queues) = queues
-            && let Err(error) = self.datapath.add_port(number, queues).await
-        {
+        let given = match queues {
+            Some(queues) => self.datapath.add_port(number, queues).await,
+            // Workers count by it what they drop of packets that came in by it.
+            None => self.datapath.add_port_within(number).await,
+        };
+        if let Err(error) = given {
             if let Some(port) = self
                 .handle
                 .with(move |actor| actor.drop_port(number))

@@ -10,6 +10,7 @@ use pmd::{Offload, Packet};
 
 use super::rewrite::{Fate, Frame, Headers, MALFORMED, set_field, tags, ttl};
 use super::track::Tracked;
+use super::tunnel;
 use crate::action::{Bits, DropReason, Op, PortNo};
 
 /// A packet under execution.
@@ -69,6 +70,10 @@ impl Editor<'_> {
             Op::DecMplsTtl(_) => ttl::decrement_mpls(&mut self.frame()),
             Op::CopyTtlIn => ttl::copy_in(&mut self.frame()),
             Op::CopyTtlOut => ttl::copy_out(&mut self.frame()),
+            Op::Encapsulate(encapsulation) => {
+                *self.headers = Headers::UNKNOWN;
+                tunnel::encapsulate(self.packet, encapsulation)
+            }
             Op::PushVlan(tpid) => self.push_vlan(*tpid, Bits::default()),
             Op::PopVlan => self.pop_vlan(),
             Op::PushMpls(eth_type) => self.push_mpls(*eth_type),
@@ -92,6 +97,11 @@ impl Editor<'_> {
         }
         let raised = class << 3 | precedence.saturating_add(levels).min(3) << 1;
         set_field(&mut frame, Field::IpDscp, raised.into(), u128::MAX)
+    }
+
+    /// Sets the bits that tell congestion (RFC 3168 §5).
+    pub fn set_ecn(&mut self, bits: u8) -> Fate {
+        set_field(&mut self.frame(), Field::IpEcn, bits.into(), u128::MAX)
     }
 
     /// Sets a field.

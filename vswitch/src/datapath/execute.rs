@@ -8,6 +8,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 
 use flowtable::{Carried, Counts, Field, FlowKey};
+use pmd::port::LostReason;
 use pmd::{Batch, Packet, Pools};
 
 use super::edit::{Editor, Parcel};
@@ -17,9 +18,10 @@ use super::punt::{Punter, Receiver};
 use super::rewrite::Fate;
 use super::send::Ports;
 use super::track::{Tracked, Tracking};
+use super::tunnel::{self, Arrived};
 use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies, Track};
 use crate::local::Link;
-use crate::pipeline::{Ingress, Meter, Verdict};
+use crate::pipeline::{Ingress, Meter, Underlay, Verdict};
 
 /// What running programs needs.
 #[derive(Debug)]
@@ -36,6 +38,10 @@ pub struct Executor {
     pub tallies: Tallies,
     /// Packets to be parsed again.
     pub recirculated: Vec<Recirculated>,
+    /// The network that tunnels go through.
+    pub underlay: Arc<Underlay>,
+    /// Room for the packets that a super-frame stands for, so that cutting allocates nothing.
+    pub segments: Vec<Packet>,
     /// The time of this loop.
     pub now: Now,
 }
@@ -99,12 +105,45 @@ impl Executor {
         let Some((last, earlier)) = ops.split_last() else {
             return;
         };
-        for op in earlier {
+        for (index, op) in earlier.iter().enumerate() {
+            if matches!(op, Op::Encapsulate(_)) && is_super_frame(&parcel.packet) {
+                return self.run_on_segments(&ops[index..], parcel);
+            }
             if let Break(reason) = self.perform(op, &mut parcel) {
                 return self.end(op, parcel, reason);
             }
         }
         self.finish(last, parcel);
+    }
+
+    /// Runs operations on each of the packets that a super-frame stands for.
+    fn run_on_segments(&mut self, ops: &[Op], parcel: Parcel) {
+        let mut segments = std::mem::take(&mut self.segments);
+        let Parcel { packet, .. } = parcel;
+        let bare = |packet| Parcel { packet, ..parcel };
+        let cut = packet.segment(&self.pools, |segment| segments.push(segment));
+        for segment in segments.drain(..) {
+            self.run(ops, bare(segment));
+        }
+        self.segments = segments;
+        match cut {
+            Ok(()) => {}
+            Err(LostReason::NoBuffer) => self.count_drop(parcel.origin, DropReason::NoBuffer),
+            Err(_) => self.count_drop(parcel.origin, DropReason::Malformed),
+        }
+    }
+
+    /// Sends a packet to one of the host's addresses, or lets it go on at the tunnel's port that it
+    /// came in by.
+    fn arrive(&mut self, port: PortNo, mut parcel: Parcel) {
+        match tunnel::deliver(&mut parcel.packet, port, &self.underlay) {
+            Arrived::Host => self.output(port, parcel.packet, parcel.origin),
+            Arrived::Tunnel(port, carried) => {
+                parcel.origin = Some(port);
+                self.recirculate(Ingress::Tunnel(port), carried, parcel);
+            }
+            Arrived::Drop(reason) => self.count_drop(parcel.origin, reason),
+        }
     }
 
     /// Performs an operation after which the packet is still needed.
@@ -113,6 +152,7 @@ impl Executor {
             Op::Outputs(ports) => ports.iter().for_each(|port| self.copy_to(*port, parcel)),
             Op::Output(_)
             | Op::Answer(_)
+            | Op::Deliver(_)
             | Op::Controller(_)
             | Op::Clone(_)
             | Op::Select(_)
@@ -121,6 +161,10 @@ impl Executor {
                 if let Some(copy) = self.copy(parcel) {
                     self.finish(op, copy);
                 }
+            }
+            Op::Resolve(unresolved) => {
+                let shares = self.ports.shares(parcel.origin);
+                self.punter.resolve(&shares, *unresolved, self.now.ms());
             }
             Op::Meter(meter) => return admit(meter, &mut parcel.editor(), self.now),
             Op::Track(track) => {
@@ -160,6 +204,7 @@ impl Executor {
                 let to = (Receiver::Endpoint(*port), parcel.origin);
                 self.deliver(to, (link, parcel.packet));
             }
+            Op::Deliver(port) => self.arrive(*port, parcel),
             Op::Controller(punt) => self.punt(punt, parcel),
             Op::Clone(ops) => self.run(ops, parcel),
             Op::Select(select) => self.run(bucket(select, parcel.key), parcel),
@@ -310,6 +355,11 @@ impl Executor {
     fn count_drop(&mut self, origin: Option<PortNo>, reason: DropReason) {
         self.ports.count_drops(origin, reason, 1);
     }
+}
+
+/// Whether a packet stands for several.
+pub fn is_super_frame(packet: &Packet) -> bool {
+    packet.owes() && packet.offload().gso.is_some()
 }
 
 /// Lets a meter decide about a packet.

@@ -41,6 +41,19 @@ pub const LEARNS_MAX: usize = 8192;
 /// Addresses of one port that wait for control to learn them: a burst from a port full of guests.
 pub const LEARNS_PER_PORT: u32 = 256;
 
+/// Neighbours to be asked for that wait for control: next hops of tunnels, of which a host has few.
+pub const RESOLVES_MAX: usize = 1024;
+
+/// Neighbours of one port's packets that wait for control.
+pub const RESOLVES_PER_PORT: u32 = 64;
+
+/// Milliseconds for which a worker asks for no other neighbour at the same place of its memory: a
+/// kernel asks once a second.
+pub const RESOLVE_REPEAT_MS: u64 = 200;
+
+/// Neighbours that a worker remembers to have asked for.
+pub const RESOLVES_REMEMBERED: usize = 64;
+
 /// Addresses that a worker remembers to have told of. Direct mapped, so that the cost is one
 /// compare; a collision costs one message more.
 pub const LEARNS_REMEMBERED: usize = 1024;
@@ -61,6 +74,9 @@ pub const WISH_REPEAT_MS: u64 = 500;
 /// Packets to be parsed again that one batch can lead to, per pass: rules that make more copies
 /// than this of every packet have them dropped.
 pub const RECIRCULATED_MAX: usize = 1024;
+
+/// Packets that a super-frame stands for at most: what `pmd` cuts one into.
+pub const SEGMENTS_MAX: usize = 512;
 
 /// Cache entries whose counters are flushed per loop: some 10 microseconds.
 pub const FLUSH_ENTRIES_PER_LOOP: usize = 256;

@@ -57,16 +57,32 @@ impl Spread {
 impl Datapath {
     /// Gives a port to the workers.
     pub async fn add_port(&self, number: PortNo, queues: Queues) -> Result<(), Error> {
-        let mut spread = self.spread.lock().await;
+        self.check(number)?;
+        match queues.tx.is_empty() {
+            true => Err(Error::NoTransmitQueue(number)),
+            false => self.give(number, queues).await,
+        }
+    }
+
+    /// Makes a port known to the workers whose packets go on within the switch: they count by it
+    /// what they drop.
+    pub async fn add_port_within(&self, number: PortNo) -> Result<(), Error> {
+        self.give(number, Queues::default()).await
+    }
+
+    fn check(&self, number: PortNo) -> Result<(), Error> {
         if number.0 as usize >= limits::PORTS_MAX {
             return Err(Error::PortRange(number));
         }
-        if lock(&self.ports).contains_key(&number) {
-            return Err(Error::PortTaken(number));
+        match lock(&self.ports).contains_key(&number) {
+            true => Err(Error::PortTaken(number)),
+            false => Ok(()),
         }
-        if queues.tx.is_empty() {
-            return Err(Error::NoTransmitQueue(number));
-        }
+    }
+
+    async fn give(&self, number: PortNo, queues: Queues) -> Result<(), Error> {
+        let mut spread = self.spread.lock().await;
+        self.check(number)?;
         let drops: Vec<Arc<DropCounters>> = self.mailboxes.iter().map(|_| Arc::default()).collect();
         let port = Port {
             drops: drops.clone(),
@@ -134,6 +150,7 @@ impl Datapath {
         for (worker, drops) in drops.into_iter().enumerate() {
             let outlet = match queues.next() {
                 Some(queue) => Outlet::Queue(Box::new(queue)),
+                None if owners == 0 => Outlet::Within,
                 None => Outlet::HandOver(Arc::clone(&self.mailboxes[worker % owners])),
             };
             let slot = PortSlot::new(outlet, drops, shares.clone());

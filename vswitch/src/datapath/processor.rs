@@ -127,6 +127,7 @@ impl Processor {
     ) -> Processor {
         let mut points = Points::new();
         points.renew(state.epoch());
+        let underlay = Arc::clone(state.underlay());
         Processor {
             state,
             masks: Masks::default(),
@@ -141,6 +142,8 @@ impl Processor {
                     tracking: Tracking::default(),
                     tallies: Tallies::default(),
                     recirculated: Vec::with_capacity(limits::RECIRCULATED_MAX),
+                    underlay,
+                    segments: Vec::with_capacity(limits::SEGMENTS_MAX),
                     now: Now::default(),
                 },
                 parsed: Parsed::default(),
@@ -154,6 +157,7 @@ impl Processor {
     /// Goes on with another state; the one before.
     pub fn set_state(&mut self, state: Arc<State>) -> Arc<State> {
         self.engine.points.renew(state.epoch());
+        self.engine.executor.underlay = Arc::clone(state.underlay());
         std::mem::replace(&mut self.state, state)
     }
 

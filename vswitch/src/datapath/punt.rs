@@ -1,7 +1,7 @@
-//! From workers to control: packets for controllers and for the switch itself, and addresses to be
-//! learned.
+//! From workers to control: packets for controllers and for the switch itself, addresses to be
+//! learned, and neighbours to be asked for.
 //!
-//! What: three bounded queues, and for each port a bounded share of each: what a flooding port
+//! What: bounded queues, and for each port a bounded share of each: what a flooding port
 //! sends beyond its share is dropped and starves only that port.
 //! How: a share counts what of its port waits in the queue; the count goes down when control
 //! takes it out. A packet travels in its own buffer, so that nothing is allocated here.
@@ -10,6 +10,7 @@
 //! A worker rings control once per loop, and only if control sleeps.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use super::doorbell::Doorbell;
 use super::limits::{self, PUNTS_PER_PORT};
 use crate::action::{BridgeId, DropReason, Learn, PortNo, Punt, Wish};
 use crate::local::Link;
+use crate::pipeline::Unresolved;
 
 /// What control should hear of.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub enum Event {
     Learn(Learn),
     /// A packet asks for a change of the tables.
     Wish(Arc<Wish>),
+    /// A neighbour's Ethernet address is wanted.
+    Resolve(Unresolved),
     /// A packet for the switch itself.
     Delivery(Delivery),
 }
@@ -130,6 +134,7 @@ pub struct EventQueues {
     deliveries: ArrayQueue<(Delivery, Token)>,
     /// Whose turn it is, of two queues of packets.
     turn: AtomicU32,
+    resolves: ArrayQueue<(Unresolved, Token)>,
     bell: Doorbell,
 }
 
@@ -142,6 +147,7 @@ impl EventQueues {
             wishes: ArrayQueue::new(limits::WISHES_MAX),
             deliveries: ArrayQueue::new(limits::DELIVERIES_MAX),
             turn: AtomicU32::new(0),
+            resolves: ArrayQueue::new(limits::RESOLVES_MAX),
             bell: Doorbell::new()?,
         })
     }
@@ -154,6 +160,9 @@ impl EventQueues {
         }
         if let Some((wish, _token)) = self.wishes.pop() {
             return Some(Event::Wish(wish));
+        }
+        if let Some((unresolved, _token)) = self.resolves.pop() {
+            return Some(Event::Resolve(unresolved));
         }
         let is_turn = self.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let punt = || Some(Event::PacketIn(self.punts.pop()?.0));
@@ -202,6 +211,7 @@ pub struct Shares {
     learns: Arc<Share>,
     wishes: Arc<Share>,
     deliveries: Arc<Share>,
+    resolves: Arc<Share>,
 }
 
 /// A worker's end of the queues.
@@ -209,6 +219,7 @@ pub struct Shares {
 pub struct Punter {
     queues: Arc<EventQueues>,
     told: Box<[(Option<Learn>, u64)]>,
+    asked: Box<[(Option<Unresolved>, u64)]>,
     rings: bool,
 }
 
@@ -218,6 +229,7 @@ impl Punter {
         Punter {
             queues,
             told: vec![(None, 0); limits::LEARNS_REMEMBERED].into(),
+            asked: vec![(None, 0); limits::RESOLVES_REMEMBERED].into(),
             rings: false,
         }
     }
@@ -330,6 +342,21 @@ impl Punter {
         }
     }
 
+    /// Has control ask for a neighbour, unless it was to do so just now.
+    pub fn resolve(&mut self, shares: &Shares, unresolved: Unresolved, now_ms: u64) {
+        let slot = &mut self.asked[place_of(&unresolved)];
+        if slot.0 == Some(unresolved) && now_ms < slot.1 + limits::RESOLVE_REPEAT_MS {
+            return;
+        }
+        let Some(token) = shares.resolves.take(limits::RESOLVES_PER_PORT) else {
+            return;
+        };
+        if self.queues.resolves.push((unresolved, token)).is_ok() {
+            *slot = (Some(unresolved), now_ms);
+            self.rings = true;
+        }
+    }
+
     /// Wakes control if there is something for it.
     #[inline]
     pub fn flush(&mut self) {
@@ -338,6 +365,14 @@ impl Punter {
             self.queues.bell.ring();
         }
     }
+}
+
+fn place_of(unresolved: &Unresolved) -> usize {
+    let low = match unresolved.address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => address.to_bits() as u32,
+    };
+    (low ^ unresolved.port.0 << 4) as usize % limits::RESOLVES_REMEMBERED
 }
 
 fn slot_of(learn: &Learn) -> usize {

@@ -20,6 +20,8 @@ pub enum Outlet {
     Queue(Box<TxQueue>),
     /// By way of the worker that has the queue.
     HandOver(Arc<Mailbox>),
+    /// They do not: programs go on within the switch instead. What comes here is freed.
+    Within,
     /// They are kept, in order.
     Capture(Vec<Packet>),
 }
@@ -60,6 +62,7 @@ impl PortSlot {
     fn send(&mut self, number: PortNo) {
         match &mut self.outlet {
             Outlet::Queue(queue) => queue.send(&mut self.staged),
+            Outlet::Within => self.staged.clear(),
             Outlet::Capture(captured) => captured.extend(self.staged.drain()),
             Outlet::HandOver(owner) => {
                 let packets = self.staged.drain();

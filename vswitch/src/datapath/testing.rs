@@ -65,6 +65,7 @@ impl Bridge {
             of_port: Some(OfPort(number)),
             vlan: VlanMode::default(),
             peer_name: None,
+            tunnel: None,
         };
         let (port, _) = self.switch.add_port(self.id, &spec).unwrap();
         self.switch.set_link(port, true);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use openflow::{OfPort, PortConfig};
 
+use super::Tunnel;
 use crate::action::{BridgeId, Counters, PortNo};
 
 /// A port of a bridge.
@@ -31,11 +32,13 @@ pub struct BridgePort {
     pub peer: Option<PortNo>,
     /// Whether the switch itself answers for addresses behind it.
     pub is_endpoint: bool,
-    /// What a patch port or an endpoint passed; other ports have a device that counts.
+    /// For a tunnel port: what it sends and receives.
+    pub tunnel: Option<Arc<Tunnel>>,
+    /// What a patch port, a tunnel port or an endpoint passed; other ports have a device that counts.
     pub crossed: Crossed,
 }
 
-/// Packets and bytes that came out of a patch port or an endpoint and that went into it.
+/// Packets and bytes that came out of a patch port, a tunnel port or an endpoint and that went into it.
 #[derive(Clone, Debug, Default)]
 pub struct Crossed {
     /// Came out of it into its bridge.
@@ -137,4 +140,6 @@ pub struct PortSpec {
     pub vlan: VlanMode,
     /// For a patch port: the name of the port it is tied to.
     pub peer_name: Option<String>,
+    /// For a tunnel port: what it sends and receives.
+    pub tunnel: Option<Tunnel>,
 }

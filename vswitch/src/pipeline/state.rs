@@ -8,7 +8,7 @@ use imbl::{HashMap, HashSet, OrdMap, Vector};
 use openflow::{GroupId, Instructions, MeterId, OfPort, TableId};
 
 use super::table::Tables;
-use super::{BridgePort, Group, MacEntry, Meter, Table};
+use super::{BridgePort, Group, MacEntry, Meter, Table, Underlay};
 use crate::action::{BridgeId, PortNo};
 
 /// Everything that translation asks for.
@@ -18,6 +18,7 @@ pub struct State {
     pub(super) bridges: OrdMap<BridgeId, Arc<Bridge>>,
     pub(super) ports: OrdMap<PortNo, Arc<BridgePort>>,
     pub(super) changes: Changed,
+    pub(super) underlay: Arc<Underlay>,
 }
 
 impl State {
@@ -34,6 +35,11 @@ impl State {
     /// A bridge.
     pub fn bridge(&self, id: BridgeId) -> Option<&Arc<Bridge>> {
         self.bridges.get(&id)
+    }
+
+    /// The network that tunnels go through.
+    pub fn underlay(&self) -> &Arc<Underlay> {
+        &self.underlay
     }
 
     /// All bridges, by number.

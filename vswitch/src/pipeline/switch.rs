@@ -115,6 +115,12 @@ pub enum PortError {
     /// There are as many ports as there can be.
     #[error("there are {0} ports, the most that are allowed")]
     TooMany(usize),
+    /// A tunnel of another protocol has the UDP port.
+    #[error("UDP port {0} is that of tunnels of another type")]
+    TunnelPortTaken(u16),
+    /// Another tunnel port receives the very same packets.
+    #[error("port {0} has the same remote_ip, local_ip, key and dst_port")]
+    SameTunnel(String),
     /// There is no such bridge.
     #[error("no such bridge")]
     NoBridge,

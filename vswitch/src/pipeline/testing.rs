@@ -130,6 +130,7 @@ impl Script {
             of_port: Some(of_port),
             vlan: VlanMode::default(),
             peer_name: None,
+            tunnel: None,
         };
         let mut up = true;
         for word in words {

@@ -45,6 +45,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod track;
+mod tunnel;
 mod way;
 
 pub(super) use strand::Frozen;
@@ -178,6 +179,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
             strand::write_headers(&mut strand.key, key, &bridge.entry_mask);
             if carries {
                 self.scopes = None;
+                self.count(&strand, CountedIn::Shared(&port.crossed.rx));
                 strand.take_carried(key, &bridge.tunnel_mask);
             }
             strand.arrive(port);

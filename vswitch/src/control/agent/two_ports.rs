@@ -33,6 +33,7 @@ impl TwoPorts {
                 of_port: None,
                 vlan: VlanMode::default(),
                 peer_name: None,
+                tunnel: None,
             };
             let (number, of_port) = switch.add_port(bridge, &spec).expect("a port");
             ports.insert(number, Port::bare(name, bridge, of_port));

@@ -13,7 +13,7 @@ use super::endpoint;
 use super::reader::{ConfigError, Section, Source};
 use super::{
     Bridge, Config, Controller, DEFAULT_RUN_DIR, Description, Dpdk, FailMode, Log, LogFormat,
-    PORT_NUMBER_MAX, Port, PortKind, Tls, Vlan, Workers, conntrack,
+    OptionError, PORT_NUMBER_MAX, Port, PortKind, Tls, Vlan, Workers, conntrack, tunnel,
 };
 use crate::datapath::limits::{self, IDLE_SLEEP_US_DEFAULT};
 use crate::pipeline::Overflow;
@@ -447,7 +447,10 @@ fn check_options(
         return endpoint::check(section, options);
     }
     let Some(device) = kind.of_device() else {
-        return check_patch(section, name, options);
+        return match kind {
+            PortKind::Patch => check_patch(section, name, options),
+            _ => check_tunnel(section, kind, options),
+        };
     };
     let config = pmd::PortConfig {
         name: name.to_owned(),
@@ -478,6 +481,22 @@ fn check_options(
             option, meaning, ..
         } => section.wrong_option(option, " is missing", &format!("give {meaning}")),
         other => section.wrong("options", "", &other.to_string()),
+    })
+}
+
+fn check_tunnel(
+    section: &Section<'_>,
+    kind: PortKind,
+    options: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
+    let checked = tunnel(kind, options).map(|_| ());
+    checked.map_err(|OptionError { option, value, why }| {
+        let value = match value {
+            Some(value) => format!(" = \"{value}\""),
+            None if options.contains_key(&option) => String::new(),
+            None => " is missing".to_owned(),
+        };
+        section.wrong_option(&option, &value, &why)
     })
 }
 

@@ -181,6 +181,9 @@ impl Actor {
                 .get("peer")
                 .filter(|_| device.is_none())
                 .cloned(),
+            tunnel: config::tunnel(settings.kind, &settings.options)
+                .ok()
+                .flatten(),
         };
         let (number, of_port) = match self.switch.add_port(bridge, &spec) {
             Ok(numbers) => numbers,
@@ -191,7 +194,10 @@ impl Actor {
         };
         at.failed
             .retain(|failed| failed.settings.name != settings.name);
-        let mut link = Link::default();
+        let mut link = Link {
+            up: settings.kind.of_tunnel().is_some(),
+            ..Link::default()
+        };
         if settings.kind == PortKind::Endpoint
             && let Some(endpoint) = config::endpoint::settings(&settings.options, mac)
         {
@@ -237,12 +243,14 @@ impl Actor {
             bridge.agent.port_status(PortReason::Add, description);
         }
         self.check_patches();
+        self.underlay.look();
     }
 
     /// Removes a port from everything but the workers.
     pub(super) fn drop_port(&mut self, number: PortNo) -> Option<Port> {
         self.switch.remove_port(number);
         self.endpoints.remove(number);
+        self.underlay.look();
         self.ports.remove(&number)
     }
 

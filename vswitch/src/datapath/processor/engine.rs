@@ -14,13 +14,13 @@ use flowtable::{CodeNo, Depth, EntryMask, Lookup, Packets};
 use pmd::{BATCH_MAX, Batch, Packet};
 
 use super::super::edit::Parcel;
-use super::super::execute::Executor;
+use super::super::execute::{Executor, is_super_frame};
 use super::super::rewrite::{Fate, Headers};
 use super::super::straight::{self, Way};
 use super::metered::{Decided, keep, quick};
 use super::misses::Misses;
 use super::parsed::Parsed;
-use crate::action::{Account, Cache, DropReason, Op, PortNo, Program, Routine};
+use crate::action::{Account, Cache, DropReason, Op, PortNo, Program, Routine, Straight};
 use crate::pipeline::{Context, Ingress, NoTrace, Places, Points, Programs, State, translate};
 
 /// Where a batch enters the pipeline.
@@ -307,6 +307,9 @@ impl Engine {
         let Some(straight) = program.and_then(|program| program.straight.as_ref()) else {
             return Rest::ALL;
         };
+        if straight.encapsulates && is_super_frame(packet) {
+            return Rest::ALL;
+        }
         let known = (entry.depth(), entry.number);
         let way = self
             .parsed
@@ -456,7 +459,9 @@ fn run_once(
     parsed: &mut Parsed,
     executor: &mut Executor,
 ) -> Option<u16> {
-    let Some(straight) = &program.straight else {
+    let straight = program.straight.as_deref();
+    let is_straight = |line: &&Straight| !line.encapsulates || !is_super_frame(&packet);
+    let Some(straight) = straight.filter(is_straight) else {
         let parcel = Parcel {
             packet,
             key: &parsed.keys[index],

@@ -113,6 +113,9 @@ impl OwnMasks {
         if bridge.drops_fragments {
             entry.unite(&Read::Fragment.mask());
         }
+        for tunnel in bridge.ports().filter_map(|port| port.tunnel.as_deref()) {
+            entry.unite(&tunnel.reads());
+        }
         let before = tables.seen.clone();
         tables.go_on(ledger);
         let mut points = entry;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use openflow::{OfPort, PortConfig};
 
-use super::super::{BridgePort, Crossed};
+use super::super::tunnel::Clash;
+use super::super::{BridgePort, Crossed, Network, Tunnel};
 use super::{PortError, PortSpec, Switch, VlanMode, limits};
 use crate::action::{BridgeId, PortNo};
 
@@ -24,6 +25,9 @@ impl Switch {
             return Err(PortError::NameTaken(spec.name.clone()));
         }
         let number = self.free_number()?;
+        if let Some(tunnel) = &spec.tunnel {
+            self.open_tunnel(number, tunnel)?;
+        }
         self.names.insert(spec.name.clone(), number);
         self.store(BridgePort {
             number,
@@ -37,9 +41,11 @@ impl Switch {
             peer_name: spec.peer_name.clone(),
             peer: None,
             is_endpoint: false,
+            tunnel: spec.tunnel.clone().map(Arc::new),
             crossed: Crossed::default(),
         });
         self.tie(number);
+        self.renew_mask(bridge, spec.tunnel.is_some());
         Ok((number, of_port))
     }
 
@@ -49,11 +55,17 @@ impl Switch {
             return;
         };
         self.names.remove(&port.name);
+        if let Some(tunnel) = &port.tunnel {
+            Arc::make_mut(&mut self.state.underlay)
+                .receivers
+                .remove(tunnel);
+        }
         if let Some((bridge, ledger)) = self.change(port.bridge) {
             bridge.endpoints -= u32::from(port.is_endpoint);
             bridge.ports.remove(&port.of_port);
             ledger.addresses.forget_port(&mut bridge.macs, number);
         }
+        self.renew_mask(port.bridge, port.tunnel.is_some());
         if let Some(peer) = port.peer {
             self.tie(peer);
         }
@@ -64,6 +76,39 @@ impl Switch {
         let edited = self.edit(number, |port| port.is_endpoint = true);
         if let Some((bridge, _)) = edited.and_then(|bridge| self.change(bridge)) {
             bridge.endpoints += 1;
+        }
+    }
+
+    /// Has a bridge's masks computed anew if a port came or went that reads metadata.
+    fn renew_mask(&mut self, bridge: BridgeId, reads: bool) {
+        if let Some(ledger) = self.ledgers.get_mut(&bridge).filter(|_| reads) {
+            ledger.mask_stale = true;
+        }
+    }
+
+    /// Takes over what is known of the network that tunnels go through.
+    pub fn set_network(&mut self, network: Network) {
+        if self.state.underlay.network() != &network {
+            Arc::make_mut(&mut self.state.underlay).set_network(network);
+            self.changed = true;
+            self.changes.all(self.state.epoch);
+        }
+    }
+
+    /// Has a port receive what comes by its tunnel.
+    fn open_tunnel(&mut self, number: PortNo, tunnel: &Tunnel) -> Result<(), PortError> {
+        let underlay = Arc::make_mut(&mut self.state.underlay);
+        match underlay.receivers.clash(tunnel) {
+            Ok(()) => {
+                underlay.receivers.insert(tunnel, number);
+                Ok(())
+            }
+            Err(Clash::Kind(_)) => Err(PortError::TunnelPortTaken(tunnel.port)),
+            Err(Clash::Port(other)) => {
+                let port = self.state.port(other);
+                let name = port.map_or_else(String::new, |port| port.name.clone());
+                Err(PortError::SameTunnel(name))
+            }
         }
     }
 

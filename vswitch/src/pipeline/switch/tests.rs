@@ -631,6 +631,7 @@ fn ports_have_names_and_numbers_of_their_own() {
         of_port: None,
         vlan: VlanMode::default(),
         peer_name: None,
+        tunnel: None,
     };
     let taken = world.switch.add_port(world.bridge, &spec);
     assert_eq!(taken, Err(PortError::NameTaken("p1".into())));

@@ -92,7 +92,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
                     .note(format_args!("the destination is behind {}", port.name));
                 self.refuse(DropReason::Normal);
             }
-            Some(port) if T::WANTS_PROGRAM || port.peer_name.is_some() => {
+            Some(port) if T::WANTS_PROGRAM || self.leads_on(port) => {
                 self.send_tagged(strand, vlan, vec![port]);
             }
             // The way ends here.
@@ -101,10 +101,11 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
                 self.trace.note(format_args!("flood vlan {vlan}"));
                 let ports = bridge.ports().map(|port| &**port);
                 let wanted = |port: &&BridgePort| {
-                    let leads_on = T::WANTS_PROGRAM || port.peer_name.is_some();
+                    let leads_on = T::WANTS_PROGRAM || self.leads_on(port);
                     port.flood && Some(port.number) != ingress && leads_on
                 };
-                self.send_tagged(strand, vlan, ports.filter(wanted).collect());
+                let ports = ports.filter(wanted).collect();
+                self.send_tagged(strand, vlan, ports);
             }
         }
     }

@@ -47,6 +47,11 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Some(reason) => self.refuse(reason),
             None if port.peer_name.is_some() => self.cross(strand, port),
             None if port.is_endpoint => self.answer(strand, port),
+            None if let Some(tunnel) = &port.tunnel => self.encapsulate(strand, port, tunnel),
+            None if self.is_host(port) => {
+                self.trace.note(format_args!("deliver to {}", port.name));
+                self.emit_with(|| Op::Deliver(port.number));
+            }
             None => {
                 self.trace.note(format_args!("output to {}", port.name));
                 self.emit(Op::Output(port.number));
@@ -59,6 +64,16 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         self.trace.note(format_args!("to endpoint {}", port.name));
         self.count(strand, CountedIn::Shared(&port.crossed.tx));
         self.emit_with(|| Op::Answer(port.number));
+    }
+
+    /// Whether packets for the host behind a port may have come by a tunnel.
+    fn is_host(&self, port: &BridgePort) -> bool {
+        self.state.underlay.host(port.number).is_some()
+    }
+
+    /// Whether what is sent by a port goes on within the switch.
+    pub(super) fn leads_on(&self, port: &BridgePort) -> bool {
+        port.peer_name.is_some() || port.tunnel.is_some() || self.is_host(port)
     }
 
     /// By a patch port into another bridge, where the packet is a new one.
@@ -100,17 +115,17 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     ) {
         self.trace.complicate();
         // A way ends where ports do not lead to other bridges.
-        let (patches, plain): (Vec<_>, Vec<_>) = ports
+        let (leading, plain): (Vec<_>, Vec<_>) = ports
             .filter(|port| refusal(port).is_none())
-            .filter(|port| T::WANTS_PROGRAM || port.peer_name.is_some())
-            .partition(|port| port.peer_name.is_some() || port.is_endpoint);
+            .filter(|port| T::WANTS_PROGRAM || self.leads_on(port))
+            .partition(|port| self.leads_on(port) || port.is_endpoint);
         if let [port] = plain[..] {
             self.send(strand, Some(port));
         } else if !plain.is_empty() {
             self.trace.note(format_args!("output to {}", Names(&plain)));
             self.emit_with(|| Op::Outputs(plain.iter().map(|port| port.number).collect()));
         }
-        for port in patches {
+        for port in leading {
             self.send(strand, Some(port));
         }
     }

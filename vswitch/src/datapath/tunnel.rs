@@ -1,0 +1,278 @@
+//! Wrapping packets for tunnels, and unwrapping what comes by them.
+//!
+//! Called by `execute` and `edit`. What comes is told from what is the host's own here, when it
+//! leaves for the host, and not in translation: so the rules' masks need no outer header, one cache
+//! entry does for all tunnels of a host, and each packet is looked at once, where its headers are
+//! checked anyway. It then goes on at the tunnel's port as any packet goes on that came in by one.
+//!
+//! A packet is whole before it is wrapped: its checksum complete, super-frames cut. Congestion
+//! marks are handed in and out as RFC 6040 says, like the kernel and Open vSwitch do it: outwards
+//! "congestion experienced" becomes "capable", since the packet within still says so.
+
+use std::net::IpAddr;
+use std::ops::ControlFlow::{Break, Continue};
+
+use flowtable::tunnel::{
+    Carrier, Completion, Fault, Inner, Kind, Options, Outer, entropy, tos_and_ttl,
+};
+use flowtable::{Carried, FlowKey};
+use pmd::offload::checksum;
+use pmd::{Offload, Packet};
+
+use super::edit::Editor;
+use super::rewrite::{Fate, Headers};
+use crate::action::{DropReason, Encapsulation, PortNo};
+use crate::pipeline::{Host, Received, Underlay};
+
+/// What becomes of a packet that leaves for one of the host's addresses.
+#[derive(Debug)]
+pub enum Arrived {
+    /// It is the host's.
+    Host,
+    /// It was unwrapped: what of it is known, and the tunnel port that it came in by.
+    Tunnel(PortNo, Carried),
+    /// It is neither.
+    Drop(DropReason),
+}
+
+/// Wraps a packet that is no super-frame.
+pub fn encapsulate(packet: &mut Packet, encapsulation: &Encapsulation) -> Fate {
+    let Encapsulation { header, .. } = encapsulation;
+    packet.complete_checksum();
+    let frame = packet.data();
+    let port = entropy(frame);
+    let within = tos_and_ttl(frame);
+    let (mut tos, mut ttl) = header.tos_and_ttl();
+    if let Some((inner_tos, inner_ttl)) = within {
+        if encapsulation.inherits_tos {
+            tos = inner_tos & !ECN;
+        }
+        if encapsulation.inherits_ttl {
+            ttl = inner_ttl;
+        }
+        tos |= match inner_tos & ECN {
+            CONGESTED => CAPABLE,
+            other => other,
+        };
+    }
+    if packet.push_front(header.len()).is_none() {
+        return Break(DropReason::NoBuffer);
+    }
+    let completion = Completion {
+        port,
+        identification: encapsulation.identification(),
+        tos,
+        ttl,
+    };
+    let frame = packet.data_mut();
+    header.write(frame, completion);
+    if let Some((at, pseudo)) = header.checksum(frame.len()) {
+        put_checksum(frame, header.carrier(), at, pseudo);
+    }
+    // What a sum within was worth says nothing of the packet without.
+    let _ = packet.set_offload(Offload::default());
+    Continue(())
+}
+
+/// Writes the checksum over what follows from `start` on, at `at`, where there are zeros now.
+fn put_checksum(frame: &mut [u8], start: usize, at: usize, pseudo: u32) {
+    let pseudo = fold32(pseudo).to_be();
+    let sum = checksum::sum(&frame[start..], pseudo.into());
+    let value = match !checksum::fold(sum) {
+        0 => u16::MAX,
+        value => value,
+    };
+    if let Some(field) = frame.get_mut(at..at + 2) {
+        field.copy_from_slice(&value.to_ne_bytes());
+    }
+}
+
+fn fold32(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+/// Unwraps a packet that leaves for a host, if it came by a tunnel.
+pub fn deliver(packet: &mut Packet, port: PortNo, underlay: &Underlay) -> Arrived {
+    let outer = underlay
+        .host(port)
+        .and_then(|host| addressed(packet.data(), host));
+    let Some(outer) = outer else {
+        return Arrived::Host;
+    };
+    let carrier = match outer.carrier {
+        Carrier::Udp(port) => port,
+        Carrier::Gre => Kind::Gre.port(),
+    };
+    let kind = match (underlay.receivers.kind(carrier), outer.carrier) {
+        (Some(kind), Carrier::Udp(_)) if kind != Kind::Gre => kind,
+        (Some(Kind::Gre), Carrier::Gre) => Kind::Gre,
+        _ => return Arrived::Host,
+    };
+    match unwrap(packet, kind, carrier, &outer, underlay) {
+        Ok((port, carried)) => Arrived::Tunnel(port, carried),
+        Err(reason) => Arrived::Drop(reason),
+    }
+}
+
+/// The outer headers of a packet to one of a host's addresses.
+fn addressed(frame: &[u8], host: &Host) -> Option<Outer> {
+    let outer = Outer::decode(frame)?;
+    let is_ours = outer.eth_dst == host.mac && host.addresses.contains(&outer.destination);
+    is_ours.then_some(outer)
+}
+
+fn unwrap(
+    packet: &mut Packet,
+    kind: Kind,
+    carrier: u16,
+    outer: &Outer,
+    underlay: &Underlay,
+) -> Result<(PortNo, Carried), DropReason> {
+    if outer.is_fragment {
+        return Err(DropReason::TunnelFragment);
+    }
+    let inner = Inner::decode(kind, packet.data(), outer).map_err(reason)?;
+    check_sums(packet, outer, &inner)?;
+    check_options(&packet.data()[inner.options.clone()])?;
+    let received = Received {
+        kind,
+        port: carrier,
+        key: inner.key.unwrap_or(0),
+        source: outer.source,
+        destination: outer.destination,
+    };
+    let port = underlay.receivers.find(&received);
+    let port = port.ok_or(DropReason::TunnelUnknown)?;
+    let carried = described(outer, &inner);
+    uncover(packet, &inner)?;
+    take_congestion(packet, outer.tos)?;
+    Ok((port, carried))
+}
+
+fn reason(fault: Fault) -> DropReason {
+    match fault {
+        Fault::Length => DropReason::TunnelLength,
+        Fault::Header => DropReason::TunnelHeader,
+        Fault::Option => DropReason::TunnelOption,
+    }
+}
+
+/// Checks the sums of the outer headers. A packet that owes one, or of which a device knows that it
+/// is right, came from a sender on this machine, or was checked.
+fn check_sums(packet: &Packet, outer: &Outer, inner: &Inner) -> Result<(), DropReason> {
+    let frame = packet.data();
+    let is_whole = |bytes: &[u8], pseudo: u64| checksum::fold(checksum::sum(bytes, pseudo));
+    if outer.source.is_ipv4() && is_whole(&frame[Outer::NETWORK..outer.start], 0) != u16::MAX {
+        return Err(DropReason::TunnelChecksum);
+    }
+    let Some(checked) = inner.checked.clone() else {
+        return Ok(());
+    };
+    let offload = packet.offload();
+    let is_udp = outer.carrier != Carrier::Gre;
+    if offload.checksum.is_some() || is_udp && offload.valid {
+        return Ok(());
+    }
+    let pseudo = match is_udp {
+        true => {
+            let addresses = match outer.source.is_ipv4() {
+                true => Outer::NETWORK + 12..Outer::NETWORK + 20,
+                false => Outer::NETWORK + 8..Outer::NETWORK + 40,
+            };
+            let length = (checked.len() as u16).to_be();
+            let rest = u64::from(length) + u64::from(u16::to_be(UDP));
+            checksum::sum(&frame[addresses], rest)
+        }
+        false => 0,
+    };
+    match is_whole(&frame[checked], pseudo) {
+        u16::MAX => Ok(()),
+        _ => Err(DropReason::TunnelChecksum),
+    }
+}
+
+/// Refuses options that must be understood (RFC 8926 §3.5).
+fn check_options(options: &[u8]) -> Result<(), DropReason> {
+    for option in Options(options) {
+        let (_, kind, _) = option.map_err(reason)?;
+        if kind & Options::CRITICAL != 0 {
+            return Err(DropReason::TunnelOption);
+        }
+    }
+    Ok(())
+}
+
+/// What is known of the packet within: metadata of the tunnel.
+fn described(outer: &Outer, inner: &Inner) -> Carried {
+    let mut key = FlowKey::default();
+    key.tunnel_id = inner.key.unwrap_or(0);
+    match (outer.source, outer.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            key.tunnel_src = source.to_bits();
+            key.tunnel_dst = destination.to_bits();
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            key.tunnel_ipv6_src = words(source.to_bits());
+            key.tunnel_ipv6_dst = words(destination.to_bits());
+        }
+        _ => {}
+    }
+    key.tunnel_tos = outer.tos;
+    key.tunnel_ttl = outer.ttl;
+    key.tunnel_present = 1;
+    if inner.is_control {
+        key.tunnel_flags |= FLAG_OAM;
+    }
+    Carried::of(&key)
+}
+
+fn words(bits: u128) -> [u64; 2] {
+    [(bits >> 64) as u64, bits as u64]
+}
+
+/// Takes the outer headers away, and the link's padding. A checksum that the packet still owes
+/// stays if it is one of the packet within.
+fn uncover(packet: &mut Packet, inner: &Inner) -> Result<(), DropReason> {
+    packet.truncate(inner.end);
+    let uncovered = packet.pull_front(inner.start);
+    uncovered.ok_or(DropReason::TunnelLength)?;
+    let offload = packet.offload();
+    // That the sum outside was right says nothing of one within.
+    if offload.valid {
+        let valid = false;
+        let _ = packet.set_offload(Offload { valid, ..offload });
+    }
+    Ok(())
+}
+
+/// Hands the mark of congestion that a packet met in the tunnel to the packet within; one that
+/// cannot be marked is dropped (RFC 6040 §4.2).
+fn take_congestion(packet: &mut Packet, outer_tos: u8) -> Result<(), DropReason> {
+    if outer_tos & ECN != CONGESTED {
+        return Ok(());
+    }
+    match tos_and_ttl(packet.data()) {
+        Some((tos, _)) if tos & ECN == 0 => Err(DropReason::TunnelCongestion),
+        Some(_) => {
+            let mut headers = Headers::UNKNOWN;
+            let mut editor = Editor {
+                packet,
+                headers: &mut headers,
+            };
+            match editor.set_ecn(CONGESTED) {
+                Continue(()) => Ok(()),
+                Break(reason) => Err(reason),
+            }
+        }
+        None => Ok(()),
+    }
+}
+
+const UDP: u16 = 17;
+/// Bits of a type of service that tell congestion, and two of their values (RFC 3168 §5).
+const ECN: u8 = 3;
+const CONGESTED: u8 = 3;
+const CAPABLE: u8 = 2;
+/// Bit of `tun_flags` for control packets of a tunnel (ovs-fields(7)).
+const FLAG_OAM: u16 = 1;
