@@ -54,6 +54,16 @@ impl Batch {
         self.packets.drain(..)
     }
 
+    /// Frees the first `count` packets; the others move to the front.
+    #[inline]
+    pub(crate) fn free_first(&mut self, count: usize) {
+        if count >= self.packets.len() {
+            self.packets.clear();
+        } else {
+            drop(self.packets.drain(..count));
+        }
+    }
+
     /// Packets in it.
     #[inline]
     pub fn len(&self) -> usize {

@@ -368,11 +368,6 @@ impl Pool {
         }
     }
 
-    /// The mempool, for the library calls that allocate by themselves.
-    pub(crate) fn as_ptr(&self) -> *mut ffi::rte_mempool {
-        self.pool.as_ptr()
-    }
-
     #[inline]
     fn get(&self) -> Option<NonNull<ffi::rte_mbuf>> {
         let pool = self.pool.as_ptr();

@@ -1,8 +1,11 @@
-//! The virtio-net header (virtio 1.2 §5.1.6) as TAP and packet sockets carry it before each frame.
+//! The virtio-net header (virtio 1.2 §5.1.6) as TAP, packet sockets and guests carry it before each
+//! frame.
 //!
-//! Fields are in the machine's byte order there. vhost-user's header is the library's business.
+//! Fields are in the machine's byte order, which is that of guests of any age on this architecture.
 
-use super::{Gso, GsoKind, Offload, PartialChecksum, headers};
+use super::{Gso, GsoKind, Offload, PartialChecksum, checksum, headers, segment};
+use crate::Packet;
+use crate::port::LostReason;
 
 /// Length of the header without the number of merged buffers.
 pub(crate) const HEADER_LEN: usize = 10;
@@ -50,6 +53,32 @@ pub(crate) fn decode(header: &[u8; HEADER_LEN], frame: &[u8]) -> Option<Offload>
     (word(4) != 0).then_some(offload)
 }
 
+/// Notes on a packet what its header says is left to be done.
+pub(crate) fn owe(packet: &mut Packet, header: &[u8; HEADER_LEN]) -> Result<(), LostReason> {
+    let mut offload = decode(header, packet.data()).ok_or(LostReason::Malformed)?;
+    if offload.gso.is_some() {
+        // Some guests leave the length out of the sum, as network cards want it, or all of it.
+        offload.checksum = segment::start_checksum(packet.data_mut()).or(offload.checksum);
+    }
+    if let Some(partial) = offload.checksum
+        && !is_tcp_or_udp(partial)
+    {
+        // Rare enough that no port need know how.
+        checksum::complete(packet.data_mut(), partial);
+        offload.checksum = None;
+    }
+    if offload == Offload::default() || packet.set_offload(offload) {
+        Ok(())
+    } else {
+        Err(LostReason::Malformed)
+    }
+}
+
+fn is_tcp_or_udp(partial: PartialChecksum) -> bool {
+    let offset = usize::from(partial.offset);
+    offset == segment::TCP_CHECKSUM || offset == segment::UDP_CHECKSUM
+}
+
 /// The header that asks for `offload` on `frame`.
 pub(crate) fn encode(offload: &Offload, frame: &[u8]) -> [u8; HEADER_LEN] {
     let mut header = [0; HEADER_LEN];
@@ -84,7 +113,8 @@ pub(crate) fn encode(offload: &Offload, frame: &[u8]) -> [u8; HEADER_LEN] {
     header
 }
 
-const NEEDS_CSUM: u8 = 1;
+/// A checksum is to be completed.
+pub(crate) const NEEDS_CSUM: u8 = 1;
 const DATA_VALID: u8 = 2;
 const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;

@@ -16,9 +16,9 @@
 use std::io::{self, ErrorKind};
 
 use super::LostReason;
-use crate::offload::{PartialChecksum, checksum, segment, virtio};
+use crate::offload::virtio;
 use crate::pool::{FRAME_MAX, SMALL_MAX};
-use crate::{Offload, Packet, Pools, cycles};
+use crate::{Packet, Pools, cycles};
 
 /// Room for one frame and its virtio-net header.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Slot {
             return Err(LostReason::TooLong);
         };
         let mut packet = packet.ok_or(LostReason::NoBuffer)?;
-        owe(&mut packet, &self.header)?;
+        virtio::owe(&mut packet, &self.header)?;
         Ok(packet)
     }
 
@@ -137,31 +137,6 @@ fn part(packet: &mut Packet, from: usize, to: usize) -> libc::iovec {
         iov_base: start.wrapping_add(from).cast(),
         iov_len: to.saturating_sub(from),
     }
-}
-
-/// Notes on a packet what its header says is left to be done.
-fn owe(packet: &mut Packet, header: &[u8; virtio::HEADER_LEN]) -> Result<(), LostReason> {
-    let mut offload = virtio::decode(header, packet.data()).ok_or(LostReason::Malformed)?;
-    if let (Some(_), None) = (offload.gso, offload.checksum) {
-        offload.checksum = segment::start_checksum(packet.data_mut());
-    }
-    if let Some(partial) = offload.checksum
-        && !is_tcp_or_udp(partial)
-    {
-        // Rare enough that no port need know how.
-        checksum::complete(packet.data_mut(), partial);
-        offload.checksum = None;
-    }
-    if offload == Offload::default() || packet.set_offload(offload) {
-        Ok(())
-    } else {
-        Err(LostReason::Malformed)
-    }
-}
-
-fn is_tcp_or_udp(partial: PartialChecksum) -> bool {
-    let offset = usize::from(partial.offset);
-    offset == segment::TCP_CHECKSUM || offset == segment::UDP_CHECKSUM
 }
 
 /// How often a queue is asked.

@@ -39,6 +39,7 @@ mod driver;
 mod guest;
 mod queue;
 mod ring;
+mod rings;
 
 use driver::Driver;
 use guest::Guest;
@@ -116,6 +117,7 @@ impl Control {
     }
 
     pub(super) fn link(&self) -> Link {
+        self.guest().tell_broken();
         Link {
             up: self.guest().is_running(),
             speed_mbps: 0,

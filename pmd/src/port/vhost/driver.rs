@@ -5,7 +5,7 @@
 //! drivers: dropping one inside a callback would wait for that callback.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -156,7 +156,36 @@ unsafe extern "C" fn new_connection(vid: c_int) -> c_int {
     if let Some(guest) = guest_of(vid) {
         guest.forget(vid);
     }
-    0
+    // SAFETY: the device of a callback lives until the callback returns; what is pointed to is
+    // copied.
+    unsafe { ffi::rte_vhost_extern_callback_register(vid, &MESSAGES, std::ptr::null_mut()) }
+}
+
+/// Before any message about a device is handled.
+unsafe extern "C" fn before_message(vid: c_int, message: *mut c_void) -> c_int {
+    if let Some(guest) = guest_of(vid) {
+        // SAFETY: as for `request_of`.
+        guest.before_message(vid, unsafe { request_of(message) });
+    }
+    ffi::RTE_VHOST_MSG_RESULT_NOT_HANDLED
+}
+
+/// After a message about a device was handled without an error.
+unsafe extern "C" fn after_message(vid: c_int, message: *mut c_void) -> c_int {
+    if let Some(guest) = guest_of(vid) {
+        // SAFETY: as for `request_of`.
+        guest.after_message(vid, unsafe { request_of(message) });
+    }
+    ffi::RTE_VHOST_MSG_RESULT_NOT_HANDLED
+}
+
+/// What a message asks for.
+///
+/// # Safety
+/// It is a message as vhost-user lays it out, which starts with that.
+unsafe fn request_of(message: *const c_void) -> u32 {
+    // SAFETY: as the caller promises.
+    unsafe { message.cast::<u32>().read_unaligned() }
 }
 
 unsafe extern "C" fn destroy_connection(vid: c_int) {
@@ -213,12 +242,17 @@ static CALLBACKS: Callbacks = Callbacks(ffi::rte_vhost_device_ops {
     reserved: [std::ptr::null_mut(); 1],
 });
 
+static MESSAGES: ffi::rte_vhost_user_extern_ops = ffi::rte_vhost_user_extern_ops {
+    pre_msg_handle: Some(before_message),
+    post_msg_handle: Some(after_message),
+};
+
 struct Callbacks(ffi::rte_vhost_device_ops);
 
 // SAFETY: nobody writes to it, and its one data pointer is null.
 unsafe impl Sync for Callbacks {}
 
-/// Packets in one piece however long; what is left to be done told by receive flags.
+/// Without these the library does not offer to be sent super-frames.
 const FLAGS: u64 =
     ffi::SHIM_VHOST_LINEAR_BUFFERS | ffi::SHIM_VHOST_EXTERNAL_BUFFERS | ffi::SHIM_VHOST_RX_FLAGS;
 

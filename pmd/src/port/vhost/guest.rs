@@ -6,31 +6,34 @@
 //! frees the device when the last of them returns; workers are meanwhile polling it.
 //!
 //! # How
-//! Whoever calls the library with a device goes through a `Gate`, of which each ring has one and
-//! control another. Entering says "busy" and then reads which device there is; detaching says
-//! "there is none" and then waits until no gate is busy. Each is a store followed by a load of what
-//! the other stores, all of them sequentially consistent, so at least one side sees the other:
-//! either the worker finds no device, or the callback finds the worker and waits for the end of its
-//! burst. A gate is also the lock of its ring.
+//! Rings are made of what the library says of a device, and each is in a `Gate`, in which one
+//! thread is at a time. A callback takes them out, waiting for the end of a burst that a worker is
+//! in, before the device goes and before the library handles any message about it (vhost-user's
+//! messages change memory, addresses and file descriptors); when that is done, it makes them anew.
+//! How far a ring has come the library is told when it is taken out, and asked when it is made.
+//! While there is a device but no ring, packets for it wait (`ring`).
 //!
 //! # Why not simpler
 //! A counter that each worker advances once a loop would cost nothing per burst, but needs workers
-//! that take part in it, and a callback that waits for a whole loop. The pair of an exchange and a
-//! load costs some 20 cycles a burst.
+//! that take part in it, and a callback that waits for a whole loop. The exchange costs some 20
+//! cycles a burst.
 //!
 //! # Threads
 //! Callbacks come from the library's event thread, or from the thread that closes the port; the
-//! mutex keeps them apart. A worker never takes it. No callback waits while the library holds a
-//! ring's own lock, on which a worker inside a gate may spin.
+//! mutex keeps them apart. A worker never takes it, and never waits inside a gate.
 
+use std::cell::UnsafeCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::Settings;
 use super::ring::{RxRing, TxRing};
+use super::rings::{self, Ring};
 use crate::ffi;
 use crate::offload::packet::Can;
 use crate::port::{LiveCounters, LostReason, PortConfig, PortCounters};
@@ -52,8 +55,11 @@ pub(super) struct Guest {
     /// Those that were ever enabled: made in callbacks, never by a worker.
     rx_rings: Box<[OnceLock<Box<RxRing>>]>,
     tx_rings: Box<[OnceLock<Box<TxRing>>]>,
-    control: Gate,
-    enabled: Mutex<Enabled>,
+    connections: Mutex<Connections>,
+    details: Mutex<Option<Details>>,
+    /// The number of a ring that could not be followed, and whether that was said.
+    broken: AtomicU32,
+    broken_told: AtomicBool,
     /// Packets that were waiting for a ring when the device went.
     abandoned: AtomicU64,
     longest: AtomicUsize,
@@ -64,9 +70,26 @@ pub(super) struct Guest {
     tx_queues: usize,
 }
 
-/// The rings that are enabled of each device that there is. They come to be known before the device
-/// is attached, and a socket that we serve may have several.
-type Enabled = BTreeMap<i32, BTreeSet<u16>>;
+/// Each device that there is or is about to be: a socket that we serve may have several.
+type Connections = BTreeMap<i32, Connection>;
+
+/// What callbacks told of a device.
+#[derive(Debug, Default)]
+struct Connection {
+    /// Its rings that are enabled. They come to be known before the device is attached.
+    enabled: BTreeSet<u16>,
+    /// The library knows its memory.
+    has_memory: bool,
+    /// The library is handling a message, or could not handle the last.
+    in_message: bool,
+}
+
+/// What is told of a device.
+#[derive(Clone, Debug)]
+struct Details {
+    numa: i32,
+    ring_sizes: Vec<u16>,
+}
 
 impl Guest {
     pub(super) fn new(config: &PortConfig, settings: &Settings) -> Guest {
@@ -83,8 +106,10 @@ impl Guest {
             left_over: AtomicBool::new(false),
             rx_rings: (0..settings.pairs_max).map(|_| OnceLock::new()).collect(),
             tx_rings: (0..settings.pairs_max).map(|_| OnceLock::new()).collect(),
-            control: Gate::default(),
-            enabled: Mutex::default(),
+            connections: Mutex::default(),
+            details: Mutex::default(),
+            broken: AtomicU32::new(NO_RING),
+            broken_told: AtomicBool::new(false),
             abandoned: AtomicU64::new(0),
             longest: AtomicUsize::new(settings.longest),
             retries_max: settings.retries_max,
@@ -138,7 +163,7 @@ impl Guest {
             tcp6: has(ffi::VIRTIO_NET_F_GUEST_TSO6),
             ecn: has(ffi::VIRTIO_NET_F_GUEST_ECN),
             udp: false,
-            laid_out: true,
+            laid_out: false,
         }
     }
 
@@ -177,20 +202,17 @@ impl Guest {
 
     /// A connection is made or gone: what was known of its device is of another.
     pub(super) fn forget(&self, vid: i32) {
-        self.enabled().remove(&vid);
+        self.connections().remove(&vid);
     }
 
     /// A device is set up.
     pub(super) fn attach(&self, vid: i32) {
-        let mut enabled = self.enabled();
+        let mut connections = self.connections();
         // A second connection to a socket that we serve replaces the first.
         self.detach_any();
-        let mut features = 0;
-        // SAFETY: the device of a callback lives until the callback returns.
-        unsafe { ffi::rte_vhost_get_negotiated_features(vid, &mut features) };
-        self.features.store(features, Ordering::Relaxed);
-        self.publish(enabled.entry(vid).or_default());
+        self.open_rings(vid, connections.entry(vid).or_default());
         self.device.set(vid);
+        let features = self.features.load(Ordering::Relaxed);
         tracing::info!(
             port = self.name,
             features = format_args!("{features:#x}"),
@@ -200,7 +222,7 @@ impl Guest {
 
     /// A device is about to go. Returns when nobody uses it any more.
     pub(super) fn detach(&self, vid: i32) {
-        let _alone = self.enabled();
+        let _alone = self.connections();
         if self.device.is(vid) {
             self.detach_any();
             tracing::info!(port = self.name, "guest is gone");
@@ -221,92 +243,148 @@ impl Guest {
             }
             return;
         }
-        let mut enabled = self.enabled();
-        let rings = enabled.entry(vid).or_default();
+        let mut connections = self.connections();
+        let connection = connections.entry(vid).or_default();
         if is_enabled {
-            rings.insert(ring);
+            connection.enabled.insert(ring);
         } else {
-            rings.remove(&ring);
+            connection.enabled.remove(&ring);
+        }
+        if self.device.is(vid) && !connection.in_message {
+            self.close_rings(vid);
+            self.open_rings(vid, connection);
+        }
+    }
+
+    /// The library is about to handle a message about a device.
+    pub(super) fn before_message(&self, vid: i32, request: u32) {
+        let mut connections = self.connections();
+        let connection = connections.entry(vid).or_default();
+        connection.in_message = true;
+        if matches!(request, RESET_OWNER | SET_MEM_TABLE) {
+            // The library has none if it fails.
+            connection.has_memory = false;
         }
         if self.device.is(vid) {
-            self.publish(rings);
+            self.close_rings(vid);
         }
     }
 
-    fn enabled(&self) -> MutexGuard<'_, Enabled> {
-        self.enabled.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The library has handled a message about a device, without an error.
+    pub(super) fn after_message(&self, vid: i32, request: u32) {
+        let mut connections = self.connections();
+        let connection = connections.entry(vid).or_default();
+        connection.in_message = false;
+        connection.has_memory |= request == SET_MEM_TABLE;
+        if self.device.is(vid) {
+            self.open_rings(vid, connection);
+        }
     }
 
-    /// Lets workers use these rings.
-    fn publish(&self, enabled: &BTreeSet<u16>) {
-        let pairs = |parity: u16| {
-            let rings = enabled.iter().copied();
-            rings
-                .filter(move |ring| ring % 2 == parity)
-                .map(|ring| ring / 2)
-        };
-        let mut words = [0; WORDS];
-        for pair in pairs(SENDING).map(usize::from) {
-            self.rx_rings[pair]
-                .get_or_init(|| RxRing::of(pair))
-                .gate
-                .make_loud();
-            words[pair / 64] |= 1 << (pair % 64);
+    /// A ring could not be followed any further.
+    #[cold]
+    pub(super) fn note_broken(&self, ring: u16) {
+        self.broken.store(u32::from(ring), Ordering::Relaxed);
+    }
+
+    /// Says once that a ring is broken.
+    pub(super) fn tell_broken(&self) {
+        let ring = self.broken.load(Ordering::Relaxed);
+        if ring != NO_RING && !self.broken_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                port = self.name,
+                ring,
+                "the guest broke this ring, which is left alone until it is set up again"
+            );
         }
-        for (word, bits) in self.sending.iter().zip(words) {
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        lock(&self.connections)
+    }
+
+    /// Makes the rings that are enabled, and lets workers use them. None of them is there now.
+    fn open_rings(&self, vid: i32, connection: &Connection) {
+        self.broken.store(NO_RING, Ordering::Relaxed);
+        self.broken_told.store(false, Ordering::Relaxed);
+        // SAFETY: called in a callback for this device.
+        let device = unsafe { connection.has_memory.then(|| rings::Device::of(vid)) }.flatten();
+        let features = device.as_ref().map_or(0, rings::Device::features);
+        self.features.store(features, Ordering::Relaxed);
+        // SAFETY: `close_rings` takes the ring out before the next message, and before the device
+        // goes.
+        let open = |ring| unsafe { device.as_ref()?.ring(ring) };
+        let mut sending = [0; WORDS];
+        let mut receiving = Vec::new();
+        for &number in &connection.enabled {
+            let pair = number / 2;
+            let Some(ring) = open(number) else {
+                tracing::warn!(port = self.name, ring = number, "ring is not in the memory");
+                continue;
+            };
+            if number % 2 == SENDING {
+                let pair = usize::from(pair);
+                let to = self.rx_rings[pair].get_or_init(|| RxRing::of(pair));
+                to.gate.put(Some(ring));
+                sending[pair / 64] |= 1 << (pair % 64);
+            } else {
+                let to = &self.tx_rings[usize::from(pair)];
+                let to = to.get_or_init(|| TxRing::of(usize::from(pair)));
+                to.gate.put(Some(ring));
+                receiving.push(pair);
+            }
+        }
+        self.publish(sending, &receiving);
+        *lock(&self.details) = Some(details_of(vid));
+    }
+
+    /// Lets workers use the rings of these pairs.
+    fn publish(&self, sending: [u64; WORDS], receiving: &[u16]) {
+        for (word, bits) in self.sending.iter().zip(sending) {
             word.store(bits, Ordering::Relaxed);
-        }
-        let receiving: Vec<u16> = pairs(RECEIVING).collect();
-        for pair in receiving.iter().copied().map(usize::from) {
-            self.tx_rings[pair]
-                .get_or_init(|| TxRing::of(pair))
-                .gate
-                .make_loud();
         }
         for (queue, to) in self.receiving.iter().enumerate() {
             let pair = receiving.get(queue % receiving.len().max(1));
-            // Release: the ring that was made above comes before the number that leads to it.
+            // Release: the ring that was made before comes before the number that leads to it.
             to.store(pair.copied().unwrap_or(NO_PAIR), Ordering::Release);
+        }
+        for ring in self.tx_rings() {
+            if !receiving.contains(&(ring.number / 2)) {
+                self.abandoned.fetch_add(ring.abandon(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes all rings of a device away from workers, and tells the library how far they are.
+    fn close_rings(&self, vid: i32) {
+        let close = |number: u16, ring: Option<Ring>| {
+            if let Some(ring) = ring {
+                let (next, done) = ring.base();
+                // SAFETY: the device of a callback lives until the callback returns.
+                unsafe { ffi::rte_vhost_set_vring_base(vid, number, next, done) };
+            }
+        };
+        for ring in self.rx_rings.iter().filter_map(OnceLock::get) {
+            close(ring.number, ring.gate.put(None));
+        }
+        for ring in self.tx_rings() {
+            close(ring.number, ring.gate.put(None));
         }
     }
 
     /// Takes the device away from everybody and waits until they have let go.
     fn detach_any(&self) {
-        self.device.clear();
-        self.control.wait();
-        self.rx_rings
-            .iter()
-            .filter_map(OnceLock::get)
-            .for_each(|ring| ring.gate.wait());
-        for ring in self.tx_rings() {
-            ring.gate.wait();
-            self.abandoned.fetch_add(ring.abandon(), Ordering::Relaxed);
-        }
-        for word in &self.sending {
-            word.store(0, Ordering::Relaxed);
-        }
-        for pair in &self.receiving {
-            pair.store(NO_PAIR, Ordering::Relaxed);
-        }
-    }
-
-    /// Calls the library on control's behalf, while there is a device.
-    fn ask<T>(&self, question: impl FnOnce(i32) -> T) -> Option<T> {
-        // One asker at a time: the gate admits one.
-        for _ in 0..ASK_TRIES_MAX {
-            match self.control.enter(&self.device) {
-                Entry::Inside(inside) => return Some(question(inside.vid())),
-                Entry::Absent => return None,
-                Entry::Busy => thread::yield_now(),
-            }
-        }
-        None
+        let Some(vid) = self.device.take() else {
+            return;
+        };
+        self.close_rings(vid);
+        self.publish([0; WORDS], &[]);
+        *lock(&self.details) = None;
     }
 
     /// NUMA node of the guest's memory.
     pub(super) fn numa(&self) -> usize {
-        // SAFETY: the gate keeps the device.
-        let node = self.ask(|vid| unsafe { ffi::rte_vhost_get_numa_node(vid) });
+        let node = lock(&self.details).as_ref().map(|details| details.numa);
         node.and_then(|node| usize::try_from(node).ok())
             .unwrap_or(0)
     }
@@ -328,27 +406,31 @@ impl Guest {
         let mut put = |name: &str, value: String| drop(status.insert(name.to_string(), value));
         put("n_rxq", self.rx_counters.len().to_string());
         put("n_txq", self.tx_queues.to_string());
-        let Some((node, sizes)) = self.ask(device_details) else {
+        let Some(details) = lock(&self.details).clone() else {
             put("status", "disconnected".into());
             return status;
         };
         put("status", "connected".into());
         let features = self.features.load(Ordering::Relaxed);
         put("features", format!("{features:#018x}"));
-        if let Ok(node) = usize::try_from(node) {
+        if let Ok(node) = usize::try_from(details.numa) {
             put("numa", node.to_string());
         }
-        put("num_of_vrings", sizes.len().to_string());
-        for (index, size) in sizes.into_iter().enumerate() {
+        put("num_of_vrings", details.ring_sizes.len().to_string());
+        for (index, size) in details.ring_sizes.into_iter().enumerate() {
             put(&format!("vring_{index}_size"), size.to_string());
+        }
+        let broken = self.broken.load(Ordering::Relaxed);
+        if broken != NO_RING {
+            put("broken_vring", broken.to_string());
         }
         status
     }
 }
 
-/// NUMA node of a device, and the size of each ring. Called with its gate entered.
-fn device_details(vid: i32) -> (i32, Vec<u16>) {
-    // SAFETY: the gate keeps the device; `ring` outlives the call.
+/// What is told of a device. Called in its callbacks.
+fn details_of(vid: i32) -> Details {
+    // SAFETY: the device of a callback lives until the callback returns; `ring` outlives the call.
     unsafe {
         let rings = 0..ffi::rte_vhost_get_vring_num(vid);
         let sizes = rings.map(|index| {
@@ -356,8 +438,15 @@ fn device_details(vid: i32) -> (i32, Vec<u16>) {
             let told = ffi::rte_vhost_get_vhost_vring(vid, index, &mut ring);
             if told == 0 { ring.size } else { 0 }
         });
-        (ffi::rte_vhost_get_numa_node(vid), sizes.collect())
+        Details {
+            ring_sizes: sizes.collect(),
+            numa: ffi::rte_vhost_get_numa_node(vid),
+        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The library's number of a device, if there is one.
@@ -382,90 +471,95 @@ impl Device {
         self.0.store(vid, Ordering::SeqCst);
     }
 
-    pub(super) fn clear(&self) {
-        self.0.store(NO_DEVICE, Ordering::SeqCst);
+    /// There is none any more. Returns which there was.
+    pub(super) fn take(&self) -> Option<i32> {
+        let vid = self.0.swap(NO_DEVICE, Ordering::SeqCst);
+        (vid != NO_DEVICE).then_some(vid)
+    }
+
+    /// Whether there is one, asked by who found a gate empty: if so, whoever takes the device away
+    /// sees what was stored before.
+    pub(super) fn is_attached(&self) -> bool {
+        self.0.load(Ordering::SeqCst) != NO_DEVICE
     }
 }
 
-/// Keeps the device while one thread is inside.
-#[derive(Debug, Default)]
-pub(super) struct Gate {
+/// Holds a ring, for one thread at a time.
+#[derive(Debug)]
+pub(super) struct Gate<R> {
     busy: AtomicBool,
-    /// The guest still notifies us of this ring, which nobody waits for.
-    loud: AtomicBool,
+    ring: UnsafeCell<Option<R>>,
 }
 
+// SAFETY: whoever set `busy` has the ring to itself until it clears it.
+unsafe impl<R: Send> Sync for Gate<R> {}
+
 /// What came of entering a gate.
-pub(super) enum Entry<'gate> {
-    /// The device lives as long as this.
-    Inside(Inside<'gate>),
+pub(super) enum Entry<'gate, R> {
+    /// The ring is the caller's as long as this lives.
+    Inside(Inside<'gate, R>),
     /// Somebody else is inside.
     Busy,
-    /// There is no device.
-    Absent,
+    /// There is no ring.
+    Empty,
 }
 
 /// Being inside a gate.
-pub(super) struct Inside<'gate> {
-    gate: &'gate Gate,
-    vid: i32,
+pub(super) struct Inside<'gate, R> {
+    gate: &'gate Gate<R>,
 }
 
-impl Gate {
+impl<R> Default for Gate<R> {
+    fn default() -> Gate<R> {
+        Gate {
+            busy: AtomicBool::new(false),
+            ring: UnsafeCell::new(None),
+        }
+    }
+}
+
+impl<R> Gate<R> {
     /// Enters without waiting.
     #[inline]
-    pub(super) fn enter(&self, device: &Device) -> Entry<'_> {
+    pub(super) fn enter(&self) -> Entry<'_, R> {
         if self.busy.swap(true, Ordering::SeqCst) {
             return Entry::Busy;
         }
-        let inside = Inside {
-            gate: self,
-            vid: device.0.load(Ordering::SeqCst),
-        };
-        if inside.vid == NO_DEVICE {
-            Entry::Absent
-        } else {
+        let mut inside = Inside { gate: self };
+        if inside.place().is_some() {
             Entry::Inside(inside)
+        } else {
+            Entry::Empty
         }
     }
 
-    /// Waits until nobody is inside. The device was cleared: nobody enters again.
-    pub(super) fn wait(&self) {
-        // A burst takes microseconds, or as long as its worker is off its CPU.
-        while self.busy.load(Ordering::SeqCst) {
+    /// Replaces the ring. Waits for the end of a burst that somebody is in: microseconds, or as
+    /// long as its worker is off its CPU.
+    pub(super) fn put(&self, ring: Option<R>) -> Option<R> {
+        while self.busy.swap(true, Ordering::SeqCst) {
             thread::sleep(WAIT);
         }
-    }
-
-    /// The guest is to be told to be quiet.
-    fn make_loud(&self) {
-        self.loud.store(true, Ordering::Relaxed);
+        std::mem::replace(Inside { gate: self }.place(), ring)
     }
 }
 
-impl Inside<'_> {
-    /// The library's number of the device.
+impl<R> Inside<'_, R> {
     #[inline]
-    pub(super) fn vid(&self) -> i32 {
-        self.vid
+    fn place(&mut self) -> &mut Option<R> {
+        // SAFETY: this thread set `busy`, and clears it when this is dropped.
+        unsafe { &mut *self.gate.ring.get() }
     }
 
-    /// Tells the guest, once, not to notify us of a ring: it is polled.
-    ///
-    /// Not done in a callback, because the library holds the lock that this takes during those that
-    /// tell of a ring. It holds it for as long as it handles a message; every burst shares that.
+    /// The ring.
     #[inline]
-    pub(super) fn quieten(&self, ring: u16) {
-        if self.gate.loud.load(Ordering::Relaxed) {
-            // SAFETY: the gate keeps the device; the library checks the ring's number.
-            let told = unsafe { ffi::rte_vhost_enable_guest_notification(self.vid, ring, 0) };
-            // Where the ring cannot be reached yet, the next burst tries again.
-            self.gate.loud.store(told != 0, Ordering::Relaxed);
-        }
+    pub(super) fn ring(&mut self) -> &mut R {
+        let place: *mut Option<R> = self.place();
+        // SAFETY: as above; it was looked at when this was made.
+        unsafe { (*place).as_mut().unwrap_unchecked() }
     }
 }
 
-impl Drop for Inside<'_> {
+impl<R> Drop for Inside<'_, R> {
     #[inline]
     fn drop(&mut self) {
         self.gate.busy.store(false, Ordering::SeqCst);
@@ -482,6 +576,8 @@ pub(super) const RECEIVING: u16 = 0;
 pub(super) const SENDING: u16 = 1;
 const NO_PAIR: u16 = u16::MAX;
 const NO_DEVICE: i32 = -1;
+const NO_RING: u32 = u32::MAX;
 const WAIT: Duration = Duration::from_micros(10);
-/// Questions take microseconds; whoever finds another asking for so long goes without.
-const ASK_TRIES_MAX: usize = 1_000;
+/// Vhost-user's messages after which the library may have no memory table.
+const RESET_OWNER: u32 = 4;
+const SET_MEM_TABLE: u32 = 5;

@@ -10,7 +10,8 @@
 //! and enters again to send what others left. Leaving the mark and trying the gate, leaving the
 //! gate and looking at the mark are again a store and a load each, sequentially consistent: one of
 //! both sees the other, so no packet stays behind. Packets of one worker stay in order, because
-//! whoever is inside sends what waits before its own.
+//! whoever is inside sends what waits before its own. So it is, too, while a ring is taken away to
+//! be set up again.
 //!
 //! A worker sends for others only so much at a time, lest they keep it here; then it raises the
 //! guest's `left_over`, and whoever polls the guest next goes on.
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_queue::ArrayQueue;
 
 use super::guest::{Device, Entry, Gate, RECEIVING, SENDING};
+use super::rings::Ring;
 use crate::port::LostReason;
 use crate::{BATCH_MAX, Batch, Packet};
 
@@ -32,7 +34,7 @@ use crate::{BATCH_MAX, Batch, Packet};
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct RxRing {
-    pub gate: Gate,
+    pub gate: Gate<Ring>,
     /// The library's number of it.
     pub number: u16,
 }
@@ -40,8 +42,8 @@ pub(super) struct RxRing {
 /// A ring by which the guest receives.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct TxRing {
-    pub gate: Gate,
+pub(super) struct TxRing<R = Ring> {
+    pub gate: Gate<R>,
     /// The library's number of it.
     pub number: u16,
     /// Something may be in `waiting`.
@@ -61,15 +63,17 @@ impl RxRing {
 
 /// What a ring does with packets.
 pub(super) trait Sink {
-    /// Sends a batch to a device; empties it and counts all of it.
-    fn burst(&mut self, vid: i32, batch: &mut Batch);
+    /// What the packets go to.
+    type Ring;
+    /// Sends a batch to a ring; empties it and counts all of it.
+    fn burst(&mut self, ring: &mut Self::Ring, batch: &mut Batch);
     /// Counts packets that go nowhere.
     fn lost(&mut self, reason: LostReason, packets: usize);
 }
 
-impl TxRing {
+impl<R> TxRing<R> {
     /// That of a pair.
-    pub(super) fn of(pair: usize) -> Box<TxRing> {
+    pub(super) fn of(pair: usize) -> Box<TxRing<R>> {
         Box::new(TxRing {
             gate: Gate::default(),
             number: pair as u16 * 2 + RECEIVING,
@@ -80,21 +84,26 @@ impl TxRing {
 
     /// Sends a batch, or has it sent. False where something is left over for others to send.
     #[inline]
-    pub(super) fn send(&self, device: &Device, batch: &mut Batch, sink: &mut impl Sink) -> bool {
-        match self.gate.enter(device) {
-            Entry::Inside(inside) => {
-                inside.quieten(self.number);
+    pub(super) fn send(
+        &self,
+        device: &Device,
+        batch: &mut Batch,
+        sink: &mut impl Sink<Ring = R>,
+    ) -> bool {
+        match self.gate.enter() {
+            Entry::Inside(mut inside) => {
                 if self.marked.load(Ordering::Relaxed) {
-                    self.send_waiting(inside.vid(), sink);
+                    self.send_waiting(inside.ring(), sink);
                 }
                 if self.waiting_is_empty() {
-                    sink.burst(inside.vid(), batch);
+                    sink.burst(inside.ring(), batch);
                 } else {
                     self.leave(batch, sink);
                 }
             }
             Entry::Busy => self.leave(batch, sink),
-            Entry::Absent => {
+            Entry::Empty if device.is_attached() => self.leave(batch, sink),
+            Entry::Empty => {
                 sink.lost(LostReason::Down, batch.len());
                 batch.clear();
             }
@@ -104,18 +113,20 @@ impl TxRing {
 
     /// Sends what others left. False where something is left over even so.
     #[inline]
-    pub(super) fn pick_up(&self, device: &Device, sink: &mut impl Sink) -> bool {
+    pub(super) fn pick_up(&self, device: &Device, sink: &mut impl Sink<Ring = R>) -> bool {
         let mut laps = LAPS_MAX;
         while self.marked.load(Ordering::SeqCst) {
             if laps == 0 {
                 return false;
             }
             laps -= 1;
-            match self.gate.enter(device) {
-                Entry::Inside(inside) => self.send_waiting(inside.vid(), sink),
+            match self.gate.enter() {
+                Entry::Inside(mut inside) => self.send_waiting(inside.ring(), sink),
                 // Who is inside sees the mark when it leaves.
                 Entry::Busy => return true,
-                Entry::Absent => sink.lost(LostReason::Down, self.abandon() as usize),
+                // It is about to be set up again.
+                Entry::Empty if device.is_attached() => return false,
+                Entry::Empty => sink.lost(LostReason::Down, self.abandon() as usize),
             }
         }
         true
@@ -130,7 +141,7 @@ impl TxRing {
 
     /// Sends some of what is waiting. Called inside the gate.
     #[cold]
-    fn send_waiting(&self, vid: i32, sink: &mut impl Sink) {
+    fn send_waiting(&self, ring: &mut R, sink: &mut impl Sink<Ring = R>) {
         self.marked.swap(false, Ordering::SeqCst);
         let mut batch = Batch::new();
         for _ in 0..WAITING_MAX / BATCH_MAX {
@@ -140,7 +151,7 @@ impl TxRing {
             if batch.is_empty() {
                 return;
             }
-            sink.burst(vid, &mut batch);
+            sink.burst(ring, &mut batch);
         }
         if !self.waiting.is_empty() {
             self.marked.store(true, Ordering::SeqCst);

@@ -1,0 +1,1 @@
+//! Rings by a guest of ours.
