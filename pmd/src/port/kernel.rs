@@ -225,6 +225,7 @@ mod tests {
     use crate::offload::headers::tests::frame;
     use crate::offload::{Gso, GsoKind};
     use crate::testing::pools;
+    use crate::{Offload, PartialChecksum};
 
     /// Does what readv(2) does with a header and a frame.
     fn fill(slot: &mut Slot, pools: &Pools, offload: &Offload, bytes: &[u8]) -> usize {

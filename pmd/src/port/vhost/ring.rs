@@ -201,8 +201,10 @@ mod tests {
     struct Sending<'guest>(&'guest Guest);
 
     impl Sink for Sending<'_> {
-        fn burst(&mut self, vid: i32, batch: &mut Batch) {
-            assert_eq!(vid, 7);
+        type Ring = u64;
+
+        fn burst(&mut self, ring: &mut u64, batch: &mut Batch) {
+            *ring += batch.len() as u64;
             assert!(
                 !self.0.busy.swap(true, Ordering::SeqCst),
                 "two bursts at once"
@@ -219,10 +221,12 @@ mod tests {
         }
     }
 
-    fn device() -> Device {
-        let device = Device::none();
+    /// A ring that counts what is sent to it, of a device that is there.
+    fn ring() -> (Box<TxRing<u64>>, Device) {
+        let (ring, device) = (TxRing::of(0), Device::none());
         device.set(7);
-        device
+        ring.gate.put(Some(0));
+        (ring, device)
     }
 
     fn batch(pools: &Pools, worker: u32, numbers: std::ops::Range<u32>) -> Batch {
@@ -239,7 +243,7 @@ mod tests {
     #[test]
     fn workers_send_to_one_ring_without_losing_order_or_packets() {
         let pools = pools();
-        let (ring, device, guest) = (TxRing::of(0), device(), Guest::default());
+        let ((ring, device), guest) = (ring(), Guest::default());
         let left_over = AtomicBool::new(false);
         thread::scope(|scope| {
             for worker in 0..3 {
@@ -266,6 +270,7 @@ mod tests {
         let received = guest.received.lock().unwrap();
         let lost = guest.lost.load(Ordering::Relaxed);
         assert_eq!(received.len() as u64 + lost, 3 * 2000 * 4);
+        assert_eq!(ring.gate.put(None), Some(received.len() as u64));
         for worker in 0..3_u32 {
             let mine = received
                 .iter()
@@ -281,8 +286,8 @@ mod tests {
     #[test]
     fn what_finds_the_ring_busy_is_sent_by_who_is_inside() {
         let pools = pools();
-        let (ring, device, guest) = (TxRing::of(0), device(), Guest::default());
-        let Entry::Inside(inside) = ring.gate.enter(&device) else {
+        let ((ring, device), guest) = (ring(), Guest::default());
+        let Entry::Inside(inside) = ring.gate.enter() else {
             panic!("busy")
         };
         for round in 0..9 {
@@ -301,13 +306,14 @@ mod tests {
     #[test]
     fn nothing_is_kept_for_a_device_that_is_gone() {
         let pools = pools();
-        let (ring, device, guest) = (TxRing::of(0), device(), Guest::default());
-        let Entry::Inside(inside) = ring.gate.enter(&device) else {
+        let ((ring, device), guest) = (ring(), Guest::default());
+        let Entry::Inside(inside) = ring.gate.enter() else {
             panic!("busy")
         };
         ring.send(&device, &mut batch(&pools, 1, 0..5), &mut Sending(&guest));
-        device.clear();
+        assert_eq!(device.take(), Some(7));
         drop(inside);
+        ring.gate.put(None);
         assert!(ring.send(&device, &mut batch(&pools, 1, 5..8), &mut Sending(&guest)));
         assert_eq!(guest.lost.load(Ordering::Relaxed), 8);
         assert!(guest.received.lock().unwrap().is_empty());
@@ -315,18 +321,32 @@ mod tests {
     }
 
     #[test]
-    fn whoever_takes_the_device_away_waits_for_who_is_inside() {
-        let (gate, device) = (Arc::new(Gate::default()), Arc::new(device()));
+    fn packets_wait_while_a_ring_is_set_up_again() {
+        let pools = pools();
+        let ((ring, device), guest) = (ring(), Guest::default());
+        assert_eq!(ring.gate.put(None), Some(0));
+        assert!(!ring.send(&device, &mut batch(&pools, 1, 0..5), &mut Sending(&guest)));
+        assert!(!ring.pick_up(&device, &mut Sending(&guest)));
+        ring.gate.put(Some(0));
+        assert!(ring.pick_up(&device, &mut Sending(&guest)));
+        assert_eq!(guest.received.lock().unwrap().len(), 5);
+        assert_eq!(guest.lost.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn whoever_takes_a_ring_away_waits_for_who_is_inside() {
+        let gate = Arc::new(Gate::default());
         let inside_now = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let worker = {
-            let (gate, device, stop) = (gate.clone(), device.clone(), stop.clone());
+            let (gate, stop) = (gate.clone(), stop.clone());
             let inside_now = inside_now.clone();
             thread::spawn(move || {
                 let mut entered = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    if let Entry::Inside(_inside) = gate.enter(&device) {
+                    if let Entry::Inside(mut inside) = gate.enter() {
                         inside_now.store(1, Ordering::SeqCst);
+                        *inside.ring() += 1;
                         entered += 1;
                         inside_now.store(0, Ordering::SeqCst);
                     }
@@ -334,20 +354,21 @@ mod tests {
                 entered
             })
         };
+        let mut counted = 0;
         for _ in 0..3000 {
-            device.clear();
-            gate.wait();
+            gate.put(Some(0));
+            thread::yield_now();
+            counted += gate.put(None).unwrap();
             for _ in 0..20 {
                 assert_eq!(
                     inside_now.load(Ordering::SeqCst),
                     0,
-                    "inside without a device"
+                    "inside without a ring"
                 );
             }
-            device.set(7);
-            thread::yield_now();
         }
         stop.store(true, Ordering::Relaxed);
-        assert!(worker.join().unwrap() > 0);
+        assert_eq!(worker.join().unwrap(), counted);
+        assert!(counted > 0);
     }
 }
