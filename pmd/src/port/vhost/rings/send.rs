@@ -78,7 +78,7 @@ impl<L: Layout> Queue<L> {
             let (header_len, length) = (self.header_len, packet.len());
             // SAFETY: so many bytes can be written there.
             unsafe {
-                write_header(target, header_len, header_of(packet, 1));
+                Header::of(packet, 1).write(target, header_len);
                 copy(packet.data().as_ptr(), target.add(header_len), length);
             }
             if let Some(log) = self.log {
@@ -143,7 +143,7 @@ impl<L: Layout> Queue<L> {
 
     /// Copies a packet to the parts that were collected.
     fn scatter(&self, packet: &Packet, buffers: u16) {
-        let header = header_of(packet, buffers);
+        let header = Header::of(packet, buffers).bytes();
         let sources = [&header[..self.header_len], packet.data()];
         let mut parts = self.chain.parts.iter().copied();
         let mut part = parts.next();
@@ -187,30 +187,52 @@ struct Buffer {
     room: usize,
 }
 
-/// The header before a packet that is in so many buffers.
-#[inline(always)]
-fn header_of(packet: &Packet, buffers: u16) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
-    if packet.owes() {
-        let owed = virtio::encode(&packet.offload(), packet.data());
-        header[..virtio::HEADER_LEN].copy_from_slice(&owed);
-    }
-    header[virtio::HEADER_LEN..].copy_from_slice(&buffers.to_ne_bytes());
-    header
-}
+/// The header before a packet, its first 8 bytes and the others.
+#[derive(Clone, Copy)]
+struct Header(u64, u32);
 
-/// Writes a header of 12 bytes, or of 10.
-///
-/// # Safety
-/// So many bytes can be written there.
-#[inline(always)]
-unsafe fn write_header(to: *mut u8, length: usize, header: [u8; HEADER]) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        if length == HEADER {
-            to.cast::<[u8; HEADER]>().write(header);
-        } else {
-            std::ptr::copy_nonoverlapping(header.as_ptr(), to, length.min(HEADER));
+impl Header {
+    /// That of a packet which is in so many buffers.
+    #[inline(always)]
+    fn of(packet: &Packet, buffers: u16) -> Header {
+        let (mut first, mut second) = (0, 0);
+        if packet.owes() {
+            (first, second) = Header::of_owing(packet);
+        }
+        Header(first, u32::from(second) | u32::from(buffers) << 16)
+    }
+
+    #[cold]
+    fn of_owing(packet: &Packet) -> (u64, u16) {
+        let owed = virtio::encode(&packet.offload(), packet.data());
+        let (mut first, mut second) = ([0; 8], [0; 2]);
+        first.copy_from_slice(&owed[..8]);
+        second.copy_from_slice(&owed[8..]);
+        (u64::from_ne_bytes(first), u16::from_ne_bytes(second))
+    }
+
+    fn bytes(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..8].copy_from_slice(&self.0.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_ne_bytes());
+        bytes
+    }
+
+    /// Writes its 12 bytes, or the first 10.
+    ///
+    /// # Safety
+    /// So many bytes can be written there.
+    #[inline(always)]
+    unsafe fn write(self, to: *mut u8, length: usize) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            to.cast::<u64>().write_unaligned(self.0);
+            let rest = to.add(8);
+            if length == HEADER {
+                rest.cast::<u32>().write_unaligned(self.1);
+            } else {
+                rest.cast::<u16>().write_unaligned(self.1 as u16);
+            }
         }
     }
 }
