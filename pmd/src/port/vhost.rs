@@ -5,22 +5,23 @@
 //! §2.8). A Unix socket says where (QEMU's vhost-user specification). `dpdkvhostuserclient`
 //! connects to a socket that the hypervisor serves, and keeps trying, so that it may appear late,
 //! vanish and return; `dpdkvhostuser` serves one. DPDK's vhost library speaks the protocol, on two
-//! threads for all ports together, and copies packets in and out of rings.
+//! threads for all ports together; packets we copy in and out of rings ourselves.
 //!
 //! # How
 //! `driver` registers sockets and takes the library's callbacks; `guest` is what is known of the
-//! guest and who may touch it; `ring` lets several workers send to one ring; `queue` moves packets.
+//! guest and who may touch its rings; `rings` moves frames through a ring, `ring` lets several
+//! workers send to one; `queue` does it for the worker.
 //! A guest enables as many pairs of rings as it likes. Its sending rings are dealt out to the
 //! port's receive queues, the port's transmit queues to its receiving rings.
 //!
 //! # Offloads
 //! Checksums and segmentation left to be done are negotiated in both directions; a guest that did
 //! not take them gets finished frames. Datagrams to be cut (USO) the library does not know, and
-//! fragmentation of one (UFO) we do not, so neither is offered. What a guest left to be done comes
-//! out of the library as flags alone (`RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS`), and is read off the
-//! frame's headers here. Its other mode, which fills in the lengths, was not taken: on a header
-//! that makes no sense to it, it clears the flag which says that the buffer is external, and on one
-//! behind two VLAN tags it forgets that the checksum is unfinished.
+//! fragmentation of one (UFO) we do not, so neither is offered.
+//!
+//! # Why not the library's own functions for rings
+//! They take a ring's lock for each burst, which its event thread holds while it handles a message,
+//! receive a frame of more than 2 KiB into memory from DPDK's heap, and cost more a packet.
 //!
 //! # Why not one lock, or the guest's device behind an `Arc`
 //! The library frees a device when its callback returns, so a worker inside a burst must be waited

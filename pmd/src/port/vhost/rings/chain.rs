@@ -173,7 +173,8 @@ impl Chain {
     /// How many entries a table has, at most as many as there may be parts.
     fn entries(&mut self, table: &Head) -> Option<u32> {
         let entries = table.length / DESCRIPTOR;
-        let whole = table.length % DESCRIPTOR == 0 && (1..=PARTS_MAX as u32).contains(&entries);
+        let whole =
+            table.length.is_multiple_of(DESCRIPTOR) && (1..=PARTS_MAX as u32).contains(&entries);
         self.bad |= !whole || table.flags & NEXT != 0;
         (!self.bad).then_some(entries)
     }

@@ -208,7 +208,7 @@ impl Guest {
             let field = |at: usize| u16::from_ne_bytes([descriptor[at], descriptor[at + 1]]);
             let length = u32::from_ne_bytes(descriptor[..4].try_into().unwrap());
             let turn = (field(6) & 1 << 7 != 0, field(6) & 1 << 15 != 0);
-            let lap = self.seen / size % 2 == 0;
+            let lap = (self.seen / size).is_multiple_of(2);
             self.seen += if turn == (lap, lap) { slots } else { 0 };
             return (turn == (lap, lap)).then_some((field(4), length));
         }
@@ -564,7 +564,7 @@ fn a_guest_is_called_where_its_event_index_is_passed() {
         for done in 0..24_u16 {
             let wanted = done / 3 * 3 + 2;
             let event = match packed {
-                true => wanted % 8 | (1 - wanted / 8 % 2) << 15,
+                true => (wanted % 8) | ((1 - wanted / 8 % 2) << 15),
                 false => wanted,
             };
             let at = if packed { DRIVER } else { DRIVER + 4 + 16 };
