@@ -7,10 +7,13 @@
 
 use std::sync::atomic::{Ordering, fence};
 
+use arrayvec::ArrayVec;
+
 use super::chain::{Access, Broken, Chain, DESCRIPTOR, Head, INDIRECT, NEXT, WRITE, Walked};
 use super::memory::{Area, Memory};
 use super::split::Place;
 use super::{Call, Layout, Log, need_event};
+use crate::BATCH_MAX;
 
 /// A packed ring.
 #[derive(Debug)]
@@ -20,8 +23,9 @@ pub(super) struct Packed {
     driver: Area,
     size: u16,
     next: Position,
-    /// The first descriptor to be given back in this burst, and its second half.
-    first: Option<(u16, u64)>,
+    /// Descriptors to be given back in this burst, with their second halves: written at its end,
+    /// since the guest, which looks there all the time, takes each line away that is written.
+    finished: ArrayVec<(u16, u64), BATCH_MAX>,
     published: Position,
     event_index: bool,
     /// Whether it was ever called.
@@ -83,7 +87,7 @@ impl Packed {
             driver: memory.area(place.driver, EVENT, 4)?,
             size: place.size,
             next,
-            first: None,
+            finished: ArrayVec::new(),
             published: next,
             event_index: place.event_index,
             called: false,
@@ -130,6 +134,16 @@ impl Packed {
             at.slot.wrapping_sub(back)
         };
         first || need_event(in_lap(event), self.next.slot, in_lap(old))
+    }
+
+    /// Writes what is finished but the first, which alone is left then.
+    #[inline]
+    fn write_all_but_first(&mut self) {
+        for &(slot, second) in self.finished.iter().skip(1) {
+            let to = self.descriptors.u64(Self::offset(slot) + 8);
+            to.store(second, Ordering::Relaxed);
+        }
+        self.finished.truncate(1);
     }
 
     /// Marks what was written to the ring from a slot on.
@@ -191,19 +205,17 @@ impl Layout for Packed {
         let turn = if self.next.wrap { AVAILABLE | USED } else { 0 };
         let flags = turn | if written > 0 { WRITE } else { 0 };
         let second = u64::from(written) | u64::from(id) << 32 | u64::from(flags) << 48;
-        let slot = self.next.slot;
-        if self.first.is_none() {
-            self.first = Some((slot, second));
-        } else {
-            let to = self.descriptors.u64(Self::offset(slot) + 8);
-            to.store(second, Ordering::Relaxed);
+        if self.finished.is_full() {
+            self.write_all_but_first();
         }
+        self.finished.push((self.next.slot, second));
         self.next = self.next.plus(slots, self.size);
     }
 
     #[inline]
     fn publish(&mut self, log: Option<Log>) {
-        let Some((slot, second)) = self.first.take() else {
+        self.write_all_but_first();
+        let Some((slot, second)) = self.finished.pop() else {
             return;
         };
         let to = self.descriptors.u64(Self::offset(slot) + 8);

@@ -6,9 +6,12 @@
 
 use std::sync::atomic::{Ordering, fence};
 
+use arrayvec::ArrayVec;
+
 use super::chain::{Access, Broken, Chain, DESCRIPTOR, Head, INDIRECT, NEXT, Walked};
 use super::memory::{Area, Memory, release};
 use super::{Call, Layout, Log, need_event};
+use crate::BATCH_MAX;
 
 /// A split ring.
 #[derive(Debug)]
@@ -25,6 +28,9 @@ pub(super) struct Split {
     /// How many are done with, and of how many the guest knows that.
     done: u16,
     published: u16,
+    /// The last of them, to be written at the end of a burst: the guest looks at the first line all
+    /// the time, and takes it away when it is written.
+    finished: ArrayVec<u64, BATCH_MAX>,
     /// The guest says by an index when it wants to be called.
     event_index: bool,
     /// Whether it was ever called.
@@ -63,6 +69,7 @@ impl Split {
             seen: next,
             done,
             published: done,
+            finished: ArrayVec::new(),
             event_index: place.event_index,
             called: false,
             call: place.call,
@@ -151,9 +158,10 @@ impl Layout for Split {
 
     #[inline]
     fn finish(&mut self, id: u16, written: u32, _slots: u16) {
-        let at = usize::from(self.done & self.mask);
-        let element = u64::from(id) | u64::from(written) << 32;
-        self.used.put(RING + at * ELEMENT, element);
+        if self.finished.is_full() {
+            self.write_finished();
+        }
+        self.finished.push(u64::from(id) | u64::from(written) << 32);
         self.done = self.done.wrapping_add(1);
         self.next = self.next.wrapping_add(1);
     }
@@ -164,6 +172,7 @@ impl Layout for Split {
         if old == new {
             return;
         }
+        self.write_finished();
         release(self.used.u16(INDEX), new);
         self.published = new;
         if let Some(log) = log {
@@ -190,6 +199,17 @@ impl Layout for Split {
 }
 
 impl Split {
+    /// Writes the elements of what is finished.
+    #[inline]
+    fn write_finished(&mut self) {
+        let first = self.done.wrapping_sub(self.finished.len() as u16);
+        for (index, &element) in self.finished.iter().enumerate() {
+            let at = usize::from(first.wrapping_add(index as u16) & self.mask);
+            self.used.put(RING + at * ELEMENT, element);
+        }
+        self.finished.clear();
+    }
+
     /// Marks what was written to the ring since so many buffers were done with.
     #[cold]
     fn log(&self, log: Log, mut from: u16) {
