@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use super::chain::{Access, Head, Heads};
 use super::copy::copy;
 use super::memory::prefetch;
-use super::{HEADER, Kind, Layout, Queue, Ring};
+use super::{AHEAD, HEADER, Kind, Layout, Queue, Ring};
 use crate::offload::virtio;
 use crate::pool::SMALL_MAX;
 use crate::port::LostReason;
@@ -71,15 +71,23 @@ impl<L: Layout> Queue<L> {
             let Some(source) = self.source(head) else {
                 break;
             };
-            prefetch(source);
-            prefetch(source.wrapping_add(LINE));
             sources.push(source);
         }
+        let fetch = |source: *mut u8| {
+            prefetch(source);
+            prefetch(source.wrapping_add(LINE));
+        };
+        sources.iter().take(AHEAD).copied().for_each(fetch);
         let pool = pools.small();
         for (done, (head, &source)) in heads.iter().zip(&sources).enumerate() {
             let Some(packet) = pool.allocate() else {
                 return done;
             };
+            sources
+                .get(done + AHEAD)
+                .copied()
+                .into_iter()
+                .for_each(fetch);
             // SAFETY: so many bytes were found there.
             match unsafe { self.fill(packet, source, head.length as usize) } {
                 Ok(packet) => drop(batch.push(packet)),

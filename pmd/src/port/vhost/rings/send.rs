@@ -4,8 +4,8 @@ use arrayvec::ArrayVec;
 
 use super::chain::{Access, Head, Heads, PARTS_MAX, Walked};
 use super::copy::copy;
-use super::memory::prefetch_to_write;
-use super::{HEADER, Kind, Layout, Queue, Ring};
+use super::memory::{prefetch, prefetch_to_write};
+use super::{AHEAD, HEADER, Kind, Layout, Queue, Ring};
 use crate::offload::virtio;
 use crate::port::LostReason;
 use crate::{BATCH_MAX, Packet};
@@ -70,15 +70,26 @@ impl<L: Layout> Queue<L> {
             let Some(target) = self.target(head, packet) else {
                 break;
             };
-            prefetch_to_write(target);
-            prefetch_to_write(target.wrapping_add(self.header_len + packet.len() - 1));
             targets.push(target);
         }
-        for ((head, packet), &target) in heads.iter().zip(packets).zip(&targets) {
-            let (header_len, length) = (self.header_len, packet.len());
+        let header_len = self.header_len;
+        // The header is mostly there already, so its line is read; the frame's is written.
+        let fetch = |target: *mut u8| {
+            prefetch(target);
+            prefetch_to_write(target.wrapping_add(header_len));
+        };
+        targets.iter().take(AHEAD).copied().for_each(fetch);
+        let all = heads.iter().zip(packets).zip(&targets).enumerate();
+        for (index, ((head, packet), &target)) in all {
+            targets
+                .get(index + AHEAD)
+                .copied()
+                .into_iter()
+                .for_each(fetch);
+            let length = packet.len();
             // SAFETY: so many bytes can be written there.
             unsafe {
-                Header::of(packet, 1).write(target, header_len);
+                Header::of(packet, 1).put(target, header_len);
                 copy(packet.data().as_ptr(), target.add(header_len), length);
             }
             if let Some(log) = self.log {
@@ -218,21 +229,37 @@ impl Header {
         bytes
     }
 
-    /// Writes its 12 bytes, or the first 10.
+    /// Writes its 12 bytes, or the first 10, where others are there: the guest reads them, and a
+    /// line that is written needlessly is taken from its cache needlessly.
     ///
     /// # Safety
-    /// So many bytes can be written there.
+    /// So many bytes can be read and written there.
     #[inline(always)]
-    unsafe fn write(self, to: *mut u8, length: usize) {
-        // SAFETY: as the caller promises.
+    unsafe fn put(self, to: *mut u8, length: usize) {
+        // SAFETY: as the caller promises. What the guest makes of its own header meanwhile is its
+        // affair.
         unsafe {
-            to.cast::<u64>().write_unaligned(self.0);
+            put(to.cast::<u64>(), self.0);
             let rest = to.add(8);
             if length == HEADER {
-                rest.cast::<u32>().write_unaligned(self.1);
+                put(rest.cast::<u32>(), self.1);
             } else {
-                rest.cast::<u16>().write_unaligned(self.1 as u16);
+                put(rest.cast::<u16>(), self.1 as u16);
             }
+        }
+    }
+}
+
+/// Writes a value where another is.
+///
+/// # Safety
+/// It can be read and written there, at any alignment.
+#[inline(always)]
+unsafe fn put<T: Copy + PartialEq>(to: *mut T, value: T) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if to.read_unaligned() != value {
+            to.write_unaligned(value);
         }
     }
 }
