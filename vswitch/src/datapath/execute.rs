@@ -340,16 +340,21 @@ impl Executor {
 
     /// Lets a packet go through again, once the batch that it is of is through.
     fn recirculate(&mut self, ingress: Ingress, carried: Carried, parcel: Parcel) {
-        if self.recirculated.len() >= limits::RECIRCULATED_MAX {
-            return self.count_drop(parcel.origin, DropReason::TooDeep);
-        }
-        self.recirculated.push(Recirculated {
+        self.go_again(Recirculated {
             packet: parcel.packet,
             ingress,
             origin: parcel.origin,
             carried,
             tracked: parcel.tracked,
         });
+    }
+
+    /// The same of a packet of which all is known.
+    pub fn go_again(&mut self, packet: Recirculated) {
+        match self.recirculated.len() >= limits::RECIRCULATED_MAX {
+            true => self.count_drop(packet.origin, DropReason::TooDeep),
+            false => self.recirculated.push(packet),
+        }
     }
 
     fn count_drop(&mut self, origin: Option<PortNo>, reason: DropReason) {

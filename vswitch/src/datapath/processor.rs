@@ -30,6 +30,7 @@ mod metered;
 mod misses;
 mod parsed;
 mod renewal;
+mod tracked;
 
 use engine::{Engine, Entry, Tallied};
 use misses::Misses;

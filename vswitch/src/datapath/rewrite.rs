@@ -81,6 +81,12 @@ impl Headers {
         self.layout.end > 0
     }
 
+    /// Where they lie.
+    #[inline(always)]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Whether there is a network header.
     #[inline(always)]
     pub fn has_network(&self) -> bool {

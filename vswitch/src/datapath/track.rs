@@ -6,6 +6,7 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
+use arrayvec::ArrayVec;
 use flowtable::conntrack::{self, Body, Item, Known, Refusal, Tracker, Tuple, Verdict};
 use flowtable::fragments::Rest;
 use flowtable::{Carried, FlowKey, Layout, has_right_checksums, parse};
@@ -20,6 +21,29 @@ pub struct Tracked {
     zone: u16,
     known: Option<Known>,
     is_translated: bool,
+}
+
+impl Tracked {
+    /// A packet to be tracked in a zone, with what was said of it before.
+    #[inline(always)]
+    pub fn item(before: Option<Tracked>, packet: conntrack::Packet, zone: u16) -> Item {
+        let before = before.filter(|it| it.zone == zone);
+        Item {
+            packet,
+            known: before.and_then(|it| it.known),
+            is_translated: before.is_some_and(|it| it.is_translated),
+        }
+    }
+
+    /// What was said of a packet now.
+    #[inline(always)]
+    pub fn of(item: &Item, verdict: &Verdict) -> Tracked {
+        Tracked {
+            zone: item.packet.tuple.zone,
+            known: verdict.known,
+            is_translated: item.is_translated || verdict.translation.is_some(),
+        }
+    }
 }
 
 /// A worker's connection tracking.
@@ -67,48 +91,68 @@ impl Tracking {
         let layout = parse(parcel.packet.data(), &mut key);
         parcel.headers = Headers::new(layout, &key);
         let zone = track.request.zone;
-        let before = parcel
-            .tracked
-            .filter(|it| it.zone == zone && !track.forgets);
-        let packet = conntrack::Packet::read(parcel.packet.data(), &key, &layout, zone);
+        let before = parcel.tracked.filter(|_| !track.forgets);
+        let read = conntrack::Packet::read(parcel.packet.data(), &key, &layout, zone);
         let is_right = has_right_sums(&parcel.packet, &key, &layout);
-        let verdict = match packet {
-            Some(packet) if !is_right => Verdict::invalid(packet.tuple),
-            Some(packet) => {
-                let item = Item {
-                    packet,
-                    known: before.and_then(|it| it.known),
-                    is_translated: before.is_some_and(|it| it.is_translated),
-                };
-                self.ask(track, item, now_ms)
-                    .ok_or(DropReason::ConnectionsFull)?
-            }
-            None => Verdict::invalid(Tuple::default()),
-        };
-        if let Some(refusal) = verdict.refusal {
-            return Err(reason(refusal));
-        }
-        if let Break(reason) = change(&mut parcel.packet, parcel.headers, &verdict) {
-            return Err(reason);
-        }
-        // What it announces is heard once.
-        let is_first = before.is_none_or(|it| it.known.is_none());
-        if let Some(packet) = packet.filter(|_| is_first && verdict.helper.is_some()) {
-            let rewritten = self.listen(&mut parcel.packet, &packet, &verdict, &layout);
-            if let Break(reason) = rewritten {
-                return Err(reason);
-            }
-        }
-        parcel.tracked = Some(Tracked {
-            zone,
-            known: verdict.known,
-            is_translated: before.is_some_and(|it| it.is_translated)
-                || verdict.translation.is_some(),
-        });
         let mut told = FlowKey::default();
         parcel.carried().write(&mut told);
-        tell(&mut told, &verdict, zone);
+        let Some(packet) = read.filter(|_| is_right) else {
+            let tuple = read.map_or(Tuple::default(), |packet| packet.tuple);
+            tell(&mut told, &Verdict::invalid(tuple), zone);
+            return Ok(Carried::of(&told));
+        };
+        let item = Tracked::item(before, packet, zone);
+        let mut verdicts = ArrayVec::<Verdict, 1>::new();
+        self.ask_all(track, &[item], now_ms, &mut verdicts);
+        let verdict = verdicts.first().ok_or(DropReason::ConnectionsFull)?;
+        let (packet, headers) = (&mut parcel.packet, parcel.headers);
+        if let Break(reason) = self.carry_out(packet, headers, &item, verdict) {
+            return Err(reason);
+        }
+        parcel.tracked = Some(Tracked::of(&item, verdict));
+        tell(&mut told, verdict, zone);
         Ok(Carried::of(&told))
+    }
+
+    /// Asks about packets, as many as there is room for verdicts; `false`, and there are none, if
+    /// there is nobody to ask.
+    pub fn ask_all<const N: usize>(
+        &mut self,
+        track: &Track,
+        items: &[Item],
+        now_ms: u64,
+        verdicts: &mut ArrayVec<Verdict, N>,
+    ) -> bool {
+        let Some(tracker) = &mut self.tracker else {
+            return false;
+        };
+        if !std::mem::replace(&mut self.has_begun, true) {
+            tracker.begin(now_ms);
+        }
+        tracker.track(&track.request, items, |_, verdict| {
+            let _ = verdicts.try_push(*verdict);
+        });
+        verdicts.len() == items.len()
+    }
+
+    /// Changes a packet as its connection wants, and lets who reads the connection's packets read
+    /// it.
+    pub fn carry_out(
+        &mut self,
+        packet: &mut pmd::Packet,
+        headers: Headers,
+        item: &Item,
+        verdict: &Verdict,
+    ) -> Fate {
+        if let Some(refusal) = verdict.refusal {
+            return Break(reason(refusal));
+        }
+        change(packet, headers, verdict)?;
+        // What it announces is heard once.
+        match verdict.helper.is_some() && item.known.is_none() {
+            true => self.listen(packet, &item.packet, verdict, headers.layout()),
+            false => Continue(()),
+        }
     }
 
     /// Lets who reads a connection's packets read one, and changes its payload if that is what comes
@@ -155,21 +199,11 @@ impl Tracking {
         };
         payload::lengthened(&mut frame(packet, Headers::new(moved, &key)), by)
     }
-
-    fn ask(&mut self, track: &Track, item: Item, now_ms: u64) -> Option<Verdict> {
-        let tracker = self.tracker.as_mut()?;
-        if !std::mem::replace(&mut self.has_begun, true) {
-            tracker.begin(now_ms);
-        }
-        let mut told = None;
-        tracker.track(&track.request, &[item], |_, verdict| told = Some(*verdict));
-        told
-    }
 }
 
 /// Whether a packet's checksums are right, as far as nobody has vouched for them.
 #[inline(always)]
-fn has_right_sums(packet: &pmd::Packet, key: &FlowKey, layout: &Layout) -> bool {
+pub fn has_right_sums(packet: &pmd::Packet, key: &FlowKey, layout: &Layout) -> bool {
     let offload = packet.offload();
     let is_vouched_for = offload.valid || offload.checksum.is_some();
     is_vouched_for || has_right_checksums(packet.data(), key, layout, Rest::default())

@@ -218,6 +218,7 @@ impl Engine {
                 self.free_refused(refused, entry, codes, batch);
                 self.executor.output_batch(port, entry.origin, batch);
             }
+            ([Op::Track(_), ..], None) => return self.track_all(entry, *first, batch),
             _ => return false,
         }
         true

@@ -204,3 +204,49 @@ fn tracking_without_end_ends() {
     assert_eq!(rig.drops(1), [("too_deep", 1)]);
     assert_eq!(rig.pools.in_use(), 0);
 }
+
+/// However packets come, together or one after the other, the same becomes of each.
+#[test]
+fn batches_are_tracked_as_packets_are_one_by_one() {
+    let flows = [
+        "in_port=1,tcp,actions=ct(commit,zone=1,nat(src=203.0.113.1-203.0.113.3)),output:2",
+        "in_port=1,udp,actions=ct(table=1,zone=2)",
+        "in_port=2,ip,actions=ct(table=2,zone=1,nat)",
+        "table=1,udp,ct_state=+new,actions=ct(commit,zone=2),output:2",
+        "table=1,udp,ct_state=+est,actions=output:2",
+        "table=2,ip,ct_state=+est+rpl,actions=output:1",
+    ];
+    let mut rigs = [Rig::new(2, &flows), Rig::new(2, &flows)];
+    let clients = (0..50).map(|number| ([10, 0, 1, number], 4000 + u16::from(number)));
+    let ask = |proto| clients.clone().map(move |it| packet(proto, it, SERVER, 2));
+    let questions = [ask(ip_proto::TCP), ask(ip_proto::UDP)].map(Iterator::collect::<Vec<_>>);
+    for round in 0..3 {
+        for questions in &questions {
+            let [together, apart] = rigs.each_mut();
+            together.receive(1, questions);
+            for question in questions {
+                apart.receive(1, std::slice::from_ref(question));
+            }
+            let sent = together.sent(2);
+            assert_eq!(sent.len(), 50, "round {round}");
+            assert_eq!(sent, apart.sent(2));
+            let answers: Vec<_> = sent
+                .iter()
+                .map(|frame| ends(frame))
+                .filter(|(hidden, _)| hidden.0[0] == 203)
+                .map(|(hidden, server)| packet(ip_proto::TCP, server, hidden, 0x12))
+                .collect();
+            together.receive(2, &answers);
+            for answer in &answers {
+                apart.receive(2, std::slice::from_ref(answer));
+            }
+            let back = together.sent(1);
+            assert_eq!(back.len(), answers.len());
+            assert_eq!(back, apart.sent(1));
+            for (frame, client) in back.iter().zip(clients.clone()) {
+                assert_eq!(ends(frame), (SERVER, client));
+            }
+        }
+    }
+    assert!(rigs.iter().all(|rig| rig.pools.in_use() == 0));
+}
