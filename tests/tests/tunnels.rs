@@ -139,3 +139,5 @@ fn tcp(from: &Netns, to: &Netns, address: &str, folder: &Path) {
 
 #[path = "tunnels/kernel.rs"]
 mod kernel;
+#[path = "tunnels/ovs.rs"]
+mod ovs;
