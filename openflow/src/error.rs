@@ -52,7 +52,7 @@ impl ErrorCode {
 /// `NX_EXPERIMENTER_ID`: the ONF's flow monitors came from Nicira's, and so do their errors.
 const NICIRA: u32 = 0x0000_2320;
 /// Codes of experimenters' errors that are Nicira's.
-pub const NICIRA_CODES: std::ops::RangeInclusive<u16> = 4..=8;
+pub const NICIRA_CODES: std::ops::RangeInclusive<u16> = 4..=38;
 
 macro_rules! codes {
     ($($name:ident = $kind:literal, $code:literal;)*) => {
@@ -191,6 +191,7 @@ codes! {
     MONITOR_FAILED_MONITOR_EXISTS = 0xffff, 6;
     MONITOR_FAILED_BAD_FLAGS = 0xffff, 7;
     MONITOR_FAILED_UNKNOWN_MONITOR = 0xffff, 8;
+    RESUME_STALE = 0xffff, 35;
     BUNDLE_FAILED_UNKNOWN = 0xffff, 2300;
     BUNDLE_FAILED_EPERM = 0xffff, 2301;
     BUNDLE_FAILED_BAD_ID = 0xffff, 2302;

@@ -2,8 +2,8 @@
 
 use crate::{
     AsyncConfig, BundleAdd, BundleControl, CtFlush, ErrorMessage, Features, FlowMod, FlowRemoved,
-    GroupMod, Hello, MeterMod, MonitorId, MultipartReply, MultipartRequest, OfPort, PacketIn,
-    PacketOut, PortMod, PortStatus, QueueConfig, RoleMessage, SwitchConfig, TableMod,
+    GroupMod, Hello, MeterMod, MonitorId, MultipartReply, MultipartRequest, NiciraMessage, OfPort,
+    PacketIn, PacketOut, PortMod, PortStatus, QueueConfig, RoleMessage, SwitchConfig, TableMod,
 };
 
 /// Something of an experimenter: who, what, and bytes whose meaning only they know.
@@ -30,6 +30,8 @@ pub enum Message {
     EchoReply(Vec<u8>),
     /// Something of an experimenter.
     Experimenter(Experimenter),
+    /// A message of Nicira's.
+    Nicira(NiciraMessage),
     /// Something about a bundle as a whole.
     Bundle(BundleControl),
     /// A message for a bundle.

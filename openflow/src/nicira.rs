@@ -9,9 +9,11 @@ use crate::{Action, Ct, MeterId, Nat, OfPort, TableId};
 
 mod hash;
 mod learn;
+mod message;
 
 pub use hash::{Bundle, BundleAlgorithm, HashFields, Multipath, MultipathAlgorithm};
 pub use learn::{Learn, LearnSource, LearnSpec};
+pub use message::{NiciraMessage, PacketIn2, PacketInFormat};
 
 /// Some adjacent bits of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -160,6 +160,7 @@ fn encode_body(message: &Message, start: usize, out: &mut Writer) {
         Message::Error(error) => encode_error(error, out),
         Message::EchoRequest(data) | Message::EchoReply(data) => encode_data(data, 0, out),
         Message::Experimenter(body) => encode_experimenter(body, out),
+        Message::Nicira(nicira) => nicira::message::encode(nicira, start, out),
         Message::Bundle(control) => bundle::encode_control(*control, out),
         Message::BundleAdd(add) => bundle::encode_add(add, out),
         Message::MonitorCancel(id) => {
@@ -208,6 +209,7 @@ fn kind(message: &Message) -> u8 {
         Message::EchoRequest(_) => ECHO_REQUEST,
         Message::EchoReply(_) => ECHO_REPLY,
         Message::Experimenter(_)
+        | Message::Nicira(_)
         | Message::Bundle(_)
         | Message::BundleAdd(_)
         | Message::MonitorCancel(_)
@@ -305,6 +307,13 @@ fn decode_stranger(xid: Xid, body: &mut Reader) -> Result<Message, ErrorCode> {
             let flush = ct_flush::decode(body)?;
             Ok(Message::CtFlush(Box::new(flush)))
         }
+        (NICIRA, kind) => match nicira::message::decode(kind, &mut peek)? {
+            Some(message) => {
+                *body = peek;
+                Ok(Message::Nicira(message))
+            }
+            None => decode_experimenter(body).map(Message::Experimenter),
+        },
         _ => decode_experimenter(body).map(Message::Experimenter),
     }
 }

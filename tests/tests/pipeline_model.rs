@@ -250,6 +250,7 @@ impl Pair {
             in_port,
             actions: actions.into(),
             frame: bytes.clone(),
+            resumed: None,
         };
         self.processor.inject(out, self.now);
         self.processor.flush();

@@ -278,6 +278,12 @@ pub struct Punt {
     pub written: Carried,
     /// Meters that it passes first (`OFPM_SLOWPATH`, `OFPM_CONTROLLER`).
     pub meters: Box<[Arc<crate::pipeline::Meter>]>,
+    /// Which controllers: those that asked for this number, 0 if for none.
+    pub controller: u16,
+    /// What the flow says to send with it.
+    pub userdata: Arc<[u8]>,
+    /// How the packet goes on when a controller lets it.
+    pub paused: Option<Arc<crate::pipeline::Frozen>>,
 }
 
 /// `ofp_packet_in_reason`.

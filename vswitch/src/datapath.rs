@@ -44,7 +44,7 @@ mod track;
 mod tunnel;
 mod worker;
 
-pub use processor::{Now, PacketOut, Processor};
+pub use processor::{Now, PacketOut, Processor, Resumed};
 pub use punt::{Delivery, Event, Events, PacketIn, Receiver};
 pub use send::Outlet;
 pub use statistics::{Drops, WorkerStatistics};

@@ -40,6 +40,6 @@ pub use switch::{
 };
 pub use table::Table;
 pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};
-pub use translate::{Context, Ingress, translate};
+pub use translate::{Context, Frozen, Ingress, translate};
 pub use tunnel::{Key, Local, Received, Receivers, Tunnel};
 pub use underlay::{Host, Neighbour, Network, NextHop, Route, Underlay, Unresolved};

@@ -86,15 +86,36 @@ fn plain((field, value, mask): (Field, u128, u128)) -> Result<(Field, u128, u128
     }
 }
 
+/// Reads fields of which only those count that are no headers, without what they require: what is
+/// known of a packet beside its bytes.
+pub(super) fn decode_metadata(fields: &mut Reader) -> Result<Match, ErrorCode> {
+    let (mut key, mut masks) = (FlowKey::default(), FlowMask::default());
+    while !fields.is_empty() {
+        let tlv = oxm::decode(fields)?;
+        let Some(oxm) = tlv.oxm.filter(|oxm| oxm.field.is_metadata()) else {
+            continue;
+        };
+        let (field, value, mask) = plain(decode_value(oxm, tlv)?)?;
+        field.write(&mut key, value, mask);
+        field.write(&mut masks.0, u128::MAX, mask);
+    }
+    Ok(Match::new(&key, &masks))
+}
+
+/// Writes every field.
+pub(super) fn encode_fields(matching: &Match, out: &mut Writer) {
+    for (field, value, mask) in matching.fields() {
+        Oxm::of(field).encode(value, mask, out);
+    }
+}
+
 /// Writes every field in canonical order, in which prerequisites come first; how many bytes that
 /// are without padding.
 pub(super) fn encode(matching: &Match, out: &mut Writer) -> u16 {
     let start = out.position();
     out.u16(OXM);
     out.u16(0);
-    for (field, value, mask) in matching.fields() {
-        Oxm::of(field).encode(value, mask, out);
-    }
+    encode_fields(matching, out);
     out.patch_len(start + 2, start);
     let len = out.position() - start;
     out.pad(start);

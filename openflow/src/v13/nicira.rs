@@ -16,6 +16,7 @@ use crate::{Action, ErrorCode, OfPort, TableId};
 mod choice;
 mod controller;
 mod learn;
+pub(super) mod message;
 mod sample;
 
 pub(crate) use choice::MEMBERS_MAX;

@@ -40,6 +40,7 @@ fn requests() -> BoxedStrategy<Message> {
         hello().prop_map(Message::Hello),
         data().prop_map(Message::EchoRequest),
         experimenter().prop_map(Message::Experimenter),
+        nicira::message().prop_map(Message::Nicira),
         select(vec![
             Message::FeaturesRequest,
             Message::ConfigRequest,

@@ -2,7 +2,7 @@
 
 use openflow::{
     Bundle, BundleAlgorithm, Controller, HashFields, Learn, LearnSource, LearnSpec, Multipath,
-    MultipathAlgorithm, Sample, SampleDirection,
+    MultipathAlgorithm, NiciraMessage, PacketIn2, PacketInFormat, Sample, SampleDirection,
 };
 
 use super::*;
@@ -177,6 +177,51 @@ fn sample() -> impl Strategy<Value = Sample> {
             point: numbers.3,
             port,
             direction,
+        }
+    })
+}
+
+/// Any message of Nicira's.
+pub fn message() -> impl Strategy<Value = NiciraMessage> {
+    let formats = vec![PacketInFormat::Standard, PacketInFormat::Nicira2];
+    prop_oneof![
+        select(formats).prop_map(NiciraMessage::SetPacketInFormat),
+        any::<u16>().prop_map(NiciraMessage::SetControllerId),
+        packet_in2().prop_map(|packet| NiciraMessage::PacketIn2(Box::new(packet))),
+        packet_in2().prop_map(|packet| NiciraMessage::Resume(Box::new(packet))),
+    ]
+}
+
+fn packet_in2() -> impl Strategy<Value = PacketIn2> {
+    let reasons = vec![
+        PacketInReason::NoMatch,
+        PacketInReason::Action,
+        PacketInReason::InvalidTtl,
+    ];
+    let numbers = (
+        option::of(any::<u32>()),
+        option::of(0..u32::MAX),
+        option::of((0..=TableId::LAST.0).prop_map(TableId)),
+        any::<u64>(),
+    );
+    let bytes = || vec(any::<u8>(), 0..40);
+    let texts = (bytes(), bytes(), option::of(bytes()));
+    let registers = any::<(u32, u64, u32)>();
+    (numbers, select(reasons), texts, registers).prop_map(|(numbers, reason, texts, registers)| {
+        let mut metadata = Match::default();
+        metadata.set(Field::InPort, registers.0.into(), Field::InPort.ones());
+        metadata.set(Field::Metadata, registers.1.into(), Field::Metadata.ones());
+        metadata.set(Field::Reg3, registers.2.into(), Field::Reg3.ones());
+        PacketIn2 {
+            packet: texts.0,
+            full_len: numbers.0,
+            buffer_id: numbers.1,
+            table: numbers.2,
+            cookie: numbers.3,
+            reason,
+            metadata,
+            userdata: texts.1,
+            continuation: texts.2,
         }
     })
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use openflow::{
     AsyncConfig, Capabilities, CtFlush, ErrorCode, Experimenter, Features, Message,
-    MultipartRequest, OfPort, PortReason, PortStatus, Role, SwitchConfig, Xid, bundle::ONF, v13,
+    MultipartRequest, NiciraMessage, OfPort, PacketInFormat, PortReason, PortStatus, Role,
+    SwitchConfig, Xid, bundle::ONF, v13,
 };
 use tracing::debug;
 
@@ -24,6 +25,7 @@ use crate::pipeline::{FlowList, RemovedFlow, Sweep, Switch};
 
 mod buffers;
 mod bundle;
+mod continuations;
 mod dump;
 mod farewell;
 mod limits;
@@ -48,6 +50,7 @@ pub use two_ports::TwoPorts;
 
 use buffers::Buffers;
 use bundle::Bundles;
+use continuations::Continuations;
 use limits::PortLimits;
 use monitor::Monitors;
 
@@ -64,6 +67,7 @@ pub struct Agent {
     pub identity: Identity,
     peers: BTreeMap<PeerId, Peer>,
     buffers: Buffers,
+    continuations: Continuations,
     generation_id: Option<u64>,
     /// Of peers that are gone.
     dropped: Dropped,
@@ -112,6 +116,10 @@ struct Peer {
     wants: AsyncConfig,
     /// Bytes it gets of a packet that no action sends; `0xffff` for all of it, unbuffered.
     miss_send_len: u16,
+    /// How it gets packets.
+    packet_in_format: PacketInFormat,
+    /// The number by which flows mean it.
+    controller_id: u16,
     bundles: Bundles,
     monitors: Monitors,
     /// A change of many flows on its way.
@@ -163,6 +171,7 @@ impl Agent {
             identity,
             peers: BTreeMap::new(),
             buffers: Buffers::default(),
+            continuations: Continuations::default(),
             generation_id: None,
             dropped: Dropped::default(),
             limits: PortLimits::default(),
@@ -184,6 +193,8 @@ impl Agent {
             role: Role::Equal,
             wants: AsyncConfig::default(),
             miss_send_len,
+            packet_in_format: PacketInFormat::default(),
+            controller_id: 0,
             bundles: Bundles::default(),
             monitors: Monitors::default(),
             sweep: None,
@@ -299,6 +310,7 @@ impl Agent {
                 return self.multipart(turn, peer, xid, request);
             }
             Message::BarrierRequest => return Ok(Next::Barrier(Message::BarrierReply)),
+            Message::Nicira(nicira) => self.nicira(turn, main, nicira)?,
             Message::Bundle(control) => return self.bundle(turn, peer, xid, control),
             Message::BundleAdd(add) => self.bundle_add(turn, peer, xid, &add)?,
             Message::CtFlush(flush) => turn.work.flushes.push(*flush),
@@ -315,6 +327,26 @@ impl Agent {
             }
         }
         Ok(Next::Done)
+    }
+
+    /// Messages of Nicira's.
+    fn nicira(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PeerId,
+        message: NiciraMessage,
+    ) -> Result<(), ErrorCode> {
+        let peer = self
+            .peers
+            .get_mut(&peer)
+            .ok_or(ErrorCode::BAD_REQUEST_EPERM)?;
+        match message {
+            NiciraMessage::SetPacketInFormat(format) => peer.packet_in_format = format,
+            NiciraMessage::SetControllerId(id) => peer.controller_id = id,
+            NiciraMessage::Resume(packet) => return self.let_go_on(turn, *packet),
+            NiciraMessage::PacketIn2(_) => return Err(ErrorCode::BAD_REQUEST_BAD_TYPE),
+        }
+        Ok(())
     }
 
     /// Requests that are answered at once by one message.

@@ -143,6 +143,7 @@ impl Actor {
             in_port: port.of_port,
             actions: Arc::new([TO_TABLE]),
             frame,
+            resumed: None,
         };
         match self.datapath.inject(out) {
             Ok(()) => port.crossed.rx.add(1, bytes, self.clock.now_ms()),

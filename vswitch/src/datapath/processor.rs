@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use flowtable::conntrack;
+use flowtable::{Match, conntrack};
 use openflow::{Action, OfPort};
 use pmd::{Batch, Packet, Pools};
 
@@ -23,7 +23,7 @@ use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
 use super::track::Tracking;
 use crate::action::{Account, BridgeId, Cache, DropReason, PortNo, Tallies};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
-use crate::pipeline::{Ingress, Points, Programs, State};
+use crate::pipeline::{Frozen, Ingress, Points, Programs, State};
 
 mod engine;
 mod metered;
@@ -66,6 +66,17 @@ pub struct PacketOut {
     pub actions: Arc<[Action]>,
     /// The packet.
     pub frame: Vec<u8>,
+    /// Where it goes on instead, if its way was interrupted.
+    pub resumed: Option<Resumed>,
+}
+
+/// Where a packet goes on whose way was interrupted.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// The place.
+    pub frozen: Arc<Frozen>,
+    /// The metadata that it has there.
+    pub metadata: Box<Match>,
 }
 
 /// What is left to tell of what had been counted when a flush began.
@@ -234,10 +245,13 @@ impl Processor {
         let Some(packet) = Packet::from_bytes(&executor.pools, &out.frame) else {
             return executor.ports.count_drops(origin, DropReason::NoBuffer, 1);
         };
-        let ingress = Ingress::PacketOut {
-            bridge: out.bridge,
-            in_port: out.in_port,
-            actions: out.actions,
+        let ingress = match out.resumed {
+            Some(Resumed { frozen, metadata }) => Ingress::Resume { frozen, metadata },
+            None => Ingress::PacketOut {
+                bridge: out.bridge,
+                in_port: out.in_port,
+                actions: out.actions,
+            },
         };
         self.engine.inject(&self.state, ingress, packet, origin);
         self.process_again(&mut Batch::new());
@@ -363,12 +377,14 @@ impl Processor {
             Ingress::Port(port) => (self.masks.of_port(port, &self.state), port.0),
             Ingress::Tunnel(port) => (self.masks.of_tunnel(port, &self.state), port.0),
             Ingress::Point(point) => (self.masks.of_point(point, &self.engine.points), point),
-            Ingress::PacketOut { .. } => (None, 0),
+            Ingress::PacketOut { .. } | Ingress::Resume { .. } => (None, 0),
         };
         let Some(mask) = mask else {
             let reason = match ingress {
                 Ingress::Port(_) | Ingress::Tunnel(_) => DropReason::PortDown,
-                Ingress::Point(_) | Ingress::PacketOut { .. } => DropReason::TooDeep,
+                Ingress::Point(_) | Ingress::PacketOut { .. } | Ingress::Resume { .. } => {
+                    DropReason::TooDeep
+                }
             };
             return self.engine.executor.drop_batch(reason, origin, batch);
         };

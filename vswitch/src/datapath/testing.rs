@@ -119,6 +119,7 @@ impl Bridge {
             in_port,
             actions,
             frame: frame.to_vec(),
+            resumed: None,
         }
     }
 }

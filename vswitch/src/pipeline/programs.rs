@@ -199,7 +199,9 @@ impl Programs {
         let entry = match ingress {
             Ingress::Port(port) | Ingress::Tunnel(port) => port.0,
             Ingress::Point(point) => *point,
-            Ingress::PacketOut { .. } => return Fate::Open { is_admitted: false },
+            Ingress::PacketOut { .. } | Ingress::Resume { .. } => {
+                return Fate::Open { is_admitted: false };
+            }
         };
         let way = &mut self.ways[at];
         way.begin(entry.into(), self.epoch);
@@ -253,7 +255,7 @@ impl Programs {
         cache: &mut Cache,
     ) -> Pair {
         let way = &self.ways[at];
-        if way.is_longer || matches!(ingress, Ingress::PacketOut { .. }) {
+        if way.is_longer || matches!(ingress, Ingress::PacketOut { .. } | Ingress::Resume { .. }) {
             return make(context, ingress, key, cache);
         }
         let at = place(&self.sets, way.hash);

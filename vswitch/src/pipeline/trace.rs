@@ -114,7 +114,7 @@ pub fn trace(state: &State, ingress: Ingress, key: &FlowKey) -> Traced {
     let mask = match &ingress {
         Ingress::Port(port) => state.entry_mask(*port),
         Ingress::Tunnel(port) => state.tunnel_mask(*port),
-        Ingress::Point(_) => None,
+        Ingress::Point(_) | Ingress::Resume { .. } => None,
         Ingress::PacketOut { bridge, .. } => state.bridge(*bridge).map(|bridge| &bridge.entry_mask),
     };
     let mask = mask.map(|mask| **mask).unwrap_or_default();

@@ -25,7 +25,7 @@
 use std::ops::ControlFlow::Break;
 use std::sync::Arc;
 
-use flowtable::{FlowKey, Scopes};
+use flowtable::{FlowKey, Match, Scopes};
 use openflow::{Action, OfPort};
 
 use super::{Points, State, Trace, limits};
@@ -48,7 +48,7 @@ mod track;
 mod tunnel;
 mod way;
 
-pub(super) use strand::Frozen;
+pub use strand::Frozen;
 
 use strand::{List, Step, Strand};
 
@@ -78,6 +78,13 @@ pub enum Ingress {
         in_port: OfPort,
         /// With these actions.
         actions: Arc<[Action]>,
+    },
+    /// A controller lets it go on.
+    Resume {
+        /// From here.
+        frozen: Arc<Frozen>,
+        /// With this metadata.
+        metadata: Box<Match>,
     },
 }
 
@@ -165,6 +172,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
                 in_port,
                 actions,
             } => self.enter_packet_out(*bridge, *in_port, actions, key),
+            Ingress::Resume { frozen, metadata } => self.enter_resumed(frozen, metadata, key),
         }
     }
 
@@ -222,6 +230,16 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         let actions = List::Made(Arc::clone(actions));
         strand.todo.push(Step::Actions(actions, 0));
         self.run_first(&mut strand);
+    }
+
+    fn enter_resumed(&mut self, frozen: &Frozen, metadata: &Match, key: &FlowKey) {
+        match Strand::thaw(frozen, self.state) {
+            Some(mut strand) => {
+                strand.resume(metadata, key);
+                self.run_first(&mut strand);
+            }
+            None => self.refuse(DropReason::PortDown),
+        }
     }
 
     /// Runs the packet itself.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use flowtable::{Carried, Field, Match};
 use openflow::{
-    Action, ErrorCode, FlowMod, FlowModCommand, Message, OfPort, PacketIn, PacketInReason, Xid, v13,
+    Action, ErrorCode, FlowMod, FlowModCommand, Message, NiciraMessage, OfPort, PacketIn,
+    PacketIn2, PacketInFormat, PacketInReason, Xid, v13,
 };
 
 use super::buffers::{BufferError, Buffered};
-use super::{Agent, Peer, PeerId, Turn};
+use super::{Agent, Peer, Turn};
 use crate::action::{Punt, PuntReason};
-use crate::datapath::PacketOut;
+use crate::datapath::{PacketOut, Resumed};
 
 impl Agent {
     /// Sends a packet that a flow punted to the controllers that want it. It is kept in a buffer
@@ -23,12 +24,10 @@ impl Agent {
             PuntReason::InvalidTtl => PacketInReason::InvalidTtl,
         };
         let bit = 1 << reason as u32;
-        if !self
-            .peers
-            .values()
-            .any(|peer| peer.wants().packet_in & bit != 0)
-            || !self.limits.admits(punt.metadata.in_port, now_ms)
-        {
+        let is_for = |peer: &Peer| {
+            peer.wants().packet_in & bit != 0 && peer.controller_id == punt.controller
+        };
+        if !self.peers.values().any(is_for) || !self.limits.admits(punt.metadata.in_port, now_ms) {
             return;
         }
         let by_length = reason == PacketInReason::InvalidTtl;
@@ -50,8 +49,9 @@ impl Agent {
             matching: metadata(punt, carried),
             data: Vec::new(),
         };
-        let wanting = |(_, peer): &(&PeerId, &Peer)| peer.wants().packet_in & bit != 0;
-        for (id, peer) in self.peers.iter().filter(wanting) {
+        let paused = punt.paused.as_ref();
+        let continuation = paused.map(|frozen| self.continuations.keep(frozen));
+        for (id, peer) in self.peers.iter().filter(|(_, peer)| is_for(peer)) {
             let length = if by_length {
                 peer.miss_send_len
             } else {
@@ -65,12 +65,45 @@ impl Agent {
             message.data.clear();
             message.data.extend_from_slice(&frame[..shown]);
             let mut bytes = Vec::new();
-            let packet_in = Message::PacketIn(Box::new(message.clone()));
+            let packet_in = match peer.packet_in_format {
+                PacketInFormat::Standard => Message::PacketIn(Box::new(message.clone())),
+                PacketInFormat::Nicira2 => {
+                    let continuation = continuation.clone();
+                    let packet = second_form(&message, punt, continuation);
+                    Message::Nicira(NiciraMessage::PacketIn2(Box::new(packet)))
+                }
+            };
             if v13::encode(Xid(0), &packet_in, &mut bytes).is_ok() {
                 let outbox = self.outbox_for_packets(*id, peer, frame);
                 outbox.packet_in(punt.metadata.in_port, bytes);
             }
         }
+    }
+
+    /// Lets a packet go on whose way was interrupted.
+    pub(super) fn let_go_on(
+        &mut self,
+        turn: &mut Turn<'_>,
+        packet: PacketIn2,
+    ) -> Result<(), ErrorCode> {
+        let bytes = packet.continuation.as_deref().unwrap_or_default();
+        let frozen = self.continuations.find(bytes);
+        let frozen = Arc::clone(frozen.ok_or(ErrorCode::RESUME_STALE)?);
+        if packet.packet.len() < ETHERNET_HEADER_BYTES {
+            return Err(ErrorCode::BAD_REQUEST_BAD_PACKET);
+        }
+        let in_port = packet.metadata.read(Field::InPort).0;
+        turn.work.injections.push(PacketOut {
+            bridge: self.bridge,
+            in_port: OfPort(in_port as u32),
+            actions: [].into(),
+            frame: packet.packet,
+            resumed: Some(Resumed {
+                frozen,
+                metadata: Box::new(packet.metadata),
+            }),
+        });
+        Ok(())
     }
 
     fn keep(&mut self, punt: &Punt, frame: &[u8], now_ms: u64) -> Option<u32> {
@@ -101,6 +134,7 @@ impl Agent {
             in_port: out.in_port,
             actions: out.actions,
             frame,
+            resumed: None,
         });
         Ok(())
     }
@@ -130,6 +164,7 @@ impl Agent {
             in_port: OfPort(packet.in_port),
             actions: Arc::new([table]),
             frame: packet.frame,
+            resumed: None,
         });
         Ok(())
     }
@@ -145,6 +180,22 @@ impl Agent {
             true => Ok(()),
             false => Err(ErrorCode::BAD_REQUEST_BAD_PORT),
         }
+    }
+}
+
+/// The same packet with all that can be told of it.
+fn second_form(message: &PacketIn, punt: &Punt, continuation: Option<Vec<u8>>) -> PacketIn2 {
+    let total_len = message.total_len.into();
+    PacketIn2 {
+        packet: message.data.clone(),
+        full_len: (message.data.len() as u32 != total_len).then_some(total_len),
+        buffer_id: message.buffer_id,
+        table: Some(message.table),
+        cookie: message.cookie,
+        reason: message.reason,
+        metadata: message.matching.clone(),
+        userdata: punt.userdata.to_vec(),
+        continuation,
     }
 }
 
@@ -166,7 +217,8 @@ fn metadata(punt: &Punt, carried: &Carried) -> Match {
         mask.unite(&Field::InPhyPort.mask());
     }
     let ports = [Field::InPort, Field::InPhyPort];
-    let fields = Field::ALL.iter().filter(|field| field.is_metadata());
+    let fields = Field::ALL.iter();
+    let fields = fields.filter(|field| field.is_metadata() && !field.is_alias());
     for field in fields.filter(|field| !ports.contains(field)) {
         if field.read(key) != 0 {
             mask.unite(&field.mask());

@@ -139,6 +139,9 @@ impl Rehearsal {
             metadata: Box::new(metadata),
             written: Carried::NONE,
             meters: Box::default(),
+            controller: 0,
+            userdata: [].into(),
+            paused: None,
         };
         self.agent
             .packet_in((&punt, &Carried::NONE), frame, self.now_ms);

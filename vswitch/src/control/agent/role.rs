@@ -1,6 +1,8 @@
 //! Roles of controllers, and what each of them may ask (OpenFlow 1.3.5 §6.3.4 to §6.3.6).
 
-use openflow::{AsyncConfig, ErrorCode, Message, MultipartRequest, Role, RoleMessage};
+use openflow::{
+    AsyncConfig, ErrorCode, Message, MultipartRequest, NiciraMessage, Role, RoleMessage,
+};
 
 use super::{Agent, PeerId, Turn};
 
@@ -78,6 +80,7 @@ fn changes_the_switch(message: &Message) -> bool {
         | Message::PortMod(_)
         | Message::TableMod(_)
         | Message::MeterMod(_)
+        | Message::Nicira(NiciraMessage::Resume(_))
         | Message::Bundle(_)
         | Message::BundleAdd(_)
         | Message::CtFlush(_) => true,

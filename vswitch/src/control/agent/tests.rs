@@ -158,6 +158,9 @@ impl Scene {
             metadata: Box::new(metadata),
             written: Carried::NONE,
             meters: Box::default(),
+            controller: 0,
+            userdata: [].into(),
+            paused: None,
         };
         self.agent
             .packet_in((&punt, &Carried::NONE), &[0xab; 200], self.now_ms);

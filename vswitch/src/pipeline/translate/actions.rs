@@ -37,10 +37,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             if !strand.known && reads_headers(action) {
                 return Break(Pause::Parse(index));
             }
-            if let Action::Nicira(
-                Nicira::Resubmit { .. } | Nicira::Exit | Nicira::CheckPacketLarger { .. },
-            ) = action
-            {
+            if comes_first(action) {
                 return Break(Pause::LookUp(index));
             }
             self.carry_out(strand, action);
@@ -156,6 +153,18 @@ impl fmt::Display for Shown<'_> {
         let mut text = String::new();
         write_actions(&mut text, std::slice::from_ref(self.0), &Ports::default());
         f.write_str(&text)
+    }
+}
+
+/// Whether what follows the action comes after something else, or not at all.
+fn comes_first(action: &Action) -> bool {
+    match action {
+        Action::Nicira(Nicira::Controller(controller)) => controller.pause,
+        Action::Nicira(nicira) => matches!(
+            nicira,
+            Nicira::Resubmit { .. } | Nicira::Exit | Nicira::CheckPacketLarger { .. }
+        ),
+        _ => false,
     }
 }
 

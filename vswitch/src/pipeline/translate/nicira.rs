@@ -12,7 +12,7 @@ use super::super::{Trace, limits};
 use super::actions::Pause;
 use super::strand::{List, Strand};
 use super::{Machine, Step, track};
-use crate::action::{DropReason, Expiry, Longer, Op, PuntReason};
+use crate::action::{DropReason, Expiry, Longer, Op};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// Leaves a list of actions for what comes before the rest of it.
@@ -25,6 +25,11 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Some(&Action::Nicira(Nicira::Resubmit { in_port, table, .. })) => {
                 strand.todo.push(Step::Actions(list, at + 1));
                 self.resubmit(strand, in_port, table);
+            }
+            Some(Action::Nicira(Nicira::Controller(controller))) => {
+                let controller = controller.clone();
+                strand.todo.push(Step::Actions(list, at + 1));
+                self.interrupt(strand, &controller);
             }
             Some(&Action::Nicira(Nicira::CheckPacketLarger { len, dst })) => {
                 strand.todo.push(Step::Actions(list, at + 1));
@@ -164,26 +169,20 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         }
     }
 
-    /// To the controllers of the bridge that have this id, which is 0.
+    /// To the controllers of the bridge that have this id.
     fn punt_to(&mut self, strand: &Strand<'a>, controller: &Controller) {
-        let &Controller {
-            max_len,
-            id,
-            reason,
-            ..
-        } = controller;
-        if id != 0 {
-            self.trace.note(format_args!("no controller has id {id}"));
-            return self.refuse(DropReason::NoPacketIn);
-        }
-        let reason = match reason {
-            0 => PuntReason::NoMatch,
-            2 => PuntReason::InvalidTtl,
-            _ => PuntReason::Action,
-        };
+        let max_len = controller.max_len;
         self.trace
             .note(format_args!("send to the controllers, {max_len} bytes"));
-        self.emit_with(|| Op::Controller(strand.punt(reason, max_len)));
+        self.emit_with(|| Op::Controller(strand.punt_for(controller, None)));
+    }
+
+    /// The same, and nothing more until one of them lets the packet go on.
+    fn interrupt(&mut self, strand: &mut Strand<'a>, controller: &Controller) {
+        self.scopes = None;
+        self.trace.note(format_args!("wait for a controller"));
+        self.emit_with(|| Op::Controller(strand.punt_for(controller, Some(strand.freeze()))));
+        strand.todo.clear();
     }
 
     /// The first bytes by a port.

@@ -4,11 +4,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use flowtable::{Carried, Field, FlowKey, FlowMask};
-use openflow::{Action, MeterId, OfPort, TableId};
+use flowtable::{Carried, Field, FlowKey, FlowMask, Match};
+use openflow::{Action, Controller, MeterId, OfPort, TableId};
 
 use super::super::action_set::ActionSet;
-use super::super::{Bridge, BridgePort, State, limits};
+use super::super::{Bridge, BridgePort, Meter, State, limits};
 use crate::action::{BridgeId, PortNo, Punt, PuntReason};
 
 /// One thing to be done.
@@ -330,11 +330,52 @@ impl<'a> Strand<'a> {
         metadata
     }
 
+    /// A controller lets the packet go on, with metadata and headers of its choice.
+    pub fn resume(&mut self, metadata: &Match, headers: &FlowKey) {
+        for field in Field::ALL.iter().filter(|field| field.is_metadata()) {
+            if !field.is_alias() {
+                field.write(&mut self.key, metadata.read(*field).0, field.ones());
+            }
+        }
+        let words = self.key.words_mut().iter_mut().zip(headers.words());
+        for (word, header) in words.skip(FlowKey::HEADER_WORD) {
+            *word = *header;
+        }
+        if metadata.read(Field::InPhyPort).1 == 0 {
+            self.key.in_phy_port = self.key.in_port;
+        }
+        self.written = Carried::ALL;
+        self.recirculations = 0;
+    }
+
     /// What tells the controllers about the packet.
     pub fn punt(&self, reason: PuntReason, max_len: u16) -> Arc<Punt> {
         let meters = MeterId::VIRTUAL.iter();
         let meters = meters.filter_map(|meter| self.bridge.meter(*meter).cloned());
+        Arc::new(self.punt_by(meters.collect(), reason, max_len))
+    }
+
+    /// The same as an action says it, with how the packet goes on if it is interrupted.
+    pub fn punt_for(&self, controller: &Controller, paused: Option<Frozen>) -> Arc<Punt> {
+        let reason = match controller.reason {
+            0 => PuntReason::NoMatch,
+            2 => PuntReason::InvalidTtl,
+            _ => PuntReason::Action,
+        };
+        // A meter that the action names takes the place of that for all controllers.
+        let own = controller.meter.and_then(|meter| self.bridge.meter(meter));
+        let [slow, all] = MeterId::VIRTUAL.map(|meter| self.bridge.meter(meter));
+        let meters = [slow, own.or(all)].into_iter().flatten().cloned();
         Arc::new(Punt {
+            controller: controller.id,
+            userdata: Arc::clone(&controller.userdata),
+            paused: paused.map(Arc::new),
+            ..self.punt_by(meters.collect(), reason, controller.max_len)
+        })
+    }
+
+    fn punt_by(&self, meters: Box<[Arc<Meter>]>, reason: PuntReason, max_len: u16) -> Punt {
+        Punt {
             bridge: self.bridge.id,
             reason,
             table: self.origin.table,
@@ -342,8 +383,11 @@ impl<'a> Strand<'a> {
             max_len,
             metadata: Box::new(self.metadata()),
             written: self.written,
-            meters: meters.collect(),
-        })
+            meters,
+            controller: 0,
+            userdata: [].into(),
+            paused: None,
+        }
     }
 
     /// Where it is.
