@@ -3,8 +3,8 @@
 //! # What
 //! DPDK's vhost library speaks vhost-user; rings and buffers are ours. `memory` turns what the
 //! guest calls an address into one that is safe here, `split` and `packed` know the two layouts of
-//! a ring (virtio 1.2 §2.7, §2.8), `chain` follows the descriptors of a buffer, `receive` and `send`
-//! move a burst of frames through either, `copy` copies.
+//! a ring (virtio 1.2 §2.7, §2.8), `chain` follows the descriptors of a buffer, `receive` and
+//! `send` move a burst of frames through either, `copy` copies.
 //!
 //! # How
 //! A burst looks at the descriptors of all its buffers first, then copies, having the CPU fetch
@@ -277,7 +277,7 @@ impl Call {
     fn call(self) {
         if self.0 >= 0 {
             let one = 1_u64.to_ne_bytes();
-            // SAFETY: reads 8 bytes that outlive the call. Whether the guest hears it is its affair.
+            // SAFETY: reads 8 bytes that outlive the call. Whether the guest hears is its affair.
             unsafe { libc::write(self.0, one.as_ptr().cast(), one.len()) };
         }
     }
@@ -302,8 +302,9 @@ fn need_event(event: u16, new: u16, old: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 
-/// Frames by which fetching goes before copying, two lines each: a CPU has some 24 lines on the way
-/// at a time. From 8 to 24 cost alike; fetching for a whole burst at once costs half as much again.
+/// Frames by which fetching goes before copying, two lines each: a CPU has some 24 lines on the
+/// way at a time. From 8 to 24 cost alike; fetching for a whole burst at once costs half as much
+/// again.
 const AHEAD: usize = 16;
 /// Bytes of the header before each frame, with the number of buffers that it is in.
 const HEADER: usize = 12;
