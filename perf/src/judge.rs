@@ -3,6 +3,7 @@
 
 pub mod contender;
 pub mod controller;
+pub mod conversation;
 pub mod figure;
 pub mod frames;
 pub mod generator;
@@ -16,3 +17,4 @@ pub mod report;
 pub mod scenario;
 pub mod scenarios;
 pub mod tcp;
+pub mod tunnels;

@@ -29,6 +29,9 @@ struct Arguments {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// Only one of them: vswitch, OVS-DPDK or testpmd.
+    #[arg(long)]
+    only: Option<String>,
     /// One short round: to see that it works.
     #[arg(long)]
     quick: bool,
@@ -77,14 +80,17 @@ fn show(report: Report) -> Report {
 /// The results, and the names of scenarios that could not be measured.
 fn measure(arguments: &Arguments) -> Result<(Report, Vec<String>)> {
     let scenarios = chosen(&arguments.scenarios)?;
+    let only = arguments.only.as_deref().map(contender).transpose()?;
     let plan = match arguments.quick {
         true => Plan {
             rounds: 1,
             seconds: 0.5,
+            only,
         },
         false => Plan {
             rounds: arguments.rounds,
             seconds: arguments.seconds,
+            only,
         },
     };
     let mut report = Report::begin(plan);
@@ -119,7 +125,9 @@ fn rows(
     let mut rows: Vec<Row> = judged
         .map(|figure| Row::judge(scenario, *figure, samples, reference))
         .collect();
-    if let Some(missed) = rows.iter_mut().find(|row| !row.is_met()) {
+    let is_measured = plan.only.is_none_or(|only| only == Kind::Ours);
+    let mut missed = rows.iter_mut().filter(|row| is_measured && !row.is_met());
+    if let Some(missed) = missed.next() {
         let shares = guarded(|| profile(scenario, plan.seconds));
         missed.profile = shares.unwrap_or_else(|error| {
             eprintln!("{}: no profile: {error:#}", scenario.name);
@@ -157,6 +165,11 @@ fn reference(
 fn guarded<T>(measure: impl FnOnce() -> Result<T>) -> Result<T> {
     let result = std::panic::catch_unwind(AssertUnwindSafe(measure));
     result.unwrap_or_else(|_| Err(anyhow!("a program failed, see above")))
+}
+
+fn contender(name: &str) -> Result<Kind> {
+    let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+    found.with_context(|| format!("no contender '{name}'"))
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Scenario>> {

@@ -224,7 +224,10 @@ struct Source<'a> {
 impl Source<'_> {
     /// None where frames do not repeat.
     fn new<'a>(scenario: &Scenario, pools: &'a Pools) -> Option<Source<'a>> {
-        let Traffic::Cycle { frames, mut orders } = (scenario.traffic)() else {
+        let Traffic::Cycle {
+            frames, mut orders, ..
+        } = (scenario.traffic)()
+        else {
             return None;
         };
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());

@@ -14,10 +14,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use openflow::{Message, MultipartReply, MultipartRequest, OfPort, v13};
 use tempfile::TempDir;
+use tests::Netns;
 
 use super::machine::Use;
 use super::profile;
 use super::scenario::Rules;
+use super::tunnels::{self, OWN_ADDRESS, Tunnels};
 use crate::openflow::client::Client;
 
 /// Which of them.
@@ -82,6 +84,32 @@ pub enum End {
     Absent,
 }
 
+/// What a switch has besides ports and rules.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Besides {
+    /// Room for so many connections.
+    pub connections: Option<u32>,
+    /// Tunnels from its bridge, and another bridge that they go by.
+    pub tunnels: Option<Tunnels>,
+}
+
+impl Besides {
+    /// The bridge that a port is in.
+    fn bridge_of(&self, number: usize) -> &'static str {
+        match self.tunnels {
+            Some(tunnels) if tunnels.outer_port() == number => tunnels::BRIDGE,
+            _ => "br0",
+        }
+    }
+}
+
+/// Gives the local port of the underlay's bridge its address.
+fn join_underlay(netns: &Netns) {
+    let bridge = tunnels::BRIDGE;
+    netns.ip(&format!("addr add {OWN_ADDRESS}/24 dev {bridge}"));
+    netns.ip(&format!("link set {bridge} up"));
+}
+
 /// A port, as a contender is told of it.
 enum Port {
     /// A device of DPDK with its arguments.
@@ -93,6 +121,16 @@ enum Port {
 impl Contender {
     /// Starts it with its ports, the first number 1, and rules.
     pub fn start(kind: Kind, rules: &Rules, ends: &[End]) -> Result<Contender> {
+        Contender::start_with(kind, rules, ends, Besides::default())
+    }
+
+    /// The same with what it has besides.
+    pub fn start_with(
+        kind: Kind,
+        rules: &Rules,
+        ends: &[End],
+        besides: Besides,
+    ) -> Result<Contender> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
         let port = |(number, end): (usize, &End)| match end {
             End::Memif => Port::Device(memif(folder.path(), number)),
@@ -102,8 +140,8 @@ impl Contender {
         };
         let ports: Vec<Port> = (1..).zip(ends).map(port).collect();
         let program = match kind {
-            Kind::Ours => Program::Ours(ours::Ours::start(&ports, folder.path())?),
-            Kind::Ovs => Program::Ovs(ovs::Ovs::start(&ports)?),
+            Kind::Ours => Program::Ours(ours::Ours::start(&ports, folder.path(), besides)?),
+            Kind::Ovs => Program::Ovs(ovs::Ovs::start(&ports, besides)?),
             Kind::Testpmd => Program::Testpmd(testpmd::Testpmd::start(&ports, folder.path())?),
         };
         let contender = Contender { program, folder };
@@ -124,14 +162,45 @@ impl Contender {
         socket(self.folder.path(), port)
     }
 
+    /// Bytes of memory of its own: that it shares with the generator or as huge pages of DPDK's is
+    /// not among them.
+    pub fn memory_bytes(&self) -> Result<f64> {
+        let path = format!("/proc/{}/status", self.pid());
+        let text = fs::read_to_string(path)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let word = line.and_then(|line| line.split_whitespace().next());
+        Ok(word.context("no RssAnon")?.parse::<f64>()? * 1024.0)
+    }
+
+    /// Connections that it tracks now.
+    pub fn connections(&self) -> Result<f64> {
+        match &self.program {
+            Program::Ours(ours) => ours.connections(),
+            Program::Ovs(ovs) => ovs.connections(),
+            Program::Testpmd(_) => Ok(0.0),
+        }
+    }
+
+    /// Lets it forget all of them.
+    pub fn end_connections(&self) -> Result<()> {
+        match &self.program {
+            Program::Ours(ours) => ours.end_connections(),
+            Program::Ovs(ovs) => ovs.end_connections(),
+            Program::Testpmd(_) => Ok(()),
+        }
+    }
+
     /// What its worker and that one's CPU did until now.
     pub fn usage(&self) -> Result<Use> {
-        let process = match &self.program {
+        Use::of_worker(self.pid())
+    }
+
+    fn pid(&self) -> u32 {
+        match &self.program {
             Program::Ours(ours) => ours.pid(),
             Program::Ovs(ovs) => ovs.pid(),
             Program::Testpmd(testpmd) => testpmd.pid(),
-        };
-        Use::of_worker(process)
+        }
     }
 
     /// Where its worker's cycles go, for so many seconds; nothing if it is not ours.
@@ -144,10 +213,11 @@ impl Contender {
 
     /// What it counted until now.
     pub fn counted(&self) -> Result<Counted> {
-        let (received, sent) = match self.bridge() {
-            Some(socket) => port_counters(&socket)?,
-            None => (0, 0),
-        };
+        let (mut received, mut sent) = (0, 0);
+        for socket in self.bridges() {
+            let (came, left) = port_counters(&socket)?;
+            (received, sent) = (received + came, sent + left);
+        }
         let cycles = match &self.program {
             Program::Ours(ours) => Some(ours.cycles()?),
             Program::Ovs(ovs) => Some(ovs.cycles()?),
@@ -158,6 +228,20 @@ impl Contender {
             sent,
             cycles,
         })
+    }
+
+    /// Where its bridges listen.
+    fn bridges(&self) -> Vec<PathBuf> {
+        let bridge = self.bridge().into_iter();
+        bridge
+            .flat_map(|first| {
+                [
+                    first.with_file_name(format!("{}.mgmt", tunnels::BRIDGE)),
+                    first,
+                ]
+            })
+            .filter(|socket| socket.exists())
+            .collect()
     }
 
     /// Where its bridge listens, if it is a switch.
@@ -198,7 +282,7 @@ fn ofctl(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Packets that a bridge received by port 1 and sent by port 2.
+/// Packets that a bridge received by port 1 and sent by port 2, as far as they are there.
 fn port_counters(socket: &Path) -> Result<(u64, u64)> {
     let mut client = Client::connect(socket)?;
     let request = MultipartRequest::PortStats(OfPort::ANY);
@@ -207,7 +291,7 @@ fn port_counters(socket: &Path) -> Result<(u64, u64)> {
         request,
     };
     client.send(&request)?;
-    let (mut received, mut sent) = (None, None);
+    let (mut received, mut sent) = (0, 0);
     client.drain_multipart(|bytes| {
         let Ok((_, Message::MultipartReply { reply, .. })) = v13::decode(bytes) else {
             return;
@@ -217,14 +301,13 @@ fn port_counters(socket: &Path) -> Result<(u64, u64)> {
         };
         for port in ports {
             match port.port {
-                OfPort(1) => received = Some(port.rx_packets),
-                OfPort(2) => sent = Some(port.tx_packets),
+                OfPort(1) => received = port.rx_packets,
+                OfPort(2) => sent = port.tx_packets,
                 _ => {}
             }
         }
     })?;
-    let counters = received.zip(sent);
-    counters.context("ports 1 and 2 have no counters")
+    Ok((received, sent))
 }
 
 /// DPDK's arguments for a port that is a memif.

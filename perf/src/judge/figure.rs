@@ -11,6 +11,14 @@ pub enum Figure {
     Mpps,
     /// Cycles for a packet, as the switch counts them.
     Cycles,
+    /// Millions of connections that begin a second.
+    SetUps,
+    /// Millions of connections that are ended a second, all at once.
+    TearDowns,
+    /// Millions of connections at a time.
+    Connections,
+    /// Bytes of memory for a connection.
+    Bytes,
     /// Millions of bits a second.
     Mbps,
     /// Microseconds within which half of the packets were through.
@@ -29,7 +37,10 @@ impl Figure {
     pub fn of(self, sample: &Sample) -> Option<f64> {
         let latency = |place: usize| sample.latency_us.map(|latencies| latencies[place]);
         match self {
-            Figure::Mpps => Some(sample.mpps),
+            Figure::Mpps | Figure::SetUps => Some(sample.mpps),
+            Figure::TearDowns => sample.tear_downs,
+            Figure::Connections => sample.connections,
+            Figure::Bytes => sample.bytes,
             Figure::Cycles => sample.cycles_of_switch(),
             Figure::Mbps => sample.mbps,
             Figure::Latency50 => latency(0),
@@ -43,6 +54,9 @@ impl Figure {
         match self {
             Figure::Mpps => "Mpps",
             Figure::Cycles => "cycles",
+            Figure::SetUps | Figure::TearDowns => "M/s",
+            Figure::Connections => "M",
+            Figure::Bytes => "bytes",
             Figure::Mbps => "Mb/s",
             Figure::Latency50 | Figure::Latency99 | Figure::Latency999 => "us",
         }
@@ -52,6 +66,10 @@ impl Figure {
     pub fn suffix(self) -> &'static str {
         match self {
             Figure::Mpps | Figure::Mbps => "",
+            Figure::SetUps => "-set-up",
+            Figure::TearDowns => "-tear-down",
+            Figure::Connections => "-connections",
+            Figure::Bytes => "-bytes",
             Figure::Cycles => "-cycles",
             Figure::Latency50 => "-p50",
             Figure::Latency99 => "-p99",
@@ -61,6 +79,9 @@ impl Figure {
 
     /// Whether less of it is better.
     pub fn is_cost(self) -> bool {
-        !matches!(self, Figure::Mpps | Figure::Mbps)
+        !matches!(
+            self,
+            Figure::Mpps | Figure::Mbps | Figure::SetUps | Figure::TearDowns | Figure::Connections
+        )
     }
 }

@@ -26,6 +26,8 @@ pub enum Traffic {
     Cycle {
         /// Each once.
         frames: Vec<Vec<u8>>,
+        /// Places in `frames`: what comes before all else, once.
+        prelude: Vec<u32>,
         /// Places in `frames`.
         orders: Vec<Vec<u32>>,
     },
@@ -34,9 +36,12 @@ pub enum Traffic {
 }
 
 /// Frames made of their numbers. They come again only after [`FRESH`], more than any switch gets
-/// through in a round.
+/// through in a round, or so many as are said.
 #[derive(Clone)]
 pub struct Fresh {
+    count: u64,
+    /// How many are sent before anything is measured.
+    pub warm_up: u64,
     make: Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>,
     /// All of them, once somebody sends them.
     made: Arc<OnceLock<(Store, Vec<u8>)>>,
@@ -46,8 +51,19 @@ impl Fresh {
     /// Made so.
     pub fn new(make: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static) -> Fresh {
         Fresh {
+            count: FRESH,
+            warm_up: FRESH / 4,
             make: Arc::new(make),
             made: Arc::default(),
+        }
+    }
+
+    /// So many, of which the first are not measured.
+    pub fn limited(self, count: u64, warm_up: u64) -> Fresh {
+        Fresh {
+            count,
+            warm_up,
+            ..self
         }
     }
 
@@ -55,7 +71,7 @@ impl Fresh {
     fn made(&self) -> &(Store, Vec<u8>) {
         self.made.get_or_init(|| {
             let mut store = Store::default();
-            let frames = (0..FRESH).flat_map(|number| store.put(&(self.make)(number)));
+            let frames = (0..self.count).flat_map(|number| store.put(&(self.make)(number)));
             let descriptors = frames.collect();
             (store, descriptors)
         })
@@ -75,7 +91,7 @@ impl Traffic {
     /// The frame of a number, counted from the start of the first order.
     pub fn frame(&self, number: u64) -> Vec<u8> {
         match self {
-            Traffic::Cycle { frames, orders } => {
+            Traffic::Cycle { frames, orders, .. } => {
                 let place = number as usize % orders[0].len();
                 frames[orders[0][place] as usize].clone()
             }
@@ -154,6 +170,11 @@ impl Generator {
         self.shared.order.store(order, Ordering::Relaxed);
     }
 
+    /// Sends nothing more.
+    pub fn pause(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Ends it.
     pub fn stop(mut self) -> Result<()> {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -198,6 +219,9 @@ pub(super) fn precede_others(cpu: usize) -> Result<()> {
 /// What fills the ring.
 pub(super) struct Source {
     memif: Memif,
+    /// Descriptors of what comes before all else, and how many bytes of them are sent.
+    prelude: Vec<u8>,
+    begun: usize,
     /// All descriptors of each order.
     rounds: Vec<Vec<u8>>,
     /// How many of one's are sent.
@@ -207,29 +231,42 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn new(path: &Path, rings: u16, traffic: &Traffic) -> Result<Source> {
         match traffic {
-            Traffic::Cycle { frames, orders } => {
+            Traffic::Cycle {
+                frames,
+                prelude,
+                orders,
+            } => {
                 let mut store = Store::default();
                 let mut places = vec![None; frames.len()];
                 let mut descriptor_of = |&frame: &u32| -> [u8; DESCRIPTOR] {
                     let place = &mut places[frame as usize];
                     *place.get_or_insert_with(|| store.put(&frames[frame as usize]))
                 };
-                let round = |order: &Vec<u32>| order.iter().flat_map(&mut descriptor_of).collect();
-                let rounds = orders.iter().map(round).collect();
-                Source::of(path, rings, &store, rounds)
+                let mut round =
+                    |order: &Vec<u32>| order.iter().flat_map(&mut descriptor_of).collect();
+                let rounds = orders.iter().map(&mut round).collect();
+                let prelude = round(prelude);
+                Source::of(path, rings, &store, (prelude, rounds))
             }
             Traffic::Fresh(fresh) => {
                 let (store, descriptors) = fresh.made();
-                Source::of(path, rings, store, vec![descriptors.clone()])
+                Source::of(path, rings, store, (Vec::new(), vec![descriptors.clone()]))
             }
         }
     }
 
-    fn of(path: &Path, rings: u16, store: &Store, rounds: Vec<Vec<u8>>) -> Result<Source> {
+    fn of(
+        path: &Path,
+        rings: u16,
+        store: &Store,
+        (prelude, rounds): (Vec<u8>, Vec<Vec<u8>>),
+    ) -> Result<Source> {
         let memif = Memif::connect(path, rings, store.bytes.len() as u64)?;
         memif.write_frames(&store.bytes, 0)?;
         Ok(Source {
             memif,
+            prelude,
+            begun: 0,
             rounds,
             next: 0,
         })
@@ -262,6 +299,13 @@ impl Source {
 
     /// Sends so many frames or fewer.
     fn send(&mut self, count: usize, order: usize) -> Result<usize> {
+        if self.begun < self.prelude.len() {
+            let rest = &self.prelude[self.begun..];
+            let rest = &rest[..rest.len().min(count * DESCRIPTOR)];
+            self.memif.send(rest)?;
+            self.begun += rest.len();
+            return Ok(rest.len() / DESCRIPTOR);
+        }
         let round = &self.rounds[order.min(self.rounds.len() - 1)];
         self.next %= round.len() / DESCRIPTOR;
         let rest = &round[self.next * DESCRIPTOR..];
@@ -291,7 +335,7 @@ impl Store {
 }
 
 /// Frames that do not repeat before all have been sent: half a gigabyte.
-pub const FRESH: u64 = 1 << 23;
+const FRESH: u64 = 1 << 23;
 /// Between two looks at the ring: 16,384 frames last longer with any switch.
 const PAUSE: Duration = Duration::from_micros(30);
 /// Frames between two publications, so that an empty ring is not filled at leisure.

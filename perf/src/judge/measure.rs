@@ -1,5 +1,6 @@
 //! Rounds of a scenario.
 
+mod connections;
 mod guests;
 mod latency;
 mod stand;
@@ -21,6 +22,8 @@ pub struct Plan {
     pub rounds: usize,
     /// Seconds of each measurement.
     pub seconds: f64,
+    /// This one alone.
+    pub only: Option<Kind>,
 }
 
 /// What one measurement tells.
@@ -40,6 +43,15 @@ pub struct Sample {
     pub kept: Option<f64>,
     /// Changes of flows a second, where a controller made some.
     pub changes: Option<f64>,
+    /// Millions of connections, where they were counted.
+    #[serde(default)]
+    pub connections: Option<f64>,
+    /// Bytes of memory for each of them.
+    #[serde(default)]
+    pub bytes: Option<f64>,
+    /// Millions of connections ended a second, all at once.
+    #[serde(default)]
+    pub tear_downs: Option<f64>,
     /// Millions of bits a second, where TCP was measured.
     pub mbps: Option<f64>,
     /// Microseconds within which 50, 99 and 99.9 % of the packets were through, where that was
@@ -99,6 +111,9 @@ pub fn rounds(scenario: &Scenario, plan: Plan) -> Result<[Samples; 3]> {
         for turn in 0..Kind::ALL.len() {
             let place = (turn + round) % Kind::ALL.len();
             let kind = Kind::ALL[place];
+            if plan.only.is_some_and(|only| only != kind) {
+                continue;
+            }
             let sample = sample(kind, scenario, &traffic, &rules, plan.seconds)
                 .with_context(|| format!("{} of {}", scenario.name, kind.name()))?;
             let Some(sample) = sample else {
@@ -136,6 +151,7 @@ fn sample(
             let stand = Stand::start(kind, scenario, traffic, rules)?;
             stand.run(scenario, seconds).map(Some)
         }
+        Course::Connections => connections::sample(kind, scenario, traffic, rules, seconds),
         Course::Latency => latency::sample(kind, traffic, rules, seconds).map(Some),
         Course::Guests(pair) => guests::sample(kind, pair, rules, seconds).map(Some),
         Course::Tcp(between) => {
@@ -156,7 +172,7 @@ fn sample(
 pub fn profile(scenario: &Scenario, seconds: f64) -> Result<Vec<(f64, String)>> {
     let rules = (scenario.rules)();
     match scenario.course {
-        Course::Forwarding => {
+        Course::Forwarding | Course::Connections => {
             let stand = Stand::start(Kind::Ours, scenario, &(scenario.traffic)(), &rules)?;
             stand.profile(scenario, seconds)
         }

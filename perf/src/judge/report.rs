@@ -69,12 +69,19 @@ pub struct Verdict {
     pub measured: f64,
     /// At least this was to be reached.
     pub least: f64,
+    /// Or at most.
+    #[serde(default)]
+    pub is_most: bool,
 }
 
 impl Verdict {
     /// Whether it is met.
     pub fn is_met(&self) -> bool {
-        self.measured >= self.least
+        match self.is_most {
+            // Nothing that was not measured costs nothing.
+            true => self.measured > 0.0 && self.measured <= self.least,
+            false => self.measured >= self.least,
+        }
     }
 }
 
@@ -128,12 +135,16 @@ impl Row {
             profile: Vec::new(),
         };
         let wanted = scenario.wanted.iter();
-        let verdicts = wanted.map(|wanted| row.verdict(*wanted, ovs_port_forward));
+        let verdicts = wanted.filter_map(|wanted| row.verdict(*wanted, ovs_port_forward));
         row.verdicts = verdicts.collect();
         row
     }
 
-    fn verdict(&self, wanted: Wanted, ovs_port_forward: Option<f64>) -> Verdict {
+    /// `None` if it is asked of another figure.
+    fn verdict(&self, wanted: Wanted, ovs_port_forward: Option<f64>) -> Option<Verdict> {
+        if let Wanted::Absolute(figure, limit) = wanted {
+            return (figure == self.figure).then(|| self.absolute(limit));
+        }
         let (text, measured, least) = match wanted {
             Wanted::TimesOvs(least) => ("x OVS-DPDK", self.ratio(Kind::Ovs), least),
             Wanted::OfCeiling(least) => ("x testpmd", self.ratio(Kind::Testpmd), least),
@@ -143,8 +154,9 @@ impl Row {
                 ("x OVS-DPDK's port-forward", measured, least)
             }
             Wanted::Kept(least) => ("x without", self.ours.median(|sample| sample.kept), least),
+            Wanted::Absolute(..) => return None,
         };
-        Verdict {
+        Some(Verdict {
             wanted: match self.figure.is_cost() {
                 true => format!("OVS-DPDK >= {least} x ours"),
                 false => format!(">= {least} {text}"),
@@ -152,6 +164,20 @@ impl Row {
             // What was not measured is not reached.
             measured: measured.unwrap_or(0.0),
             least,
+            is_most: false,
+        })
+    }
+
+    fn absolute(&self, limit: f64) -> Verdict {
+        let (sign, unit) = (
+            if self.figure.is_cost() { "<=" } else { ">=" },
+            self.figure.unit(),
+        );
+        Verdict {
+            wanted: format!("{sign} {limit} {unit}"),
+            measured: self.value(Kind::Ours).unwrap_or(0.0),
+            least: limit,
+            is_most: self.figure.is_cost(),
         }
     }
 

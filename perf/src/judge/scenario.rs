@@ -8,6 +8,7 @@ use super::figure::Figure;
 use super::generator::Traffic;
 use super::guest::PairSpec;
 use super::tcp::Between;
+use super::tunnels::Tunnels;
 
 /// Frames, rules and what is to be reached.
 pub struct Scenario {
@@ -29,6 +30,10 @@ pub struct Scenario {
     pub course: Course,
     /// What is told of it: a row for each.
     pub figures: Vec<Figure>,
+    /// Connections that the switches can track, where it is not what they have room for unasked.
+    pub connections: Option<u32>,
+    /// Tunnels, and a bridge of their underlay, with which port 1 or port 2 is.
+    pub tunnels: Option<Tunnels>,
     /// Ports that the switch has besides, of guests that are not there.
     pub idle_ports: u32,
     /// Where on a curve it is, if it is there to show how cost grows.
@@ -62,6 +67,8 @@ impl Scenario {
             later: Later::Nothing,
             course: Course::Forwarding,
             figures: vec![Figure::Mpps],
+            connections: None,
+            tunnels: None,
             idle_ports: 0,
             point: None,
             wanted: wanted.to_vec(),
@@ -74,6 +81,8 @@ impl Scenario {
 pub enum Course {
     /// The generator keeps the switch busy.
     Forwarding,
+    /// The same; then the connections are counted, and ended.
+    Connections,
     /// The generator sends half of what the switch can take, and sees when it comes.
     Latency,
     /// Two guests send to each other; nothing is generated.
@@ -87,7 +96,10 @@ pub enum Course {
 impl Course {
     /// Whether frames of a generator are sent.
     pub fn has_frames(self) -> bool {
-        matches!(self, Course::Forwarding | Course::Latency)
+        matches!(
+            self,
+            Course::Forwarding | Course::Connections | Course::Latency
+        )
     }
 }
 
@@ -155,4 +167,6 @@ pub enum Wanted {
     OfOvsPortForward(f64),
     /// So much of our own rate without what comes on top.
     Kept(f64),
+    /// Of one figure at least so much, in its unit; of what costs at most.
+    Absolute(Figure, f64),
 }

@@ -8,8 +8,10 @@ mod group;
 mod growth;
 mod guest;
 mod latency;
+mod overlay;
 mod pipeline;
 mod tcp;
+mod tracking;
 
 use super::frames::{Udp, random, shuffled};
 use super::generator::Traffic;
@@ -24,6 +26,8 @@ pub fn all() -> Vec<Scenario> {
         bridge::scenarios(),
         group::scenarios(),
         attack::scenarios(),
+        tracking::scenarios(),
+        overlay::scenarios(),
         guest::scenarios(),
         tcp::scenarios(),
         latency::scenarios(),
@@ -64,6 +68,7 @@ fn short(count: u32) -> String {
 fn cycle(flows: u32, frame: impl Fn(u32) -> Vec<u8>) -> Traffic {
     Traffic::Cycle {
         frames: (0..flows).map(frame).collect(),
+        prelude: Vec::new(),
         orders: vec![shuffled(flows as usize)],
     }
 }
@@ -72,6 +77,7 @@ fn cycle(flows: u32, frame: impl Fn(u32) -> Vec<u8>) -> Traffic {
 fn no_frames() -> Traffic {
     Traffic::Cycle {
         frames: Vec::new(),
+        prelude: Vec::new(),
         orders: vec![Vec::new()],
     }
 }

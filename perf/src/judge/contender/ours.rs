@@ -7,20 +7,22 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::{Background, Netns, binary, eventually, run};
 
-use super::Port;
+use super::{Besides, Port, join_underlay};
+use crate::judge::frames::mac_text;
 use crate::judge::machine::{WORKER_CPU, has_hugepages};
+use crate::judge::tunnels::{self, NODES, Tunnels, node_address, node_mac, node_port, own_mac};
 
 pub(super) struct Ours {
     process: Background,
-    _netns: Netns,
+    netns: Netns,
     run_dir: PathBuf,
 }
 
 impl Ours {
-    pub(super) fn start(ports: &[Port], folder: &Path) -> Result<Ours> {
+    pub(super) fn start(ports: &[Port], folder: &Path, besides: Besides) -> Result<Ours> {
         let run_dir = folder.join("run");
         let config = folder.join("vswitch.toml");
-        fs::write(&config, text(ports, &run_dir))?;
+        fs::write(&config, text(ports, &run_dir, besides))?;
         let netns = Netns::new("sw");
         let daemon = binary("vswitchd").display().to_string();
         let config = config.display().to_string();
@@ -28,7 +30,7 @@ impl Ours {
         let process = Background::start(&words, &folder.join("vswitchd.log"));
         let mut ours = Ours {
             process,
-            _netns: netns,
+            netns,
             run_dir,
         };
         eventually("vswitchd answers", 30, || {
@@ -41,8 +43,23 @@ impl Ours {
             "vswitchd ended: {}",
             ours.process.output()
         );
+        if besides.tunnels.is_some() {
+            ours.join_underlay();
+        }
         ours.check_ports()?;
         Ok(ours)
+    }
+
+    /// Tells the kernel where the other nodes are.
+    fn join_underlay(&self) {
+        join_underlay(&self.netns);
+        for node in 0..NODES {
+            let (address, mac) = (node_address(node), mac_text(node_mac(node)));
+            let bridge = tunnels::BRIDGE;
+            self.netns.ip(&format!(
+                "neigh replace {address} lladdr {mac} dev {bridge} nud permanent"
+            ));
+        }
     }
 
     fn check_ports(&self) -> Result<()> {
@@ -77,6 +94,18 @@ impl Ours {
         Ok((number("busy_cycles")?, number("packets")?))
     }
 
+    /// Connections that it tracks.
+    pub(super) fn connections(&self) -> Result<f64> {
+        let shown = self.vsctl(&["ct", "stats"])?;
+        let count = shown.pointer("/connections").and_then(Value::as_f64);
+        count.context("no number of connections")
+    }
+
+    /// Lets it forget them.
+    pub(super) fn end_connections(&self) -> Result<()> {
+        self.vsctl(&["ct", "flush"]).map(drop)
+    }
+
     fn vsctl(&self, words: &[&str]) -> Result<Value> {
         let vsctl = binary("vsctl").display().to_string();
         let run_dir = self.run_dir.display().to_string();
@@ -87,25 +116,58 @@ impl Ours {
     }
 }
 
-fn text(ports: &[Port], run_dir: &Path) -> String {
+/// The configuration: its bridges, each with its ports.
+fn text(ports: &[Port], run_dir: &Path, besides: Besides) -> String {
+    let tracking = besides.connections;
+    let tracking = tracking.map(|count| format!("[conntrack]\nconnections = {count}\n"));
     let head = format!(
-        "run_dir = \"{}\"\n[workers]\ncpus = [{WORKER_CPU}]\n[dpdk]\nmemory_mib = 256\n\
-         [[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n",
-        run_dir.display()
+        "run_dir = \"{}\"\n[workers]\ncpus = [{WORKER_CPU}]\n[dpdk]\nmemory_mib = 256\n{}",
+        run_dir.display(),
+        tracking.unwrap_or_default()
     );
-    let port = |(index, port): (usize, &Port)| {
-        let number = index + 1;
-        let (kind, option, value) = match port {
-            Port::Device(device) => ("dpdk", "dpdk-devargs", device.clone()),
-            Port::Guest(path) => {
-                let path = path.display().to_string();
-                ("dpdkvhostuserclient", "vhost-server-path", path)
-            }
-        };
-        format!(
-            "[[bridge.port]]\nname = \"p{number}\"\nnumber = {number}\ntype = \"{kind}\"\n\
-             options = {{ {option} = \"{value}\" }}\n"
-        )
+    let of_bridge = |name: &str, fail_mode: &str| {
+        let ports = (1..).zip(ports);
+        let ports = ports.filter(|(number, _)| besides.bridge_of(*number) == name);
+        let ports = ports.map(|(number, port)| entry(number, port));
+        format!("[[bridge]]\nname = \"{name}\"\nfail_mode = \"{fail_mode}\"\n")
+            + &ports.collect::<String>()
     };
-    head + &ports.iter().enumerate().map(port).collect::<String>()
+    let mut text = head + &of_bridge("br0", "secure");
+    if let Some(tunnels) = besides.tunnels {
+        text += &(0..NODES)
+            .map(|node| tunnel(tunnels, node))
+            .collect::<String>();
+        let name = tunnels::BRIDGE;
+        text += &of_bridge(name, "standalone");
+        let mac = mac_text(own_mac());
+        text += &format!(
+            "[[bridge.port]]\nname = \"{name}\"\ntype = \"internal\"\n\
+             options = {{ mac = \"{mac}\" }}\n"
+        );
+    }
+    text
+}
+
+fn entry(number: usize, port: &Port) -> String {
+    let (kind, option, value) = match port {
+        Port::Device(device) => ("dpdk", "dpdk-devargs", device.clone()),
+        Port::Guest(path) => {
+            let path = path.display().to_string();
+            ("dpdkvhostuserclient", "vhost-server-path", path)
+        }
+    };
+    format!(
+        "[[bridge.port]]\nname = \"p{number}\"\nnumber = {number}\ntype = \"{kind}\"\n\
+         options = {{ {option} = \"{value}\" }}\n"
+    )
+}
+
+fn tunnel(tunnels: Tunnels, node: u32) -> String {
+    format!(
+        "[[bridge.port]]\nname = \"t{node}\"\nnumber = {}\ntype = \"{}\"\n\
+         options = {{ remote_ip = \"{}\", key = \"flow\" }}\n",
+        node_port(node),
+        tunnels.kind.name(),
+        node_address(node)
+    )
 }

@@ -5,22 +5,70 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use tests::{Netns, run};
 
-use super::Port;
+use super::{Besides, Port, join_underlay};
+use crate::judge::frames::mac_text;
+use crate::judge::tunnels::{self, NODES, Tunnels, node_address, node_mac, node_port, own_mac};
 
 pub(super) struct Ovs {
     switch: tests::Ovs,
 }
 
 impl Ovs {
-    pub(super) fn start(ports: &[Port]) -> Result<Ovs> {
+    pub(super) fn start(ports: &[Port], besides: Besides) -> Result<Ovs> {
         let switch = tests::Ovs::start(Netns::new("ovs"));
         switch.add_bridge("br0", &["fail_mode=secure", "protocols=OpenFlow13"]);
+        if besides.tunnels.is_some() {
+            let mac = format!("other_config:hwaddr=\"{}\"", mac_text(own_mac()));
+            switch.add_bridge(tunnels::BRIDGE, &["protocols=OpenFlow13", &mac]);
+        }
         let numbered: Vec<(usize, &Port)> = (1..).zip(ports).collect();
         for some in numbered.chunks(PORTS_AT_ONCE) {
-            let words: Vec<String> = some.iter().flat_map(|one| addition(*one)).collect();
+            let words: Vec<String> = some
+                .iter()
+                .flat_map(|one| addition(besides.bridge_of(one.0), *one))
+                .collect();
             switch.vsctl(&words.iter().map(String::as_str).collect::<Vec<_>>());
         }
-        Ok(Ovs { switch })
+        let ovs = Ovs { switch };
+        if let Some(tunnels) = besides.tunnels {
+            ovs.add_tunnels(tunnels)?;
+        }
+        if let Some(count) = besides.connections {
+            ovs.appctl(&["dpctl/ct-set-maxconns", &count.to_string()])?;
+        }
+        Ok(ovs)
+    }
+
+    /// A tunnel to each node, and where that is.
+    fn add_tunnels(&self, tunnels: Tunnels) -> Result<()> {
+        join_underlay(self.switch.netns());
+        for node in 0..NODES {
+            let address = node_address(node).to_string();
+            let settings = [
+                format!("type={}", tunnels.kind.name()),
+                format!("options:remote_ip={address}"),
+                "options:key=flow".into(),
+                format!("ofport_request={}", node_port(node)),
+            ];
+            let settings = settings.each_ref().map(String::as_str);
+            self.switch
+                .add_interface("br0", &format!("t{node}"), &settings);
+            let mac = mac_text(node_mac(node));
+            self.appctl(&["tnl/neigh/set", tunnels::BRIDGE, &address, &mac])?;
+        }
+        Ok(())
+    }
+
+    /// Connections that it tracks.
+    pub(super) fn connections(&self) -> Result<f64> {
+        let text = self.appctl(&["dpctl/ct-get-nconns"])?;
+        let number = text.trim().parse();
+        number.with_context(|| format!("ct-get-nconns said '{text}'"))
+    }
+
+    /// Lets it forget them.
+    pub(super) fn end_connections(&self) -> Result<()> {
+        self.appctl(&["dpctl/flush-conntrack"]).map(drop)
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -33,7 +81,7 @@ impl Ovs {
 
     /// Cycles spent with packets, and how many.
     pub(super) fn cycles(&self) -> Result<(f64, f64)> {
-        let text = self.appctl("dpif-netdev/pmd-stats-show")?;
+        let text = self.appctl(&["dpif-netdev/pmd-stats-show"])?;
         let pmd = text.split("pmd thread").nth(1).context("no PMD thread")?;
         let number = |name: &str| {
             let line = pmd.lines().find_map(|line| line.trim().strip_prefix(name));
@@ -44,17 +92,17 @@ impl Ovs {
         Ok((number("processing cycles:")?, number("packets received:")?))
     }
 
-    fn appctl(&self, command: &str) -> Result<String> {
+    fn appctl(&self, command: &[&str]) -> Result<String> {
         let control = format!("ovs-vswitchd-dpdk.{}.ctl", self.pid());
         let control = self.switch.folder().join(control).display().to_string();
-        let output = run(&["ovs-appctl", "-t", &control, command]);
+        let output = run(&[&["ovs-appctl", "-t", &control], command].concat());
         ensure!(output.status.success(), "ovs-appctl: {}", output.stderr);
         Ok(output.stdout)
     }
 }
 
 /// What `ovs-vsctl` is told to add a port.
-fn addition((number, port): (usize, &Port)) -> Vec<String> {
+fn addition(bridge: &str, (number, port): (usize, &Port)) -> Vec<String> {
     let name = format!("p{number}");
     let (kind, option) = match port {
         Port::Device(device) => ("dpdk", format!("dpdk-devargs=\"{device}\"")),
@@ -66,7 +114,7 @@ fn addition((number, port): (usize, &Port)) -> Vec<String> {
     let add = [
         "--",
         "add-port",
-        "br0",
+        bridge,
         &name,
         "--",
         "set",

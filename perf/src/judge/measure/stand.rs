@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::Sample;
-use crate::judge::contender::{Contender, Counted, End, Kind};
+use crate::judge::contender::{Besides, Contender, Counted, End, Kind};
 use crate::judge::controller::Controller;
-use crate::judge::generator::{FRESH, Generator, Traffic};
+use crate::judge::generator::{Generator, Traffic};
 use crate::judge::guest::Guest;
 use crate::judge::hosts::Hosts;
 use crate::judge::machine::{CONTROL_CPU, Use, cycles_hz};
@@ -19,6 +19,8 @@ pub(super) struct Stand {
     generator: Generator,
     hosts: Option<Hosts>,
     guest: Option<Guest>,
+    /// Bytes of memory that it had before the first packet.
+    memory: f64,
 }
 
 impl Stand {
@@ -37,9 +39,13 @@ impl Stand {
                 (End::Guest(guest.socket(1)), Some(guest))
             }
         };
+        let besides = Besides {
+            connections: scenario.connections,
+            tunnels: scenario.tunnels,
+        };
         let mut ends = vec![End::Memif, second];
         ends.resize(2 + scenario.idle_ports as usize, End::Absent);
-        let contender = Contender::start(kind, rules, &ends)?;
+        let contender = Contender::start_with(kind, rules, &ends, besides)?;
         let rings = contender.transmit_rings();
         let hosts = match &scenario.beyond {
             Beyond::Hosts(frames) => {
@@ -49,12 +55,14 @@ impl Stand {
             _ => None,
         };
         let path = contender.memif(1);
+        let memory = contender.memory_bytes()?;
         let generator = Generator::start(&path, rings, traffic, CONTROL_CPU)?;
         let stand = Stand {
             contender,
             generator,
             hosts,
             guest,
+            memory,
         };
         stand.warm_up(traffic)?;
         Ok(stand)
@@ -80,6 +88,18 @@ impl Stand {
         let sample = self.later(scenario, seconds, before)?;
         self.stop()?;
         Ok(sample)
+    }
+
+    /// The contender, to which nothing is sent any more.
+    pub(super) fn pause(&self) -> &Contender {
+        self.generator.pause();
+        std::thread::sleep(DRAINING);
+        &self.contender
+    }
+
+    /// Bytes of memory that it has more than before the first packet.
+    pub(super) fn grown(&self) -> Result<f64> {
+        Ok(self.contender.memory_bytes()? - self.memory)
     }
 
     /// Where its worker's cycles go, and ends.
@@ -186,10 +206,11 @@ pub(super) fn own_cycles(before: Counted, after: Counted) -> Option<f64> {
 /// Packets before the measurement: each frame has been seen a few times.
 fn warm_up(traffic: &Traffic) -> u64 {
     match traffic {
-        Traffic::Cycle { orders, .. } => 3 * orders[0].len() as u64,
-        Traffic::Fresh(_) => FRESH / 4,
+        Traffic::Cycle {
+            prelude, orders, ..
+        } => (prelude.len() as u64 + 3 * orders[0].len() as u64).max(1 << 16),
+        Traffic::Fresh(fresh) => fresh.warm_up,
     }
-    .max(1 << 16)
 }
 
 /// Share of the time that the worker has to have run at least.
@@ -201,6 +222,8 @@ const START_MAX: Duration = Duration::from_secs(20);
 const WARM_UP_MAX: Duration = Duration::from_secs(15);
 /// While a cache of wildcards grows out of shape.
 const EXPLODING: Duration = Duration::from_secs(3);
+/// Until what was sent has been dealt with.
+const DRAINING: Duration = Duration::from_millis(200);
 /// So that every address has been seen.
 const LEARNING: Duration = Duration::from_secs(1);
 /// Between the first change and the measurement.

@@ -60,6 +60,7 @@ fn different_flows(list: &List, flows: u32, ip: Ip) -> Traffic {
     let frames = drawn.filter(|frame| seen.insert(frame.clone()));
     Traffic::Cycle {
         frames: frames.take(flows as usize).collect(),
+        prelude: Vec::new(),
         orders: vec![shuffled(flows as usize)],
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         "three rules that allow, 8,192 crafted headers that none allows".into(),
         || Traffic::Cycle {
             frames: crafted(),
+            prelude: Vec::new(),
             orders: vec![shuffled(CRAFTED as usize)],
         },
         rules,
@@ -79,6 +80,7 @@ fn mixture() -> Traffic {
     let second = second.collect();
     Traffic::Cycle {
         frames,
+        prelude: Vec::new(),
         orders: vec![first, second],
     }
 }
