@@ -41,6 +41,9 @@ struct Arguments {
     /// Write chart and document into this folder.
     #[arg(long)]
     documents: Option<PathBuf>,
+    /// Add the results in a file, of what is not measured now.
+    #[arg(long)]
+    with: Option<PathBuf>,
     /// Measure nothing: take the results from a file.
     #[arg(long)]
     from: Option<PathBuf>,
@@ -55,10 +58,13 @@ fn main() -> Result<()> {
         }
         return Ok(());
     }
-    let (report, failures) = match &arguments.from {
+    let (mut report, failures) = match &arguments.from {
         Some(path) => (show(Report::read(path)?), Vec::new()),
         None => measure(&arguments)?,
     };
+    if let Some(path) = &arguments.with {
+        report.add(Report::read(path)?, &names());
+    }
     if let Some(path) = &arguments.json {
         report.write(path)?;
     }
@@ -67,6 +73,16 @@ fn main() -> Result<()> {
     }
     ensure!(failures.is_empty(), "not measured: {}", failures.join(", "));
     Ok(())
+}
+
+/// Names of all rows, in their order.
+fn names() -> Vec<String> {
+    let scenarios = scenarios::all().into_iter().chain(scenarios::growth());
+    let names = |scenario: Scenario| {
+        let figures = scenario.figures.into_iter();
+        figures.map(move |figure| scenario.name.clone() + figure.suffix())
+    };
+    scenarios.flat_map(names).collect()
 }
 
 fn show(report: Report) -> Report {

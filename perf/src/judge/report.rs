@@ -6,6 +6,7 @@ mod curve;
 mod document;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -94,6 +95,16 @@ impl Report {
             seconds: plan.seconds,
             rows: Vec::new(),
         }
+    }
+
+    /// Adds the rows of another run that it lacks, all in the order of these names.
+    pub fn add(&mut self, other: Report, names: &[String]) {
+        let known: BTreeSet<String> = self.rows.iter().map(|row| row.name.clone()).collect();
+        let others = other.rows.into_iter();
+        self.rows
+            .extend(others.filter(|row| !known.contains(&row.name)));
+        self.rows
+            .sort_by_key(|row| names.iter().position(|name| *name == row.name));
     }
 
     /// Reads it from a file.
