@@ -9,6 +9,7 @@
 //! other from its router.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use openflow::{Action, OfPort};
@@ -20,6 +21,7 @@ use super::pace::{Limit, Pace};
 use crate::action::{BridgeId, PortNo};
 use crate::datapath::{Delivery, PacketOut, Receiver};
 use crate::local::{Endpoint, Settings};
+use crate::pipeline::{Host, Neighbour, Network, Route, Unresolved};
 
 /// All endpoints.
 #[derive(Debug, Default)]
@@ -46,6 +48,32 @@ impl Endpoints {
     pub fn remove(&mut self, port: PortNo) {
         self.by_port.remove(&port);
         self.paces.remove(&Some(port));
+    }
+
+    /// Whether there is one behind a port.
+    pub fn has(&self, port: PortNo) -> bool {
+        self.by_port.contains_key(&port)
+    }
+
+    /// Their addresses, the ways that lead by them, and the neighbours that have answered them: a
+    /// network that tunnels can go through.
+    pub fn network(&self) -> Network {
+        let mut network = Network::default();
+        for (number, entry) in &self.by_port {
+            let (port, endpoint) = (*number, &entry.endpoint);
+            let settings = endpoint.settings();
+            network.hosts.push(Host {
+                port,
+                mac: settings.mac,
+                addresses: settings.addresses.iter().map(|own| own.address).collect(),
+            });
+            network.routes.extend(routes(settings, port));
+            let answered = endpoint.neighbours();
+            network
+                .neighbours
+                .extend(answered.map(|(address, mac)| Neighbour { port, address, mac }));
+        }
+        network
     }
 
     fn admits(&mut self, origin: Option<PortNo>, now_ms: u64) -> bool {
@@ -82,6 +110,9 @@ impl Actor {
                     return;
                 };
                 let outcome = entry.endpoint.receive(delivery.packet.data(), now_ms);
+                if outcome.is_news {
+                    self.underlay.look();
+                }
                 if let Some(frame) = outcome.answer {
                     self.send_from(number, frame);
                 }
@@ -116,12 +147,25 @@ impl Actor {
         }
     }
 
+    /// Asks for a neighbour of an endpoint.
+    pub(super) fn ask(&mut self, wanted: Unresolved) {
+        let now_ms = self.clock.now_ms();
+        let entry = self.endpoints.by_port.get_mut(&wanted.port);
+        let frame = entry.and_then(|entry| entry.endpoint.resolve(wanted.address, now_ms));
+        if let Some(frame) = frame {
+            self.send_from(wanted.port, frame);
+        }
+    }
+
     /// Asks neighbours again that are to be asked.
     pub(super) fn poll_endpoints(&mut self) {
         let now_ms = self.clock.now_ms();
         let mut frames = Vec::new();
         for (number, entry) in &mut self.endpoints.by_port {
-            let (again, _) = entry.endpoint.poll(now_ms);
+            let (again, has_lost) = entry.endpoint.poll(now_ms);
+            if has_lost {
+                self.underlay.look();
+            }
             frames.extend(again.into_iter().map(|frame| (*number, frame)));
         }
         for (number, frame) in frames {
@@ -150,6 +194,28 @@ impl Actor {
             Err(error) => debug!(port = port.settings.name, %error, "answer dropped"),
         }
     }
+}
+
+/// The ways that lead by an endpoint: to its networks, and by its gateways to all others.
+fn routes(settings: &Settings, port: PortNo) -> Vec<Route> {
+    let route = |prefix: IpAddr, length, gateway, source| Route {
+        prefix,
+        length,
+        metric: 0,
+        port: Some(port),
+        gateway,
+        source,
+    };
+    let near = settings.addresses.iter();
+    let near = near.map(|own| route(own.address, own.length, None, Some(own.address)));
+    let far = settings.gateways.iter().map(|gateway| {
+        let all = match gateway {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        route(all, 0, Some(*gateway), None)
+    });
+    near.chain(far).collect()
 }
 
 /// Into the bridge.

@@ -61,8 +61,11 @@ impl Underlay {
 }
 
 impl Actor {
-    /// Has the kernel ask for a neighbour.
+    /// Has the kernel ask for a neighbour, or the endpoint behind whose port it is.
     pub(super) fn resolve(&mut self, unresolved: Unresolved) {
+        if self.endpoints.has(unresolved.port) {
+            return self.ask(unresolved);
+        }
         if let Some(port) = self.ports.get(&unresolved.port) {
             let name = port.settings.name.clone();
             self.underlay.wish(Wish::Use(name, unresolved.address));
@@ -81,14 +84,20 @@ impl Actor {
         }
     }
 
-    /// What concerns the ports that the host uses.
+    /// What concerns the ports that the host uses, and the switch's own addresses, which come
+    /// first where both have a way.
     fn network_of(&self, tables: &Tables) -> Network {
         let internal = |(number, port): (&PortNo, &super::ports::Port)| {
             let name = port.settings.name.clone();
             (port.settings.kind == PortKind::Internal).then_some((name, *number))
         };
         let ports: HashMap<String, PortNo> = self.ports.iter().filter_map(internal).collect();
-        tables.of_ports(&ports)
+        let mut network = self.endpoints.network();
+        let of_host = tables.of_ports(&ports);
+        network.hosts.extend(of_host.hosts);
+        network.routes.extend(of_host.routes);
+        network.neighbours.extend(of_host.neighbours);
+        network
     }
 
     fn has_tunnels(&self) -> bool {

@@ -133,17 +133,18 @@ impl Executor {
         }
     }
 
-    /// Sends a packet to one of the host's addresses, or lets it go on at the tunnel's port that it
-    /// came in by.
-    fn arrive(&mut self, port: PortNo, mut parcel: Parcel) {
+    /// Lets a packet to one of the addresses behind a port go on at the tunnel's port that it came
+    /// in by; the packet, if it came by none.
+    fn arrive<'a>(&mut self, port: PortNo, mut parcel: Parcel<'a>) -> Option<Parcel<'a>> {
         match tunnel::deliver(&mut parcel.packet, port, &self.underlay) {
-            Arrived::Host => self.output(port, parcel.packet, parcel.origin),
+            Arrived::Host => return Some(parcel),
             Arrived::Tunnel(port, carried) => {
                 parcel.origin = Some(port);
                 self.recirculate(Ingress::Tunnel(port), carried, parcel);
             }
             Arrived::Drop(reason) => self.count_drop(parcel.origin, reason),
         }
+        None
     }
 
     /// Performs an operation after which the packet is still needed.
@@ -200,11 +201,17 @@ impl Executor {
             Op::Output(port) => self.output(*port, parcel.packet, parcel.origin),
             Op::Outputs(ports) => self.output_to_all(ports, parcel),
             Op::Answer(port) => {
-                let link = Link::of(parcel.key);
-                let to = (Receiver::Endpoint(*port), parcel.origin);
-                self.deliver(to, (link, parcel.packet));
+                if let Some(parcel) = self.arrive(*port, parcel) {
+                    let link = Link::of(parcel.key);
+                    let to = (Receiver::Endpoint(*port), parcel.origin);
+                    self.deliver(to, (link, parcel.packet));
+                }
             }
-            Op::Deliver(port) => self.arrive(*port, parcel),
+            Op::Deliver(port) => {
+                if let Some(parcel) = self.arrive(*port, parcel) {
+                    self.output(*port, parcel.packet, parcel.origin);
+                }
+            }
             Op::Controller(punt) => self.punt(punt, parcel),
             Op::Clone(ops) => self.run(ops, parcel),
             Op::Select(select) => self.run(bucket(select, parcel.key), parcel),
