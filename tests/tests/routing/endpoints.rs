@@ -1,5 +1,7 @@
 //! Addresses that the switch itself answers for.
 
+use tests::Background;
+
 use super::*;
 
 /// An endpoint: router NUMBER's addresses.
@@ -123,5 +125,100 @@ fn routing_errors_of_a_router_come_from_the_switch() {
         "{rows:?}"
     );
     assert_right(&seen);
+    daemon.stop();
+}
+
+#[test]
+fn routing_a_flood_of_requests_keeps_no_other_port_from_the_router() {
+    let (daemon, [h1, h2]) = started();
+    assert!(h1.pings("10.0.1.1") && h2.pings("10.0.2.1"));
+    // Two floods, of echo requests and of packets without a route.
+    let floods = ["10.0.1.1", "192.0.2.9"].map(|address| {
+        let words = h1.words(&["ping", "-q", "-f", "-i", "0.0002", "-w", "60", address]);
+        Background::start(
+            &words,
+            &daemon.scratch().join(format!("flood-{address}.log")),
+        )
+    });
+    let refused = || {
+        let stats = daemon.json(&["stats"]);
+        let ports = stats["ports"].as_array().expect("ports");
+        let r1 = ports
+            .iter()
+            .find(|port| port["name"] == "r1")
+            .expect("it is counted");
+        r1["tx"]["drops"].as_u64().unwrap_or(0)
+    };
+    tests::eventually("the flood is cut", 60, || (refused() > 100).then_some(()));
+    assert!(h2.pings("10.0.2.1"), "the other host's router");
+    assert!(ping(&h2, "192.0.2.9", &[]).contains("Net Unreachable"));
+    let flows = daemon.ofctl("dump-flows", "br0", &[]).expect_success();
+    assert!(
+        flows.contains("actions=output:11"),
+        "control answers: {flows}"
+    );
+    drop(floods);
+    assert!(
+        h1.pings("10.0.1.1"),
+        "the flooding host's router, afterwards"
+    );
+    daemon.stop();
+}
+
+#[test]
+fn routing_addresses_answer_in_a_learning_bridge_and_its_vlans() {
+    let switch = Netns::new("sw");
+    let hosts = [10, 20].map(|vlan| {
+        let host = Netns::new(&format!("v{vlan}"));
+        switch.veth(&format!("p{vlan}"), &host, "eth0");
+        host.ip(&format!("addr add 10.0.0.{vlan}/24 dev eth0"));
+        host
+    });
+    let config = "[[bridge]]\nname = \"br0\"\n\
+        [[bridge.port]]\nname = \"p10\"\ntype = \"system\"\ntag = 10\n\
+        [[bridge.port]]\nname = \"p20\"\ntype = \"system\"\ntag = 20\n\
+        [[bridge.port]]\nname = \"gw10\"\ntype = \"endpoint\"\ntag = 10\n\
+        options.addresses = \"10.0.0.1/24\"\n\
+        [[bridge.port]]\nname = \"gw20\"\ntype = \"endpoint\"\ntag = 20\n\
+        options.addresses = \"10.0.0.2/24\"\n";
+    let daemon = Daemon::start_in(switch, config);
+    assert!(hosts[0].pings("10.0.0.1"), "its own VLAN's");
+    assert!(hosts[1].pings("10.0.0.2"), "its own VLAN's");
+    assert!(hosts[0].is_cut_off_from("10.0.0.2"), "another VLAN's");
+    let macs = daemon.vsctl(&["mac", "dump", "br0"]).expect_success();
+    assert!(macs.contains("gw10"), "{macs}");
+    daemon
+        .vsctl(&["port", "set", "br0", "gw10", "--down"])
+        .expect_success();
+    assert!(hosts[0].is_cut_off_from("10.0.0.1"), "taken down");
+    daemon
+        .vsctl(&["port", "del", "br0", "gw20"])
+        .expect_success();
+    assert!(hosts[1].is_cut_off_from("10.0.0.2"), "removed");
+    daemon.stop();
+}
+
+#[test]
+fn routing_addresses_of_a_bridge_itself() {
+    let (switch, [h1]) = hosts::<1>();
+    let config = "[[bridge]]\nname = \"br0\"\n\
+        [[bridge.port]]\nname = \"br0\"\ntype = \"endpoint\"\n\
+        options = { addresses = \"10.0.1.1/24,fd01::1/64\", mac = \"02:00:00:00:00:f1\" }\n\
+        [[bridge.port]]\nname = \"p1\"\ntype = \"system\"\n";
+    let daemon = Daemon::start_in(switch, config);
+    assert!(h1.pings("10.0.1.1") && h1.pings("fd01::1"));
+    assert!(
+        !daemon
+            .netns()
+            .run(&["ip", "link", "show", "br0"])
+            .status
+            .success(),
+        "no netdev"
+    );
+    let ports = daemon.ofctl("dump-ports-desc", "br0", &[]).expect_success();
+    assert!(
+        ports.contains("LOCAL(br0): addr:02:00:00:00:00:f1"),
+        "{ports}"
+    );
     daemon.stop();
 }

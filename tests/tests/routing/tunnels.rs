@@ -51,7 +51,11 @@ fn routing_tunnels_by_an_address_of_the_switch() {
         // The far end has another Ethernet address, and says so by asking.
         far.ip("link set eth0 address 02:00:00:00:00:77");
         assert!(far.pings(own), "{own} from another address");
-        assert!(guest.pings("10.1.0.2"), "{own}: the neighbour has moved: {}", log());
+        assert!(
+            guest.pings("10.1.0.2"),
+            "{own}: the neighbour has moved: {}",
+            log()
+        );
         daemon.stop();
     }
 }

@@ -1,0 +1,145 @@
+//! What flows alone do of a router: answer for its addresses, route by source, and spread over
+//! several next hops.
+
+use std::path::PathBuf;
+
+use tests::{Background, eventually};
+
+use super::*;
+
+/// ARP and echo by flows: what came is turned into its answer and goes back where it came from.
+const RESPONDERS: &[&str] = &[
+    "priority=20,arp,arp_tpa=10.0.1.1,arp_op=1,actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],\
+     mod_dl_src:02:00:00:00:00:f1,load:0x2->NXM_OF_ARP_OP[],\
+     move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],\
+     load:0x0200000000f1->NXM_NX_ARP_SHA[],load:0x0a000101->NXM_OF_ARP_SPA[],in_port",
+    "priority=20,icmp,nw_dst=10.0.1.1,icmp_type=8,icmp_code=0,actions=\
+     push:NXM_OF_ETH_SRC[],push:NXM_OF_ETH_DST[],pop:NXM_OF_ETH_SRC[],pop:NXM_OF_ETH_DST[],\
+     push:NXM_OF_IP_SRC[],push:NXM_OF_IP_DST[],pop:NXM_OF_IP_SRC[],pop:NXM_OF_IP_DST[],\
+     load:0xff->NXM_NX_IP_TTL[],load:0->NXM_OF_ICMP_TYPE[],in_port",
+    "priority=20,icmp6,ipv6_dst=fd01::1,icmp_type=128,icmp_code=0,actions=\
+     push:NXM_OF_ETH_SRC[],push:NXM_OF_ETH_DST[],pop:NXM_OF_ETH_SRC[],pop:NXM_OF_ETH_DST[],\
+     push:NXM_NX_IPV6_SRC[],push:NXM_NX_IPV6_DST[],pop:NXM_NX_IPV6_SRC[],\
+     pop:NXM_NX_IPV6_DST[],set_field:129->icmpv6_type,in_port",
+];
+
+#[test]
+fn routing_flows_answer_arp_and_echo() {
+    let (switch, [h1]) = hosts::<1>();
+    let daemon = Daemon::start_in(switch, &bridge(1, &[]));
+    add_flows(&daemon, RESPONDERS);
+    let seen = capture(&h1, daemon.scratch());
+    assert!(is_found(&h1, "10.0.1.1"), "ARP");
+    assert!(h1.pings_with("10.0.1.1", &["-s", "1333"]), "echo");
+    h1.ip("neigh replace fd01::1 lladdr 02:00:00:00:00:f1 dev eth0");
+    assert!(h1.pings_with("fd01::1", &["-s", "1333"]), "echo over IPv6");
+    let told = seen.wait("arp.opcode == 2", &["arp.src.hw_mac", "arp.src.proto_ipv4"]);
+    assert_eq!(told[0], ["02:00:00:00:00:f1", "10.0.1.1"]);
+    assert_right(&seen);
+    daemon.stop();
+}
+
+/// A host h1 in a network of its own, and h2 that has two devices, to p2 and p3, with the address
+/// 10.9.0.9 behind both.
+fn two_ways() -> (Netns, [Netns; 2]) {
+    let (switch, [h1, h2]) = hosts::<2>();
+    switch.veth("p3", &h2, "eth1");
+    h2.ip("link set eth1 address 02:00:00:00:00:03");
+    h2.ip("addr add 10.9.0.9/32 dev lo");
+    for device in ["all", "eth0", "eth1"] {
+        let loose = format!("net.ipv4.conf.{device}.rp_filter=0");
+        h2.run(&["sysctl", "-qw", &loose]).expect_success();
+    }
+    h1.ip("neigh replace 10.0.1.1 lladdr 02:00:00:00:00:f1 dev eth0");
+    h2.ip("neigh replace 10.0.2.1 lladdr 02:00:00:00:00:f2 dev eth0");
+    (switch, [h1, h2])
+}
+
+/// What `file` of a web server on `host` says to `client`, so many times.
+fn fetch(client: &Netns, times: usize) -> usize {
+    let once = |_: &usize| {
+        let words = ["curl", "-sS", "-m", "20", "http://10.9.0.9/index.html"];
+        client.run(&words).stdout == "served"
+    };
+    (0..times).filter(once).count()
+}
+
+fn serve(host: &Netns, folder: &Path) -> Background {
+    let pages: PathBuf = folder.join("pages");
+    std::fs::create_dir(&pages).expect("room for a page");
+    std::fs::write(pages.join("index.html"), "served").expect("room for a page");
+    let pages = pages.to_str().expect("paths here are text");
+    let words = host.words(&["busybox", "httpd", "-f", "-p", "80", "-h", pages]);
+    let server = Background::start(&words, &folder.join("httpd.log"));
+    eventually("the web server listens", 30, || {
+        let listening = host.run(&["ss", "-Hltn", "sport = 80"]);
+        (!listening.stdout.is_empty()).then_some(())
+    });
+    server
+}
+
+#[test]
+fn routing_flows_spread_connections_over_two_next_hops() {
+    let (switch, [h1, h2]) = two_ways();
+    let daemon = Daemon::start_in(switch, &bridge(3, &[]));
+    let bucket = |port| {
+        format!(
+            "bucket=actions=set_field:02:00:00:00:00:0{port}->eth_dst,\
+             set_field:02:00:00:00:00:f2->eth_src,dec_ttl,output:{port}"
+        )
+    };
+    let group = format!("group_id=1,type=select,{},{}", bucket(2), bucket(3));
+    daemon.ofctl("add-group", "br0", &[&group]).expect_success();
+    let flows = [
+        "priority=10,in_port=1,tcp,nw_dst=10.9.0.9,actions=group:1",
+        "priority=10,tcp,nw_src=10.9.0.9,actions=dec_ttl,set_field:02:00:00:00:00:f1->eth_src,\
+         set_field:02:00:00:00:00:01->eth_dst,output:1",
+    ];
+    add_flows(&daemon, &flows);
+    let _server = serve(&h2, daemon.scratch());
+    let [by_eth0, by_eth1] =
+        ["eth0", "eth1"].map(|device| Capture::start(&h2, device, daemon.scratch()));
+    assert_eq!(fetch(&h1, 24), 24, "connections");
+    let toward = "tcp.dstport == 80 && ip.dst == 10.9.0.9";
+    let ports = |capture: &Capture| {
+        let rows = capture.fields(toward, &["tcp.srcport"]);
+        let ports = rows.into_iter().map(|mut row| row.remove(0));
+        ports.collect::<std::collections::BTreeSet<_>>()
+    };
+    by_eth0.wait(toward, &["tcp.srcport"]);
+    by_eth1.wait(toward, &["tcp.srcport"]);
+    let (first, second) = (ports(&by_eth0), ports(&by_eth1));
+    assert!(
+        first.is_disjoint(&second),
+        "a connection went two ways: {first:?} {second:?}"
+    );
+    for capture in [&by_eth0, &by_eth1] {
+        assert_eq!(capture.count("ip.ttl != 63 && ip.dst == 10.9.0.9"), 0);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn routing_flows_choose_the_way_by_source() {
+    let (switch, [h1, h2]) = two_ways();
+    let daemon = Daemon::start_in(switch, &bridge(3, &[]));
+    h1.ip("addr add 10.0.1.8/24 dev eth0");
+    let flows = [
+        "priority=20,in_port=1,icmp,nw_src=10.0.1.8,nw_dst=10.9.0.9,actions=dec_ttl,\
+         set_field:02:00:00:00:00:03->eth_dst,output:3",
+        "priority=10,in_port=1,icmp,nw_dst=10.9.0.9,actions=dec_ttl,\
+         set_field:02:00:00:00:00:02->eth_dst,output:2",
+        "priority=10,icmp,nw_src=10.9.0.9,actions=dec_ttl,\
+         set_field:02:00:00:00:00:01->eth_dst,output:1",
+    ];
+    add_flows(&daemon, &flows);
+    let [by_eth0, by_eth1] =
+        ["eth0", "eth1"].map(|device| Capture::start(&h2, device, daemon.scratch()));
+    assert!(h1.pings_with("10.9.0.9", &["-I", "10.0.1.7"]));
+    assert!(h1.pings_with("10.9.0.9", &["-I", "10.0.1.8"]));
+    by_eth0.wait("icmp.type == 8 && ip.src == 10.0.1.7", &["ip.src"]);
+    by_eth1.wait("icmp.type == 8 && ip.src == 10.0.1.8", &["ip.src"]);
+    assert_eq!(by_eth0.count("icmp.type == 8 && ip.src == 10.0.1.8"), 0);
+    assert_eq!(by_eth1.count("icmp.type == 8 && ip.src == 10.0.1.7"), 0);
+    daemon.stop();
+}
