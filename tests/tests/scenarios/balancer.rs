@@ -41,7 +41,10 @@ fn s15_load_balancing_by_a_select_group() {
         let address = format!("10.0.0.{number}/24");
         plan.guest(&format!("s{number}"), number, &mac(number), &address)
     });
-    let one = |port: u32, number: u32| json!({ "port": port, "mac": mac(number), "address": format!("10.0.0.{number}") });
+    let one = |port: u32, number: u32| {
+        let address = format!("10.0.0.{number}");
+        json!({ "port": port, "mac": mac(number), "address": address })
+    };
     let wanted = json!({
         "service": { "address": "10.0.0.80", "mac": "02:00:00:00:00:80", "tcp": 80 },
         "servers": [one(1, 1), one(2, 2), one(3, 3)], "clients": [one(10, 100)],

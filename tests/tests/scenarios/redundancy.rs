@@ -1,10 +1,12 @@
 //! Two network nodes share a router's addresses by VRRP; one fails under traffic
 //!
 //! ```text
-//!   a 10.0.0.1 ── 1, node 1 ─┐           ┌─ node 2 ── 1 ── r1 10.0.0.2, 198.51.100.252 ─┐
-//!                            ├─ VLAN 101 ┤        10.0.0.254, 198.51.100.254            ├─ outside
-//!                            │           └─ node 3 ── 1 ── r2 10.0.0.3, 198.51.100.253 ─┘  198.51.100.1
+//!   a 10.0.0.1 ── 1, node 1 ─┐           ┌─ node 2 ── r1 10.0.0.2, 198.51.100.252 ─┐
+//!                            ├─ VLAN 101 ┤   10.0.0.254, 198.51.100.254            ├─ outside
+//!                            │           └─ node 3 ── r2 10.0.0.3, 198.51.100.253 ─┘
 //! ```
+//!
+//! The outside is 198.51.100.1.
 //!
 //! keepalived in r1 and r2 gives the gateway's addresses and a virtual MAC to one of them. A guest
 //! is not heard as a router. Controller: `redundancy.py`.

@@ -29,7 +29,10 @@ fn s07_a_way_out_by_snat() {
     };
     let subnet =
         |router: u32| json!({ "prefix": "10.1.0.0/24", "gateway": "10.1.0.254", "router": router });
-    let router = |number: u32| json!({ "zone": number, "address": format!("203.0.113.10{number}"), "node": 1 });
+    let router = |number: u32| {
+        let address = format!("203.0.113.10{number}");
+        json!({ "zone": number, "address": address, "node": 1 })
+    };
     let wanted = json!({
         "guests": [of(1, 1, 1), of(2, 2, 1), of(2, 3, 2)],
         "subnets": { "1": subnet(1), "2": subnet(2) }, "edge": edge(),
