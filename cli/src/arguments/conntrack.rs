@@ -11,8 +11,8 @@ pub enum CtCommand {
     /// Print connections as ovs-appctl dpctl/dump-conntrack does
     #[command(after_help = FILTER_EXAMPLES)]
     Dump {
-        /// What they have to have: zone=, proto=, src=, dst=, sport=, dport=, mark=VALUE[/MASK], and
-        /// reply-src=, reply-dst=, reply-sport=, reply-dport=; several may be given with commas
+        /// What they have to have: zone=, proto=, src=, dst=, sport=, dport=, mark=VALUE[/MASK],
+        /// and reply-src=, reply-dst=, reply-sport=, reply-dport=; several may be given with commas
         #[arg(value_name = "FILTER", value_parser = filters)]
         filters: Vec<Members>,
     },
