@@ -21,9 +21,9 @@
 //! hundred cycles; it waits for nobody either (`index` says for how long at most).
 //!
 //! Memory is fixed at the start, and touched as far as it is used: 192 bytes for a record and 31
-//! of the index ([`Table::bytes`]). When there is no record left, half-open connections go, old ones
-//! first, of the zone that has most of them, and one that was answered once later than the others;
-//! connections that both sides have confirmed never go. A zone may have a limit of its own.
+//! of the index ([`Table::bytes`]). When there is no record left, half-open connections go, old
+//! ones first, of the zone that has most of them, and one that was answered once later than the
+//! others; connections that both sides have confirmed never go. A zone may have a limit of its own.
 //!
 //! Time is a parameter. Deadlines are in seconds, rounded up.
 //!

@@ -63,7 +63,8 @@ const ACCEPTED: &[&str] = &[
     "actions=learn(),learn(in_port=LOCAL,in_port)",
     "tcp,actions=fin_timeout(idle_timeout=5,hard_timeout=10),fin_timeout(hard_timeout=3)",
     "tcp,actions=fin_timeout",
-    "actions=bundle(eth_src,0,active_backup,ofport,members:1,2),bundle(nw_src,5,hrw,ofport,slaves:)",
+    "actions=bundle(eth_src,0,active_backup,ofport,members:1,2),\
+     bundle(nw_src,5,hrw,ofport,slaves:)",
     "actions=bundle_load(symmetric_l4,0,hrw,ofport,reg0[0..15],members:1,LOCAL,none)",
     "actions=multipath(eth_src,50,modulo_n,1,0,reg0[0..3]),multipath(nw_dst,50,hash_threshold,2,0,\
      reg0[0..1]),multipath(symmetric_l3l4+udp,50,iter_hash,4,3,reg0[]),multipath(symmetric_l3,1,\

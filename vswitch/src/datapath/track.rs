@@ -155,8 +155,8 @@ impl Tracking {
         }
     }
 
-    /// Lets who reads a connection's packets read one, and changes its payload if that is what comes
-    /// of it.
+    /// Lets who reads a connection's packets read one, and changes its payload if that is what
+    /// comes of it.
     #[cold]
     fn listen(
         &mut self,

@@ -34,11 +34,13 @@ pub struct BridgePort {
     pub is_endpoint: bool,
     /// For a tunnel port: what it sends and receives.
     pub tunnel: Option<Arc<Tunnel>>,
-    /// What a patch port, a tunnel port or an endpoint passed; other ports have a device that counts.
+    /// What a patch port, a tunnel port or an endpoint passed; other ports have a device that
+    /// counts.
     pub crossed: Crossed,
 }
 
-/// Packets and bytes that came out of a patch port, a tunnel port or an endpoint and that went into it.
+/// Packets and bytes that came out of a patch port, a tunnel port or an endpoint and that went
+/// into it.
 #[derive(Clone, Debug, Default)]
 pub struct Crossed {
     /// Came out of it into its bridge.

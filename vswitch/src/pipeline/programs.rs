@@ -222,8 +222,8 @@ impl Programs {
         }
     }
 
-    /// Whether an entry is to be made for a flow: in place of an old one; as one of the first, if it
-    /// takes no program of its own; and with its second packet.
+    /// Whether an entry is to be made for a flow: in place of an old one; as one of the first, if
+    /// it takes no program of its own; and with its second packet.
     fn admits(&mut self, at: usize, arrival: &Arrival<'_>, cache: &mut Cache) -> bool {
         let way = &self.ways[at];
         let shares = !way.is_longer && {

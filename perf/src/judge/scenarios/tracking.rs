@@ -223,9 +223,9 @@ fn first_packet(number: u64) -> Vec<u8> {
 fn flood() -> Scenario {
     let mut scenario = Scenario::new(
         "ct-syn-flood".into(),
-        "1k TCP connections, then one packet in 50 a SYN that nobody answers, in a zone of its own, \
-         with the table full of them, and one in 50 the first of a connection in a third zone; the \
-         rate is that of the first"
+        "1k TCP connections, then one packet in 50 a SYN that nobody answers, in a zone of its \
+         own, with the table full of them, and one in 50 the first of a connection in a third \
+         zone; the rate is that of the first"
             .into(),
         flooded,
         || {

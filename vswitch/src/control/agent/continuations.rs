@@ -69,6 +69,6 @@ fn property(number: u64) -> Vec<u8> {
 /// A type that Open vSwitch has no name for, the length of the property, and padding.
 const HEAD: [u8; 8] = [0xff, 0, 0, 16, 0, 0, 0, 0];
 
-/// Ways on that are kept: a few hundred bytes each. A way differs by the flow that interrupts and by
-/// what registers hold.
+/// Ways on that are kept: a few hundred bytes each. A way differs by the flow that interrupts and
+/// by what registers hold.
 const CONTINUATIONS_MAX: usize = 65_536;

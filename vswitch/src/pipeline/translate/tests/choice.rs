@@ -18,7 +18,8 @@ fn the_first_port_that_is_live_is_taken() {
         port p3 3
         port p4 4
         flow arp,actions=bundle(eth_src,0,active_backup,ofport,members:2,3,4)
-        flow ip,actions=bundle_load(eth_src,0,active_backup,ofport,reg0[0..15],members:2,9),output:reg0
+        flow ip,actions=bundle_load(eth_src,0,active_backup,ofport,reg0[0..15],\
+        members:2,9),output:reg0
         flow ipv6,actions=bundle(eth_src,0,active_backup,ofport,members:2)
         packet p1 arp
         > p3

@@ -72,8 +72,10 @@ fn learned_flows_go_with_the_last_that_makes_such() {
         port p1 1
         port p2 2
         flow priority=1,actions=output:2
-        flow priority=5,arp,actions=learn(table=1,cookie=7,delete_learned,eth_dst=eth_src,output:in_port)
-        flow priority=6,ip,actions=learn(table=1,cookie=7,delete_learned,eth_dst=eth_src,output:in_port)
+        flow priority=5,arp,actions=learn(table=1,cookie=7,delete_learned,\
+        eth_dst=eth_src,output:in_port)
+        flow priority=6,ip,actions=learn(table=1,cookie=7,delete_learned,\
+        eth_dst=eth_src,output:in_port)
         flow priority=7,dl_type=0x1234,actions=resubmit(,1)
         flow table=1,priority=0,actions=output:2
         packet p1 arp,dl_src=02:00:00:00:00:09
