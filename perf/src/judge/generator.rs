@@ -35,7 +35,7 @@ pub enum Traffic {
     Fresh(Fresh),
 }
 
-/// Frames made of their numbers. They come again only after [`FRESH`], more than any switch gets
+/// Frames made of their numbers. They come again only after `FRESH`, more than any switch gets
 /// through in a round, or so many as are said.
 #[derive(Clone)]
 pub struct Fresh {
