@@ -20,9 +20,9 @@
 //! Making a connection tries a shard's lock and takes two buckets of the index in turn, for a few
 //! hundred cycles; it waits for nobody either (`index` says for how long at most).
 //!
-//! Memory is fixed at the start, and touched as far as it is used: 192 bytes for a record and 31
-//! of the index ([`Table::bytes`]). When there is no record left, half-open connections go, old
-//! ones first, of the zone that has most of them, and one that was answered once later than the
+//! Memory is fixed and taken at the start, on huge pages if there are any: 192 bytes for a record
+//! and 31 of the index ([`Table::bytes`]). When there is no record left, half-open connections go,
+//! old ones first, of the zone that has most of them, and one that was answered once later than the
 //! others; connections that both sides have confirmed never go. A zone may have a limit of its own.
 //!
 //! Time is a parameter. Deadlines are in seconds, rounded up.
@@ -37,13 +37,12 @@
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::Arc;
 
-use zerocopy::FromZeros;
-
 use crate::Prepare;
 use crate::hash::{Keyed, Stream};
 
 mod accounts;
 mod announcement;
+mod block;
 mod create;
 mod epoch;
 mod expectation;
@@ -119,10 +118,8 @@ impl Table {
         let len = connections.div_ceil(shards);
         let shard = |number: usize| Shard::new((number * len) as u32, len as u32);
         let mut stream = Stream(secret);
-        let records = <[Record]>::new_box_zeroed_with_elems(len * shards).ok()?;
-        prepare(records.as_ptr().cast(), size_of_val(&*records));
         Some(Table {
-            records,
+            records: block::zeroed(len * shards, prepare)?,
             index: Index::new(len * shards, prepare)?,
             shards: (0..shards).map(shard).collect(),
             epochs: Epochs::new(),

@@ -31,6 +31,7 @@ use core::sync::atomic::{
 
 use zerocopy::FromZeros;
 
+use super::block;
 use super::limits::{LOAD_TENTHS, REACH, SPINS_MAX};
 use super::record::Direction;
 use crate::Prepare;
@@ -73,10 +74,8 @@ impl Index {
     /// An index for so many connections.
     pub fn new(connections: usize, prepare: Prepare) -> Option<Index> {
         let homes = (connections * 2 * 10).div_ceil(LOAD_TENTHS).max(1);
-        let buckets = <[Bucket]>::new_box_zeroed_with_elems(homes + REACH).ok()?;
-        prepare(buckets.as_ptr().cast(), size_of_val(&*buckets));
         Some(Index {
-            buckets,
+            buckets: block::zeroed(homes + REACH, prepare)?,
             homes: homes as u64,
         })
     }

@@ -3,7 +3,7 @@
 //!
 //! How. A rate as ever, of packets that begin connections. Then the generator goes on until each of
 //! its frames was sent, if they are to be many, and what the contender says of its connections is
-//! set against the memory that it had before the first. Last it is told to forget them all, by the
+//! set against the memory that it has with room for hardly any. Last it is told to forget them all, by the
 //! command that its operators have, and that command is timed until it returns with none left.
 
 use std::time::Instant;
@@ -27,13 +27,14 @@ pub(super) fn sample(
     if kind == Kind::Testpmd {
         return Ok(None);
     }
+    let bare = Stand::memory_without_connections(kind, scenario, rules)?;
     let stand = Stand::start(kind, scenario, traffic, rules)?;
     let mut sample = stand.measure(seconds)?;
     let contender = stand.pause();
     let count = contender.connections()?;
     ensure!(count > 0.0, "it tracks no connection");
     sample.connections = Some(count / 1e6);
-    sample.bytes = Some(stand.grown()? / count);
+    sample.bytes = Some((contender.memory_bytes()? - bare) / count);
     let start = Instant::now();
     contender.end_connections()?;
     let took = start.elapsed().as_secs_f64();

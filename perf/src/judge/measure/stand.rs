@@ -19,8 +19,6 @@ pub(super) struct Stand {
     generator: Generator,
     hosts: Option<Hosts>,
     guest: Option<Guest>,
-    /// Bytes of memory that it had before the first packet.
-    memory: f64,
 }
 
 impl Stand {
@@ -55,14 +53,12 @@ impl Stand {
             _ => None,
         };
         let path = contender.memif(1);
-        let memory = contender.memory_bytes()?;
         let generator = Generator::start(&path, rings, traffic, CONTROL_CPU)?;
         let stand = Stand {
             contender,
             generator,
             hosts,
             guest,
-            memory,
         };
         stand.warm_up(traffic)?;
         Ok(stand)
@@ -97,9 +93,18 @@ impl Stand {
         &self.contender
     }
 
-    /// Bytes of memory that it has more than before the first packet.
-    pub(super) fn grown(&self) -> Result<f64> {
-        Ok(self.contender.memory_bytes()? - self.memory)
+    /// Bytes of memory that a contender has which can track hardly any connections.
+    pub(super) fn memory_without_connections(
+        kind: Kind,
+        scenario: &Scenario,
+        rules: &Rules,
+    ) -> Result<f64> {
+        let besides = Besides {
+            connections: Some(CONNECTIONS_FEW),
+            tunnels: scenario.tunnels,
+        };
+        let ends = [End::Memif, End::Sink];
+        Contender::start_with(kind, rules, &ends, besides)?.memory_bytes()
     }
 
     /// Where its worker's cycles go, and ends.
@@ -222,6 +227,8 @@ const START_MAX: Duration = Duration::from_secs(20);
 const WARM_UP_MAX: Duration = Duration::from_secs(15);
 /// While a cache of wildcards grows out of shape.
 const EXPLODING: Duration = Duration::from_secs(3);
+/// What takes no memory to speak of.
+const CONNECTIONS_FEW: u32 = 1_000;
 /// Until what was sent has been dealt with.
 const DRAINING: Duration = Duration::from_millis(200);
 /// So that every address has been seen.

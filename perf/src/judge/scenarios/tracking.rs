@@ -208,7 +208,7 @@ fn capacity() -> Scenario {
             Wanted::Absolute(Figure::Bytes, 256.0),
         ],
     );
-    scenario.connections = Some(MANY as u32 + MANY as u32 / 4);
+    scenario.connections = Some(MANY as u32 + MANY as u32 / 50);
     scenario.course = Course::Connections;
     scenario.figures = vec![Figure::Mpps, Figure::Connections, Figure::Bytes];
     scenario

@@ -151,7 +151,7 @@ fn zone(mut section: Section<'_>, conntrack: &Conntrack) -> Result<(u16, Zone), 
     Ok((number, Zone { limit, policy }))
 }
 
-/// As many as a large node has, at 223 bytes each, of which memory is taken as it is used.
+/// As many as a large node has, at 223 bytes each, taken at the start.
 const CONNECTIONS_DEFAULT: u32 = 2_000_000;
 /// Enough for any name that a person types.
 const POLICY_NAME_BYTES_MAX: usize = 64;
