@@ -771,3 +771,29 @@ fn many_masks_share_a_few_tuples() {
         (1, 1)
     );
 }
+
+/// A flow that is changed over and over while somebody reads an old state leaves a large stack of
+/// rules that went; as they go it becomes small again, and grows again.
+#[test]
+fn a_stack_that_shrinks_and_grows_again_keeps_its_newest_rule_known() {
+    let mut classifier = Classifier::new(7, 1);
+    let matching = prefix(1);
+    let mut change = |epoch: u64, oldest: u64| {
+        let old = classifier.get(&matching, 1);
+        assert_eq!(old.is_some(), epoch > 1, "at epoch {epoch}");
+        classifier
+            .insert(&matching, 1, &[epoch], epoch)
+            .expect("room");
+        old.into_iter()
+            .for_each(|old| classifier.remove(old, epoch));
+        classifier.maintain((oldest, epoch + 1), 1000, &mut Vec::new());
+        assert_eq!(classifier.len(), 1);
+        let rules = classifier.rules();
+        let found = rules.find(&matching.key(), epoch);
+        assert_eq!(found.map(|rule| rule.word(0)), Some(epoch));
+    };
+    (1..=40).for_each(|epoch| change(epoch, 0));
+    // Half of them go, so that it is large no more but has its order still.
+    change(41, 20);
+    (42..=60).for_each(|epoch| change(epoch, 20));
+}

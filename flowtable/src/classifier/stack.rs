@@ -212,7 +212,8 @@ impl Crowds {
 
     /// Notes a cell that is in its stack now.
     fn note(&mut self, cells: &Cells, key: &[u64], (top, count): (u32, u32), number: u32) {
-        let Some(cell) = cells.get(number).filter(|_| count >= CROWD_MIN) else {
+        let may_be_of = count >= CROWD_MIN || !self.0.is_empty();
+        let Some(cell) = cells.get(number).filter(|_| may_be_of) else {
             return;
         };
         match self.0.get_mut(key) {
@@ -222,7 +223,8 @@ impl Crowds {
                     crowd.last = number;
                 }
             }
-            None => drop(self.0.insert(key.into(), Crowd::of(cells, top))),
+            None if count >= CROWD_MIN => drop(self.0.insert(key.into(), Crowd::of(cells, top))),
+            None => {}
         }
     }
 
