@@ -1,5 +1,5 @@
-//! Cached, compiled and naive answers agree for the rules of every scenario, while they change at
-//! random under two workers.
+//! Cached, compiled and naive answers agree for the rules of every scenario but those with
+//! connections and tunnels, while they change at random under two workers.
 //!
 //! One worker has a flow cache with room for all, the other next to none, so nearly each of its
 //! packets goes through the compiled tables. Both take packets while rules come, go and change and
@@ -28,7 +28,13 @@ fn cached_compiled_and_naive_answers_agree_while_rules_change_under_two_workers(
     for scenario in scenarios::all() {
         let rules = (scenario.rules)();
         let text = format!("{rules:?}");
+        let is_foreign = scenario.tunnels.is_some() || text.contains("ct(");
         if !scenario.course.has_frames() || !seen.insert(text) {
+            continue;
+        }
+        if is_foreign {
+            let name = &scenario.name;
+            println!("{name}: SKIPPED, the model has neither connections nor tunnels");
             continue;
         }
         let traffic = (scenario.traffic)();

@@ -39,8 +39,8 @@ pub(crate) fn decode(header: &[u8; HEADER_LEN], frame: &[u8]) -> Option<Offload>
     let kind = match (asked, found) {
         (GSO_TCPV4, Some((true, false))) => GsoKind::Tcp4,
         (GSO_TCPV6, Some((true, true))) => GsoKind::Tcp6,
-        (GSO_UDP_L4, Some((false, false))) => GsoKind::Udp4,
-        (GSO_UDP_L4, Some((false, true))) => GsoKind::Udp6,
+        (GSO_UDP_L4, Some((false, false))) if !is_tunnelled() => GsoKind::Udp4,
+        (GSO_UDP_L4, Some((false, true))) if !is_tunnelled() => GsoKind::Udp6,
         (GSO_TCPV4, _) if is_tunnelled() => GsoKind::Tcp4,
         (GSO_TCPV6, _) if is_tunnelled() => GsoKind::Tcp6,
         _ => return None,

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use flowtable::{Match, conntrack};
+use flowtable::{Depth, Match, conntrack};
 use openflow::{Action, OfPort};
 use pmd::{Batch, Packet, Pools};
 
@@ -228,6 +228,7 @@ impl Processor {
             ingress: Ingress::Port(port),
             origin: Some(port),
             carries: false,
+            depth: mask.depth(),
         };
         self.engine.pass(&entry, batch);
         if !self.engine.executor.recirculated.is_empty() {
@@ -388,13 +389,19 @@ impl Processor {
             };
             return self.engine.executor.drop_batch(reason, origin, batch);
         };
+        let carries = !matches!(ingress, Ingress::Port(_));
         let entry = Entry {
             state: &self.state,
             mask,
             number,
-            carries: !matches!(ingress, Ingress::Port(_)),
             ingress,
             origin,
+            carries,
+            // What they carry differs though nobody looks at any header.
+            depth: match mask.depth() {
+                Depth::Nothing if carries => Depth::Link,
+                depth => depth,
+            },
         };
         self.engine.pass(&entry, batch);
     }

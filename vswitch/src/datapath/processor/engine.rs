@@ -37,16 +37,8 @@ pub struct Entry<'a> {
     pub origin: Option<PortNo>,
     /// Whether the keys say what packets carry of their own; else they carry nothing.
     pub carries: bool,
-}
-
-impl Entry<'_> {
-    /// How deep packets are parsed. What they carry differs though nobody looks at any header.
-    pub fn depth(&self) -> Depth {
-        match self.mask.depth() {
-            Depth::Nothing if self.carries => Depth::Link,
-            depth => depth,
-        }
-    }
+    /// How deep packets are parsed.
+    pub depth: Depth,
 }
 
 /// Counted since the last report.
@@ -160,7 +152,7 @@ impl Engine {
     /// Parses a batch as deep as the mask asks, looks it up and counts what is found. Returns
     /// whether an entry was of an older epoch.
     fn find(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) -> bool {
-        let depth = entry.depth();
+        let depth = entry.depth;
         self.parsed.parse_all(depth, entry.number, batch);
         if depth == Depth::Nothing {
             return self.find_one(entry, codes);
@@ -272,7 +264,7 @@ impl Engine {
         batch: &mut Batch,
         rests: &mut [Rest],
     ) -> Option<PortNo> {
-        let deep = entry.depth() >= Depth::Network;
+        let deep = entry.depth >= Depth::Network;
         let mut decided = Decided::default();
         let slots = codes.iter().zip(rests.iter_mut()).enumerate();
         for ((index, (code, rest)), packet) in slots.zip(batch.iter_mut()) {
@@ -311,7 +303,7 @@ impl Engine {
         if straight.encapsulates && is_super_frame(packet) {
             return Rest::ALL;
         }
-        let known = (entry.depth(), entry.number);
+        let known = (entry.depth, entry.number);
         let way = self
             .parsed
             .run(straight, known, (index, packet), &mut self.executor);
@@ -382,7 +374,7 @@ impl Engine {
             account.inspect(|account| account.credit_ended(edit, counts));
             return;
         }
-        let known = match entry.depth() {
+        let known = match entry.depth {
             Depth::Nothing => 0,
             _ => index,
         };
@@ -400,7 +392,7 @@ impl Engine {
         let Some(Routine(program)) = self.cache.code(code) else {
             return;
         };
-        let depth = entry.depth();
+        let depth = entry.depth;
         let parse_more = depth < Depth::All && program.ops.iter().any(Op::parses);
         if parse_more {
             self.parsed.parse(Depth::All, entry.number, index, &packet);

@@ -91,7 +91,7 @@ impl Engine {
             if code.is_known() {
                 continue;
             }
-            if entry.depth() < Depth::All {
+            if entry.depth < Depth::All {
                 self.parsed.parse(Depth::All, entry.number, index, packet);
             }
             row.push(Miss {

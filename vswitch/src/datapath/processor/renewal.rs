@@ -53,7 +53,7 @@ impl Engine {
     /// Parses packets with entries of an older epoch as deep as anything changed.
     fn parse_stale(&mut self, entry: &Entry, batch: &Batch, codes: &[CodeNo]) {
         let depth = entry.state.changes().depth();
-        if depth <= entry.depth() {
+        if depth <= entry.depth {
             return;
         }
         for (index, (code, packet)) in codes.iter().zip(batch).enumerate() {

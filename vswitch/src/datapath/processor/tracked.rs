@@ -68,7 +68,7 @@ impl Engine {
         let zone = track.request.zone;
         let mut items = ArrayVec::new();
         for (index, packet) in batch.iter().enumerate() {
-            if entry.depth() < Depth::All {
+            if entry.depth < Depth::All {
                 self.parsed.parse(Depth::All, entry.number, index, packet);
             }
             let (key, layout) = (
