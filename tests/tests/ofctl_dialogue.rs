@@ -148,7 +148,7 @@ fn stock_ovs_ofctl_measures_and_listens() {
         daemon
             .ofctl("packet-out", "br0", &[PACKET])
             .expect_success();
-        monitor.output().contains("OFPT_PACKET_IN").then_some(())
+        monitor.output().contains("NXT_PACKET_IN2").then_some(())
     });
     says("total_len=14 in_port=1 (via action) data_len=14 (unbuffered)");
     let flow = "cookie=0x9,priority=4,in_port=2,send_flow_rem,actions=drop";

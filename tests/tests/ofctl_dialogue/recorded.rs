@@ -148,7 +148,7 @@ fn record(daemon: &Daemon, recording: &str) {
         daemon
             .ofctl("packet-out", "br0", &[PACKET])
             .expect_success();
-        monitor.output().contains("OFPT_PACKET_IN").then_some(())
+        monitor.output().contains("NXT_PACKET_IN2").then_some(())
     });
     let flow = "priority=4,in_port=2,send_flow_rem,actions=drop";
     daemon.ofctl("add-flow", "br0", &[flow]).expect_success();
