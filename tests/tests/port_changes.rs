@@ -57,7 +57,7 @@ fn heard_while(daemon: &Daemon, sets: &[[&str; 3]]) -> String {
         daemon.vsctl(&["mac", "flush", "br0"]).expect_success();
         let out = "in_port=CONTROLLER,packet=ffffffffffff0200000000990800,actions=CONTROLLER";
         daemon.ofctl("packet-out", "br0", &[out]).expect_success();
-        monitor.output().contains("OFPT_PACKET_IN").then_some(())
+        monitor.output().contains("NXT_PACKET_IN2").then_some(())
     });
     for [name, option, value] in sets {
         let words = ["port", "set", "br0", name, option, value];

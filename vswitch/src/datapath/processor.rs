@@ -10,9 +10,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use flowtable::{Depth, Match, conntrack};
+use flowtable::{CodeNo, Depth, Match, conntrack};
 use openflow::{Action, OfPort};
-use pmd::{Batch, Packet, Pools};
+use pmd::{BATCH_MAX, Batch, Packet, Pools};
 
 use super::execute::{Executor, Recirculated};
 use super::limits;
@@ -94,6 +94,8 @@ pub struct Processor {
     engine: Engine,
     /// Spare room, so that recirculation allocates nothing.
     again: Vec<Recirculated>,
+    /// Room for what the packets of a batch are found to do.
+    codes: [CodeNo; BATCH_MAX],
 }
 
 impl Processor {
@@ -163,6 +165,7 @@ impl Processor {
                 tally: Tallied::default(),
             },
             again: Vec::with_capacity(limits::RECIRCULATED_MAX),
+            codes: [CodeNo::MISS; BATCH_MAX],
         }
     }
 
@@ -230,7 +233,7 @@ impl Processor {
             carries: false,
             depth: mask.depth(),
         };
-        self.engine.pass(&entry, batch);
+        self.engine.pass(&entry, batch, &mut self.codes);
         if !self.engine.executor.recirculated.is_empty() {
             self.process_again(batch);
         }
@@ -403,7 +406,7 @@ impl Processor {
                 depth => depth,
             },
         };
-        self.engine.pass(&entry, batch);
+        self.engine.pass(&entry, batch, &mut self.codes);
     }
 }
 

@@ -112,13 +112,12 @@ impl Rest {
 }
 
 impl Engine {
-    /// Lets a batch through.
-    pub fn pass(&mut self, entry: &Entry, batch: &mut Batch) {
+    /// Lets a batch through; `codes` is room for what its packets are found to do.
+    pub fn pass(&mut self, entry: &Entry, batch: &mut Batch, codes: &mut [CodeNo; BATCH_MAX]) {
         let count = batch.len();
         self.tally.packets += count as u64;
         self.tally.batches += 1;
         self.cache.begin_batch(self.executor.now.ms());
-        let mut codes = [CodeNo::MISS; BATCH_MAX];
         let codes = &mut codes[..count];
         if self.find(entry, batch, codes) {
             self.renew(entry, batch, codes);
