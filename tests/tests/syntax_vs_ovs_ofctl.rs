@@ -47,7 +47,7 @@ const ACCEPTED: &[&str] = &[
      move:NXM_NX_REG0[]->NXM_NX_CT_MARK[]))",
     "ip,actions=ct(commit,nat(src=10.0.0.1-10.0.0.9:1000-2000,persistent,hash),table=2)",
     "ip,actions=ct(commit,nat(dst=10.0.0.1:80,random))",
-    "ip,actions=ct(commit,nat(src)),ct(commit,nat(dst,random)),ct(table=7,nat,zone=3)",
+    "ip,actions=ct(commit,nat(src)),ct(commit,nat(dst=10.0.0.1,random)),ct(table=7,nat,zone=3)",
     "ipv6,actions=ct(commit,nat(dst=[fe80::1]:80)),ct(commit,nat(src=fe80::1-fe80::ff))",
     "ipv6,actions=ct(commit,nat(dst=[fe80::1]-[fe80::9]:80-90),exec(load:1->NXM_NX_CT_MARK[]))",
     "tcp,tp_dst=80,actions=load:0x51->tcp_dst[0..7],load:1->NXM_NX_IP_TTL[]",

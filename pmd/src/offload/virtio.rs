@@ -56,7 +56,8 @@ pub(crate) fn decode(header: &[u8; HEADER_LEN], frame: &[u8]) -> Option<Offload>
 /// Notes on a packet what its header says is left to be done.
 pub(crate) fn owe(packet: &mut Packet, header: &[u8; HEADER_LEN]) -> Result<(), LostReason> {
     let mut offload = decode(header, packet.data()).ok_or(LostReason::Malformed)?;
-    if offload.gso.is_some() {
+    let is_within = |sum: PartialChecksum| headers::is_tunnelled(packet.data(), sum.start);
+    if offload.gso.is_some() && !offload.checksum.is_some_and(is_within) {
         // Some guests leave the length out of the sum, as network cards want it, or all of it.
         offload.checksum = segment::start_checksum(packet.data_mut()).or(offload.checksum);
     }

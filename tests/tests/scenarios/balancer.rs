@@ -13,21 +13,17 @@ use std::collections::BTreeMap;
 use super::*;
 use tests::{Capture, Cloud, Plan};
 
-/// Which server answers connections from each of these ports of the client.
+/// Which server answers connections from each of these ports of the client. It asks again if none
+/// does: what was on its way when a server went is lost.
 fn answers(client: &Netns) -> BTreeMap<u32, String> {
     let ask = |port: u32| {
         let from = port.to_string();
-        let words = [
-            "curl",
-            "-s",
-            "--max-time",
-            "5",
-            "--retry",
-            "4",
-            "--retry-all-errors",
-        ];
-        let rest = ["--local-port", &from, "http://10.0.0.80/"];
-        (port, client.run(&[&words[..], &rest].concat()).stdout)
+        let words = ["curl", "-s", "--max-time", "5", "--local-port", &from];
+        let words = [&words[..], &["http://10.0.0.80/"]].concat();
+        let told = eventually("a server answers", 60, || {
+            Some(client.run(&words).stdout).filter(|told| !told.is_empty())
+        });
+        (port, told)
     };
     (20_000..20_024).map(ask).collect()
 }
@@ -61,7 +57,6 @@ fn s15_load_balancing_by_a_select_group() {
     for name in ["s1", "s2", "s3"] {
         assert!(first.values().any(|told| told == name), "{first:?}");
     }
-    assert!(first.values().all(|told| !told.is_empty()), "{first:?}");
     assert_eq!(
         answers(&client),
         first,

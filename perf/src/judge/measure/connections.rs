@@ -3,8 +3,8 @@
 //!
 //! How. A rate as ever, of packets that begin connections. Then the generator goes on until each of
 //! its frames was sent, if they are to be many, and what the contender says of its connections is
-//! set against the memory that it has with room for hardly any. Last it is told to forget them all, by the
-//! command that its operators have, and that command is timed until it returns with none left.
+//! set against the memory that it has with room for hardly any. Last it is told to forget them all,
+//! by the command that its operators have, which is timed until it returns with none left.
 
 use std::time::Instant;
 
