@@ -477,6 +477,9 @@ fn a_guest_that_stands_still_loses_its_own_packets() {
     let guest = place.guest(",queue_size=1024", &["--rxd=256", "--txd=1024"]);
     wait_for_forwarding(&mut port, &pools);
     guest.signal("STOP");
+    eventually("the guest stands still", 30, || {
+        is_stopped(guest.pid()).then_some(())
+    });
     let before = port.control.counters().tx;
     let full =
         |tx: QueueCounters| tx.drops.of(LostReason::Full) - before.drops.of(LostReason::Full);
@@ -493,6 +496,17 @@ fn a_guest_that_stands_still_loses_its_own_packets() {
     guest.signal("CONT");
     assert_eq!(receive(&mut port, taken).len(), taken);
     echo(&mut port, 0, &pools, &lengths()[..64]);
+}
+
+/// Whether all threads of a process are stopped.
+fn is_stopped(process: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it is there");
+    let mut states = tasks.filter_map(|task| {
+        let text = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+        // The name, in brackets, may hold anything.
+        text.rsplit(") ").next()?.chars().next()
+    });
+    states.all(|state| state == 'T')
 }
 
 #[test]
