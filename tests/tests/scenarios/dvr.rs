@@ -9,6 +9,7 @@
 //! Networks 1 and 2 are of one router. Network 3, of another tenant with a router of his own, is
 //! not reached. Each node's router has a MAC of its own between nodes. Controller: `routers.py`.
 
+use super::edge::guest;
 use super::two_tenants::{ping, routed, subnets};
 use super::*;
 use tests::{Capture, Cloud, Plan};
@@ -18,16 +19,6 @@ fn s10_distributed_routers_east_to_west() {
     let [mut one, mut two] = [1, 2].map(Plan::new);
     one.bridge("br-int");
     two.bridge("br-int");
-    let guest = |plan: &mut Plan, name: &str, port: u32, number: u32, network: u32, host: u32| {
-        let guest = plan.guest(
-            name,
-            port,
-            &mac(number),
-            &format!("10.{network}.0.{host}/24"),
-        );
-        guest.ip(&format!("route add default via 10.{network}.0.254"));
-        guest
-    };
     let a = guest(&mut one, "a", 1, 1, 1, 1);
     let b = guest(&mut one, "b", 2, 2, 2, 1);
     let c = guest(&mut one, "c", 3, 3, 3, 1);
