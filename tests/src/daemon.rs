@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::netns::Netns;
+use crate::netns::{self, Netns};
 use crate::process::{Background, Output, binary, eventually, run};
 
 /// One switch at a time: the machine has two cores.
@@ -40,6 +40,24 @@ impl Daemon {
     #[track_caller]
     pub fn start(bridges: &str) -> Daemon {
         Daemon::start_in(Netns::new("sw"), bridges)
+    }
+
+    /// A daemon with one bridge, `br0`, between hosts ([`netns::hosts`]) on its ports 1, 2 and so
+    /// on, with these flows and no others.
+    #[track_caller]
+    pub fn start_between_hosts<const N: usize>(flows: &[&str]) -> (Daemon, [Netns; N]) {
+        let (switch, hosts) = netns::hosts::<N>();
+        let mut bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n".to_string();
+        for port in 1..=N {
+            bridge += &format!(
+                "[[bridge.port]]\nname = \"p{port}\"\ntype = \"system\"\nnumber = {port}\n"
+            );
+        }
+        let daemon = Daemon::start_in(switch, &bridge);
+        for flow in flows {
+            daemon.ofctl("add-flow", "br0", &[flow]).expect_success();
+        }
+        (daemon, hosts)
     }
 
     /// As [`Daemon::start`], in a namespace that already holds devices.

@@ -1,7 +1,7 @@
 //! Packets that wait for a controller and go on when it lets them: stock `ovs-ofctl monitor` with
 //! `resume` is the controller, which gives every packet back as it came.
 
-use tests::{Background, Daemon, Netns, eventually, netns};
+use tests::{Background, Daemon, Netns, eventually};
 
 const FLOWS: &[&str] = &[
     "table=0,in_port=1,actions=load:7->NXM_NX_REG3[],push:NXM_OF_IN_PORT[],resubmit(,1),output:2",
@@ -11,17 +11,7 @@ const FLOWS: &[&str] = &[
 ];
 
 fn start() -> (Daemon, [Netns; 2]) {
-    let (switch, hosts) = netns::hosts::<2>();
-    let mut bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n".to_string();
-    for port in 1..=2 {
-        bridge +=
-            &format!("[[bridge.port]]\nname = \"p{port}\"\ntype = \"system\"\nnumber = {port}\n");
-    }
-    let daemon = Daemon::start_in(switch, &bridge);
-    for flow in FLOWS {
-        daemon.ofctl("add-flow", "br0", &[flow]).expect_success();
-    }
-    (daemon, hosts)
+    Daemon::start_between_hosts(FLOWS)
 }
 
 #[test]

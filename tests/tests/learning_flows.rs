@@ -6,7 +6,7 @@
 //!   h3 (10.0.0.3) eth0 ── p3 ┘
 //! ```
 
-use tests::{Daemon, Netns, eventually, netns};
+use tests::{Daemon, Netns, eventually};
 
 const FLOWS: &[&str] = &[
     "table=0,cookie=1,actions=learn(table=1,idle_timeout=600,hard_timeout=2,priority=10,\
@@ -16,17 +16,7 @@ const FLOWS: &[&str] = &[
 ];
 
 fn start() -> (Daemon, [Netns; 3]) {
-    let (switch, hosts) = netns::hosts::<3>();
-    let mut bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n".to_string();
-    for port in 1..=3 {
-        bridge +=
-            &format!("[[bridge.port]]\nname = \"p{port}\"\ntype = \"system\"\nnumber = {port}\n");
-    }
-    let daemon = Daemon::start_in(switch, &bridge);
-    for flow in FLOWS {
-        daemon.ofctl("add-flow", "br0", &[flow]).expect_success();
-    }
-    (daemon, hosts)
+    Daemon::start_between_hosts(FLOWS)
 }
 
 /// The flows that packets made.

@@ -6,21 +6,12 @@
 //!   h2 (10.0.0.2, fd00::2) eth0 ── p2 ┘
 //! ```
 
-use tests::{Background, Daemon, Netns, eventually, netns};
+use tests::{Background, Daemon, Netns, eventually};
 
 fn start(flows: &[&str]) -> (Daemon, [Netns; 2]) {
-    let (switch, hosts) = netns::hosts::<2>();
+    let (daemon, hosts) = Daemon::start_between_hosts(flows);
     for (host, number) in hosts.iter().zip(1..) {
         host.ip(&format!("addr add fd00::{number}/64 dev eth0 nodad"));
-    }
-    let mut bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n".to_string();
-    for port in 1..=2 {
-        bridge +=
-            &format!("[[bridge.port]]\nname = \"p{port}\"\ntype = \"system\"\nnumber = {port}\n");
-    }
-    let daemon = Daemon::start_in(switch, &bridge);
-    for flow in flows {
-        daemon.ofctl("add-flow", "br0", &[flow]).expect_success();
     }
     (daemon, hosts)
 }
