@@ -9,7 +9,7 @@ build_packages=(build-essential clang libclang-dev pkg-config libdpdk-dev libpca
     libelf-dev libnuma-dev libbsd-dev libjansson-dev zlib1g-dev)
 run_packages=(dpdk iproute2 ethtool kmod)
 test_packages=(dpdk-dev openvswitch-switch openvswitch-switch-dpdk qemu-system-x86 busybox-static cpio iperf3 iputils-ping
-    tshark tcpdump valgrind python3-venv python3-dev curl ca-certificates dnsmasq-base bird2 keepalived)
+    tshark tcpdump valgrind python3-venv python3-dev curl ca-certificates dnsmasq-base bird2 keepalived vsftpd)
 faucet_version=1.10.12
 controller_version=3.1.0      # the os-ken that this Faucet asks for; later lines have no osken-manager
 controller_apps_version=1.4.0 # the last os-ken that has its example applications and their web server
