@@ -142,12 +142,22 @@ impl Table {
 
     /// Bytes of memory when all of it is used; what is expected, which is bounded, comes on top.
     pub fn bytes(&self) -> usize {
+        size_of_val(&*self.records) + self.bytes_besides()
+    }
+
+    /// Bytes of memory for as many connections as there have been at a time, and all of the index.
+    pub fn bytes_used(&self) -> usize {
+        let used = self.shards.iter().map(|shard| shard.used() as usize);
+        used.sum::<usize>() * size_of::<Record>() + self.bytes_besides()
+    }
+
+    /// Bytes of all but the records.
+    fn bytes_besides(&self) -> usize {
         let shards = self
             .shards
             .iter()
             .map(|shard| shard.bytes() + size_of::<Shard>());
-        let lists = shards.sum::<usize>() + self.zones.bytes();
-        size_of_val(&*self.records) + self.index.bytes() + lists
+        shards.sum::<usize>() + self.zones.bytes() + self.index.bytes()
     }
 
     /// A way for a thread to track packets or look at connections, if not too many have one.
