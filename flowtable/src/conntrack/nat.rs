@@ -382,6 +382,38 @@ mod tests {
         assert!(ports.len() > 90);
     }
 
+    /// Each of 16 gets about a hundred of 1600: its count is within five deviations.
+    #[test]
+    fn hash_and_chance_favour_nobody() {
+        let is_even = |counts: &[u32; 16]| counts.iter().all(|count| (52..=148).contains(count));
+        let mut nat = Nat {
+            source: to(16, 31, Some((1024, 1039))),
+            ..Nat::default()
+        };
+        let (mut addresses, mut ports) = ([0; 16], [0; 16]);
+        for client in 0..1600 {
+            let mut original = original(5000 + client as u16);
+            original.src = mapped(client);
+            let first = candidates(&nat, &original, 1)[0];
+            addresses[first.src[1] as usize & 15] += 1;
+            ports[usize::from(first.src_port - 1024)] += 1;
+        }
+        assert!(
+            is_even(&addresses) && is_even(&ports),
+            "{addresses:?} {ports:?}"
+        );
+        nat.is_random = true;
+        let (mut random, mut ports) = (Stream(8), [0; 16]);
+        for _ in 0..1600 {
+            let offer = |to: &Tuple| {
+                ports[usize::from(to.src_port - 1024)] += 1;
+                Trial::<()>::Free
+            };
+            assert_eq!(nat.search(&original(1), 1, &mut random, offer), Ok(true));
+        }
+        assert!(is_even(&ports), "{ports:?}");
+    }
+
     #[test]
     fn ranges_of_the_whole_address_space_and_reversed_ones() {
         let all = Range {

@@ -152,6 +152,43 @@ fn a_hairpin_comes_back_to_where_it_came_from() {
     assert_eq!(ends(&back[0]), (vip, CLIENT));
 }
 
+/// Hosts behind one address that ping with the same identifier.
+#[test]
+fn echoes_that_clash_get_identifiers_of_their_own() {
+    let mut rig = Rig::new(
+        2,
+        &[
+            "in_port=1,ip,actions=ct(commit,zone=1,nat(src=203.0.113.1)),output:2",
+            "in_port=2,ip,actions=ct(table=1,zone=1,nat)",
+            "table=1,ip,ct_state=+est+rpl+dnat,actions=output:1",
+        ],
+    );
+    let identifier = |frame: &[u8]| [frame[38], frame[39]];
+    let mut seen = Vec::new();
+    for host in 1..=3 {
+        let client = [10, 0, 0, host];
+        let request = packet(ip_proto::ICMP, (client, 0x0800), (SERVER.0, 0), 0);
+        rig.receive(1, std::slice::from_ref(&request));
+        let sent = rig.sent(2);
+        let (hidden, _) = ends(&sent[0]);
+        assert_eq!(hidden.0, [203, 0, 113, 1]);
+        assert!(!seen.contains(&identifier(&sent[0])), "{seen:?}");
+        seen.push(identifier(&sent[0]));
+        // The answer: ends swapped, type 0, and what that changes the checksum by.
+        let mut answer = sent[0].clone();
+        answer[26..34].rotate_left(4);
+        answer[34] = 0;
+        let sum = u32::from(answer[36]) << 8 | u32::from(answer[37]);
+        let sum = sum + 0x0800;
+        let sum = (sum & 0xffff) + (sum >> 16);
+        answer[36..38].copy_from_slice(&(sum as u16).to_be_bytes());
+        rig.receive(2, &[answer]);
+        let back = rig.sent(1);
+        let (_, to) = ends(&back[0]);
+        assert_eq!((to.0, identifier(&back[0])), (client, identifier(&request)));
+    }
+}
+
 #[test]
 fn controllers_are_told_of_connections() {
     let mut rig = Rig::new(
