@@ -11,9 +11,10 @@
 //! something else of the end, spoils its datagram: all of it is dropped, and what comes of it later
 //! too, until its time is over. A repeated fragment is dropped alone.
 //!
-//! Memory is bounded by a count of fragments and datagrams. Who has more than his part of it loses
-//! his oldest datagram; if nothing is left, the port that has most does: so a port that sends first
-//! fragments alone starves itself.
+//! Memory is bounded by a count of fragments and datagrams, in which a fragment that takes a large
+//! buffer counts for many. An owner is whoever shares are fair between: an ingress port in a zone.
+//! Who has more than his part loses his oldest datagram; if nothing is left, the owner that has
+//! most does: so who sends first fragments alone starves himself.
 //!
 //! Threads. All workers share one table, under a lock: some NICs hash the ports of a first fragment
 //! but not of later ones, so fragments of a datagram come by different queues. Whoever brings the
@@ -109,7 +110,7 @@ struct Pool<P> {
     tally: FragmentTally,
 }
 
-/// What one ingress port has: fragments and datagrams, counted together.
+/// What one owner has: fragments by weight and datagrams, counted together.
 #[derive(Debug, Default)]
 struct Owner {
     held: usize,
@@ -135,7 +136,7 @@ impl<P> Default for Fragments<P> {
 }
 
 impl<P> Fragments<P> {
-    /// Takes a fragment of a packet that came in by `owner`. If it makes its datagram whole, `out`
+    /// Takes a fragment of a packet that is `owner`'s. If it makes its datagram whole, `out`
     /// gets all of that in the order of its bytes; else what has to be dropped, which may be of
     /// other datagrams.
     pub fn take(
@@ -231,11 +232,11 @@ impl<P> Pool<P> {
         };
         match added {
             Added::Held => {
-                self.charge(number, 1);
+                self.charge(number, pending::weight(fragment.len));
                 Fate::Held
             }
             Added::Whole(rest) => {
-                self.charge(number, 1);
+                self.charge(number, pending::weight(fragment.len));
                 self.forget(number, out);
                 self.tally.completed += 1;
                 Fate::Whole(rest)

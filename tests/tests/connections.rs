@@ -76,6 +76,9 @@ fn controllers_end_connections_and_operators_look_at_them() {
         stats["memory_bytes"].as_u64() < Some(256 * 2_000_000),
         "{stats}"
     );
+    // What was never needed is not there.
+    let [used, full] = ["memory_used_bytes", "memory_bytes"].map(|name| stats[name].as_u64());
+    assert!(used.map(|used| used * 4) < full, "{stats}");
     assert_eq!(daemon.vsctl(&["ct", "dump"]).expect_success(), "");
     let flushed = daemon.vsctl(&["ct", "flush", "zone=5"]).expect_success();
     assert_eq!(flushed, "0 ended\n");

@@ -250,6 +250,9 @@ pub struct Track {
     pub point: Option<u32>,
     /// Whether what was found out before is forgotten.
     pub forgets: bool,
+    /// Which of the operations that a packet comes to this is: the same on all workers and for all
+    /// fragments of a datagram, and another for another copy of a packet.
+    pub site: u32,
 }
 
 /// The buckets of a select group.

@@ -48,6 +48,7 @@ pub use processor::{Now, PacketOut, Processor, Resumed};
 pub use punt::{Delivery, Event, Events, PacketIn, Receiver};
 pub use send::Outlet;
 pub use statistics::{Drops, WorkerStatistics};
+pub use track::Held;
 
 use mailbox::{Command, Mailbox, Published};
 use ports::{Port, Spread};
@@ -66,6 +67,8 @@ pub struct WorkersConfig {
     pub cache_entries: usize,
     /// The table of connections, if any are to be tracked.
     pub connections: Option<Arc<conntrack::Table>>,
+    /// Fragments that wait to be tracked.
+    pub fragments: Arc<Held>,
 }
 
 impl Default for WorkersConfig {
@@ -75,6 +78,7 @@ impl Default for WorkersConfig {
             idle_sleep_us_max: limits::IDLE_SLEEP_US_DEFAULT,
             cache_entries: limits::CACHE_ENTRIES_DEFAULT,
             connections: None,
+            fragments: Arc::default(),
         }
     }
 }
@@ -348,7 +352,7 @@ impl Seed {
         let entries = self.config.cache_entries;
         let mut processor = Processor::with_punter(&self.pools, entries, self.state, punter);
         if let Some(connections) = &self.config.connections {
-            processor.track_in(connections);
+            processor.track_in(connections, &self.config.fragments);
         }
         Ok(Worker {
             processor,

@@ -126,16 +126,22 @@ fn tuple_text(protocol: u8, tuple: &CtTuple) -> String {
 }
 
 fn print_stats(out: &mut dyn Write, stats: &CtStats) -> io::Result<()> {
-    let mib = stats.memory_bytes as f64 / f64::from(1 << 20);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     writeln!(
         out,
-        "connections: {} of {} ({mib:.0} MiB when full), in {} zones; {} expected",
-        stats.connections, stats.capacity, stats.zones, stats.expected
+        "connections: {} of {} ({:.0} MiB, {:.0} MiB when full), in {} zones; {} expected",
+        stats.connections,
+        stats.capacity,
+        mib(stats.memory_used_bytes),
+        mib(stats.memory_bytes),
+        stats.zones,
+        stats.expected
     )?;
     for (title, counts) in [
         ("protocols", &stats.protocols),
         ("tcp states", &stats.tcp_states),
         ("counted", &stats.counters),
+        ("fragments", &stats.fragments),
     ] {
         let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
         writeln!(out, "{title}: {}", counts.collect::<Vec<_>>().join(", "))?;

@@ -217,6 +217,8 @@ impl Page {
         );
         let help = "Connections that there can be.";
         self.add("ct_capacity", Gauge, help, one(stats.capacity));
+        let help = "Bytes of memory that connections have taken so far.";
+        self.add("ct_memory_bytes", Gauge, help, one(stats.memory_used_bytes));
         let help = "Connections that others have announced.";
         self.add("ct_expected", Gauge, help, one(stats.expected));
         let help = "What connection tracking counts: packets, connections, and packets refused.";
@@ -226,6 +228,12 @@ impl Page {
             help,
             by("event", &stats.counters),
         );
+        let mut fragments = stats.fragments.clone();
+        let held = fragments.remove("held").unwrap_or(0);
+        let help = "Fragments that wait to be tracked, and their datagrams.";
+        self.add("ct_fragments_held", Gauge, help, one(held));
+        let help = "Datagrams completed, expired and evicted, and fragments refused.";
+        self.add("ct_fragments_total", Counter, help, by("event", &fragments));
     }
 
     /// Packet buffers, and what control counts.

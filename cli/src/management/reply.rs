@@ -121,11 +121,13 @@ pub struct CtStats {
     pub connections: u64,
     pub capacity: u64,
     pub memory_bytes: u64,
+    pub memory_used_bytes: u64,
     pub expected: u64,
     pub zones: u64,
     pub protocols: BTreeMap<String, u64>,
     pub tcp_states: BTreeMap<String, u64>,
     pub counters: BTreeMap<String, u64>,
+    pub fragments: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize)]

@@ -6,9 +6,14 @@ pub const FRAGMENT_TIMEOUT_MS: u64 = 15_000;
 /// Most fragments and datagrams that are held at a time, together: some 90 datagrams of 64 KiB at
 /// an MTU of 1500, or 9 MiB of packet memory. Open vSwitch holds 1000 fragments.
 pub const HELD_MAX: usize = 4096;
-/// Part of that which one ingress port may take: so that no port alone comes near to the bound at
+/// Part of that which one owner may take: so that none alone comes near to the bound at
 /// which the greediest loses what it has.
 pub const HELD_OF_ONE_MAX: usize = HELD_MAX / 4;
+/// Bytes from which on a fragment may be in a large packet buffer, of which there are few.
+pub(super) const LARGE_LEN_MIN: u32 = 1600;
+/// For how many fragments such a one counts: at most 128 are held, a quarter of the large buffers
+/// that there are with one worker. A datagram of 64 KiB at an MTU of 9000 has eight.
+pub(super) const LARGE_WEIGHT: usize = 32;
 /// Most fragments of a datagram: 64 KiB at an MTU of 1280 are 52.
 pub const FRAGMENTS_MAX: usize = 64;
 /// Longest datagram, in bytes without its headers: offset and length of IPv4 (RFC 791 §3.1).

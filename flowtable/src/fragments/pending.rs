@@ -1,6 +1,6 @@
 //! A datagram of which fragments are missing.
 
-use super::limits::FRAGMENTS_MAX;
+use super::limits::{FRAGMENTS_MAX, LARGE_LEN_MIN, LARGE_WEIGHT};
 use super::{Flaw, Fragment, Rest};
 use crate::checksum::fold;
 
@@ -9,7 +9,7 @@ use crate::checksum::fold;
 pub(super) struct Pending<P> {
     /// Its place among all by age.
     pub number: u64,
-    /// Port by which its first packet came.
+    /// Whose its first packet was.
     pub owner: u32,
     pub due_ms: u64,
     /// By offset; they do not overlap.
@@ -35,7 +35,7 @@ pub(super) enum Added {
     Held,
     /// With the others all bytes are there.
     Whole(Rest),
-    /// It does not pass, nor do so many that were held.
+    /// It does not pass, nor do those that were held, of this weight.
     Refused {
         flaw: Flaw,
         released: usize,
@@ -106,11 +106,11 @@ impl<P> Pending<P> {
         }
     }
 
-    /// Hands out all packets by offset; returns how many.
+    /// Hands out all packets by offset; returns their weight.
     pub fn release(&mut self, out: &mut Vec<P>) -> usize {
-        let count = self.pieces.len();
+        let total = self.pieces.iter().map(|piece| weight(piece.len)).sum();
         out.extend(self.pieces.drain(..).map(|piece| piece.packet));
-        count
+        total
     }
 
     /// Whether the very same bytes are there already, and at the end alike.
@@ -135,6 +135,14 @@ impl<P> Pending<P> {
             (None, true) => true,
         };
         is_after && is_before && ends_right
+    }
+}
+
+/// For how many fragments one counts that has so many bytes.
+pub(super) fn weight(len: u32) -> usize {
+    match len < LARGE_LEN_MIN {
+        true => 1,
+        false => LARGE_WEIGHT,
     }
 }
 

@@ -59,6 +59,14 @@ pub enum DropReason {
     ZoneFull,
     /// All addresses and ports that it could be translated to are taken.
     NoTranslation,
+    /// A fragment to be tracked that no datagram can have, or a first one without all headers.
+    FragmentMalformed,
+    /// A fragment to be tracked that repeats or contradicts others of its datagram.
+    FragmentOverlap,
+    /// More fragments wait to be tracked than may, of this datagram, of its owner or of all.
+    FragmentsFull,
+    /// A fragment to be tracked whose others did not come in time.
+    FragmentTimeout,
     /// Headers too short for an operation on them.
     Malformed,
     /// No packet buffer was free.
@@ -101,6 +109,10 @@ impl DropReason {
         DropReason::ConnectionsFull,
         DropReason::ZoneFull,
         DropReason::NoTranslation,
+        DropReason::FragmentMalformed,
+        DropReason::FragmentOverlap,
+        DropReason::FragmentsFull,
+        DropReason::FragmentTimeout,
         DropReason::Malformed,
         DropReason::NoBuffer,
         DropReason::PuntQueueFull,
@@ -138,6 +150,10 @@ impl DropReason {
             DropReason::ConnectionsFull => "connections_full",
             DropReason::ZoneFull => "zone_full",
             DropReason::NoTranslation => "no_translation",
+            DropReason::FragmentMalformed => "fragment_malformed",
+            DropReason::FragmentOverlap => "fragment_overlap",
+            DropReason::FragmentsFull => "fragments_full",
+            DropReason::FragmentTimeout => "fragment_timeout",
             DropReason::Malformed => "malformed",
             DropReason::NoBuffer => "no_buffer",
             DropReason::PuntQueueFull => "punt_queue_full",

@@ -14,6 +14,7 @@ use flowtable::conntrack::{
 
 use super::clock::Clock;
 use super::config::{Conntrack, Timeouts};
+use crate::datapath::Held;
 
 mod filter;
 
@@ -24,6 +25,7 @@ pub use filter::{Ends, Filter};
 pub struct Connections {
     table: Arc<Table>,
     tracker: Mutex<Tracker>,
+    fragments: Arc<Held>,
     clock: Clock,
     /// Names of policies by number, from 1 on. A number is that of one name for ever, since
     /// connections keep it.
@@ -56,6 +58,7 @@ impl Connections {
         Some(Connections {
             tracker: Mutex::new(table.tracker()?),
             table,
+            fragments: Arc::default(),
             clock,
             policies: Mutex::default(),
         })
@@ -64,6 +67,11 @@ impl Connections {
     /// The table.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
+    }
+
+    /// Fragments that wait to be tracked.
+    pub fn fragments(&self) -> &Arc<Held> {
+        &self.fragments
     }
 
     /// Makes timeouts, zones and strictness what the configuration says.

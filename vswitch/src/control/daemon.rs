@@ -244,11 +244,13 @@ impl Base {
         let config = self.file.config();
         let clock = Clock::new(origin);
         let connections = Arc::new(self.connections(clock)?);
+        let fragments = Arc::clone(connections.fragments());
         let workers = WorkersConfig {
             cpus: self.cpus.workers.clone(),
             idle_sleep_us_max: config.workers.idle_sleep_us_max,
             cache_entries: config.workers.cache_entries as usize,
             connections: Some(Arc::clone(connections.table())),
+            fragments: Arc::clone(&fragments),
         };
         let (datapath, events) = Datapath::start(&workers, &self.pools, state.clone(), origin)?;
         let datapath = Arc::new(datapath);
@@ -318,6 +320,8 @@ impl Base {
         drop(handle);
         drop(service);
         let _ = control.await;
+        // No worker is left to bring what they wait for.
+        fragments.expire(u64::MAX, &mut Vec::new());
         Ok(balance(&self.pools, buffers_at_start))
     }
 }

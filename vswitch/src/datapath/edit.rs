@@ -41,6 +41,11 @@ impl Parcel<'_> {
         }
     }
 
+    /// Whether the packet is a fragment of one.
+    pub fn is_fragment(&mut self) -> bool {
+        self.editor().headers().are_of_fragment()
+    }
+
     /// The packet, to change it.
     #[inline(always)]
     pub fn editor(&mut self) -> Editor<'_> {

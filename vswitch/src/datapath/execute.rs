@@ -4,7 +4,7 @@
 //! sends the packet somewhere works on a copy, unless it is the last: then it gets the packet
 //! itself, so that the common program, ending in one output, copies nothing.
 
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
 use flowtable::{Carried, Counts, Field, FlowKey};
@@ -17,11 +17,13 @@ use super::processor::Now;
 use super::punt::{Punter, Receiver};
 use super::rewrite::Fate;
 use super::send::Ports;
-use super::track::{Tracked, Tracking};
+use super::track::{Tracked, Tracking, Waiting};
 use super::tunnel::{self, Arrived};
-use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies, Track};
+use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies};
 use crate::local::Link;
 use crate::pipeline::{Ingress, Meter, Underlay, Verdict};
+
+mod tracked;
 
 /// What running programs needs.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Executor {
     pub underlay: Arc<Underlay>,
     /// Room for the packets that a super-frame stands for, so that cutting allocates nothing.
     pub segments: Vec<Packet>,
+    /// Room for the fragments of a datagram.
+    pub fragments: Vec<Waiting>,
     /// The time of this loop.
     pub now: Now,
 }
@@ -106,8 +110,12 @@ impl Executor {
             return;
         };
         for (index, op) in earlier.iter().enumerate() {
-            if matches!(op, Op::Encapsulate(_)) && is_super_frame(&parcel.packet) {
-                return self.run_on_segments(&ops[index..], parcel);
+            match op {
+                Op::Encapsulate(_) if is_super_frame(&parcel.packet) => {
+                    return self.run_on_segments(&ops[index..], parcel);
+                }
+                Op::Track(track) => return self.track(track, &ops[index + 1..], parcel),
+                _ => {}
             }
             if let Break(reason) = self.perform(op, &mut parcel) {
                 return self.end(op, parcel, reason);
@@ -168,12 +176,6 @@ impl Executor {
                 self.punter.resolve(&shares, *unresolved, self.now.ms());
             }
             Op::Meter(meter) => return admit(meter, &mut parcel.editor(), self.now),
-            Op::Track(track) => {
-                let carried = self.track(track, parcel)?;
-                if let Some((point, copy)) = track.point.zip(self.copy(parcel)) {
-                    self.recirculate(Ingress::Point(point), carried, copy);
-                }
-            }
             Op::Count(counters) => {
                 let counts = Counts {
                     packets: 1,
@@ -224,7 +226,7 @@ impl Executor {
                 };
                 self.run(ops, parcel);
             }
-            Op::Track(track) if track.point.is_some() => self.track_last(track, parcel),
+            Op::Track(track) => self.track(track, &[], parcel),
             Op::Recirculate(point) => {
                 let carried = parcel.carried();
                 self.recirculate(Ingress::Point(*point), carried, parcel);
@@ -323,25 +325,6 @@ impl Executor {
         }
         if let Some(reason) = lost {
             self.count_drop(parcel.origin, reason);
-        }
-    }
-
-    /// Tracks a packet: what it carries then.
-    fn track(&mut self, track: &Track, parcel: &mut Parcel) -> ControlFlow<DropReason, Carried> {
-        match self.tracking.track(track, parcel, self.now.ms()) {
-            Ok(carried) => Continue(carried),
-            Err(reason) => Break(reason),
-        }
-    }
-
-    /// Tracks a packet that goes on nowhere but at a point.
-    fn track_last(&mut self, track: &Track, mut parcel: Parcel) {
-        match (self.track(track, &mut parcel), track.point) {
-            (Break(reason), _) => self.count_drop(parcel.origin, reason),
-            (Continue(carried), Some(point)) => {
-                self.recirculate(Ingress::Point(point), carried, parcel);
-            }
-            (Continue(_), None) => {}
         }
     }
 

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 
+use flowtable::fragments::FRAGMENTS_MAX;
 use flowtable::{CodeNo, Depth, Match, conntrack};
 use openflow::{Action, OfPort};
 use pmd::{BATCH_MAX, Batch, Packet, Pools};
@@ -20,7 +21,7 @@ use super::masks::Masks;
 use super::punt::{EventQueues, Events, Punter};
 use super::send::{Outlet, PortSlot, Ports};
 use super::statistics::{DropCounters, Drops, WorkerCounters, WorkerStatistics};
-use super::track::Tracking;
+use super::track::{Held, Tracking};
 use crate::action::{Account, BridgeId, Cache, DropReason, PortNo, Tallies};
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Frozen, Ingress, Points, Programs, State};
@@ -158,6 +159,7 @@ impl Processor {
                     recirculated: Vec::with_capacity(limits::RECIRCULATED_MAX),
                     underlay,
                     segments: Vec::with_capacity(limits::SEGMENTS_MAX),
+                    fragments: Vec::with_capacity(FRAGMENTS_MAX),
                     now: Now::default(),
                 },
                 parsed: Parsed::default(),
@@ -177,8 +179,10 @@ impl Processor {
     }
 
     /// Tracks connections in this table from now on, if it has room for one more who does.
-    pub fn track_in(&mut self, connections: &Arc<conntrack::Table>) {
-        self.engine.executor.tracking = Tracking::new(connections.tracker());
+    /// Fragments wait where others find them, too.
+    pub fn track_in(&mut self, connections: &Arc<conntrack::Table>, held: &Arc<Held>) {
+        let tracker = connections.tracker();
+        self.engine.executor.tracking = Tracking::new(tracker, Arc::clone(held));
     }
 
     /// Adds a port that packets leave by in this way.
@@ -305,6 +309,8 @@ impl Processor {
         executor.tallies.tell(&mut 1, 1);
         let budget = limits::MAINTAIN_CONNECTIONS;
         executor.tracking.maintain(now.ms(), budget);
+        executor.now = now;
+        executor.give_up_fragments();
     }
 
     /// Entries in the flow cache.

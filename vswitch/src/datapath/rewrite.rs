@@ -87,6 +87,11 @@ impl Headers {
         &self.layout
     }
 
+    /// Whether they are of a fragment.
+    pub fn are_of_fragment(&self) -> bool {
+        self.ip_frag != 0
+    }
+
     /// Whether there is a network header.
     #[inline(always)]
     pub fn has_network(&self) -> bool {
@@ -321,6 +326,11 @@ impl Frame<'_> {
 
     fn is_partial(&self) -> bool {
         self.partial.map(usize::from) == self.headers.l4() && self.partial.is_some()
+    }
+
+    fn u32_at(&self, at: usize) -> Option<u32> {
+        let bytes = self.bytes.get(at..)?.first_chunk()?;
+        Some(u32::from_be_bytes(*bytes))
     }
 
     fn u16_at(&self, at: usize) -> Option<u16> {

@@ -152,8 +152,14 @@ impl Default for Drops {
 }
 
 /// The live side of [`Drops`], written by one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DropCounters([Tally; DropReason::ALL.len()]);
+
+impl Default for DropCounters {
+    fn default() -> DropCounters {
+        DropCounters(std::array::from_fn(|_| Tally::default()))
+    }
+}
 
 impl DropCounters {
     /// Counts `count` packets more.

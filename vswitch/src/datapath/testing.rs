@@ -9,7 +9,7 @@ use openflow::{
 };
 use pmd::{Batch, Eal, EalConfig, Packet, Pools, PoolsConfig};
 
-use super::{Event, Events, Now, Outlet, PacketOut, Processor};
+use super::{Event, Events, Held, Now, Outlet, PacketOut, Processor};
 use crate::action::{BridgeId, PortNo};
 use crate::pipeline::{BridgeSpec, FailMode, PortSpec, Switch, VlanMode};
 
@@ -129,6 +129,8 @@ pub(crate) struct Rig {
     pub bridge: Bridge,
     pub pools: Pools,
     pub processor: Processor,
+    connections: Arc<flowtable::conntrack::Table>,
+    pub held: Arc<Held>,
     pub events: Events,
     pub now: Now,
 }
@@ -142,7 +144,8 @@ impl Rig {
         let state = bridge.switch.publish();
         let (mut processor, events) = Processor::new(&pools, 1024, state).unwrap();
         let connections = flowtable::conntrack::Table::new(1024, 7, |_, _| ());
-        processor.track_in(&Arc::new(connections.unwrap()));
+        let (connections, held) = (Arc::new(connections.unwrap()), Arc::default());
+        processor.track_in(&connections, &held);
         for port in &bridge.ports {
             processor.add_outlet(*port, Outlet::Capture(Vec::new()));
         }
@@ -150,9 +153,18 @@ impl Rig {
             bridge,
             pools,
             processor,
+            connections,
+            held,
             events,
             now: Now { ns: 5_000_000_000 },
         }
+    }
+
+    /// Tracks in the tables of another, as another of its workers.
+    pub fn share(&mut self, other: &Rig) {
+        self.connections = Arc::clone(&other.connections);
+        self.held = Arc::clone(&other.held);
+        self.processor.track_in(&self.connections, &self.held);
     }
 
     pub fn publish(&mut self) {

@@ -31,6 +31,7 @@ impl Switch {
             idle_sleep_us_max,
             cache_entries: 1024,
             connections: None,
+            fragments: Arc::default(),
         };
         let origin = Instant::now();
         let state = bridge.switch.publish();

@@ -2,9 +2,11 @@
 //! the packet and its key by the answer.
 //!
 //! Called by `execute`. Connections are in a table that all workers share
-//! ([`flowtable::conntrack`]); here is a worker's way into it.
+//! ([`flowtable::conntrack`]); here is a worker's way into it. Fragments wait in another
+//! ([`fragments`]) until all of their datagram are there.
 
 use std::ops::ControlFlow::{Break, Continue};
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use flowtable::conntrack::{self, Body, Item, Known, Refusal, Tracker, Tuple, Verdict};
@@ -14,6 +16,9 @@ use flowtable::{Carried, FlowKey, Layout, has_right_checksums, parse};
 use super::edit::Parcel;
 use super::rewrite::{Fate, Frame, Headers, MALFORMED, nat, payload};
 use crate::action::{DropReason, Track};
+pub use fragments::{Gathered, Held, Told, Waiting};
+
+mod fragments;
 
 /// What connection tracking said of a packet before: in its zone it says the same again.
 #[derive(Clone, Copy, Debug)]
@@ -51,15 +56,18 @@ impl Tracked {
 pub struct Tracking {
     /// None if there is no table or it has no room for another worker.
     tracker: Option<Tracker>,
+    /// Fragments that wait for others.
+    held: Option<Arc<Held>>,
     /// Whether something was tracked since the last [`Tracking::end`].
     has_begun: bool,
 }
 
 impl Tracking {
-    /// That of a worker that has this way into the table.
-    pub fn new(tracker: Option<Tracker>) -> Tracking {
+    /// That of a worker that has this way into the table, and shares these fragments.
+    pub fn new(tracker: Option<Tracker>, held: Arc<Held>) -> Tracking {
         Tracking {
             tracker,
+            held: Some(held),
             has_begun: false,
         }
     }
@@ -80,7 +88,8 @@ impl Tracking {
         }
     }
 
-    /// Tracks a packet and translates it. What it carries then; or why it ends.
+    /// Tracks a packet that is no fragment, or one of no datagram, and translates it. What it
+    /// carries then; or why it ends.
     pub fn track(
         &mut self,
         track: &Track,

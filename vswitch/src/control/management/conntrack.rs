@@ -11,6 +11,7 @@ use super::super::config::Keys;
 use super::super::conntrack::{Census, Ends, Filter, phase_name};
 use super::params::{self, Params};
 use super::{CallError, Service};
+use crate::datapath::Held;
 
 /// Which connections: what is left out may be anything.
 #[derive(Clone, Debug, Deserialize)]
@@ -99,11 +100,13 @@ impl Service {
             "connections": census.protocols.values().sum::<u64>(),
             "capacity": table.capacity(),
             "memory_bytes": table.bytes(),
+            "memory_used_bytes": table.bytes_used(),
             "expected": table.expectations(),
             "zones": census.zones.len(),
             "protocols": protocols.collect::<Map<_, _>>(),
             "tcp_states": census.tcp,
             "counters": tally_json(&self.connections.tally()),
+            "fragments": fragments_json(self.connections.fragments()),
         }))
     }
 
@@ -250,6 +253,17 @@ fn tally_json(tally: &Tally) -> Value {
         "refused_zone_limit": tally.refused_zone,
         "refused_no_tuple": tally.refused_tuple,
         "refused_busy": tally.refused_busy,
+    })
+}
+
+fn fragments_json(fragments: &Held) -> Value {
+    let tally = fragments.tally().unwrap_or_default();
+    json!({
+        "held": fragments.held(),
+        "completed": tally.completed,
+        "expired": tally.expired,
+        "evicted": tally.evicted,
+        "refused": tally.refused,
     })
 }
 

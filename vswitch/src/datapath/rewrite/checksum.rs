@@ -56,7 +56,12 @@ pub fn crc32c_change(change: &[u8], after: usize) -> u32 {
         crc >> 8 ^ CRC32C[index as usize]
     };
     let changed = change.iter().fold(0, |crc, byte| step(crc, *byte));
-    (0..after).fold(changed, |crc, _| step(crc, 0))
+    crc32c_behind(changed, after)
+}
+
+/// What such a change is if `after` bytes more follow.
+pub fn crc32c_behind(change: u32, after: usize) -> u32 {
+    (0..after).fold(change, |crc, _| crc >> 8 ^ CRC32C[(crc & 0xff) as usize])
 }
 
 /// CRC32c of each byte, least significant bit first, polynomial 0x1edc6f41.

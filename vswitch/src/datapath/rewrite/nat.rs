@@ -9,12 +9,41 @@ use std::ops::ControlFlow::{Break, Continue};
 use flowtable::conntrack::{Embedded, Translation, Tuple};
 use flowtable::{eth_type, ip_proto};
 
-use super::checksum::Delta;
+use super::checksum::{self, Delta};
 use super::place::Cover;
 use super::{Fate, Frame, MALFORMED};
 use crate::action::DropReason;
 
-/// Translates a packet. Of a later fragment only addresses are there.
+/// Translates the first fragment of a datagram that has so many bytes in others.
+pub fn translate_first(frame: &mut Frame, translation: &Translation, rest: u32) -> Fate {
+    if frame.headers.ip_proto != ip_proto::SCTP {
+        return translate(frame, translation);
+    }
+    let Some(at) = frame.headers.l4().map(|l4| l4 + SCTP_CRC) else {
+        return MALFORMED;
+    };
+    let before = frame.u32_at(at);
+    translate(frame, translation)?;
+    let (Some(before), Some(after)) = (before, frame.u32_at(at)) else {
+        return MALFORMED;
+    };
+    // The CRC is little-endian on the wire.
+    let change = (before ^ after).swap_bytes();
+    let change = checksum::crc32c_behind(change, rest as usize);
+    let right = before ^ change.swap_bytes();
+    frame.overwrite(at, &right.to_be_bytes(), Cover::Nothing)
+}
+
+/// Translates a later fragment: only addresses are there.
+pub fn translate_later(frame: &mut Frame, translation: &Translation) -> Fate {
+    let bare = Translation {
+        embedded: None,
+        ..*translation
+    };
+    translate(frame, &bare)
+}
+
+/// Translates a packet.
 pub fn translate(frame: &mut Frame, translation: &Translation) -> Fate {
     let Some(l3) = frame.headers.l3() else {
         return MALFORMED;
@@ -171,6 +200,8 @@ impl Sums {
     }
 }
 
+/// Offset of the checksum in SCTP's common header.
+const SCTP_CRC: usize = 8;
 /// Offset of the identifier in an ICMP query.
 const IDENTIFIER: usize = 4;
 

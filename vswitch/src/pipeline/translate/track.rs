@@ -28,6 +28,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         }
         // What was found out before may be forgotten.
         let forgets = strand.forgets;
+        let site = site(strand, ct);
         let point = match ct.table.filter(|_| T::WANTS_PROGRAM) {
             Some(table) => match self.fork(strand, table) {
                 Some(point) => Some(point),
@@ -40,6 +41,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
                 request,
                 point,
                 forgets,
+                site,
             }))
         });
         strand.certain = false;
@@ -112,6 +114,14 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     }
 }
 
+/// Number of a `ct` among those that a packet and its copies come to: bridge, recirculations before
+/// it, whether it commits, and the table where it goes on.
+fn site(strand: &Strand, ct: &Ct) -> u32 {
+    let table = ct.table.map_or(NO_TABLE, |table| table.0);
+    let passes = strand.recirculations << 1 | u32::from(ct.commits);
+    strand.bridge.id.0 << 16 | passes << 8 | u32::from(table)
+}
+
 /// How new connections are translated. Addresses of zeros are the packet's own: only its port is
 /// changed, where another connection has it.
 fn translation(nat: &Nat) -> conntrack::Nat {
@@ -140,6 +150,9 @@ fn words(address: IpAddr) -> [u64; 2] {
         }
     }
 }
+
+/// What stands for a packet that goes on in no table: no `ct` names this one.
+const NO_TABLE: u8 = 0xff;
 
 /// Whether a `ct` wants to know headers.
 pub(super) fn reads_headers(ct: &Ct) -> bool {
