@@ -14,7 +14,8 @@
 //! two parts of the burst.
 //!
 //! What it costs is lines that the guest's CPU has: each that is written is taken away from it, so
-//! nothing is written that is there already, and what the guest polls is written once a burst.
+//! nothing is written that is there already, what the guest polls is written once a burst, and
+//! the headers of its frames are read only if it may leave work to us.
 //!
 //! # What a guest may do
 //! Anything, at any time. Each field of the ring is read once, by an atomic operation, and checked
@@ -70,6 +71,8 @@ struct Queue<L> {
     header_len: usize,
     /// A frame may be in several buffers.
     mergeable: bool,
+    /// The guest may leave checksums and segmentation to us: headers of its frames are to be read.
+    leaves_work: bool,
     /// The guest is being moved: what is written is to be marked.
     log: Option<Log>,
     /// It could not be followed any further.
@@ -175,6 +178,8 @@ impl Device {
             memory,
             header_len: if counts { HEADER } else { HEADER - 2 },
             mergeable,
+            // Segmentation is not to be had without it (virtio 1.2 §5.1.3.1).
+            leaves_work: self.has(ffi::VIRTIO_NET_F_CSUM),
             log: self.has(LOG_ALL).then_some(Log(self.vid)),
             broken: false,
             chain: Box::default(),

@@ -73,9 +73,14 @@ impl<L: Layout> Queue<L> {
             };
             sources.push(source);
         }
+        let (header_len, leaves_work) = (self.header_len, self.leaves_work);
         let fetch = |source: *mut u8| {
-            prefetch(source);
-            prefetch(source.wrapping_add(LINE));
+            if leaves_work {
+                prefetch(source);
+            }
+            let frame = source.wrapping_add(header_len);
+            prefetch(frame);
+            prefetch(frame.wrapping_add(LINE - 1));
         };
         sources.iter().take(AHEAD).copied().for_each(fetch);
         let pool = pools.small();
@@ -111,14 +116,13 @@ impl<L: Layout> Queue<L> {
     ) -> Result<Packet, LostReason> {
         let frame_len = length - self.header_len;
         let to = packet.append(frame_len).ok_or(LostReason::NoBuffer)?;
-        let mut header = [0; virtio::HEADER_LEN];
         // SAFETY: as the caller promises; `to` has so many bytes.
-        unsafe {
-            let from = source.add(self.header_len);
-            std::ptr::copy_nonoverlapping(source, header.as_mut_ptr(), virtio::HEADER_LEN);
-            copy(from, to.as_mut_ptr(), frame_len);
+        unsafe { copy(source.add(self.header_len), to.as_mut_ptr(), frame_len) };
+        if self.leaves_work {
+            // SAFETY: as the caller promises, and no header is shorter.
+            let header = unsafe { source.cast::<[u8; virtio::HEADER_LEN]>().read() };
+            owe(&mut packet, header)?;
         }
-        owe(&mut packet, header)?;
         Ok(packet)
     }
 
@@ -172,9 +176,11 @@ impl<L: Layout> Queue<L> {
             }
             copied += part.length;
         }
-        let mut first = [0; virtio::HEADER_LEN];
-        first.copy_from_slice(&header[..virtio::HEADER_LEN]);
-        owe(&mut packet, first)?;
+        if self.leaves_work {
+            let mut first = [0; virtio::HEADER_LEN];
+            first.copy_from_slice(&header[..virtio::HEADER_LEN]);
+            owe(&mut packet, first)?;
+        }
         Ok(packet)
     }
 }

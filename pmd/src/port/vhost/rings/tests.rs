@@ -13,6 +13,8 @@ struct Terms {
     packed: bool,
     mergeable: bool,
     event_index: bool,
+    /// It may leave checksums and segmentation to us.
+    leaves_work: bool,
     size: u16,
 }
 
@@ -21,6 +23,7 @@ impl Terms {
         packed: false,
         mergeable: true,
         event_index: false,
+        leaves_work: true,
         size: 8,
     };
 
@@ -82,6 +85,7 @@ impl Guest {
             (terms.packed, PACKED),
             (terms.mergeable, ffi::VIRTIO_NET_F_MRG_RXBUF),
             (terms.event_index, EVENT_INDEX),
+            (terms.leaves_work, ffi::VIRTIO_NET_F_CSUM),
         ] {
             features |= u64::from(has) << bit;
         }
@@ -448,6 +452,31 @@ fn offloads_pass_both_ways() {
 }
 
 #[test]
+fn a_guest_that_does_its_work_itself_is_not_asked_what_it_left() {
+    let pools = pools();
+    let mut frame = vec![1, 1, 0, 0, 0, 0, 34, 0, 16, 0, 1, 0];
+    frame.extend(crate::offload::headers::tests::frame(&[], false, 6, 100));
+    let length = frame.len() as u32;
+    let cut = (BUFFERS + 16, length - 16);
+    for terms in Terms::all() {
+        let mut guest = Guest::new(Terms {
+            leaves_work: false,
+            ..terms
+        });
+        guest.write(BUFFERS, &frame);
+        guest.offer(&[(BUFFERS, length)], 0);
+        guest.offer(&[(BUFFERS, 16), cut], 0);
+        let (packets, lost) = guest.receive(&pools);
+        assert_eq!((packets.len(), lost), (2, vec![]), "{terms:?}");
+        for packet in packets {
+            assert_eq!(packet.data(), &frame[HEADER..]);
+            assert_eq!(packet.offload(), Offload::default());
+        }
+    }
+    assert_eq!(pools.in_use(), 0);
+}
+
+#[test]
 fn a_buffer_that_makes_no_sense_costs_its_frame_alone() {
     let pools = pools();
     let outside = 2 * BYTES - 50;
@@ -658,6 +687,7 @@ fn nothing_that_a_guest_writes_leads_outside_its_memory() {
             packed: round % 2 == 0,
             mergeable: round % 3 != 0,
             event_index: round % 5 == 0,
+            leaves_work: round % 7 != 0,
             size: 1 << (words.next() % 6),
         };
         let mut guest = Guest::new(terms);
