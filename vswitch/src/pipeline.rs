@@ -42,4 +42,4 @@ pub use table::Table;
 pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};
 pub use translate::{Context, Frozen, Ingress, translate};
 pub use tunnel::{Key, Local, Received, Receivers, Tunnel};
-pub use underlay::{Host, Neighbour, Network, NextHop, Route, Underlay, Unresolved};
+pub use underlay::{Hop, Host, Neighbour, Network, NextHop, Route, Underlay, Unresolved};

@@ -21,7 +21,7 @@ use super::pace::{Limit, Pace};
 use crate::action::{BridgeId, PortNo};
 use crate::datapath::{Delivery, PacketOut, Receiver};
 use crate::local::{Endpoint, Settings};
-use crate::pipeline::{Host, Neighbour, Network, Route, Unresolved};
+use crate::pipeline::{Hop, Host, Neighbour, Network, Route, Unresolved};
 
 /// All endpoints.
 #[derive(Debug, Default)]
@@ -202,9 +202,12 @@ fn routes(settings: &Settings, port: PortNo) -> Vec<Route> {
         prefix,
         length,
         metric: 0,
-        port: Some(port),
-        gateway,
         source,
+        hops: vec![Hop {
+            port: Some(port),
+            gateway,
+            weight: 1,
+        }],
     };
     let near = settings.addresses.iter();
     let near = near.map(|own| route(own.address, own.length, None, Some(own.address)));

@@ -7,9 +7,10 @@
 use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use flowtable::{Carried, Counts, Field, FlowKey};
 use pmd::port::LostReason;
-use pmd::{Batch, Packet, Pools};
+use pmd::{BATCH_MAX, Batch, Packet, Pools};
 
 use super::edit::{Editor, Parcel};
 use super::limits;
@@ -18,7 +19,7 @@ use super::punt::{Punter, Receiver};
 use super::rewrite::Fate;
 use super::send::Ports;
 use super::track::{Tracked, Tracking, Waiting};
-use super::tunnel::{self, Arrived};
+use super::tunnel::{self, Arrived, Reception};
 use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies};
 use crate::local::Link;
 use crate::pipeline::{Ingress, Meter, Underlay, Verdict};
@@ -153,6 +154,49 @@ impl Executor {
             Arrived::Drop(reason) => self.count_drop(parcel.origin, reason),
         }
         None
+    }
+
+    /// The same with a whole batch: what is left of it are the packets that came by no tunnel.
+    pub fn unwrap_all(&mut self, port: PortNo, origin: Option<PortNo>, batch: &mut Batch) {
+        let Some(mut reception) = Reception::new(port, &self.underlay) else {
+            return;
+        };
+        batch.iter().for_each(Packet::prefetch);
+        // Both have room for what came in one batch.
+        let mut left = Batch::new();
+        let mut arrived = ArrayVec::<_, BATCH_MAX>::new();
+        for mut packet in batch.drain() {
+            match reception.receive(&mut packet) {
+                Arrived::Host => {
+                    let _ = left.push(packet);
+                }
+                Arrived::Tunnel(port, carried) => arrived.push(Some(Recirculated {
+                    packet,
+                    ingress: Ingress::Tunnel(port),
+                    origin: Some(port),
+                    carried,
+                    tracked: None,
+                })),
+                Arrived::Drop(reason) => self.ports.count_drops(origin, reason, 1),
+            }
+        }
+        batch.append(&mut left);
+        self.go_on_by_tunnel(&mut arrived);
+    }
+
+    /// Lets packets go on, those of each tunnel one after another, so that they are a batch again:
+    /// packets of a flow come by one tunnel, and may pass those of others.
+    fn go_on_by_tunnel(&mut self, arrived: &mut [Option<Recirculated>]) {
+        for first in 0..arrived.len() {
+            let Some(origin) = arrived[first].as_ref().map(|packet| packet.origin) else {
+                continue;
+            };
+            for slot in &mut arrived[first..] {
+                if let Some(packet) = slot.take_if(|packet| packet.origin == origin) {
+                    self.go_again(packet);
+                }
+            }
+        }
     }
 
     /// Performs an operation after which the packet is still needed.

@@ -5,13 +5,13 @@
 //! entry does for all tunnels of a host, and each packet is looked at once, where its headers are
 //! checked anyway. It then goes on at the tunnel's port as any packet goes on that came in by one.
 //!
-//! A packet is whole before it is wrapped: its checksum complete, super-frames cut. Congestion
-//! marks are handed in and out as RFC 6040 says, like the kernel and Open vSwitch do it: outwards
-//! "congestion experienced" becomes "capable", since the packet within still says so.
+//! A packet is whole before it is wrapped: its checksum complete, super-frames cut. Marks of
+//! congestion are handed out and in as RFC 6040 says, outwards in its normal mode: as they are.
 
 use std::net::IpAddr;
 use std::ops::ControlFlow::{Break, Continue};
 
+use arrayvec::ArrayVec;
 use flowtable::tunnel::{
     Carrier, Completion, Fault, Inner, Kind, Options, Outer, entropy, tos_and_ttl,
 };
@@ -22,7 +22,7 @@ use pmd::{Offload, Packet};
 use super::edit::Editor;
 use super::rewrite::{Fate, Headers};
 use crate::action::{DropReason, Encapsulation, PortNo};
-use crate::pipeline::{Host, Received, Underlay};
+use crate::pipeline::{Host, Received, Receivers, Underlay};
 
 /// What becomes of a packet that leaves for one of the host's addresses.
 #[derive(Debug)]
@@ -50,10 +50,7 @@ pub fn encapsulate(packet: &mut Packet, encapsulation: &Encapsulation) -> Fate {
         if encapsulation.inherits_ttl {
             ttl = inner_ttl;
         }
-        tos |= match inner_tos & ECN {
-            CONGESTED => CAPABLE,
-            other => other,
-        };
+        tos |= inner_tos & ECN;
     }
     if packet.push_front(header.len()).is_none() {
         return Break(DropReason::NoBuffer);
@@ -94,60 +91,121 @@ fn fold32(sum: u32) -> u16 {
 
 /// Unwraps a packet that leaves for a host, if it came by a tunnel.
 pub fn deliver(packet: &mut Packet, port: PortNo, underlay: &Underlay) -> Arrived {
-    let outer = underlay
-        .host(port)
-        .and_then(|host| addressed(packet.data(), host));
-    let Some(outer) = outer else {
-        return Arrived::Host;
-    };
-    let carrier = match outer.carrier {
-        Carrier::Udp(port) => port,
-        Carrier::Gre => Kind::Gre.port(),
-    };
-    let kind = match (underlay.receivers.kind(carrier), outer.carrier) {
-        (Some(kind), Carrier::Udp(_)) if kind != Kind::Gre => kind,
-        (Some(Kind::Gre), Carrier::Gre) => Kind::Gre,
-        _ => return Arrived::Host,
-    };
-    match unwrap(packet, kind, carrier, &outer, underlay) {
-        Ok((port, carried)) => Arrived::Tunnel(port, carried),
-        Err(reason) => Arrived::Drop(reason),
+    match Reception::new(port, underlay) {
+        Some(mut reception) => reception.receive(packet),
+        None => Arrived::Host,
     }
 }
 
-/// The outer headers of a packet to one of a host's addresses.
-fn addressed(frame: &[u8], host: &Host) -> Option<Outer> {
-    let outer = Outer::decode(frame)?;
-    let is_ours = outer.eth_dst == host.mac && host.addresses.contains(&outer.destination);
-    is_ours.then_some(outer)
+/// Takes packets for a host in, those of a batch one after another: what was looked up for one is
+/// known for the next of the same node.
+#[derive(Debug)]
+pub struct Reception<'a> {
+    host: &'a Host,
+    receivers: &'a Receivers,
+    /// Of a UDP port, 0 for GRE.
+    kind: Option<(u16, Kind)>,
+    /// Where no key makes a difference.
+    known: ArrayVec<(Received, PortNo), KNOWN_MAX>,
+    is_keyed: bool,
 }
 
-fn unwrap(
-    packet: &mut Packet,
-    kind: Kind,
-    carrier: u16,
-    outer: &Outer,
-    underlay: &Underlay,
-) -> Result<(PortNo, Carried), DropReason> {
-    if outer.is_fragment {
-        return Err(DropReason::TunnelFragment);
+impl<'a> Reception<'a> {
+    /// None if what leaves by a port cannot have come by a tunnel.
+    pub fn new(port: PortNo, underlay: &'a Underlay) -> Option<Reception<'a>> {
+        Some(Reception {
+            host: underlay.host(port)?,
+            receivers: &underlay.receivers,
+            kind: None,
+            known: ArrayVec::new(),
+            is_keyed: underlay.receivers.are_keyed(),
+        })
     }
-    let inner = Inner::decode(kind, packet.data(), outer).map_err(reason)?;
-    check_sums(packet, outer, &inner)?;
-    check_options(&packet.data()[inner.options.clone()])?;
-    let received = Received {
-        kind,
-        port: carrier,
-        key: inner.key.unwrap_or(0),
-        source: outer.source,
-        destination: outer.destination,
-    };
-    let port = underlay.receivers.find(&received);
-    let port = port.ok_or(DropReason::TunnelUnknown)?;
-    let carried = described(outer, &inner);
-    uncover(packet, &inner)?;
-    take_congestion(packet, outer.tos)?;
-    Ok((port, carried))
+
+    /// Unwraps a packet, if it came by a tunnel.
+    #[inline]
+    pub fn receive(&mut self, packet: &mut Packet) -> Arrived {
+        let Some(outer) = self.addressed(packet.data()) else {
+            return Arrived::Host;
+        };
+        let carrier = match outer.carrier {
+            Carrier::Udp(port) => port,
+            Carrier::Gre => Kind::Gre.port(),
+        };
+        let kind = match (self.kind_of(carrier), outer.carrier) {
+            (Some(kind), Carrier::Udp(_)) if kind != Kind::Gre => kind,
+            (Some(Kind::Gre), Carrier::Gre) => Kind::Gre,
+            _ => return Arrived::Host,
+        };
+        match self.unwrap(packet, kind, carrier, &outer) {
+            Ok((port, carried)) => Arrived::Tunnel(port, carried),
+            Err(reason) => Arrived::Drop(reason),
+        }
+    }
+
+    /// The outer headers of a packet to one of the host's addresses.
+    #[inline]
+    fn addressed(&self, frame: &[u8]) -> Option<Outer> {
+        let outer = Outer::decode(frame)?;
+        let host = self.host;
+        let is_ours = outer.eth_dst == host.mac && host.addresses.contains(&outer.destination);
+        is_ours.then_some(outer)
+    }
+
+    fn kind_of(&mut self, carrier: u16) -> Option<Kind> {
+        if let Some((known, kind)) = self.kind
+            && known == carrier
+        {
+            return Some(kind);
+        }
+        let kind = self.receivers.kind(carrier)?;
+        self.kind = Some((carrier, kind));
+        Some(kind)
+    }
+
+    #[inline]
+    fn unwrap(
+        &mut self,
+        packet: &mut Packet,
+        kind: Kind,
+        carrier: u16,
+        outer: &Outer,
+    ) -> Result<(PortNo, Carried), DropReason> {
+        if outer.is_fragment {
+            return Err(DropReason::TunnelFragment);
+        }
+        let inner = Inner::decode(kind, packet.data(), outer).map_err(reason)?;
+        check_sums(packet, outer, &inner)?;
+        check_options(&packet.data()[inner.options.clone()])?;
+        let received = Received {
+            kind,
+            port: carrier,
+            key: inner.key.unwrap_or(0),
+            source: outer.source,
+            destination: outer.destination,
+        };
+        let port = self.port_of(received).ok_or(DropReason::TunnelUnknown)?;
+        let carried = described(outer, &inner);
+        uncover(packet, &inner)?;
+        take_congestion(packet, outer.tos)?;
+        Ok((port, carried))
+    }
+
+    #[inline]
+    fn port_of(&mut self, received: Received) -> Option<PortNo> {
+        if self.is_keyed {
+            return self.receivers.find(&received);
+        }
+        let received = Received { key: 0, ..received };
+        let mut known = self.known.iter();
+        if let Some((_, port)) = known.find(|(known, _)| *known == received) {
+            return Some(*port);
+        }
+        let port = self.receivers.find(&received)?;
+        // With more nodes in a batch the others are looked up each time.
+        let _ = self.known.try_push((received, port));
+        Some(port)
+    }
 }
 
 fn reason(fault: Fault) -> DropReason {
@@ -248,31 +306,43 @@ fn uncover(packet: &mut Packet, inner: &Inner) -> Result<(), DropReason> {
 
 /// Hands the mark of congestion that a packet met in the tunnel to the packet within; one that
 /// cannot be marked is dropped (RFC 6040 §4.2).
+#[inline]
 fn take_congestion(packet: &mut Packet, outer_tos: u8) -> Result<(), DropReason> {
-    if outer_tos & ECN != CONGESTED {
+    let outer = outer_tos & ECN;
+    if !matches!(outer, CONGESTED | CAPABLE_1) {
         return Ok(());
     }
-    match tos_and_ttl(packet.data()) {
-        Some((tos, _)) if tos & ECN == 0 => Err(DropReason::TunnelCongestion),
-        Some(_) => {
-            let mut headers = Headers::UNKNOWN;
-            let mut editor = Editor {
-                packet,
-                headers: &mut headers,
-            };
-            match editor.set_ecn(CONGESTED) {
-                Continue(()) => Ok(()),
-                Break(reason) => Err(reason),
-            }
-        }
-        None => Ok(()),
+    let Some((tos, _)) = tos_and_ttl(packet.data()) else {
+        return Ok(());
+    };
+    match (tos & ECN, outer) {
+        (0, CONGESTED) => return Err(DropReason::TunnelCongestion),
+        (_, CONGESTED) | (CAPABLE_0, _) => {}
+        _ => return Ok(()),
+    }
+    let mut headers = Headers::UNKNOWN;
+    let mut editor = Editor {
+        packet,
+        headers: &mut headers,
+    };
+    match editor.set_ecn(outer) {
+        Continue(()) => Ok(()),
+        Break(reason) => Err(reason),
     }
 }
 
+/// Nodes that a batch may come from, so that each is looked up once; more would take longer to
+/// compare than to look up.
+const KNOWN_MAX: usize = 8;
 const UDP: u16 = 17;
-/// Bits of a type of service that tell congestion, and two of their values (RFC 3168 §5).
+/// Bits of a type of service that tell congestion, and their values but for 0, that the ends cannot
+/// be told of any (RFC 3168 §5).
 const ECN: u8 = 3;
 const CONGESTED: u8 = 3;
-const CAPABLE: u8 = 2;
+const CAPABLE_0: u8 = 2;
+const CAPABLE_1: u8 = 1;
 /// Bit of `tun_flags` for control packets of a tunnel (ovs-fields(7)).
 const FLAG_OAM: u16 = 1;
+
+#[cfg(test)]
+mod tests;

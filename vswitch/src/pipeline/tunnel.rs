@@ -125,6 +125,13 @@ impl Receivers {
         self.carriers.is_empty()
     }
 
+    /// Whether a packet's key makes a difference to which port it came in by.
+    pub fn are_keyed(&self) -> bool {
+        self.shapes[..SHAPES / 2]
+            .iter()
+            .any(|ports| !ports.is_empty())
+    }
+
     /// The protocol of packets to a UDP port; port 0 stands for GRE.
     #[inline]
     pub fn kind(&self, port: u16) -> Option<Kind> {

@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use imbl::HashMap;
 
 use super::tunnel::Receivers;
@@ -33,13 +34,22 @@ pub struct Route {
     pub length: u8,
     /// Of routes to the same prefix the one with the lowest is taken.
     pub metric: u32,
+    /// The source address that is wanted, if one is.
+    pub source: Option<IpAddr>,
+    /// Where it leads to; each destination has one of them, its share by their weights.
+    pub hops: Vec<Hop>,
+}
+
+/// One of the ways that a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
     /// The port that it leads out by; none if that is no port of the switch: what goes there cannot
     /// go in a tunnel.
     pub port: Option<PortNo>,
     /// Who takes packets on; none if they are on the link.
     pub gateway: Option<IpAddr>,
-    /// The source address that is wanted, if one is.
-    pub source: Option<IpAddr>,
+    /// Its share of the destinations, at least 1.
+    pub weight: u16,
 }
 
 /// An address that answered on a link.
@@ -92,8 +102,7 @@ pub struct NextHop {
 #[derive(Clone, Debug, Default)]
 pub struct Underlay {
     network: Network,
-    /// What leads furthest first.
-    routes: Arc<[Route]>,
+    routes: Arc<Routes>,
     neighbours: HashMap<(PortNo, IpAddr), u64>,
     /// Tunnel ports.
     pub receivers: Receivers,
@@ -102,9 +111,7 @@ pub struct Underlay {
 impl Underlay {
     /// Takes over what is known of the network.
     pub(super) fn set_network(&mut self, network: Network) {
-        let mut routes = network.routes.clone();
-        routes.sort_by_key(|route| (u8::MAX - route.length, route.metric));
-        self.routes = routes.into();
+        self.routes = Routes::new(&network.routes).into();
         let pair = |it: &Neighbour| ((it.port, it.address), it.mac);
         self.neighbours = network.neighbours.iter().map(pair).collect();
         self.network = network;
@@ -127,12 +134,12 @@ impl Underlay {
     /// Where packets to an address go, from one of the host's if `source` names one; none without a
     /// route.
     pub fn next_hop(&self, destination: IpAddr, source: Option<IpAddr>) -> Option<NextHop> {
-        let mut routes = self.routes.iter();
-        let route = routes.find(|route| route.leads_to(destination))?;
-        let port = route.port?;
+        let route = self.routes.find(destination)?;
+        let hop = route.hop(destination)?;
+        let port = hop.port?;
         let mut hosts = self.network.hosts.iter();
         let host = hosts.find(|host| host.port == port)?;
-        let neighbour = route.gateway.unwrap_or(destination);
+        let neighbour = hop.gateway.unwrap_or(destination);
         let source = source.or(route.source);
         let source = source.or_else(|| host.source_for(neighbour))?;
         let neighbours = &self.neighbours;
@@ -146,16 +153,74 @@ impl Underlay {
     }
 }
 
-impl Route {
-    fn leads_to(&self, address: IpAddr) -> bool {
-        let differs = match (self.prefix, address) {
-            (IpAddr::V4(prefix), IpAddr::V4(address)) => {
-                u128::from(prefix.to_bits() ^ address.to_bits()) << 96
+/// Routes by how long their prefixes are: of those to a destination the longest is found by one
+/// probe for each length that there is, however many routes there are.
+#[derive(Debug, Default)]
+struct Routes {
+    /// Of IPv4 and of IPv6, the longest first.
+    lengths: [Vec<u8>; 2],
+    /// By family, length and the prefix's bits, the lowest metric of each.
+    ways: std::collections::HashMap<(bool, u8, u128), Route, RandomState>,
+}
+
+impl Routes {
+    fn new(routes: &[Route]) -> Routes {
+        let mut all = Routes::default();
+        for route in routes {
+            let (is_ipv4, bits) = bits_of(route.prefix);
+            let lengths = &mut all.lengths[usize::from(is_ipv4)];
+            if let Err(at) = lengths.binary_search_by(|length| route.length.cmp(length)) {
+                lengths.insert(at, route.length);
             }
-            (IpAddr::V6(prefix), IpAddr::V6(address)) => prefix.to_bits() ^ address.to_bits(),
-            _ => return false,
-        };
-        differs.leading_zeros() >= self.length.into()
+            let place = (is_ipv4, route.length, within(bits, route.length));
+            let known = all.ways.get(&place);
+            if known.is_none_or(|known| route.metric < known.metric) {
+                all.ways.insert(place, route.clone());
+            }
+        }
+        all
+    }
+
+    fn find(&self, destination: IpAddr) -> Option<&Route> {
+        let (is_ipv4, bits) = bits_of(destination);
+        let mut lengths = self.lengths[usize::from(is_ipv4)].iter();
+        lengths.find_map(|&length| self.ways.get(&(is_ipv4, length, within(bits, length))))
+    }
+}
+
+/// Whether an address is of IPv4, and its bits from the highest on.
+fn bits_of(address: IpAddr) -> (bool, u128) {
+    match address {
+        IpAddr::V4(address) => (true, u128::from(address.to_bits()) << 96),
+        IpAddr::V6(address) => (false, address.to_bits()),
+    }
+}
+
+/// The first so many bits.
+fn within(bits: u128, length: u8) -> u128 {
+    let rest = 128_u32.saturating_sub(length.into());
+    u128::MAX.checked_shl(rest).unwrap_or(0) & bits
+}
+
+impl Route {
+    /// The way to a destination: the same at any time and for all workers, as the kernel does it
+    /// that looks at addresses alone (`fib_multipath_hash_policy` 0).
+    fn hop(&self, destination: IpAddr) -> Option<Hop> {
+        let total: u64 = self.hops.iter().map(|hop| u64::from(hop.weight)).sum();
+        let (_, bits) = bits_of(destination);
+        let word = (bits >> 64) as u64 ^ (bits as u64).rotate_left(32);
+        let hash = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = (hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32;
+        let mut point = (hash * total) >> 32;
+        let mut hops = self.hops.iter();
+        let chosen = hops.find(|hop| match point.checked_sub(hop.weight.into()) {
+            Some(rest) => {
+                point = rest;
+                false
+            }
+            None => true,
+        });
+        chosen.copied()
     }
 }
 
@@ -182,6 +247,9 @@ fn is_of_link(address: &Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn address(text: &str) -> IpAddr {
@@ -193,9 +261,16 @@ mod tests {
             prefix: address(prefix),
             length,
             metric: 0,
-            port: Some(PortNo(port)),
-            gateway: gateway.map(address),
             source: None,
+            hops: vec![hop_by(Some(port), gateway, 1)],
+        }
+    }
+
+    fn hop_by(port: Option<u32>, gateway: Option<&str>, weight: u16) -> Hop {
+        Hop {
+            port: port.map(PortNo),
+            gateway: gateway.map(address),
+            weight,
         }
     }
 
@@ -259,7 +334,7 @@ mod tests {
     fn a_route_past_the_switch_hides_wider_ones() {
         let mut network = network();
         network.routes.push(Route {
-            port: None,
+            hops: vec![hop_by(None, None, 1)],
             ..route("8.8.0.0", 16, 0, None)
         });
         let mut underlay = Underlay::default();
@@ -283,6 +358,66 @@ mod tests {
         underlay.set_network(network);
         let found = hop(&underlay, "10.0.1.1").map(|(port, ..)| port);
         assert_eq!(found, Some(1));
+    }
+
+    #[test]
+    fn destinations_are_shared_out_among_the_hops_of_a_route() {
+        let mut network = network();
+        let hops = [("10.0.0.11", 1), ("10.0.0.12", 3)];
+        let hops = hops.map(|(gateway, weight)| hop_by(Some(1), Some(gateway), weight));
+        network.routes.push(Route {
+            hops: hops.into(),
+            ..route("172.16.0.0", 12, 1, None)
+        });
+        let mut underlay = Underlay::default();
+        underlay.set_network(network);
+        let mut counts = BTreeMap::<_, u32>::new();
+        for number in 0..4000_u32 {
+            let [.., high, low] = number.to_be_bytes();
+            let destination = format!("172.17.{high}.{low}");
+            let found = hop(&underlay, &destination);
+            assert_eq!(found, hop(&underlay, &destination));
+            *counts.entry(found.unwrap().2).or_default() += 1;
+        }
+        assert_eq!(counts.len(), 2);
+        assert!((800..1200).contains(&counts["10.0.0.11"]), "{counts:?}");
+    }
+
+    /// Against a search through all of them.
+    #[test]
+    fn of_many_routes_the_longest_prefix_is_found() {
+        let mut network = network();
+        let octet = |number: u32, factor: u32| (number.wrapping_mul(factor) >> 7) as u8;
+        for number in 0..2000_u32 {
+            let prefix = [10, octet(number, 977) & 3, octet(number, 6011), 0];
+            network.routes.push(Route {
+                metric: number % 5,
+                ..route(
+                    &Ipv4Addr::from(prefix).to_string(),
+                    8 + (number % 17) as u8,
+                    1,
+                    Some(&format!("10.9.{}.{}", number >> 8, number & 255)),
+                )
+            });
+        }
+        let routes = network.routes.clone();
+        let mut underlay = Underlay::default();
+        underlay.set_network(network);
+        for number in 0..3000_u32 {
+            let address = Ipv4Addr::from([10, octet(number, 31) & 3, octet(number, 677), 9]);
+            let agrees = |route: &&Route| match route.prefix {
+                IpAddr::V4(prefix) => {
+                    let differs = u64::from(prefix.to_bits() ^ address.to_bits()) << 32;
+                    differs.leading_zeros() >= route.length.into()
+                }
+                IpAddr::V6(_) => false,
+            };
+            let all = routes.iter().filter(agrees);
+            let best = all.min_by_key(|route| (u8::MAX - route.length, route.metric));
+            let found = underlay.next_hop(address.into(), None).unwrap();
+            let expected = best.unwrap().hops[0].gateway.unwrap_or(address.into());
+            assert_eq!(found.neighbour, expected, "{address}");
+        }
     }
 
     #[test]

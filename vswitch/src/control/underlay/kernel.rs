@@ -11,14 +11,14 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
 };
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use tracing::debug;
 
 use crate::action::PortNo;
 use crate::control::bridge::Task;
-use crate::pipeline::{Host, Neighbour, Network, Route};
+use crate::pipeline::{Hop, Host, Neighbour, Network, Route};
 
 /// Events as they come.
 type Events = futures_util::stream::BoxStream<'static, ()>;
@@ -36,7 +36,8 @@ pub struct Tables {
     /// Name and Ethernet address by index.
     devices: HashMap<u32, (String, u64)>,
     addresses: Vec<(u32, IpAddr)>,
-    routes: Vec<(u32, Route)>,
+    /// Each with the devices of its hops.
+    routes: Vec<(Vec<u32>, Route)>,
     neighbours: Vec<(u32, IpAddr, u64)>,
 }
 
@@ -141,9 +142,12 @@ impl Tables {
                 }),
             }
         }
-        let routes = self.routes.iter().map(|(index, route)| Route {
-            port: port(index),
-            ..route.clone()
+        let routes = self.routes.iter().map(|(indices, route)| {
+            let mut route = route.clone();
+            for (hop, index) in route.hops.iter_mut().zip(indices) {
+                hop.port = port(index);
+            }
+            route
         });
         let neighbour = |&(ref index, address, mac): &(u32, IpAddr, u64)| {
             let port = port(index)?;
@@ -184,7 +188,7 @@ impl Tables {
             .extend(address.map(|address| (index, address)));
     }
 
-    /// Adds a route of the main table to other hosts. Of several next hops the first is taken.
+    /// Adds a route of the main table to other hosts, with all its next hops whose link is up.
     fn add_route(&mut self, message: &RouteMessage) {
         let header = &message.header;
         let mut route = Route {
@@ -194,11 +198,10 @@ impl Tables {
             },
             length: header.destination_prefix_length,
             metric: 0,
-            port: None,
-            gateway: None,
             source: None,
+            hops: Vec::new(),
         };
-        let (mut table, mut device) = (u32::from(header.table), None);
+        let (mut table, mut devices) = (u32::from(header.table), Vec::new());
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Table(number) => table = *number,
@@ -208,20 +211,26 @@ impl Tables {
                 RouteAttribute::PrefSource(source) => route.source = ip_of(source),
                 RouteAttribute::Priority(metric) => route.metric = *metric,
                 RouteAttribute::MultiPath(hops) => {
-                    if let Some(hop) = hops.first() {
-                        device = Some(hop.interface_index);
-                        add_hop(&mut route, &mut device, &hop.attributes);
+                    for hop in hops.iter().filter(|hop| !hop.flags.intersects(GONE)) {
+                        let (device, way) = hop_of(&hop.attributes);
+                        devices.push(device.unwrap_or(hop.interface_index));
+                        let weight = 1 + u16::from(hop.hops);
+                        route.hops.push(Hop { weight, ..way });
                     }
                 }
                 _ => {}
             }
         }
-        add_hop(&mut route, &mut device, &message.attributes);
-        let is_main = table == u32::from(RouteHeader::RT_TABLE_MAIN);
-        // A prefix that the host does not reach has no device, and hides wider ones.
-        if is_main && !matches!(header.kind, RouteType::Multicast | RouteType::Broadcast) {
+        if route.hops.is_empty() {
+            let (device, way) = hop_of(&message.attributes);
+            // A prefix that the host does not reach has no device, and hides wider ones.
             let device = device.filter(|_| header.kind == RouteType::Unicast);
-            self.routes.push((device.unwrap_or(0), route));
+            devices.push(device.unwrap_or(0));
+            route.hops.push(way);
+        }
+        let is_main = table == u32::from(RouteHeader::RT_TABLE_MAIN);
+        if is_main && !matches!(header.kind, RouteType::Multicast | RouteType::Broadcast) {
+            self.routes.push((devices, route));
         }
     }
 
@@ -253,19 +262,24 @@ impl Tables {
     }
 }
 
-/// Adds what says where a route leads to.
-fn add_hop(route: &mut Route, device: &mut Option<u32>, attributes: &[RouteAttribute]) {
+/// The device and the gateway that a route leads to.
+fn hop_of(attributes: &[RouteAttribute]) -> (Option<u32>, Hop) {
+    let (mut device, mut gateway) = (None, None);
     for attribute in attributes {
         match attribute {
-            RouteAttribute::Oif(index) => *device = Some(*index),
-            RouteAttribute::Gateway(gateway) => route.gateway = ip_of(gateway),
-            RouteAttribute::Via(RouteVia::Inet(gateway)) => route.gateway = Some((*gateway).into()),
-            RouteAttribute::Via(RouteVia::Inet6(gateway)) => {
-                route.gateway = Some((*gateway).into());
-            }
+            RouteAttribute::Oif(index) => device = Some(*index),
+            RouteAttribute::Gateway(address) => gateway = ip_of(address),
+            RouteAttribute::Via(RouteVia::Inet(address)) => gateway = Some((*address).into()),
+            RouteAttribute::Via(RouteVia::Inet6(address)) => gateway = Some((*address).into()),
             _ => {}
         }
     }
+    let hop = Hop {
+        port: None,
+        gateway,
+        weight: 1,
+    };
+    (device, hop)
 }
 
 fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
@@ -285,6 +299,8 @@ fn mac_of(bytes: &[u8]) -> Option<u64> {
     )
 }
 
+/// Of a next hop that packets cannot be sent to.
+const GONE: RouteNextHopFlags = RouteNextHopFlags::Dead.union(RouteNextHopFlags::Linkdown);
 /// What there is to hear of.
 const GROUPS: [MulticastGroup; 6] = [
     MulticastGroup::Link,

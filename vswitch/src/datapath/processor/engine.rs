@@ -201,6 +201,13 @@ impl Engine {
                 self.executor.output_batch(*port, entry.origin, batch);
             }
             ([], Some(reason)) => self.executor.drop_batch(reason, entry.origin, batch),
+            ([Op::Deliver(port)], None) => {
+                let port = *port;
+                self.executor.unwrap_all(port, entry.origin, batch);
+                if !batch.is_empty() {
+                    self.executor.output_batch(port, entry.origin, batch);
+                }
+            }
             ([Op::Meter(meter), Op::Output(port)], None) if !meter.remarks() => {
                 let port = *port;
                 let all = Places::MAX >> (BATCH_MAX - codes.len());
