@@ -127,6 +127,11 @@ pub enum Command {
         /// Port that a packet in hexadecimal comes in by, name or number
         #[arg(long, value_name = "PORT")]
         in_port: Option<String>,
+
+        /// State that connection tracking finds, such as trk,est: once for each time that the
+        /// packet is tracked; trk,new for the rest
+        #[arg(long, value_name = "STATE")]
+        ct_next: Vec<String>,
     },
 
     /// Show or set what the daemon logs
@@ -236,6 +241,7 @@ Nothing is sent, learned or counted.
 Examples:
   vsctl trace br0 in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80
   vsctl trace br0 in_port=vm1,dl_src=52:54:00:00:00:01,dl_dst=52:54:00:00:00:02
+  vsctl trace br0 in_port=1,tcp,tp_dst=80 --ct-next trk,est --ct-next trk,est,rpl
   vsctl trace br0 --in-port vm1 ffffffffffff525400000001080600010800060400015254...";
 
 const COMPLETION_EXAMPLES: &str = "\

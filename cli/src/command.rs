@@ -60,7 +60,11 @@ pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Result<(), Failure
             bridge,
             packet,
             in_port,
-        } => trace::run(&daemon, bridge, packet, in_port.as_deref(), output),
+            ct_next,
+        } => {
+            let params = trace::params(bridge, packet, in_port.as_deref(), ct_next)?;
+            trace::run(&daemon, params, output)
+        }
         Command::Log(command) => log::run(&daemon, command, output),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "vsctl", output.out);

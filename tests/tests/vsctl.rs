@@ -192,6 +192,7 @@ fn every_command_answers_in_text_and_json() {
         &["worker", "show"],
         &["trace", "br0", "in_port=n1,tcp,tp_dst=80"],
         &["trace", "br0", "--in-port", "n1", &hexadecimal],
+        &["trace", "br0", "in_port=n1,ip", "--ct-next", "trk,est"],
         &["log", "set"],
         &["version"],
     ];
@@ -390,6 +391,8 @@ fn refusals_say_why_and_scripts_can_tell_them_apart() {
     );
     refused(&says(&["log", "set", "loud"]), 2, "debug");
     refused(&says(&["trace", "br0", "in_port=n9,tcp"]), 2, "n1");
+    let unknown = ["trace", "br0", "in_port=n1,ip", "--ct-next", "old"];
+    refused(&says(&unknown), 2, "old");
     refused(
         &says(&["group", "mod", "br0", "group_id=9,type=all"]),
         1,

@@ -9,19 +9,26 @@ use crate::failure::Failure;
 use crate::management::reply::{Node, Trace};
 use crate::output::Output;
 
-pub fn run(
-    daemon: &Daemon<'_>,
-    bridge: &str,
-    packet: &str,
-    in_port: Option<&str>,
-    output: &mut Output<'_>,
-) -> Result<(), Failure> {
-    let params = params(bridge, packet, in_port)?;
+pub fn run(daemon: &Daemon<'_>, params: Value, output: &mut Output<'_>) -> Result<(), Failure> {
     let (value, trace) = daemon.management()?.query::<Trace>("trace", params)?;
     output.answer(&value, |out| print(out, &trace))
 }
 
-fn params(bridge: &str, packet: &str, in_port: Option<&str>) -> Result<Value, Failure> {
+/// What the daemon is asked.
+pub fn params(
+    bridge: &str,
+    packet: &str,
+    in_port: Option<&str>,
+    ct_next: &[String],
+) -> Result<Value, Failure> {
+    let mut params = packet_params(bridge, packet, in_port)?;
+    if !ct_next.is_empty() {
+        params["ct_next"] = json!(ct_next);
+    }
+    Ok(params)
+}
+
+fn packet_params(bridge: &str, packet: &str, in_port: Option<&str>) -> Result<Value, Failure> {
     if !is_hexadecimal(packet) {
         return match in_port {
             None => Ok(json!({ "bridge": bridge, "flow": packet })),
@@ -52,15 +59,19 @@ fn is_hexadecimal(text: &str) -> bool {
 }
 
 fn print(out: &mut dyn Write, trace: &Trace) -> io::Result<()> {
-    writeln!(out, "Packet: {}\n", trace.flow)?;
+    match trace.point {
+        None => writeln!(out, "Packet: {}\n", trace.flow)?,
+        Some(point) => writeln!(out, "\nAt point {point:#x}: {}\n", trace.flow)?,
+    }
     print_nodes(out, &trace.steps, 0)?;
     writeln!(out, "\nAfterwards: {}", trace.final_flow)?;
     let mask = Some(trace.mask.as_str()).filter(|mask| !mask.is_empty());
     writeln!(out, "Looked at: {}", mask.unwrap_or("nothing but the port"))?;
     match &trace.drop {
-        Some(reason) => writeln!(out, "Dropped: {reason}"),
-        None => writeln!(out, "Datapath actions: {}", trace.actions.join(", ")),
+        Some(reason) => writeln!(out, "Dropped: {reason}")?,
+        None => writeln!(out, "Datapath actions: {}", trace.actions.join(", "))?,
     }
+    trace.continued.iter().try_for_each(|part| print(out, part))
 }
 
 fn print_nodes(out: &mut dyn Write, nodes: &[Node], depth: usize) -> io::Result<()> {
@@ -83,17 +94,20 @@ mod tests {
     #[test]
     fn packets_and_flows_are_told_apart() {
         let packet = "ab".repeat(14);
-        let by_packet = params("br0", &packet, Some("vm1")).unwrap();
+        let by_packet = params("br0", &packet, Some("vm1"), &[]).unwrap();
         assert_eq!(
             by_packet,
             json!({"bridge": "br0", "packet": packet, "in_port": "vm1"})
         );
-        let by_flow = params("br0", "in_port=1,tcp", None).unwrap();
+        let by_flow = params("br0", "in_port=1,tcp", None, &[]).unwrap();
         assert_eq!(by_flow, json!({"bridge": "br0", "flow": "in_port=1,tcp"}));
-        let by_both = params("br0", "tcp", Some("vm1")).unwrap();
+        let by_both = params("br0", "tcp", Some("vm1"), &[]).unwrap();
         assert_eq!(by_both, json!({"bridge": "br0", "flow": "in_port=vm1,tcp"}));
-        assert!(params("br0", &packet, None).is_err());
-        assert!(params("br0", &"ab".repeat(13), Some("1")).is_err());
-        assert!(params("br0", &"a".repeat(29), Some("1")).is_err());
+        let states = ["trk,est".to_string()];
+        let with_state = params("br0", "in_port=1,tcp", None, &states).unwrap();
+        assert_eq!(with_state["ct_next"], json!(["trk,est"]));
+        assert!(params("br0", &packet, None, &[]).is_err());
+        assert!(params("br0", &"ab".repeat(13), Some("1"), &[]).is_err());
+        assert!(params("br0", &"a".repeat(29), Some("1"), &[]).is_err());
     }
 }

@@ -236,12 +236,16 @@ pub struct Queue {
 
 #[derive(Deserialize)]
 pub struct Trace {
+    pub point: Option<u32>,
     pub flow: String,
     pub steps: Vec<Node>,
     pub final_flow: String,
     pub mask: String,
     pub actions: Vec<String>,
     pub drop: Option<String>,
+    /// What becomes of it at each recirculation point that it comes to.
+    #[serde(default)]
+    pub continued: Vec<Trace>,
 }
 
 #[derive(Deserialize)]

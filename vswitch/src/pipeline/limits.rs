@@ -47,6 +47,9 @@ pub const STEPS_MAX: u32 = 16_384;
 /// memory and the time of a hit.
 pub const OPS_MAX: usize = 16_384;
 
+/// Recirculation points that a trace follows: more than a person reads.
+pub const TRACED_POINTS_MAX: usize = 64;
+
 /// Times one packet may be parsed again.
 pub const RECIRCULATIONS_MAX: u32 = 16;
 

@@ -3,9 +3,10 @@
 
 use std::fmt::Arguments;
 
+use flowtable::conntrack::{Request, ct_state};
 use flowtable::{Field, FlowKey, FlowMask};
 
-use super::{Context, Ingress, Points, State, translate};
+use super::{Context, Ingress, Points, State, limits, translate};
 use crate::action::{CountedIn, Op, Program};
 
 /// Hears what a translation decides. Levels nest; a text is only made for who listens.
@@ -99,6 +100,10 @@ impl Trace<'_> for Recorder {
 /// What would become of a packet.
 #[derive(Clone, Debug)]
 pub struct Traced {
+    /// The recirculation point that it comes to; none where it comes in.
+    pub point: Option<u32>,
+    /// The packet.
+    pub key: FlowKey,
     /// What was decided, in the order of processing.
     pub steps: Vec<Tree>,
     /// What the packet looks like in the end.
@@ -109,32 +114,120 @@ pub struct Traced {
     pub program: Program,
 }
 
-/// Says what would become of a packet. Nothing is sent, learned or counted.
-pub fn trace(state: &State, ingress: Ingress, key: &FlowKey) -> Traced {
-    let mask = match &ingress {
-        Ingress::Port(port) => state.entry_mask(*port),
-        Ingress::Tunnel(port) => state.tunnel_mask(*port),
-        Ingress::Point(_) | Ingress::Resume { .. } => None,
-        Ingress::PacketOut { bridge, .. } => state.bridge(*bridge).map(|bridge| &bridge.entry_mask),
+/// Says what would become of a packet, first where it comes in and then at each recirculation point
+/// that it comes to, up to [`limits::TRACED_POINTS_MAX`]. Nothing is sent, learned or counted.
+///
+/// Connections are not looked up: tracking finds the `states` (bits of `ct_state`), one after the
+/// other, and a new connection once there are no more.
+pub fn trace(state: &State, ingress: Ingress, key: &FlowKey, states: &[u32]) -> Vec<Traced> {
+    let mut points = Points::new();
+    let mut states = states.iter().copied();
+    let mut traced = vec![trace_from(state, &mut points, ingress, key)];
+    let mut at = 0;
+    while at < traced.len() {
+        let mut ahead = Vec::new();
+        follow(
+            &traced[at].program.ops,
+            &mut traced[at].key.clone(),
+            &mut ahead,
+        );
+        ahead.truncate((limits::TRACED_POINTS_MAX + 1).saturating_sub(traced.len()));
+        for (point, mut key, is_tracked) in ahead {
+            if is_tracked {
+                key.ct_state = states.next().unwrap_or(ct_state::NEW) | ct_state::TRK;
+            }
+            traced.push(trace_from(state, &mut points, Ingress::Point(point), &key));
+        }
+        at += 1;
+    }
+    traced
+}
+
+/// What would become of a packet until its program ends.
+fn trace_from(state: &State, points: &mut Points, ingress: Ingress, key: &FlowKey) -> Traced {
+    let (mask, point) = match &ingress {
+        Ingress::Port(port) => (state.entry_mask(*port), None),
+        Ingress::Tunnel(port) => (state.tunnel_mask(*port), None),
+        Ingress::Point(point) => (points.entry_mask(*point), Some(*point)),
+        Ingress::Resume { .. } => (None, None),
+        Ingress::PacketOut { bridge, .. } => {
+            let bridge = state.bridge(*bridge);
+            (bridge.map(|bridge| &bridge.entry_mask), None)
+        }
     };
     let mask = mask.map(|mask| **mask).unwrap_or_default();
     let mut recorder = Recorder {
         end: *key,
         ..Recorder::default()
     };
-    let mut points = Points::new();
-    let mut context = Context {
-        state,
-        points: &mut points,
-    };
+    let mut context = Context { state, points };
     let program = translate(&mut context, ingress, key, &mut recorder);
     Traced {
+        point,
+        key: *key,
         steps: recorder.done,
         final_key: whole(key, &mask, &recorder.end, &program),
         mask,
         program,
     }
 }
+
+/// Finds the recirculation points that operations lead to, with the packet as it comes there and
+/// whether its connection has been tracked. Headers that a tunnel or MPLS brings to light are not
+/// known: there it ends.
+fn follow(ops: &[Op], key: &mut FlowKey, ahead: &mut Vec<(u32, FlowKey, bool)>) {
+    for op in ops {
+        match op {
+            Op::SetField { field, value, mask } => field.write(key, *value, *mask),
+            Op::DecNwTtl(_) => key.ip_ttl = key.ip_ttl.saturating_sub(1),
+            Op::Clone(ops) => follow(ops, &mut key.clone(), ahead),
+            Op::Select(select) => {
+                let ops = select.buckets.iter().map(|(_, ops)| ops);
+                ops.for_each(|ops| follow(ops, &mut key.clone(), ahead));
+            }
+            Op::Longer(longer) => {
+                follow(&longer.longer, &mut key.clone(), ahead);
+                follow(&longer.other, &mut key.clone(), ahead);
+            }
+            Op::Track(track) => {
+                if let Some(point) = track.point {
+                    ahead.push((point, tracked(key, &track.request), true));
+                }
+            }
+            Op::Recirculate(point) => ahead.push((*point, *key, false)),
+            Op::Encapsulate(_) | Op::PushMpls(_) | Op::PopMpls(_) => return,
+            _ => {}
+        }
+    }
+}
+
+/// The packet with what it is told of a connection that begins with it, all but the state.
+fn tracked(key: &FlowKey, request: &Request) -> FlowKey {
+    let mut told = *key;
+    told.ct_zone = request.zone;
+    if let Some((value, mask)) = request.mark.filter(|_| request.commits) {
+        told.ct_mark = told.ct_mark & !mask | value;
+    }
+    if let Some((value, mask)) = request.label.filter(|_| request.commits) {
+        let bits = |at: usize| told.ct_label[at] & !mask[at] | value[at];
+        told.ct_label = [bits(0), bits(1)];
+    }
+    for (own, of_packet) in ORIGINAL {
+        own.write(&mut told, of_packet.read(key), own.ones());
+    }
+    told
+}
+
+/// Fields of a connection's original direction, and where the packet that begins it has them.
+const ORIGINAL: [(Field, Field); 7] = [
+    (Field::CtIpv4Src, Field::Ipv4Src),
+    (Field::CtIpv4Dst, Field::Ipv4Dst),
+    (Field::CtIpv6Src, Field::Ipv6Src),
+    (Field::CtIpv6Dst, Field::Ipv6Dst),
+    (Field::CtIpProto, Field::IpProto),
+    (Field::CtTpSrc, Field::TcpSrc),
+    (Field::CtTpDst, Field::TcpDst),
+];
 
 /// What the packet looks like in the end. The translator has seen no bits outside the mask: those
 /// are as they were, unless they were written.
@@ -196,7 +289,10 @@ mod tests {
             .unwrap()
             .key();
         let port = Ingress::Port(world.number("p1"));
-        let traced = trace(&world.switch.publish(), port, &key);
+        let traced = trace(&world.switch.publish(), port, &key, &[]);
+        let [traced] = &traced[..] else {
+            panic!("{traced:?}");
+        };
         let after = FlowKey {
             ip_ttl: 63,
             in_phy_port: 1,
@@ -205,5 +301,40 @@ mod tests {
         let mut expected = after;
         Field::Ipv4Dst.write(&mut expected, 0, Field::Ipv4Dst.ones());
         assert_eq!(traced.final_key, expected);
+    }
+
+    #[test]
+    fn what_is_tracked_goes_on_in_the_states_that_are_told() {
+        let mut world = super::super::testing::run(
+            "
+            port p1 1
+            port p2 2
+            port p3 3
+            flow ip,ct_state=-trk,actions=mod_nw_ttl:9,ct(table=1,zone=7)
+            flow table=1,ip,actions=ct(commit,zone=7,table=2,exec(set_field:5->ct_mark))
+            flow table=1,priority=40000,ip,ct_state=+est,actions=output:3
+            flow table=2,ip,ct_state=+est,ct_mark=5,ct_zone=7,nw_ttl=9,actions=output:2
+        ",
+        );
+        let text = "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_dst=80";
+        let ports = openflow::text::Ports::default();
+        let key = openflow::text::flow::parse_match(text, &ports)
+            .unwrap()
+            .key();
+        let state = world.switch.publish();
+        let outcome = |states: &[u32]| {
+            let port = Ingress::Port(world.number("p1"));
+            let traced = trace(&state, port, &key, states);
+            let told: Vec<_> = traced.iter().map(|one| one.key.ct_state).collect();
+            let last = traced.last().unwrap();
+            let outputs = last.program.ops.iter();
+            let outputs = outputs.filter(|op| matches!(op, Op::Output(_))).cloned();
+            (told, outputs.collect::<Vec<_>>())
+        };
+        let (new, est) = (ct_state::NEW | ct_state::TRK, ct_state::EST | ct_state::TRK);
+        assert_eq!(outcome(&[]).0, [0, new, new]);
+        let out = |name: &str| vec![Op::Output(world.number(name))];
+        assert_eq!(outcome(&[est]), (vec![0, est], out("p3")));
+        assert_eq!(outcome(&[new, est]), (vec![0, new, est], out("p2")));
     }
 }

@@ -142,6 +142,8 @@ pub struct Trace {
     pub flow: Option<String>,
     pub packet: Option<String>,
     pub in_port: Option<Value>,
+    #[serde(default)]
+    pub ct_next: Vec<String>,
 }
 
 /// `log/set`.

@@ -49,11 +49,21 @@ impl Actor {
             );
             return Err(CallError::bad_params(message));
         };
-        let traced = trace(state, Ingress::Port(port.number), &key);
-        Ok(self.traced_json(&key, &traced, &names))
+        let states = params.ct_next.iter().map(|text| connection_state(text));
+        let states: Vec<u32> = states.collect::<Result<_, _>>()?;
+        let ingress = match port.tunnel {
+            Some(_) => Ingress::Tunnel(port.number),
+            None => Ingress::Port(port.number),
+        };
+        let traced = trace(state, ingress, &key, &states);
+        let mut parts = traced.iter().map(|part| self.traced_json(part, &names));
+        let mut answer = parts.next().unwrap_or_default();
+        answer["continued"] = parts.collect();
+        Ok(answer)
     }
 
-    fn traced_json(&self, key: &FlowKey, traced: &Traced, names: &Ports) -> Value {
+    fn traced_json(&self, traced: &Traced, names: &Ports) -> Value {
+        let key = &traced.key;
         let program = &traced.program;
         let name_of = |number: PortNo| match self.ports.get(&number) {
             Some(port) => port.settings.name.clone(),
@@ -64,6 +74,7 @@ impl Actor {
         let mut looked_at = *key;
         looked_at.metadata = 0;
         json!({
+            "point": traced.point,
             "flow": key_text(key, names),
             "steps": traced.steps.iter().map(tree_json).collect::<Vec<_>>(),
             "final_flow": key_text(&traced.final_key, names),
@@ -127,6 +138,14 @@ fn in_port(port: Option<Value>, names: &Ports) -> Result<OfPort, CallError> {
     };
     let parsed = names.parse(&text);
     parsed.map_err(|error| CallError::bad_params(format!("in_port = {text}: {error}")))
+}
+
+/// Bits of `ct_state` from names with commas or bars between them: `trk,est`.
+fn connection_state(text: &str) -> Result<u32, CallError> {
+    let flow = format!("ct_state={}", text.replace([',', ' '], "|"));
+    let matching = text::flow::parse_match(&flow, &Ports::default());
+    let wrong = |error| CallError::bad_params(format!("ct_next = \"{text}\": {error}"));
+    Ok(matching.map_err(wrong)?.read(Field::CtState).0 as u32)
 }
 
 /// Every field that is not zero, in flow syntax.
