@@ -19,6 +19,7 @@ pub mod ovs;
 pub mod peer;
 pub mod process;
 pub mod tshark;
+pub mod twins;
 
 pub use capture::Capture;
 pub use cloud::{Cloud, Plan};
