@@ -11,7 +11,7 @@ pub mod openflow;
 pub mod switch;
 
 pub use conntrack::{CtCommand, LimitsCommand, Members, PROTOCOLS};
-pub use openflow::{FlowCommand, GroupCommand, MeterCommand};
+pub use openflow::{FlowCommand, GroupCommand, MeterCommand, TlvCommand};
 pub use switch::{BridgeCommand, ControllerCommand, LogCommand, MacCommand, PortCommand};
 
 /// Shows and changes a running vswitchd: bridges, ports, flows, groups, meters, controllers.
@@ -74,6 +74,10 @@ pub enum Command {
     /// Add, modify, delete or dump meters, in ovs-ofctl's syntax
     #[command(subcommand)]
     Meter(MeterCommand),
+
+    /// Map Geneve options to the fields tun_metadata0 to tun_metadata63, or show what is mapped
+    #[command(subcommand)]
+    Tlv(TlvCommand),
 
     /// Set, delete or list the controllers of a bridge
     #[command(subcommand)]

@@ -27,6 +27,7 @@ mod port;
 mod show;
 mod stats;
 mod table;
+mod tlv;
 mod trace;
 mod version;
 mod watch;
@@ -54,6 +55,7 @@ pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Result<(), Failure
             watch,
         } => stats::run(&daemon, bridge.as_deref(), *queues, *watch, output),
         Command::Table(command) => table::run(&daemon, command, output),
+        Command::Tlv(command) => tlv::run(&daemon, command, output),
         Command::Metrics => metrics::run(&daemon, output),
         Command::Worker(WorkerCommand::Show { watch }) => worker::show(&daemon, *watch, output),
         Command::Trace {

@@ -35,6 +35,30 @@ const MEANINGS: &[(ErrorCode, &str)] = &[
         ErrorCode::BAD_ACTION_BAD_ARGUMENT,
         "an action has an argument that makes no sense",
     ),
+    (
+        ErrorCode::TLV_TABLE_MOD_FAILED_BAD_OPT_LEN,
+        "options have 4 to 124 bytes, a multiple of 4",
+    ),
+    (
+        ErrorCode::TLV_TABLE_MOD_FAILED_TABLE_FULL,
+        "there is room for options of 16 bytes at most each, 64 bytes together",
+    ),
+    (
+        ErrorCode::TLV_TABLE_MOD_FAILED_ALREADY_MAPPED,
+        "the field is mapped; delete the mapping first",
+    ),
+    (
+        ErrorCode::TLV_TABLE_MOD_FAILED_DUP_ENTRY,
+        "the option is mapped to another field",
+    ),
+    (
+        ErrorCode::TLV_TABLE_MOD_FAILED_INVALID_TLV_DEL,
+        "a flow or group uses the field; delete it first",
+    ),
+    (
+        ErrorCode::INVALID_TLV_FIELD,
+        "no Geneve option is mapped to the tun_metadata field; see vsctl tlv show",
+    ),
     (ErrorCode::BAD_ACTION_TOO_MANY, "too many actions"),
     (ErrorCode::BAD_ACTION_BAD_QUEUE, "there is no such queue"),
     (

@@ -5,13 +5,17 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flowtable::TlvTable;
 use openflow::connection::{CloseReason, Config, Connection, SendError, Side};
 use openflow::text::Ports;
 use serde_json::json;
 
-use openflow::{ErrorMessage, Message, MultipartReply, MultipartRequest, Xid};
+use openflow::{
+    ErrorMessage, Message, MultipartReply, MultipartRequest, NiciraMessage, TlvTableReply, Xid,
+};
 
 use crate::failure::Failure;
 use crate::management::{Management, SOCKET_NAME, connect, lost};
@@ -24,6 +28,7 @@ pub struct Session {
     start: Instant,
     path: PathBuf,
     buffer: Vec<u8>,
+    tlvs: Arc<TlvTable>,
 }
 
 impl Session {
@@ -43,17 +48,56 @@ impl Session {
             start: Instant::now(),
             path,
             buffer: vec![0; READ_BYTES],
+            tlvs: Arc::default(),
         };
         while session.connection.version().is_none() {
             session.write()?;
             session.read()?;
         }
+        session.learn_tlvs()?;
         Ok(session)
+    }
+
+    /// Asks which Geneve options are which `tun_metadata` fields: flows are read and written so.
+    fn learn_tlvs(&mut self) -> Result<(), Failure> {
+        let mut tlvs = TlvTable::default();
+        for map in self.tlv_table()?.maps {
+            // The switch has room for what it says it has.
+            let _ = tlvs.add(map.index as u8, map.class, map.kind, map.len);
+        }
+        self.tlvs = Arc::new(tlvs);
+        self.connection.set_tlvs(Arc::clone(&self.tlvs));
+        Ok(())
+    }
+
+    /// Which Geneve options are mapped.
+    pub fn tlv_table(&mut self) -> Result<TlvTableReply, Failure> {
+        let xid = self.queue(&Message::Nicira(NiciraMessage::TlvTableRequest))?;
+        self.write()?;
+        loop {
+            match self.receive()? {
+                (id, Message::Nicira(NiciraMessage::TlvTableReply(table))) if id == xid => {
+                    return Ok(table);
+                }
+                (id, Message::Error(error)) if id == xid => {
+                    return Err(Failure::Refused(refusal::text(&error)));
+                }
+                // Such as news of ports, which nobody asked for.
+                _ => {}
+            }
+        }
+    }
+
+    /// Ports by their numbers, and Geneve options by their fields.
+    pub fn numbers(&self) -> Ports {
+        let mut ports = Ports::default();
+        ports.set_tlvs(Arc::clone(&self.tlvs));
+        ports
     }
 
     /// The names of the bridge's ports.
     pub fn ports(&mut self) -> Result<Ports, Failure> {
-        let mut ports = Ports::default();
+        let mut ports = self.numbers();
         self.query(MultipartRequest::PortDesc, |reply| {
             if let MultipartReply::PortDesc(list) = reply {
                 list.iter()

@@ -6,6 +6,7 @@
 
 use core::mem::offset_of;
 
+use crate::key::OPTION_WORDS;
 use crate::{FlowKey, FlowMask};
 
 /// What must already be matched exactly before a field may be matched or set.
@@ -58,6 +59,8 @@ struct Storage {
     mask: u64,
     /// Whether it takes two words.
     is_wide: bool,
+    /// [`Field::option_units`].
+    units: u64,
 }
 
 impl Storage {
@@ -71,12 +74,21 @@ impl Storage {
             false => offset % 8,
         };
         let shift = before as u32 * 8 + shift;
+        let units = match (offset / 8).checked_sub(OPTION_WORD) {
+            // The even unit is above.
+            Some(at) if at < OPTION_WORDS => {
+                let first = at as u32 * 2 + if width == 32 && shift == 0 { 1 } else { 0 };
+                u64::MAX >> (64 - width / 32) << first
+            }
+            _ => 0,
+        };
         let width = if is_wide { 64 } else { width };
         Storage {
             word: offset / 8,
             shift,
             mask: u64::MAX >> (64 - width) << shift,
             is_wide,
+            units,
         }
     }
 }
@@ -290,6 +302,40 @@ fields! {
     Reg14 = "reg14", 32, true, None, registers[7] >> 32;
     /// Register 15.
     Reg15 = "reg15", 32, true, None, registers[7] >> 0;
+    /// Unit 0 of the data of Geneve options.
+    TunnelOption0 = "tun_option0", 32, true, None, tunnel_options[0] >> 32;
+    /// Unit 1 of the data of Geneve options.
+    TunnelOption1 = "tun_option1", 32, true, None, tunnel_options[0] >> 0;
+    /// Unit 2 of the data of Geneve options.
+    TunnelOption2 = "tun_option2", 32, true, None, tunnel_options[1] >> 32;
+    /// Unit 3 of the data of Geneve options.
+    TunnelOption3 = "tun_option3", 32, true, None, tunnel_options[1] >> 0;
+    /// Unit 4 of the data of Geneve options.
+    TunnelOption4 = "tun_option4", 32, true, None, tunnel_options[2] >> 32;
+    /// Unit 5 of the data of Geneve options.
+    TunnelOption5 = "tun_option5", 32, true, None, tunnel_options[2] >> 0;
+    /// Unit 6 of the data of Geneve options.
+    TunnelOption6 = "tun_option6", 32, true, None, tunnel_options[3] >> 32;
+    /// Unit 7 of the data of Geneve options.
+    TunnelOption7 = "tun_option7", 32, true, None, tunnel_options[3] >> 0;
+    /// Unit 8 of the data of Geneve options.
+    TunnelOption8 = "tun_option8", 32, true, None, tunnel_options[4] >> 32;
+    /// Unit 9 of the data of Geneve options.
+    TunnelOption9 = "tun_option9", 32, true, None, tunnel_options[4] >> 0;
+    /// Unit 10 of the data of Geneve options.
+    TunnelOption10 = "tun_option10", 32, true, None, tunnel_options[5] >> 32;
+    /// Unit 11 of the data of Geneve options.
+    TunnelOption11 = "tun_option11", 32, true, None, tunnel_options[5] >> 0;
+    /// Unit 12 of the data of Geneve options.
+    TunnelOption12 = "tun_option12", 32, true, None, tunnel_options[6] >> 32;
+    /// Unit 13 of the data of Geneve options.
+    TunnelOption13 = "tun_option13", 32, true, None, tunnel_options[6] >> 0;
+    /// Unit 14 of the data of Geneve options.
+    TunnelOption14 = "tun_option14", 32, true, None, tunnel_options[7] >> 32;
+    /// Unit 15 of the data of Geneve options.
+    TunnelOption15 = "tun_option15", 32, true, None, tunnel_options[7] >> 0;
+    /// Which units of the data of Geneve options are those of options that are there.
+    TunnelOptionUnits = "tun_option_units", 64, true, None, tunnel_option_units >> 0;
     /// Registers 0 and 1 as one.
     Xreg0 = "xreg0", 64, true, None, registers[0] >> 0;
     /// Registers 2 and 3 as one.
@@ -314,6 +360,30 @@ fields! {
     Xxreg2 = "xxreg2", 128, true, None, registers[4] >> 0;
     /// Registers 12 to 15 as one.
     Xxreg3 = "xxreg3", 128, true, None, registers[6] >> 0;
+    /// Units 0 and 1 of the data of Geneve options as one.
+    TunnelOptionPair0 = "tun_option_pair0", 64, true, None, tunnel_options[0] >> 0;
+    /// Units 2 and 3 of the data of Geneve options as one.
+    TunnelOptionPair1 = "tun_option_pair1", 64, true, None, tunnel_options[1] >> 0;
+    /// Units 4 and 5 of the data of Geneve options as one.
+    TunnelOptionPair2 = "tun_option_pair2", 64, true, None, tunnel_options[2] >> 0;
+    /// Units 6 and 7 of the data of Geneve options as one.
+    TunnelOptionPair3 = "tun_option_pair3", 64, true, None, tunnel_options[3] >> 0;
+    /// Units 8 and 9 of the data of Geneve options as one.
+    TunnelOptionPair4 = "tun_option_pair4", 64, true, None, tunnel_options[4] >> 0;
+    /// Units 10 and 11 of the data of Geneve options as one.
+    TunnelOptionPair5 = "tun_option_pair5", 64, true, None, tunnel_options[5] >> 0;
+    /// Units 12 and 13 of the data of Geneve options as one.
+    TunnelOptionPair6 = "tun_option_pair6", 64, true, None, tunnel_options[6] >> 0;
+    /// Units 14 and 15 of the data of Geneve options as one.
+    TunnelOptionPair7 = "tun_option_pair7", 64, true, None, tunnel_options[7] >> 0;
+    /// Units 0 to 3 of the data of Geneve options as one.
+    TunnelOptionQuad0 = "tun_option_quad0", 128, true, None, tunnel_options[0] >> 0;
+    /// Units 4 to 7 of the data of Geneve options as one.
+    TunnelOptionQuad1 = "tun_option_quad1", 128, true, None, tunnel_options[2] >> 0;
+    /// Units 8 to 11 of the data of Geneve options as one.
+    TunnelOptionQuad2 = "tun_option_quad2", 128, true, None, tunnel_options[4] >> 0;
+    /// Units 12 to 15 of the data of Geneve options as one.
+    TunnelOptionQuad3 = "tun_option_quad3", 128, true, None, tunnel_options[6] >> 0;
     /// The outer VLAN tag as one: priority, presence bit, id.
     VlanTci = "vlan_tci", 16, true, None, vlan_tci >> 0;
     /// Port the packet came in by in the 16 bits of OpenFlow 1.0, as Nicira's actions have it.
@@ -323,7 +393,19 @@ fields! {
 impl Field {
     /// Whether all its bits are those of other fields, which are told instead of it.
     pub const fn is_alias(self) -> bool {
-        self as u8 >= Field::Xreg0 as u8
+        self as usize >= PLAIN
+    }
+
+    /// Whether it is data of Geneve options, or tells which of them are there: fields by names of
+    /// the bridge's [`crate::TlvTable`] only.
+    pub const fn is_tunnel_option(self) -> bool {
+        let at = STORAGE[self as usize].word;
+        at >= OPTION_WORD && at <= UNITS_WORD
+    }
+
+    /// The units of the data of Geneve options that it is, bit n for unit n.
+    pub const fn option_units(self) -> u64 {
+        STORAGE[self as usize].units
     }
 
     /// Whether no action may change it: a summary of the packet, or what the switch alone says.
@@ -386,9 +468,13 @@ impl Field {
         }
     }
 
-    /// Writes the bits of `value` that are set in `mask`, keeping the others.
+    /// Writes the bits of `value` that are set in `mask`, keeping the others. Data of an option that
+    /// is written makes the option be there.
     pub fn write(self, key: &mut FlowKey, value: u128, mask: u128) {
         let at = &STORAGE[self as usize];
+        if at.units != 0 && mask != 0 {
+            key.tunnel_option_units |= at.units;
+        }
         let mask = (mask & self.ones()) << at.shift;
         let value = value << at.shift & mask;
         let mut put = |index: usize, value: u64, mask: u64| {
@@ -421,11 +507,11 @@ fn bits(mut set: u128) -> impl Iterator<Item = usize> {
     })
 }
 
-/// For each word of the key the fields in it.
+/// For each word of the key the fields in it, those aside that are others by another name.
 const FIELDS: [u128; FlowKey::WORDS] = {
     let mut fields = [0; FlowKey::WORDS];
     let mut index = 0;
-    while index < STORAGE.len() {
+    while index < PLAIN {
         let at = &STORAGE[index];
         fields[at.word] |= 1 << index;
         if at.is_wide {
@@ -435,17 +521,20 @@ const FIELDS: [u128; FlowKey::WORDS] = {
     }
     fields
 };
-const _: () = assert!(Field::ALL.len() <= 128, "a bitmap has a bit for each field");
+/// The fields that are no other by another name come first.
+const PLAIN: usize = Field::Xreg0 as usize;
+const _: () = assert!(PLAIN <= 128, "a bitmap has a bit for each field");
+
+/// The words with data of Geneve options, and that which tells of which options.
+const OPTION_WORD: usize = offset_of!(FlowKey, tunnel_options) / 8;
+const UNITS_WORD: usize = offset_of!(FlowKey, tunnel_option_units) / 8;
 
 /// For each prerequisite the fields that have it, those aside that are others by another name.
 const NEEDING: [u128; Prerequisite::Connection as usize + 1] = {
     let mut fields = [0; _];
     let mut index = 0;
-    while index < Field::ALL.len() {
-        let field = Field::ALL[index];
-        if !field.is_alias() {
-            fields[field.prerequisite() as usize] |= 1 << index;
-        }
+    while index < PLAIN {
+        fields[Field::ALL[index].prerequisite() as usize] |= 1 << index;
         index += 1;
     }
     fields

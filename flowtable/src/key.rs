@@ -16,6 +16,10 @@ pub const FRAGMENT_ANY: u8 = 1;
 /// Bit of `ip_frag`: it is not the first fragment, so it has no transport header.
 pub const FRAGMENT_LATER: u8 = 2;
 
+/// Words of the key for data of Geneve options: what a packet out of a tunnel carries is copied
+/// with it, so that each costs something on every such packet.
+pub const OPTION_WORDS: usize = 8;
+
 /// Everything a rule can match about one packet.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -59,8 +63,11 @@ pub struct FlowKey {
     pub tunnel_ttl: u8,
     /// 1 if the packet came by a tunnel.
     pub tunnel_present: u8,
-    /// Geneve options that the TLV table maps to tun_metadata fields.
-    pub tunnel_options: [u64; 6],
+    /// Data of Geneve options, in units of 4 bytes, two in a word, the even one above: where in them
+    /// an option is says the bridge's [`crate::TlvTable`].
+    pub tunnel_options: [u64; OPTION_WORDS],
+    /// Bit n is set if unit n is that of an option that is there.
+    pub tunnel_option_units: u64,
     /// Connection tracking state bits.
     pub ct_state: u32,
     /// Connection mark.

@@ -18,6 +18,7 @@ mod matching;
 mod parse;
 mod protocol;
 mod rows;
+mod tlv;
 pub mod tunnel;
 
 pub use cache::{
@@ -34,3 +35,4 @@ pub use matching::{Known, Match};
 pub use parse::{Depth, FRAME_LEN_MAX, Layout, parse, parse_link, parse_network};
 pub use protocol::{ETH_TYPE_LLC, eth_type, exthdr, icmpv6_type, ip_proto};
 pub use rows::Rows;
+pub use tlv::{TlvError, TlvMapping, TlvTable};

@@ -13,6 +13,10 @@
 //! in nothing while [`Connection::ready`] says no, and sends no asynchronous message then, keeps
 //! it within [`Config::outgoing_bytes_max`] and the answers to one read.
 
+use std::sync::Arc;
+
+use flowtable::TlvTable;
+
 use crate::hello;
 use crate::v13::{DecodeError, EncodeError, ReplyStream};
 use crate::wire::Header;
@@ -124,6 +128,7 @@ pub struct Connection {
     heard_ms: u64,
     /// When the probe went out that has not been answered.
     probed_ms: Option<u64>,
+    tlvs: Arc<TlvTable>,
 }
 
 #[derive(Debug)]
@@ -147,6 +152,7 @@ impl Connection {
             last_xid: 0,
             heard_ms: now_ms,
             probed_ms: None,
+            tlvs: Arc::default(),
         };
         let version = versions.highest().unwrap_or(Version::V1_3);
         let hello = Hello {
@@ -156,6 +162,11 @@ impl Connection {
         let xid = connection.next_xid();
         hello::encode(xid, &hello, connection.outgoing.bytes());
         connection
+    }
+
+    /// Says which Geneve options the messages from now on mean by `tun_metadata` fields.
+    pub fn set_tlvs(&mut self, tlvs: Arc<TlvTable>) {
+        self.tlvs = tlvs;
     }
 
     /// The version both agreed on, once they have.
@@ -221,7 +232,7 @@ impl Connection {
             self.head
                 .extend_from_slice(&frame[..frame.len().min(HEAD_LEN)]);
             let len = frame.len();
-            let request = match codec.decode(frame) {
+            let request = match codec.decode(frame, &self.tlvs) {
                 Ok((xid, message)) => {
                     let message = self.filter(codec, xid, message, len);
                     message.map(|message| (xid, message))
@@ -249,7 +260,7 @@ impl Connection {
             Message::EchoRequest(data) => {
                 // An echo is as long as the request was, so it fits.
                 let reply = Message::EchoReply(data);
-                let _ = codec.encode(xid, &reply, self.outgoing.bytes());
+                let _ = codec.encode(xid, &reply, &self.tlvs, self.outgoing.bytes());
                 None
             }
             // Probes are answered to us alone; those of the owner are the owner's.
@@ -310,7 +321,7 @@ impl Connection {
         let State::Open(codec) = self.state else {
             return Err(SendError::NotOpen);
         };
-        Ok(codec.encode(xid, message, self.outgoing.bytes())?)
+        Ok(codec.encode(xid, message, &self.tlvs, self.outgoing.bytes())?)
     }
 
     /// Queues bytes that are whole messages already.

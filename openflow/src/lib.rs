@@ -57,7 +57,7 @@ pub use multipart::{MultipartReply, MultipartRequest};
 pub use nicira::{
     Bundle, BundleAlgorithm, Controller, HashFields, Learn, LearnSource, LearnSpec, Multipath,
     MultipathAlgorithm, Nicira, NiciraMessage, PacketIn2, PacketInFormat, Sample, SampleDirection,
-    Subfield,
+    Subfield, TlvMap, TlvTableMod, TlvTableReply,
 };
 pub use packet::{PacketIn, PacketInReason, PacketOut};
 pub use port::{

@@ -13,7 +13,7 @@ mod message;
 
 pub use hash::{Bundle, BundleAlgorithm, HashFields, Multipath, MultipathAlgorithm};
 pub use learn::{Learn, LearnSource, LearnSpec};
-pub use message::{NiciraMessage, PacketIn2, PacketInFormat};
+pub use message::{NiciraMessage, PacketIn2, PacketInFormat, TlvMap, TlvTableMod, TlvTableReply};
 
 /// Some adjacent bits of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

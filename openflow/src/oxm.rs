@@ -8,7 +8,7 @@
 //! several spellings we read all; in a match we write the specification's, in Nicira's actions
 //! Nicira's.
 
-use flowtable::Field;
+use flowtable::{Field, TlvMapping, TlvTable};
 
 use crate::ErrorCode;
 use crate::bundle::ONF;
@@ -49,8 +49,9 @@ const fn oxm(field: Field, class: u16, number: u8, len: u8, name: &'static str) 
     }
 }
 
-/// Every field as we write it, at its own place in [`Field::ALL`].
-static TABLE: [Oxm; Field::ALL.len()] = [
+/// Every field as we write it, in the order of [`Field::ALL`]. What Geneve options are called is
+/// the TLV table's to say.
+static TABLE: [Oxm; Field::ALL.len() - OPTION_FIELDS] = [
     oxm(Field::InPort, BASIC, 0, 4, "OXM_OF_IN_PORT"),
     oxm(Field::InPhyPort, BASIC, 1, 4, "OXM_OF_IN_PHY_PORT"),
     oxm(Field::Metadata, BASIC, 2, 8, "OXM_OF_METADATA"),
@@ -182,21 +183,66 @@ static NXM: &[Oxm] = &[
 /// Spellings that we only read.
 static ALIASES: &[Oxm] = &[oxm(Field::TcpFlags, BASIC, 42, 2, "OXM_OF_TCP_FLAGS")];
 
+/// Fields that are data of Geneve options.
+const OPTION_FIELDS: usize = {
+    let (mut count, mut index) = (0, 0);
+    while index < Field::ALL.len() {
+        count += Field::ALL[index].is_tunnel_option() as usize;
+        index += 1;
+    }
+    count
+};
+
+/// For each field its place in [`TABLE`].
+static PLACES: [u8; Field::ALL.len()] = {
+    let mut places = [0; Field::ALL.len()];
+    let mut place = 0;
+    while place < TABLE.len() {
+        places[TABLE[place].field as usize] = place as u8;
+        place += 1;
+    }
+    places
+};
+
 impl Oxm {
     /// How `field` is spelled.
-    pub(crate) fn of(field: Field) -> &'static Oxm {
-        &TABLE[field as usize]
+    pub(crate) fn of(field: Field, tlvs: &TlvTable) -> Oxm {
+        match field.is_tunnel_option() {
+            true => Oxm::of_option(field, tlvs.of_field(field)),
+            false => TABLE[usize::from(PLACES[field as usize])],
+        }
     }
 
     /// How Nicira's actions spell `field`.
-    pub(crate) fn nxm(field: Field) -> &'static Oxm {
+    pub(crate) fn nxm(field: Field, tlvs: &TlvTable) -> Oxm {
         let found = NXM.iter().find(|oxm| oxm.field == field);
-        found.unwrap_or_else(|| Oxm::of(field))
+        found.copied().unwrap_or_else(|| Oxm::of(field, tlvs))
+    }
+
+    /// How an option is spelled. What is not mapped, nothing refers to.
+    fn of_option(field: Field, mapping: Option<&TlvMapping>) -> Oxm {
+        let (index, len) = mapping.map_or((0, 4), |mapping| (mapping.index, mapping.len));
+        oxm(field, NICIRA, OPTION_FIRST + index, len, "")
+    }
+
+    /// All bits that a value can have.
+    pub(crate) fn ones(&self) -> u128 {
+        match self.field.is_tunnel_option() {
+            true => u128::MAX >> (128 - 8 * self.value_len()),
+            false => self.field.ones(),
+        }
     }
 
     /// The spelling with this name.
     pub(crate) fn named(name: &str) -> Option<&'static Oxm> {
         spellings().find(|oxm| oxm.name == name)
+    }
+
+    /// A value of an option may come without its leading zeros.
+    fn shorten(&mut self, len: usize) {
+        if (1..self.value_len()).contains(&len) {
+            self.len = len as u8;
+        }
     }
 
     /// Bytes of a value.
@@ -219,7 +265,7 @@ impl Oxm {
 
     /// Writes the field with a value, and a mask unless it is all ones.
     pub(crate) fn encode(&self, value: u128, mask: u128, out: &mut Writer) {
-        let masked = mask != self.field.ones();
+        let masked = mask & self.ones() != self.ones();
         self.encode_header(masked, out);
         out.uint(value, self.value_len());
         if masked {
@@ -231,7 +277,7 @@ impl Oxm {
 /// The header of a TLV that was read, and what follows it.
 pub(crate) struct Tlv<'a> {
     /// The field; nothing if we do not know it.
-    pub(crate) oxm: Option<&'static Oxm>,
+    pub(crate) oxm: Option<Oxm>,
     /// Whether there is a mask.
     pub(crate) masked: bool,
     /// Value and mask, without an experimenter number.
@@ -242,7 +288,10 @@ pub(crate) struct Tlv<'a> {
 pub(crate) fn decode<'a>(reader: &mut Reader<'a>) -> Result<Tlv<'a>, ErrorCode> {
     let (key, len) = decode_header(reader)?;
     let mut payload = reader.part(len, reader.short())?;
-    let oxm = find(key, &mut payload)?;
+    let mut oxm = find(key, &mut payload)?;
+    if let Some(option) = oxm.as_mut().filter(|oxm| oxm.field.is_tunnel_option()) {
+        option.shorten(payload.len() / if key.masked { 2 } else { 1 });
+    }
     Ok(Tlv {
         oxm,
         masked: key.masked,
@@ -251,7 +300,7 @@ pub(crate) fn decode<'a>(reader: &mut Reader<'a>) -> Result<Tlv<'a>, ErrorCode> 
 }
 
 /// Reads a TLV of which only the header is there, as in lists of what a table can do.
-pub(crate) fn decode_id(reader: &mut Reader) -> Result<(Option<&'static Oxm>, bool), ErrorCode> {
+pub(crate) fn decode_id(reader: &mut Reader) -> Result<(Option<Oxm>, bool), ErrorCode> {
     let (key, _) = decode_header(reader)?;
     Ok((find(key, reader)?, key.masked))
 }
@@ -278,15 +327,32 @@ fn decode_header(reader: &mut Reader) -> Result<(Key, usize), ErrorCode> {
 }
 
 /// Finds the field, reading the experimenter number where there is one.
-fn find(key: Key, payload: &mut Reader) -> Result<Option<&'static Oxm>, ErrorCode> {
+fn find(key: Key, payload: &mut Reader) -> Result<Option<Oxm>, ErrorCode> {
+    if let Some(mapping) = option(key, payload.tlvs())? {
+        return Ok(Some(Oxm::of_option(mapping.field, Some(mapping))));
+    }
     if key.class == EXPERIMENTER && payload.u32()? != ONF {
         return Ok(None);
     }
     let same = |oxm: &&Oxm| oxm.class == key.class && oxm.number == key.number;
     // Fields of the basic class are at the places of their numbers.
     let basic = TABLE.get(usize::from(key.number)).filter(same);
-    Ok(basic.or_else(|| spellings().find(same)))
+    Ok(basic.or_else(|| spellings().find(same)).copied())
 }
+
+/// The option that a field stands for, if it is one for options.
+fn option(key: Key, tlvs: &TlvTable) -> Result<Option<&TlvMapping>, ErrorCode> {
+    match key.number.checked_sub(OPTION_FIRST) {
+        Some(index) if key.class == NICIRA && index < TlvTable::FIELDS => {
+            let mapping = tlvs.of_index(index);
+            mapping.map(Some).ok_or(ErrorCode::INVALID_TLV_FIELD)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// `NXM_NX_TUN_METADATA0`.
+const OPTION_FIRST: u8 = 40;
 
 fn spellings() -> impl Iterator<Item = &'static Oxm> {
     TABLE.iter().chain(NXM).chain(ALIASES)
@@ -298,8 +364,8 @@ mod tests {
 
     #[test]
     fn every_field_can_be_said_and_is_understood() {
-        for &field in Field::ALL {
-            let oxm = Oxm::of(field);
+        for &field in Field::ALL.iter().filter(|field| !field.is_tunnel_option()) {
+            let oxm = Oxm::of(field, TlvTable::EMPTY);
             assert_eq!(oxm.field, field);
             assert_eq!(
                 oxm.value_len(),

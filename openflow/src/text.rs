@@ -16,7 +16,9 @@ mod matching;
 pub mod meter;
 mod name;
 mod nicira;
+mod option;
 mod port;
+pub mod tlv;
 mod token;
 mod value;
 

@@ -5,6 +5,8 @@
 //! nothing here calls itself. One file per family, `decode_x` and `encode_x` in pairs; a family's
 //! reader is over exactly the bytes that are its own.
 
+use flowtable::TlvTable;
+
 use crate::bundle::ONF;
 use crate::hello;
 use crate::wire::{HEADER_LEN, Header, MESSAGE_LEN_MAX, Reader, Writer};
@@ -28,6 +30,7 @@ mod packet;
 mod port;
 mod queue;
 mod table;
+mod tlv;
 
 pub use action::ACTIONS_MAX;
 pub use group::BUCKETS_MAX;
@@ -53,11 +56,16 @@ pub enum EncodeError {
     TooLong,
 }
 
-/// Decodes one whole message.
+/// Decodes one whole message of a switch that has mapped no Geneve option.
 pub fn decode(bytes: &[u8]) -> Result<(Xid, Message), DecodeError> {
+    decode_knowing(bytes, TlvTable::EMPTY)
+}
+
+/// Decodes one whole message.
+pub fn decode_knowing(bytes: &[u8], tlvs: &TlvTable) -> Result<(Xid, Message), DecodeError> {
     let code = ErrorCode::BAD_REQUEST_BAD_LEN;
     let header = Header::decode(bytes).ok_or(DecodeError { xid: Xid(0), code })?;
-    match decode_message(&header, bytes) {
+    match decode_message(&header, bytes, tlvs) {
         Ok(message) => Ok((header.xid, message)),
         Err(code) => Err(DecodeError {
             xid: header.xid,
@@ -66,7 +74,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Xid, Message), DecodeError> {
     }
 }
 
-fn decode_message(header: &Header, bytes: &[u8]) -> Result<Message, ErrorCode> {
+fn decode_message(header: &Header, bytes: &[u8], tlvs: &TlvTable) -> Result<Message, ErrorCode> {
     // Hellos and errors are alike in all versions, and cross while the version is settled.
     let any_version = matches!(header.kind, HELLO | ERROR);
     if header.version != Version::V1_3 && !any_version {
@@ -75,7 +83,8 @@ fn decode_message(header: &Header, bytes: &[u8]) -> Result<Message, ErrorCode> {
     if usize::from(header.len) != bytes.len() {
         return Err(ErrorCode::BAD_REQUEST_BAD_LEN);
     }
-    let mut body = Reader::new(&bytes[HEADER_LEN..], ErrorCode::BAD_REQUEST_BAD_LEN);
+    let body = Reader::new(&bytes[HEADER_LEN..], ErrorCode::BAD_REQUEST_BAD_LEN);
+    let mut body = body.knowing(tlvs);
     let message = decode_body(header, &mut body)?;
     body.finish()?;
     Ok(message)
@@ -117,14 +126,26 @@ fn decode_body(header: &Header, body: &mut Reader) -> Result<Message, ErrorCode>
     })
 }
 
+/// Appends a message of a switch that has mapped no Geneve option to `out`.
+pub fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    encode_knowing(xid, message, TlvTable::EMPTY, out)
+}
+
 /// Appends a message to `out`. A packet-in, an error or an echo that is too long is cut; a
 /// multipart reply that is too long becomes several messages; any other that is too long, or that
 /// 1.3 cannot say, leaves `out` as it was.
-pub fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+pub fn encode_knowing(
+    xid: Xid,
+    message: &Message,
+    tlvs: &TlvTable,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
     let start = out.len();
     let encoded = match message {
-        Message::MultipartReply { more, reply } => multipart::encode_reply(xid, *more, reply, out),
-        _ => encode_one(xid, message, out),
+        Message::MultipartReply { more, reply } => {
+            multipart::encode_reply(xid, *more, reply, tlvs, out)
+        }
+        _ => encode_one(xid, message, tlvs, out),
     };
     if encoded.is_err() {
         out.truncate(start);
@@ -132,8 +153,13 @@ pub fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), Enco
     encoded
 }
 
-fn encode_one(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let mut out = Writer::new(out);
+fn encode_one(
+    xid: Xid,
+    message: &Message,
+    tlvs: &TlvTable,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let mut out = Writer::new(out).knowing(tlvs);
     let start = out.position();
     encode_header(kind(message), xid, &mut out);
     encode_body(message, start, &mut out);

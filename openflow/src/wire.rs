@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use flowtable::TlvTable;
+
 use crate::{ErrorCode, Version, Xid};
 
 /// Bytes of the header before every message.
@@ -40,12 +42,24 @@ impl Header {
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     short: ErrorCode,
+    tlvs: &'a TlvTable,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `bytes`; to want more than there is, or to leave some, is the error `short`.
     pub(crate) fn new(bytes: &'a [u8], short: ErrorCode) -> Reader<'a> {
-        Reader { bytes, short }
+        let tlvs = TlvTable::EMPTY;
+        Reader { bytes, short, tlvs }
+    }
+
+    /// The same with names for Geneve options.
+    pub(crate) fn knowing(self, tlvs: &'a TlvTable) -> Reader<'a> {
+        Reader { tlvs, ..self }
+    }
+
+    /// The names for Geneve options.
+    pub(crate) fn tlvs(&self) -> &'a TlvTable {
+        self.tlvs
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,7 +83,7 @@ impl<'a> Reader<'a> {
 
     /// A reader over the next `len` bytes, with an error of its own.
     pub(crate) fn part(&mut self, len: usize, short: ErrorCode) -> Result<Reader<'a>, ErrorCode> {
-        Ok(Reader::new(self.take(len)?, short))
+        Ok(Reader::new(self.take(len)?, short).knowing(self.tlvs))
     }
 
     /// Reads with another error for being too short.
@@ -149,11 +163,23 @@ impl<'a> Reader<'a> {
 /// Appends integers to some bytes.
 pub(crate) struct Writer<'a> {
     out: &'a mut Vec<u8>,
+    tlvs: &'a TlvTable,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
-        Writer { out }
+        let tlvs = TlvTable::EMPTY;
+        Writer { out, tlvs }
+    }
+
+    /// The same with names for Geneve options.
+    pub(crate) fn knowing(self, tlvs: &'a TlvTable) -> Writer<'a> {
+        Writer { tlvs, ..self }
+    }
+
+    /// The names for Geneve options.
+    pub(crate) fn tlvs(&self) -> &'a TlvTable {
+        self.tlvs
     }
 
     /// Where the next byte will be.

@@ -564,6 +564,7 @@ impl Random {
             ];
             let tag = *field == VlanVid && matching.missing_prerequisite(VlanPcp);
             let refused = refused.contains(field) || field.is_read_only();
+            let refused = refused || field.is_tunnel_option();
             !refused && !tag && !matching.missing_prerequisite(*field)
         };
         let fields: Vec<Field> = Field::ALL.iter().copied().filter(settable).collect();

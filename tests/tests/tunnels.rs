@@ -74,31 +74,36 @@ impl Scene {
     /// Captures what comes to the stranger while `act` runs; the file.
     #[track_caller]
     fn capture(&self, act: impl FnOnce()) -> String {
-        let folder = self.daemon.scratch();
-        let file = folder.join("underlay.pcap").display().to_string();
-        let words = [
-            "tcpdump",
-            "-U",
-            "--immediate-mode",
-            "-i",
-            "eth0",
-            "-w",
-            &file,
-        ];
-        let log = folder.join("tcpdump.log");
-        let mut capture = Background::start(&self.far.words(&words), &log);
-        eventually("tcpdump listens", 30, || {
-            capture.output().contains("listening").then_some(())
-        });
-        act();
-        eventually("what was sent is captured", 30, || {
-            let rows = dissect(&file, "vxlan || geneve || gre", &["frame.number"]);
-            (!rows.is_empty()).then_some(())
-        });
-        capture.signal("TERM");
-        capture.wait(30);
-        file
+        capture(&self.far, self.daemon.scratch(), act)
     }
+}
+
+/// Captures what comes to a host while `act` runs; the file.
+#[track_caller]
+fn capture(far: &Netns, folder: &Path, act: impl FnOnce()) -> String {
+    let file = folder.join("underlay.pcap").display().to_string();
+    let words = [
+        "tcpdump",
+        "-U",
+        "--immediate-mode",
+        "-i",
+        "eth0",
+        "-w",
+        &file,
+    ];
+    let log = folder.join("tcpdump.log");
+    let mut capture = Background::start(&far.words(&words), &log);
+    eventually("tcpdump listens", 30, || {
+        capture.output().contains("listening").then_some(())
+    });
+    act();
+    eventually("what was sent is captured", 30, || {
+        let rows = dissect(&file, "vxlan || geneve || gre", &["frame.number"]);
+        (!rows.is_empty()).then_some(())
+    });
+    capture.signal("TERM");
+    capture.wait(30);
+    file
 }
 
 /// Fields that tshark reads in the frames of a capture that a filter lets through.
@@ -139,5 +144,7 @@ fn tcp(from: &Netns, to: &Netns, address: &str, folder: &Path) {
 
 #[path = "tunnels/kernel.rs"]
 mod kernel;
+#[path = "tunnels/options.rs"]
+mod options;
 #[path = "tunnels/ovs.rs"]
 mod ovs;

@@ -108,6 +108,36 @@ pub enum MeterCommand {
     },
 }
 
+/// Map Geneve options, or show what is mapped.
+#[derive(Debug, Subcommand)]
+pub enum TlvCommand {
+    /// Print what is mapped
+    Show {
+        /// Bridge
+        bridge: String,
+    },
+
+    /// Map options: all that are given or none
+    #[command(after_help = TLV_EXAMPLES)]
+    Add {
+        /// Bridge
+        bridge: String,
+
+        /// Option and field, each in quotes
+        #[arg(value_name = "MAPPING", required = true)]
+        maps: Vec<String>,
+    },
+
+    /// Unmap fields that no flow or group uses; all if none is given
+    Del {
+        /// Bridge
+        bridge: String,
+
+        /// Such as tun_metadata0
+        fields: Vec<String>,
+    },
+}
+
 /// Changes of a bridge, given as words or in a file.
 #[derive(Args, Debug)]
 pub struct Given {
@@ -186,3 +216,8 @@ Examples:
   vsctl meter add br0 'meter=1,kbps,burst,stats,bands=type=drop,rate=10000,burst_size=1000'
   vsctl meter add br0 'meter=2,pktps,bands=type=drop,rate=100'
   vsctl flow add br0 'in_port=1,actions=meter:1,NORMAL'";
+
+const TLV_EXAMPLES: &str = "\
+Examples:
+  vsctl tlv add br0 '{class=0x102,type=0x80,len=4}->tun_metadata0'
+  vsctl flow add br0 'tun_metadata0=5,actions=output:vm2'";

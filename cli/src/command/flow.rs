@@ -92,7 +92,7 @@ fn dump(
         cookie_mask: filter.cookie_mask,
         matching: filter.matching,
     }));
-    let shown = if names { ports } else { Ports::default() };
+    let shown = if names { ports } else { session.numbers() };
     if output.json {
         return documents(&mut session, bridge, request, full, &shown, output);
     }

@@ -69,7 +69,7 @@ fn dump(
     let ports = if names {
         session.ports()?
     } else {
-        Ports::default()
+        session.numbers()
     };
     let listing = Listing {
         bridge,

@@ -1,5 +1,7 @@
 //! The codec of a version: one arm for each.
 
+use flowtable::TlvTable;
+
 use crate::v13::{self, DecodeError, EncodeError, ReplyStream};
 use crate::{Message, MultipartReply, Version, Versions, Xid};
 
@@ -25,9 +27,13 @@ impl Codec {
         }
     }
 
-    pub(super) fn decode(self, bytes: &[u8]) -> Result<(Xid, Message), DecodeError> {
+    pub(super) fn decode(
+        self,
+        bytes: &[u8],
+        tlvs: &TlvTable,
+    ) -> Result<(Xid, Message), DecodeError> {
         match self {
-            Codec::V13 => v13::decode(bytes),
+            Codec::V13 => v13::decode_knowing(bytes, tlvs),
         }
     }
 
@@ -35,10 +41,11 @@ impl Codec {
         self,
         xid: Xid,
         message: &Message,
+        tlvs: &TlvTable,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         match self {
-            Codec::V13 => v13::encode(xid, message, out),
+            Codec::V13 => v13::encode_knowing(xid, message, tlvs, out),
         }
     }
 

@@ -89,6 +89,16 @@ impl LearnSpec {
     }
 }
 
+impl LearnSpec {
+    /// The bits of flows, or of their packets, that it is about.
+    pub fn made(&self) -> Option<Subfield> {
+        match self {
+            LearnSpec::Match(dst, _) | LearnSpec::Load(dst, _) => Some(*dst),
+            LearnSpec::Output(_) => None,
+        }
+    }
+}
+
 impl LearnSource {
     fn value(self, read: &mut impl FnMut(Subfield) -> u128) -> u128 {
         match self {

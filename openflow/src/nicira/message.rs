@@ -16,6 +16,47 @@ pub enum NiciraMessage {
     PacketIn2(Box<PacketIn2>),
     /// An interrupted packet goes on.
     Resume(Box<PacketIn2>),
+    /// Map Geneve options to `tun_metadata` fields, or no more.
+    TlvTableMod(TlvTableMod),
+    /// Which options are mapped?
+    TlvTableRequest,
+    /// Which options are mapped.
+    TlvTableReply(TlvTableReply),
+}
+
+/// A Geneve option and the `tun_metadata` field that it is (`nx_tlv_map`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlvMap {
+    /// Class of the option.
+    pub class: u16,
+    /// Type of the option.
+    pub kind: u8,
+    /// Bytes of its data.
+    pub len: u8,
+    /// Number of the field.
+    pub index: u16,
+}
+
+/// A change of the TLV table (`NXT_TLV_TABLE_MOD`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlvTableMod {
+    /// Map these, all or none.
+    Add(Vec<TlvMap>),
+    /// Map these fields no more; of each only the index counts.
+    Delete(Vec<TlvMap>),
+    /// Map nothing.
+    Clear,
+}
+
+/// The TLV table (`NXT_TLV_TABLE_REPLY`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlvTableReply {
+    /// Bytes of all options that can be mapped.
+    pub space_max: u32,
+    /// Fields that there are.
+    pub fields_max: u16,
+    /// What is mapped.
+    pub maps: Vec<TlvMap>,
 }
 
 /// How packets are sent to a controller (`nx_packet_in_format`).

@@ -9,7 +9,7 @@ use super::nicira;
 use super::port;
 use super::token::Token;
 use super::value::{self, number};
-use super::{Ports, SyntaxError};
+use super::{Ports, SyntaxError, option};
 use crate::ct::is_of_connection;
 use crate::nicira::Controller;
 use crate::{Action, GroupId, Nicira, OfPort, QueueId};
@@ -204,6 +204,12 @@ fn set_field(token: &Token<'_>, context: &Context<'_>) -> Result<Action, SyntaxE
         let allowed = "set_field:VALUE->FIELD, without white space";
         return Err(SyntaxError::new(token.text, "no -> in it", allowed));
     };
+    if let Some(mapping) = option::named(word, context.ports)? {
+        let (value, mask) = option::parse(mapping, value).map_err(|e| e.within(token.text))?;
+        let field = mapping.field;
+        settable(field, value, mask, false).map_err(|e| e.within(token.text))?;
+        return Ok(Action::SetField { field, value, mask });
+    }
     let Some(name) = Name::find(word) else {
         let words = name::words();
         return Err(name::unknown(token.text, word, "field", words, ""));

@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str, context: &mut Context<'_>) -> Result<Ct, SyntaxE
             "commit" => ct.commits = true,
             "force" => ct.forces = true,
             "table" => ct.table = Some(table(argument)?),
-            "zone" => ct.zone = zone(argument)?,
+            "zone" => ct.zone = zone(argument, context.ports())?,
             "alg" => ct.alg = alg(argument)?,
             "nat" => nat = Some(parse_nat(argument)?),
             "exec" => actions = exec(argument, context)?,
@@ -59,11 +59,11 @@ fn table(text: &str) -> Result<TableId, SyntaxError> {
     Ok(TableId(number(text, TableId::LAST.0.into())? as u8))
 }
 
-fn zone(text: &str) -> Result<CtZone, SyntaxError> {
+fn zone(text: &str, ports: &Ports) -> Result<CtZone, SyntaxError> {
     if let Ok(zone) = number(text, 0xffff) {
         return Ok(CtZone::Number(zone as u16));
     }
-    let source = subfield(text)?;
+    let source = subfield(text, ports)?;
     match source.width {
         16 => Ok(CtZone::Field(source)),
         _ => Err(SyntaxError::new(text, "a zone has 16 bits", "FIELD[0..15]")),
@@ -212,7 +212,7 @@ pub(super) fn write(out: &mut String, ct: &Ct, ports: &Ports) {
     match ct.zone {
         CtZone::Number(0) => {}
         CtZone::Number(zone) => pieces.push(format!("zone={zone}")),
-        CtZone::Field(source) => pieces.push(format!("zone={}", Shown(source))),
+        CtZone::Field(source) => pieces.push(format!("zone={}", Shown(source, ports))),
     }
     let mut actions = &ct.actions[..];
     if let [Action::Nicira(Nicira::Nat(nat)), rest @ ..] = actions {

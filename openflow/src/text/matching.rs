@@ -1,11 +1,13 @@
 //! The match of a flow: reads `tcp,in_port=1,nw_dst=10.0.0.0/8`; `writer` is the other direction.
 //! Called for flows, dump filters and traced packets.
 
-use flowtable::{Field, FlowKey, FlowMask, Match, Prerequisite, VLAN_PRESENT, eth_type, ip_proto};
+use flowtable::{
+    Field, FlowKey, FlowMask, Match, Prerequisite, TlvMapping, VLAN_PRESENT, eth_type, ip_proto,
+};
 
 use super::name::{self, Name};
 use super::token::Token;
-use super::{Ports, SyntaxError, value};
+use super::{Ports, SyntaxError, option, value};
 
 mod writer;
 
@@ -46,6 +48,9 @@ impl<'a> Reader<'a> {
             }
             return Ok(true);
         }
+        if let Some(mapping) = option::named(token.key, self.ports)? {
+            return self.option(&token, mapping).map(|()| true);
+        }
         let Some(name) = Name::find(token.key) else {
             return Ok(false);
         };
@@ -85,6 +90,18 @@ impl<'a> Reader<'a> {
                 self.field(token, field)
             }
         }
+    }
+
+    /// An option, which is to be there: with a value or with any.
+    fn option(&mut self, token: &Token<'a>, mapping: &TlvMapping) -> Result<(), SyntaxError> {
+        let (value, mask) = match token.value {
+            Some(text) => option::parse(mapping, text).map_err(|e| e.within(token.text))?,
+            None => (0, 0),
+        };
+        let units = mapping.field.option_units();
+        self.key.tunnel_option_units |= units;
+        self.mask.0.tunnel_option_units |= units;
+        self.set(token.text, mapping.field, value, mask)
     }
 
     fn field(&mut self, token: &Token<'a>, field: Field) -> Result<(), SyntaxError> {

@@ -39,10 +39,15 @@ impl Name {
         if let Ok(at) = NAMES.binary_search_by_key(&word, |(name, _)| name) {
             return Some(NAMES[at].1);
         }
-        let mut fields = Field::ALL.iter();
+        let mut fields = plain();
         let field = fields.find(|field| field.name() == word)?;
         Some(Name::Field(*field))
     }
+}
+
+/// Fields that have the same name in all switches.
+fn plain() -> impl Iterator<Item = &'static Field> {
+    Field::ALL.iter().filter(|field| !field.is_tunnel_option())
 }
 
 /// Ethernet type and IP protocol that a shorthand such as `tcp` requires.
@@ -111,7 +116,7 @@ pub(super) fn unknown<'a>(
 
 /// Every word for a field.
 pub(super) fn words() -> impl Iterator<Item = &'static str> {
-    let fields = Field::ALL.iter().map(|field| field.name());
+    let fields = plain().map(|field| field.name());
     NAMES.iter().map(|(name, _)| *name).chain(fields)
 }
 
@@ -209,7 +214,7 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_holds_every_field() {
         assert!(NAMES.is_sorted_by(|a, b| a.0 < b.0));
-        for &field in Field::ALL {
+        for &field in plain() {
             assert!(Name::find(field.name()).is_some(), "{}", field.name());
         }
     }

@@ -4,14 +4,14 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use flowtable::Field;
+use flowtable::{Field, TlvTable};
 
 use super::action::{self, Context};
 use super::ct;
 use super::name::{self, Name};
 use super::token::{Token, Tokens};
 use super::value::{self, number};
-use super::{Ports, SyntaxError};
+use super::{Ports, SyntaxError, option};
 use crate::ct::is_of_connection;
 use crate::nicira::{Nicira, Subfield};
 use crate::oxm::Oxm;
@@ -62,7 +62,7 @@ pub(super) fn parse(
         "resubmit" => parse_resubmit(token, context)?,
         "move" => {
             let (src, dst) = arrow(text)?;
-            let (src, dst) = (subfield(src)?, writable_in(dst, context)?);
+            let (src, dst) = (subfield(src, context.ports())?, writable_in(dst, context)?);
             if src.width != dst.width {
                 return Err(SyntaxError::new(text, "not as many bits on both sides", ""));
             }
@@ -79,11 +79,11 @@ pub(super) fn parse(
             Nicira::Load { dst, value }
         }
         "output" if text.contains("port=") => parse_truncated(text, context)?,
-        "output" if names_field(text) => Nicira::OutputReg {
-            src: subfield(text)?,
+        "output" if names_field(text, context.ports()) => Nicira::OutputReg {
+            src: subfield(text, context.ports())?,
             max_len: ALL_BYTES,
         },
-        "push" => Nicira::Push(subfield(text)?),
+        "push" => Nicira::Push(subfield(text, context.ports())?),
         "pop" => Nicira::Pop(writable_in(text, context)?),
         "note" => Nicira::Note(bytes(text)?),
         "conjunction" => parse_conjunction(text)?,
@@ -93,8 +93,8 @@ pub(super) fn parse(
             let bundle = choice::parse_bundle(text, token.key == "bundle_load", context)?;
             Nicira::Bundle(Arc::new(bundle))
         }
-        "multipath" => Nicira::Multipath(choice::parse_multipath(text)?),
-        "check_pkt_larger" => parse_check_larger(token.text)?,
+        "multipath" => Nicira::Multipath(choice::parse_multipath(text, context)?),
+        "check_pkt_larger" => parse_check_larger(token.text, context.ports())?,
         "sample" => Nicira::Sample(sample::parse(text, context)?),
         "ct" => ct::parse_token(token, context)?,
         "nat" if context.tracks => Nicira::Nat(ct::parse_nat(text)?),
@@ -209,9 +209,9 @@ fn parse_fin_timeout(text: &str) -> Result<Nicira, SyntaxError> {
 }
 
 /// `check_pkt_larger(BYTES)->FIELD[BIT]`.
-fn parse_check_larger(text: &str) -> Result<Nicira, SyntaxError> {
+fn parse_check_larger(text: &str, ports: &Ports) -> Result<Nicira, SyntaxError> {
     let (len, dst) = arrow(text)?;
-    let dst = writable(dst)?;
+    let dst = writable(dst, ports)?;
     let len = len.strip_prefix("check_pkt_larger(");
     let len = len.and_then(|len| len.strip_suffix(')'));
     match len.filter(|_| dst.width == 1) {
@@ -265,9 +265,9 @@ fn arrow(text: &str) -> Result<(&str, &str), SyntaxError> {
 }
 
 /// Whether a word begins with the name of a field, as against that of a port.
-fn names_field(word: &str) -> bool {
+fn names_field(word: &str, ports: &Ports) -> bool {
     let name = word.split('[').next().unwrap_or("");
-    field(name).is_some()
+    field(name).is_some() || option::named(name, ports).is_ok_and(|found| found.is_some())
 }
 
 /// A field by any of its names.
@@ -287,13 +287,21 @@ fn field(name: &str) -> Option<Field> {
 }
 
 /// Reads `FIELD[]`, `FIELD[BIT]` or `FIELD[FIRST..LAST]`; all of it without brackets.
-pub(super) fn subfield(text: &str) -> Result<Subfield, SyntaxError> {
+pub(super) fn subfield(text: &str, ports: &Ports) -> Result<Subfield, SyntaxError> {
     let (name, range) = text.split_once('[').unwrap_or((text, "]"));
-    let Some(field) = field(name) else {
+    let option = option::named(name, ports)?;
+    let Some(field) = option.map(|mapping| mapping.field).or_else(|| field(name)) else {
         return Err(name::unknown(text, name, "field", name::words(), ""));
     };
-    let whole = Subfield::whole(field);
-    let allowed = || format!("{}[0..{}]", field.name(), field.width() - 1);
+    let whole = match option {
+        Some(mapping) => Subfield {
+            field,
+            offset: 0,
+            width: mapping.len * 8,
+        },
+        None => Subfield::whole(field),
+    };
+    let allowed = || format!("{}[0..{}]", option::name(field, ports), field.width() - 1);
     let wrong = || SyntaxError::new(text, "not bits of this field", allowed());
     let range = range.strip_suffix(']').ok_or_else(wrong)?;
     if range.is_empty() {
@@ -308,14 +316,15 @@ pub(super) fn subfield(text: &str) -> Result<Subfield, SyntaxError> {
         offset: first,
         width,
     };
-    match subfield.is_inside() {
+    let is_in_option = subfield.mask() & !whole.mask() == 0;
+    match subfield.is_inside() && (option.is_none() || is_in_option) {
         true => Ok(subfield),
         false => Err(wrong()),
     }
 }
 
-fn writable(text: &str) -> Result<Subfield, SyntaxError> {
-    let subfield = subfield(text)?;
+fn writable(text: &str, ports: &Ports) -> Result<Subfield, SyntaxError> {
+    let subfield = subfield(text, ports)?;
     match subfield.field.is_read_only() {
         true => Err(SyntaxError::new(text, "the field is read-only", "")),
         false => Ok(subfield),
@@ -324,11 +333,11 @@ fn writable(text: &str) -> Result<Subfield, SyntaxError> {
 
 /// The same where the connection's fields may be set, too.
 fn writable_in(text: &str, context: &Context<'_>) -> Result<Subfield, SyntaxError> {
-    let found = subfield(text)?;
+    let found = subfield(text, context.ports())?;
     if context.tracks && is_of_connection(found.field) {
         return Ok(found);
     }
-    writable(text)
+    writable(text, context.ports())
 }
 
 /// Reads a note.
@@ -371,12 +380,14 @@ pub(super) fn write(out: &mut String, nicira: &Nicira, ports: &Ports) {
             write_resubmit(out, (*in_port, *table, *by_connection), ports);
             Ok(())
         }
-        Nicira::Move { src, dst } => write!(out, "move:{}->{}", Shown(*src), Shown(*dst)),
-        Nicira::Load { dst, value } if *value == 0 => write!(out, "load:0->{}", Shown(*dst)),
-        Nicira::Load { dst, value } => write!(out, "load:{value:#x}->{}", Shown(*dst)),
-        Nicira::OutputReg { src, .. } => write!(out, "output:{}", Shown(*src)),
-        Nicira::Push(subfield) => write!(out, "push:{}", Shown(*subfield)),
-        Nicira::Pop(subfield) => write!(out, "pop:{}", Shown(*subfield)),
+        Nicira::Move { src, dst } => {
+            write!(out, "move:{}->{}", Shown(*src, ports), Shown(*dst, ports))
+        }
+        Nicira::Load { dst, value } if *value == 0 => write!(out, "load:0->{}", Shown(*dst, ports)),
+        Nicira::Load { dst, value } => write!(out, "load:{value:#x}->{}", Shown(*dst, ports)),
+        Nicira::OutputReg { src, .. } => write!(out, "output:{}", Shown(*src, ports)),
+        Nicira::Push(subfield) => write!(out, "push:{}", Shown(*subfield, ports)),
+        Nicira::Pop(subfield) => write!(out, "pop:{}", Shown(*subfield, ports)),
         Nicira::Note(bytes) => {
             let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             write!(out, "note:{}", bytes.join("."))
@@ -433,11 +444,11 @@ pub(super) fn write(out: &mut String, nicira: &Nicira, ports: &Ports) {
             Ok(())
         }
         Nicira::Multipath(multipath) => {
-            choice::write_multipath(out, multipath);
+            choice::write_multipath(out, multipath, ports);
             Ok(())
         }
         Nicira::CheckPacketLarger { len, dst } => {
-            write!(out, "check_pkt_larger({len})->{}", Shown(*dst))
+            write!(out, "check_pkt_larger({len})->{}", Shown(*dst, ports))
         }
         Nicira::Sample(sample) => {
             sample::write(out, sample, ports);
@@ -471,18 +482,23 @@ fn write_resubmit(
 }
 
 /// Bits of a field as `ovs-ofctl` prints them.
-pub(super) struct Shown(pub Subfield);
+pub(super) struct Shown<'a>(pub Subfield, pub &'a Ports);
 
-impl std::fmt::Display for Shown {
+impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Subfield {
             field,
             offset,
             width,
         } = self.0;
-        f.write_str(Oxm::nxm(field).name)?;
+        let option = self.1.tlvs().of_field(field);
+        match option {
+            Some(mapping) => write!(f, "{}{}", option::NXM, mapping.index)?,
+            None => f.write_str(Oxm::nxm(field, TlvTable::EMPTY).name)?,
+        }
         match width {
             _ if self.0.is_whole() => f.write_str("[]"),
+            _ if option.is_some_and(|mapping| width == mapping.len * 8) => f.write_str("[]"),
             1 => write!(f, "[{offset}]"),
             _ => write!(f, "[{offset}..{}]", offset + width - 1),
         }

@@ -1,17 +1,22 @@
 //! Ports by number, reserved name, or the name that a switch gave them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use flowtable::TlvTable;
 
 use crate::OfPort;
 
 use super::SyntaxError;
 use super::value::integer;
 
-/// The names of a switch's ports. Empty, only numbers and reserved names are known.
+/// The names of a switch's ports, and of the Geneve options that it maps. Empty, only numbers and
+/// reserved names are known.
 #[derive(Clone, Debug, Default)]
 pub struct Ports {
     by_name: HashMap<String, OfPort>,
     by_number: HashMap<OfPort, String>,
+    tlvs: Arc<TlvTable>,
 }
 
 impl Ports {
@@ -19,6 +24,15 @@ impl Ports {
     pub fn insert(&mut self, name: &str, number: OfPort) {
         self.by_name.insert(name.to_owned(), number);
         self.by_number.insert(number, name.to_owned());
+    }
+
+    /// Says which options `tun_metadata` fields are.
+    pub fn set_tlvs(&mut self, tlvs: Arc<TlvTable>) {
+        self.tlvs = tlvs;
+    }
+
+    pub(super) fn tlvs(&self) -> &TlvTable {
+        &self.tlvs
     }
 
     /// Reads a port: a number, a reserved name in either case, or a name, which may be quoted.

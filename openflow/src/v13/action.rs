@@ -211,7 +211,9 @@ fn encode(action: &Action, out: &mut Writer) {
         }
         Action::Group(group) => out.u32(group.0),
         Action::SetQueue(queue) => out.u32(queue.0),
-        Action::SetField { field, value, mask } => Oxm::of(field).encode(value, mask, out),
+        Action::SetField { field, value, mask } => {
+            Oxm::of(field, out.tlvs()).encode(value, mask, out)
+        }
         Action::PushVlan(eth_type)
         | Action::PushMpls(eth_type)
         | Action::PopMpls(eth_type)

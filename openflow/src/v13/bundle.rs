@@ -35,7 +35,8 @@ pub(super) fn decode_add(xid: Xid, body: &mut Reader) -> Result<BundleAdd, Error
     let bundle = BundleId(body.u32()?);
     body.skip(2)?;
     let flags = BundleFlags(body.u16()?);
-    let mut rest = Reader::new(body.rest(), ErrorCode::BUNDLE_FAILED_MSG_BAD_LEN);
+    let rest = Reader::new(body.rest(), ErrorCode::BUNDLE_FAILED_MSG_BAD_LEN);
+    let mut rest = rest.knowing(body.tlvs());
     let message = decode_inner(xid, &mut rest)?;
     if !rest.is_empty() {
         rest.skip(padded(message.len()) - message.len())?;
@@ -62,7 +63,7 @@ fn decode_inner<'a>(xid: Xid, rest: &mut Reader<'a>) -> Result<&'a [u8], ErrorCo
     if !matches!(header.kind, FLOW_MOD | GROUP_MOD | PORT_MOD | METER_MOD) {
         return Err(ErrorCode::BUNDLE_FAILED_MSG_UNSUP);
     }
-    super::decode_message(&header, bytes)?;
+    super::decode_message(&header, bytes, rest.tlvs())?;
     Ok(bytes)
 }
 

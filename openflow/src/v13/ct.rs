@@ -156,7 +156,7 @@ pub(super) fn encode(ct: &Ct, out: &mut Writer) {
             out.u16(zone);
         }
         CtZone::Field(source) => {
-            Oxm::nxm(source.field).encode_header(false, out);
+            Oxm::nxm(source.field, out.tlvs()).encode_header(false, out);
             out.u16(range(source));
         }
     }

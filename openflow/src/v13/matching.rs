@@ -1,7 +1,7 @@
 //! Matches (OpenFlow 1.3.5 §7.2.3): a list of fields in TLVs, prerequisites before what needs
 //! them.
 
-use flowtable::{Field, FlowKey, FlowMask, Known, Match, VLAN_PRESENT};
+use flowtable::{Field, FlowKey, FlowMask, Known, Match, TlvMapping, VLAN_PRESENT};
 
 use crate::oxm::{self, Oxm, Tlv};
 use crate::wire::{Reader, Writer, padded};
@@ -34,7 +34,8 @@ fn decode_fields(fields: &mut Reader) -> Result<Match, ErrorCode> {
         if !known.meets(oxm.field.prerequisite()) {
             return Err(ErrorCode::BAD_MATCH_BAD_PREREQ);
         }
-        let (field, value, mask) = plain(decode_value(oxm, tlv)?)?;
+        let (field, value, mask) = plain(decode_value(&oxm, tlv)?)?;
+        require_option(field, &mut key, &mut masks);
         let conflict = field.read(&key) ^ value;
         if conflict & mask & field.read(&masks.0) != 0 {
             return Err(ErrorCode::BAD_MATCH_DUP_FIELD);
@@ -43,6 +44,13 @@ fn decode_fields(fields: &mut Reader) -> Result<Match, ErrorCode> {
         field.write(&mut masks.0, u128::MAX, mask);
     }
     Ok(Match::new(&key, &masks))
+}
+
+/// Whoever matches an option, even without a bit of it, wants it to be there.
+fn require_option(field: Field, key: &mut FlowKey, masks: &mut FlowMask) {
+    let units = field.option_units();
+    key.tunnel_option_units |= units;
+    masks.0.tunnel_option_units |= units;
 }
 
 /// Value and mask. A mask of all ones or all zeros says nothing that could not be said without
@@ -55,6 +63,12 @@ fn decode_value(oxm: &Oxm, tlv: Tlv) -> Result<(Field, u128, u128), ErrorCode> {
         payload.uint(oxm.value_len())? & ones
     } else {
         ones
+    };
+    // All bits of an option may be fewer than those of the field that it lies in.
+    let option = payload.tlvs().of_field(oxm.field);
+    let mask = match option.is_some_and(|option| option.ones() == mask) {
+        true => ones,
+        false => mask,
     };
     payload.finish()?;
     if value > ones {
@@ -95,7 +109,8 @@ pub(super) fn decode_metadata(fields: &mut Reader) -> Result<Match, ErrorCode> {
         let Some(oxm) = tlv.oxm.filter(|oxm| oxm.field.is_metadata()) else {
             continue;
         };
-        let (field, value, mask) = plain(decode_value(oxm, tlv)?)?;
+        let (field, value, mask) = plain(decode_value(&oxm, tlv)?)?;
+        require_option(field, &mut key, &mut masks);
         field.write(&mut key, value, mask);
         field.write(&mut masks.0, u128::MAX, mask);
     }
@@ -104,8 +119,16 @@ pub(super) fn decode_metadata(fields: &mut Reader) -> Result<Match, ErrorCode> {
 
 /// Writes every field.
 pub(super) fn encode_fields(matching: &Match, out: &mut Writer) {
-    for (field, value, mask) in matching.fields() {
-        Oxm::of(field).encode(value, mask, out);
+    let plain = matching.fields();
+    for (field, value, mask) in plain.filter(|(field, ..)| !field.is_tunnel_option()) {
+        Oxm::of(field, out.tlvs()).encode(value, mask, out);
+    }
+    let (there, wanted) = matching.read(Field::TunnelOptionUnits);
+    let others = !(there & wanted) as u64;
+    let is_required = |it: &&TlvMapping| it.field.option_units() & others == 0;
+    for mapping in out.tlvs().iter().filter(is_required) {
+        let (value, mask) = matching.read(mapping.field);
+        Oxm::of(mapping.field, out.tlvs()).encode(value, mask, out);
     }
 }
 
@@ -129,6 +152,8 @@ const HEADER_LEN: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use flowtable::TlvTable;
+
     use super::*;
 
     const IN_PORT: &[u8] = &[0x80, 0, 0, 4, 0, 0, 0, 1];
@@ -183,6 +208,51 @@ mod tests {
         let group_bit = &[0x80, 0, 7, 12, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0];
         assert_eq!(out, bytes(OXM, &[group_bit, IPV4, TCP]));
         assert_eq!(out.len() % 8, 0);
+    }
+
+    fn tlvs() -> TlvTable {
+        let mut tlvs = TlvTable::default();
+        tlvs.add(0, 0x102, 0x80, 4).unwrap();
+        tlvs.add(63, 0x102, 1, 12).unwrap();
+        tlvs
+    }
+
+    fn with_options(fields: &[&[u8]]) -> Result<Match, ErrorCode> {
+        let (bytes, tlvs) = (bytes(OXM, fields), tlvs());
+        let reader = Reader::new(&bytes, ErrorCode::BAD_REQUEST_BAD_LEN);
+        decode(&mut reader.knowing(&tlvs))
+    }
+
+    /// Whatever of a value its sender left out is zeros, and all of an option is required then.
+    #[test]
+    fn options_are_what_the_table_says() {
+        let whole: &[u8] = &[0, 1, 40 << 1, 4, 0, 0, 0x12, 0x34];
+        let short = &[0, 1, 40 << 1, 2, 0x12, 0x34];
+        let masked: &[u8] = &[0, 1, 40 << 1 | 1, 8, 0, 0, 0, 4, 0, 0, 0, 0xff];
+        let there: &[u8] = &[0, 1, 40 << 1 | 1, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        let long: &[u8] = &[0, 1, 103 << 1, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        let matching = with_options(&[whole]);
+        assert_eq!(with_options(&[short]), matching);
+        for fields in [&[whole, long][..], &[masked], &[there]] {
+            let (matching, tlvs) = (with_options(fields).unwrap(), tlvs());
+            assert!(!matching.is_empty());
+            let mut out = Vec::new();
+            encode(&matching, &mut Writer::new(&mut out).knowing(&tlvs));
+            assert_eq!(out, bytes(OXM, fields));
+        }
+        assert_ne!(with_options(&[there]), with_options(&[masked]));
+        let ones = [0, 1, 40 << 1 | 1, 8, 0, 0, 0x12, 0x34, 255, 255, 255, 255];
+        assert_eq!(with_options(&[&ones]), matching);
+    }
+
+    #[test]
+    fn options_that_are_not_mapped() {
+        let unmapped = &[0, 1, 41 << 1, 4, 0, 0, 0, 1];
+        let error = with_options(&[unmapped]);
+        assert_eq!(error, Err(ErrorCode::INVALID_TLV_FIELD));
+        let too_long = &[0, 1, 40 << 1, 5, 0, 0, 0, 0, 1];
+        let error = with_options(&[too_long]);
+        assert_eq!(error, Err(ErrorCode::BAD_MATCH_BAD_LEN));
     }
 
     #[test]

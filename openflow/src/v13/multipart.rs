@@ -1,6 +1,10 @@
 //! Multipart requests and replies (OpenFlow 1.3.5 §7.3.5), and replies of any length in several
 //! messages.
 
+use std::sync::Arc;
+
+use flowtable::TlvTable;
+
 use super::{EncodeError, features, flow, group, meter, monitor, port, queue, table};
 use crate::bundle::ONF;
 use crate::wire::{MESSAGE_LEN_MAX, Reader, Writer};
@@ -250,6 +254,7 @@ pub struct ReplyStream<I> {
     index: usize,
     rest: I,
     is_empty: bool,
+    tlvs: Arc<TlvTable>,
 }
 
 impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
@@ -263,7 +268,13 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
             index: 0,
             rest,
             is_empty: true,
+            tlvs: Arc::default(),
         }
+    }
+
+    /// Says which Geneve options entries from now on mean by `tun_metadata` fields.
+    pub fn set_tlvs(&mut self, tlvs: Arc<TlvTable>) {
+        self.tlvs = tlvs;
     }
 
     /// Whether no entry was written so far.
@@ -283,7 +294,7 @@ impl<I: Iterator<Item = MultipartReply>> ReplyStream<I> {
     /// comes after it is still to be had. What [`super::decode`] took is never one: its limits see
     /// to that.
     pub fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<bool, EncodeError> {
-        let mut part = Part::begin(self.xid, &self.piece, out);
+        let mut part = Part::begin(self.xid, &self.piece, &self.tlvs, out);
         loop {
             let filled = part.fill(&self.piece, &mut self.index);
             self.is_empty &= self.index == 0;
@@ -317,11 +328,12 @@ pub(super) fn encode_reply(
     xid: Xid,
     more: bool,
     reply: &MultipartReply,
+    tlvs: &TlvTable,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     let mut index = 0;
     loop {
-        let mut part = Part::begin(xid, reply, out);
+        let mut part = Part::begin(xid, reply, tlvs, out);
         match part.fill(reply, &mut index) {
             Filled::Done => {
                 part.finish(more);
@@ -353,8 +365,13 @@ enum Filled {
 }
 
 impl<'a> Part<'a> {
-    fn begin(xid: Xid, reply: &MultipartReply, out: &'a mut Vec<u8>) -> Part<'a> {
-        let mut out = Writer::new(out);
+    fn begin(
+        xid: Xid,
+        reply: &MultipartReply,
+        tlvs: &'a TlvTable,
+        out: &'a mut Vec<u8>,
+    ) -> Part<'a> {
+        let mut out = Writer::new(out).knowing(tlvs);
         let start = out.position();
         super::encode_header(MULTIPART_REPLY, xid, &mut out);
         encode_header(reply_kind(reply), false, &mut out);

@@ -188,6 +188,11 @@ fn decode_load2(body: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
         true => payload.uint(oxm.value_len())?,
         false => field.ones(),
     };
+    let option = payload.tlvs().of_field(field);
+    let mask = match option.is_some_and(|option| option.ones() == mask) {
+        true => field.ones(),
+        false => mask,
+    };
     payload.finish()?;
     pad(body)?;
     if place.protects(field) {
@@ -318,8 +323,8 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
             out.u16(src.width.into());
             out.u16(src.offset.into());
             out.u16(dst.offset.into());
-            Oxm::nxm(src.field).encode_header(false, out);
-            Oxm::nxm(dst.field).encode_header(false, out);
+            Oxm::nxm(src.field, out.tlvs()).encode_header(false, out);
+            Oxm::nxm(dst.field, out.tlvs()).encode_header(false, out);
         }
         Nicira::Load { dst, value } => {
             header(REG_LOAD, out);
@@ -391,7 +396,7 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
             header(CHECK_PACKET_LARGER, out);
             out.u16(*len);
             out.u16(dst.offset.into());
-            Oxm::nxm(dst.field).encode_header(false, out);
+            Oxm::nxm(dst.field, out.tlvs()).encode_header(false, out);
         }
         Nicira::Sample(sample) => sample::encode(sample, out),
     }
@@ -400,7 +405,7 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
 /// Writes a set-field that OpenFlow 1.3 has no bytes for: with a mask, or on what is no header.
 pub(super) fn encode_load2(field: Field, value: u128, mask: u128, out: &mut Writer) {
     header(REG_LOAD2, out);
-    Oxm::nxm(field).encode(value, mask, out);
+    Oxm::nxm(field, out.tlvs()).encode(value, mask, out);
 }
 
 /// The experimenter number and a type.
@@ -416,19 +421,19 @@ pub(super) fn range(subfield: Subfield) -> u16 {
 
 fn encode_range(subfield: Subfield, out: &mut Writer) {
     out.u16(range(subfield));
-    Oxm::nxm(subfield.field).encode_header(false, out);
+    Oxm::nxm(subfield.field, out.tlvs()).encode_header(false, out);
 }
 
 /// A field and the first of its bits.
 fn encode_plain(subfield: Subfield, out: &mut Writer) {
-    Oxm::nxm(subfield.field).encode_header(false, out);
+    Oxm::nxm(subfield.field, out.tlvs()).encode_header(false, out);
     out.u16(subfield.offset.into());
 }
 
 fn encode_stack(kind: u16, subfield: Subfield, out: &mut Writer) {
     header(kind, out);
     out.u16(subfield.offset.into());
-    Oxm::nxm(subfield.field).encode_header(false, out);
+    Oxm::nxm(subfield.field, out.tlvs()).encode_header(false, out);
     out.u16(subfield.width.into());
 }
 

@@ -227,7 +227,7 @@ fn encode_id(kind: u16, out: &mut Writer) {
 }
 
 fn encode_field(field: FieldFeature, out: &mut Writer) {
-    Oxm::of(field.field).encode_header(field.masked, out);
+    Oxm::of(field.field, out.tlvs()).encode_header(field.masked, out);
 }
 
 /// `OFPTC_DEPRECATED_MASK`.

@@ -33,7 +33,8 @@ pub fn matching() -> BoxedStrategy<Match> {
                 } else {
                     field.ones()
                 };
-                let told = !field.is_alias() && !matching.missing_prerequisite(field);
+                let is_plain = !field.is_alias() && !field.is_tunnel_option();
+                let told = is_plain && !matching.missing_prerequisite(field);
                 if use_of > 0 && told {
                     matching.set(field, value, mask);
                 }
@@ -49,7 +50,7 @@ pub(super) fn set_field() -> BoxedStrategy<Action> {
         .iter()
         .copied()
         .filter(|field| !constant.contains(field) && !field.is_read_only())
-        .filter(|field| *field != Field::InPort16);
+        .filter(|field| *field != Field::InPort16 && !field.is_tunnel_option());
     (select(fields.collect::<Vec<_>>()), any::<u128>())
         .prop_map(|(field, value)| {
             let present = if field == Field::VlanVid {

@@ -9,6 +9,7 @@ use super::*;
 
 fn subfield() -> impl Strategy<Value = Subfield> {
     let fields = Field::ALL.iter().copied();
+    let fields = fields.filter(|field| !field.is_tunnel_option());
     let fields: Vec<Field> = fields.filter(|field| !field.is_read_only()).collect();
     (select(fields), any::<u8>(), any::<u8>()).prop_map(|(field, offset, width)| {
         let offset = offset % field.width() as u8;

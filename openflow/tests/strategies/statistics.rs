@@ -324,7 +324,10 @@ pub(super) fn table_property() -> BoxedStrategy<TableProperty> {
     let actions = || subsequence(ActionKind::ALL, 0..=ActionKind::ALL.len());
     let instructions = subsequence(InstructionKind::ALL, 0..=InstructionKind::ALL.len());
     let fields = || {
-        let fields = subsequence(Field::ALL, 0..=Field::ALL.len());
+        let plain = Field::ALL.iter().copied();
+        let plain: Vec<Field> = plain.filter(|field| !field.is_tunnel_option()).collect();
+        let most = plain.len();
+        let fields = subsequence(plain, 0..=most);
         let with_mask = |fields: Vec<Field>| {
             let feature = |field: Field| FieldFeature {
                 field,

@@ -6,7 +6,7 @@ use tests::Ovs;
 /// An Open vSwitch in the stranger's namespace whose guest has 10.1.0.2, behind a tunnel port with
 /// these settings.
 #[track_caller]
-fn stranger(far: Netns, settings: &[&str]) -> (Ovs, Netns) {
+pub fn stranger(far: Netns, settings: &[&str]) -> (Ovs, Netns) {
     let guest = Netns::new("guest2");
     far.veth("g2", &guest, "eth0");
     guest.ip("link set eth0 mtu 1400");

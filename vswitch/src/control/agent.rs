@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use flowtable::{TlvMapping, TlvTable};
 use openflow::{
     AsyncConfig, Capabilities, CtFlush, ErrorCode, Experimenter, Features, Message,
     MultipartRequest, NiciraMessage, OfPort, PacketInFormat, PortReason, PortStatus, Role,
-    SwitchConfig, Xid, bundle::ONF, v13,
+    SwitchConfig, TlvMap, TlvTableReply, Xid, bundle::ONF, v13,
 };
 use tracing::debug;
 
@@ -74,6 +75,8 @@ pub struct Agent {
     limits: PortLimits,
     /// Flows that went all at once, of which monitors are still to be told.
     gone: Option<Box<FlowList>>,
+    /// Which Geneve options are which `tun_metadata` fields.
+    tlvs: Arc<TlvTable>,
 }
 
 /// What a bridge says of itself.
@@ -176,6 +179,7 @@ impl Agent {
             dropped: Dropped::default(),
             limits: PortLimits::default(),
             gone: None,
+            tlvs: Arc::default(),
         }
     }
 
@@ -199,6 +203,7 @@ impl Agent {
             monitors: Monitors::default(),
             sweep: None,
         };
+        peer_state.outbox.set_tlvs(&self.tlvs);
         self.peers.insert(peer, peer_state);
     }
 
@@ -259,7 +264,11 @@ impl Agent {
         message: Message,
         request: &[u8],
     ) -> Next {
+        let is_of_tlvs = matches!(message, Message::Nicira(NiciraMessage::TlvTableMod(_)));
         let done = self.carry_out(turn, peer, xid, message);
+        if is_of_tlvs {
+            self.set_tlvs(turn.switch, peer);
+        }
         self.tell_changes(turn.switch, Some((peer, xid)), turn.now_ms);
         done.unwrap_or_else(|code| {
             self.refuse(peer, xid, code, request);
@@ -310,6 +319,9 @@ impl Agent {
                 return self.multipart(turn, peer, xid, request);
             }
             Message::BarrierRequest => return Ok(Next::Barrier(Message::BarrierReply)),
+            Message::Nicira(NiciraMessage::TlvTableRequest) => {
+                self.reply(peer, xid, &self.tlv_table());
+            }
             Message::Nicira(nicira) => self.nicira(turn, main, nicira)?,
             Message::Bundle(control) => return self.bundle(turn, peer, xid, control),
             Message::BundleAdd(add) => self.bundle_add(turn, peer, xid, &add)?,
@@ -344,9 +356,39 @@ impl Agent {
             NiciraMessage::SetPacketInFormat(format) => peer.packet_in_format = format,
             NiciraMessage::SetControllerId(id) => peer.controller_id = id,
             NiciraMessage::Resume(packet) => return self.let_go_on(turn, *packet),
-            NiciraMessage::PacketIn2(_) => return Err(ErrorCode::BAD_REQUEST_BAD_TYPE),
+            NiciraMessage::TlvTableMod(change) => {
+                turn.switch.tlv_table_mod(self.bridge, &change)?;
+            }
+            NiciraMessage::PacketIn2(_)
+            | NiciraMessage::TlvTableRequest
+            | NiciraMessage::TlvTableReply(_) => return Err(ErrorCode::BAD_REQUEST_BAD_TYPE),
         }
         Ok(())
+    }
+
+    /// Tells everyone which Geneve options are mapped now, and who asked for it that it is done.
+    fn set_tlvs(&mut self, switch: &Switch, asking: PeerId) {
+        self.tlvs = switch.tlvs(self.bridge);
+        for peer in self.peers.values() {
+            peer.outbox.set_tlvs(&self.tlvs);
+        }
+        if let Some(peer) = self.peers.get(&asking) {
+            peer.outbox.note_tlvs();
+        }
+    }
+
+    fn tlv_table(&self) -> Message {
+        let map = |mapping: &TlvMapping| TlvMap {
+            class: mapping.class,
+            kind: mapping.kind,
+            len: mapping.len,
+            index: mapping.index.into(),
+        };
+        Message::Nicira(NiciraMessage::TlvTableReply(TlvTableReply {
+            space_max: TlvTable::BYTES_MAX as u32,
+            fields_max: TlvTable::FIELDS.into(),
+            maps: self.tlvs.iter().map(map).collect(),
+        }))
     }
 
     /// Requests that are answered at once by one message.
@@ -447,7 +489,7 @@ impl Agent {
             return;
         };
         let mut bytes = Vec::new();
-        match v13::encode(xid, message, &mut bytes) {
+        match v13::encode_knowing(xid, message, &self.tlvs, &mut bytes) {
             Ok(()) => peer.outbox.reply(bytes),
             Err(error) => debug!(bridge = self.identity.name, %error, "reply not sent"),
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use openflow::connection;
+use openflow::{Message, NiciraMessage, connection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -93,6 +93,7 @@ pub async fn run<S: AsyncRead + AsyncWrite>(stream: S, link: Link) -> End {
         written: 0,
         is_flushed: true,
         held: None,
+        tlv_changes: 0,
         control: None,
     };
     let (mut reader, mut writer) = split(stream);
@@ -117,6 +118,9 @@ struct Task {
     is_flushed: bool,
     /// A message for which the control task has no room yet.
     held: Option<Incoming>,
+    /// Changes of the TLV table that the peer asked for: what comes after one is read with what it
+    /// made.
+    tlv_changes: u64,
     control: Option<Control>,
 }
 
@@ -146,7 +150,7 @@ impl Task {
         let deadline = self.deadline(now_ms())?;
         let mut input = [0; READ_BYTES];
         let is_held = self.held.is_some();
-        let may_read = !is_held && self.protocol.ready();
+        let may_read = !is_held && !self.is_behind() && self.protocol.ready();
         let has_output = self.written < self.out.len();
         let may_write = has_output || !self.is_flushed;
         tokio::select! {
@@ -176,14 +180,26 @@ impl Task {
         Ok(())
     }
 
+    /// Whether the control task has still to change what further messages mean.
+    fn is_behind(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| control.outbox.tlv_changes() < self.tlv_changes)
+    }
+
     /// Hands decoded messages to the control task, as many as it has room for.
     fn hand_over(&mut self) {
         let Some(control) = &self.control else { return };
         loop {
-            let next = self
-                .held
-                .take()
-                .or_else(|| next_incoming(&mut self.protocol));
+            let next = match self.held.take() {
+                None if control.outbox.tlv_changes() < self.tlv_changes => return,
+                None => {
+                    self.protocol.set_tlvs(control.outbox.tlvs());
+                    let next = next_incoming(&mut self.protocol);
+                    self.tlv_changes += u64::from(next.as_ref().is_some_and(changes_tlvs));
+                    next
+                }
+                held => held,
+            };
             let Some(incoming) = next else { return };
             match control.inbox.try_send(incoming) {
                 Ok(()) => control.signal.raise(),
@@ -306,6 +322,14 @@ impl Drop for Control {
         drop(std::mem::replace(&mut self.inbox, closed));
         self.signal.raise();
     }
+}
+
+/// Whether later messages may mean something else by `tun_metadata` fields.
+fn changes_tlvs(incoming: &Incoming) -> bool {
+    let Incoming::Message { message, .. } = incoming else {
+        return false;
+    };
+    matches!(message, Message::Nicira(NiciraMessage::TlvTableMod(_)))
 }
 
 fn next_incoming(protocol: &mut connection::Connection) -> Option<Incoming> {

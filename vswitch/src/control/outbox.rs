@@ -7,8 +7,11 @@
 //! another port's packets.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
+use flowtable::TlvTable;
 use tokio::sync::Notify;
 
 use super::pace::Limit;
@@ -25,6 +28,10 @@ pub struct Outbox {
     queue: Mutex<Queue>,
     filled: Notify,
     given_up: Notify,
+    /// What the peer's messages mean by `tun_metadata` fields.
+    tlvs: ArcSwap<TlvTable>,
+    /// Changes of that which the peer asked for and which are done, or refused.
+    tlv_changes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +101,8 @@ impl Outbox {
             queue: Mutex::new(queue),
             filled: Notify::new(),
             given_up: Notify::new(),
+            tlvs: ArcSwap::default(),
+            tlv_changes: AtomicU64::new(0),
         }
     }
 
@@ -151,6 +160,27 @@ impl Outbox {
     pub fn packet_in(&self, port: u32, message: Vec<u8>) {
         self.lock().packets.push(port, message);
         self.filled.notify_one();
+    }
+
+    /// Says which Geneve options messages mean from now on.
+    pub fn set_tlvs(&self, tlvs: &Arc<TlvTable>) {
+        self.tlvs.store(Arc::clone(tlvs));
+    }
+
+    /// Which Geneve options messages mean.
+    pub fn tlvs(&self) -> Arc<TlvTable> {
+        self.tlvs.load_full()
+    }
+
+    /// A change of them that the peer asked for is done, or refused.
+    pub fn note_tlvs(&self) {
+        self.tlv_changes.fetch_add(1, Ordering::Release);
+        self.filled.notify_one();
+    }
+
+    /// How many such changes there were.
+    pub fn tlv_changes(&self) -> u64 {
+        self.tlv_changes.load(Ordering::Acquire)
     }
 
     /// Whether packet-ins are limited.

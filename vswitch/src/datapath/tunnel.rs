@@ -12,9 +12,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow::{Break, Continue};
 
 use arrayvec::ArrayVec;
-use flowtable::tunnel::{
-    Carrier, Completion, Fault, Inner, Kind, Options, Outer, entropy, tos_and_ttl,
-};
+use flowtable::tunnel::{Carrier, Completion, Fault, Inner, Kind, Outer, entropy, tos_and_ttl};
 use flowtable::{Carried, FlowKey};
 use pmd::offload::checksum;
 use pmd::{Offload, Packet};
@@ -102,7 +100,7 @@ pub fn deliver(packet: &mut Packet, port: PortNo, underlay: &Underlay) -> Arrive
 #[derive(Debug)]
 pub struct Reception<'a> {
     host: &'a Host,
-    receivers: &'a Receivers,
+    underlay: &'a Underlay,
     /// Of a UDP port, 0 for GRE.
     kind: Option<(u16, Kind)>,
     /// Where no key makes a difference.
@@ -115,7 +113,7 @@ impl<'a> Reception<'a> {
     pub fn new(port: PortNo, underlay: &'a Underlay) -> Option<Reception<'a>> {
         Some(Reception {
             host: underlay.host(port)?,
-            receivers: &underlay.receivers,
+            underlay,
             kind: None,
             known: ArrayVec::new(),
             is_keyed: underlay.receivers.are_keyed(),
@@ -158,7 +156,7 @@ impl<'a> Reception<'a> {
         {
             return Some(kind);
         }
-        let kind = self.receivers.kind(carrier)?;
+        let kind = self.underlay.receivers.kind(carrier)?;
         self.kind = Some((carrier, kind));
         Some(kind)
     }
@@ -176,7 +174,6 @@ impl<'a> Reception<'a> {
         }
         let inner = Inner::decode(kind, packet.data(), outer).map_err(reason)?;
         check_sums(packet, outer, &inner)?;
-        check_options(&packet.data()[inner.options.clone()])?;
         let received = Received {
             kind,
             port: carrier,
@@ -185,7 +182,13 @@ impl<'a> Reception<'a> {
             destination: outer.destination,
         };
         let port = self.port_of(received).ok_or(DropReason::TunnelUnknown)?;
-        let carried = described(outer, &inner);
+        let mut key = described(outer, &inner);
+        let options = &packet.data()[inner.options.clone()];
+        if !options.is_empty() {
+            let known = self.underlay.tlvs(port).decode(options, &mut key);
+            known.map_err(reason)?;
+        }
+        let carried = Carried::of(&key);
         uncover(packet, &inner)?;
         take_congestion(packet, outer.tos)?;
         Ok((port, carried))
@@ -194,14 +197,14 @@ impl<'a> Reception<'a> {
     #[inline]
     fn port_of(&mut self, received: Received) -> Option<PortNo> {
         if self.is_keyed {
-            return self.receivers.find(&received);
+            return self.underlay.receivers.find(&received);
         }
         let received = Received { key: 0, ..received };
         let mut known = self.known.iter();
         if let Some((_, port)) = known.find(|(known, _)| *known == received) {
             return Some(*port);
         }
-        let port = self.receivers.find(&received)?;
+        let port = self.underlay.receivers.find(&received)?;
         // With more nodes in a batch the others are looked up each time.
         let _ = self.known.try_push((received, port));
         Some(port)
@@ -250,19 +253,8 @@ fn check_sums(packet: &Packet, outer: &Outer, inner: &Inner) -> Result<(), DropR
     }
 }
 
-/// Refuses options that must be understood (RFC 8926 §3.5).
-fn check_options(options: &[u8]) -> Result<(), DropReason> {
-    for option in Options(options) {
-        let (_, kind, _) = option.map_err(reason)?;
-        if kind & Options::CRITICAL != 0 {
-            return Err(DropReason::TunnelOption);
-        }
-    }
-    Ok(())
-}
-
-/// What is known of the packet within: metadata of the tunnel.
-fn described(outer: &Outer, inner: &Inner) -> Carried {
+/// What is known of the packet within: metadata of the tunnel, its options aside.
+fn described(outer: &Outer, inner: &Inner) -> FlowKey {
     let mut key = FlowKey::default();
     key.tunnel_id = inner.key.unwrap_or(0);
     match (outer.source, outer.destination) {
@@ -282,7 +274,7 @@ fn described(outer: &Outer, inner: &Inner) -> Carried {
     if inner.is_control {
         key.tunnel_flags |= FLAG_OAM;
     }
-    Carried::of(&key)
+    key
 }
 
 fn words(bits: u128) -> [u64; 2] {

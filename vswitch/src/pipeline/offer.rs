@@ -43,7 +43,7 @@ struct Actions {
 
 /// A set of fields.
 #[derive(Clone, Copy, Debug, Default)]
-struct Fields(u128);
+struct Fields([u128; 2]);
 
 impl Offer {
     /// What these features offer. What they do not say of the table-miss flow is as it is for
@@ -106,7 +106,11 @@ impl Offer {
 
     fn check_match(&self, matching: &Match) -> Result<(), ErrorCode> {
         let mut present = Fields::default();
-        for (field, _, mask) in matching.fields() {
+        // Options are not what tables tell of themselves.
+        let fields = matching
+            .fields()
+            .filter(|(field, ..)| !field.is_tunnel_option());
+        for (field, _, mask) in fields {
             present.insert(field);
             if !self.matched.has(field) {
                 return Err(ErrorCode::BAD_MATCH_BAD_FIELD);
@@ -202,19 +206,27 @@ impl Fields {
     }
 
     fn insert(&mut self, field: Field) {
-        self.0 |= 1 << field as u32;
+        let (word, bit) = place(field);
+        self.0[word] |= bit;
     }
 
     fn has(self, field: Field) -> bool {
-        self.0 & 1 << field as u32 != 0
+        let (word, bit) = place(field);
+        self.0[word] & bit != 0
     }
+}
+
+/// Where a field is in a set.
+fn place(field: Field) -> (usize, u128) {
+    let number = field as usize;
+    (number / 128, 1 << (number % 128))
 }
 
 fn bits(numbers: impl Iterator<Item = u32>) -> u32 {
     numbers.fold(0, |bits, number| bits | 1 << number)
 }
 
-const _: () = assert!(Field::ALL.len() <= u128::BITS as usize, "a set of fields");
+const _: () = assert!(Field::ALL.len() <= 256, "a set of fields");
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{Changed, FlowMask, Rows};
+use flowtable::{Changed, FlowMask, Rows, TlvTable};
 use imbl::{HashMap, HashSet, OrdMap, Vector};
 use openflow::{GroupId, Instructions, MeterId, OfPort, TableId};
 
@@ -94,6 +94,8 @@ pub struct Bridge {
     pub(super) macs: HashMap<(u16, u64), MacEntry>,
     /// Tables and cookies of which there are as many flows as packets may make.
     pub(super) exhausted: HashSet<(TableId, u64)>,
+    /// Which Geneve options are which `tun_metadata` fields.
+    pub tlvs: Arc<TlvTable>,
     pub(super) entry_mask: Arc<FlowMask>,
     pub(super) tunnel_mask: Arc<FlowMask>,
     pub(super) point_mask: Arc<FlowMask>,

@@ -42,6 +42,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod tlv;
 mod transaction;
 mod users;
 mod watch;

@@ -203,7 +203,8 @@ pub enum Clash {
 }
 
 impl Tunnel {
-    /// The metadata of packets that say where they go.
+    /// The metadata of packets that say where they go, and how; Geneve options are the bridge's to
+    /// name.
     pub fn reads(&self) -> FlowMask {
         let mut mask = FlowMask::default();
         if self.out_key == Key::Flow {
@@ -216,6 +217,9 @@ impl Tunnel {
         if self.local == Local::Flow {
             mask.unite(&Field::TunnelSrc.mask());
             mask.unite(&Field::TunnelIpv6Src.mask());
+        }
+        if self.kind == Kind::Geneve {
+            mask.unite(&Field::TunnelFlags.mask());
         }
         mask
     }

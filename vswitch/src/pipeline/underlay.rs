@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use flowtable::TlvTable;
 use foldhash::fast::RandomState;
 use imbl::HashMap;
 
@@ -106,6 +107,8 @@ pub struct Underlay {
     neighbours: HashMap<(PortNo, IpAddr), u64>,
     /// Tunnel ports.
     pub receivers: Receivers,
+    /// Options that are understood at each, where there are any.
+    tlvs: HashMap<PortNo, Arc<TlvTable>>,
 }
 
 impl Underlay {
@@ -115,6 +118,24 @@ impl Underlay {
         let pair = |it: &Neighbour| ((it.port, it.address), it.mac);
         self.neighbours = network.neighbours.iter().map(pair).collect();
         self.network = network;
+    }
+
+    /// Which Geneve options of packets that come in by a tunnel port are understood.
+    #[inline]
+    pub fn tlvs(&self, port: PortNo) -> &TlvTable {
+        self.tlvs_of(port).map_or(TlvTable::EMPTY, |tlvs| tlvs)
+    }
+
+    pub(super) fn tlvs_of(&self, port: PortNo) -> Option<&Arc<TlvTable>> {
+        self.tlvs.get(&port)
+    }
+
+    /// Sets [`Underlay::tlvs`].
+    pub(super) fn set_tlvs(&mut self, port: PortNo, tlvs: Option<Arc<TlvTable>>) {
+        match tlvs {
+            Some(tlvs) => self.tlvs.insert(port, tlvs),
+            None => self.tlvs.remove(&port),
+        };
     }
 
     /// What is known of the network.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use flowtable::Field;
 
-use crate::text::{Ports, nicira, port, value};
+use crate::text::{Ports, nicira, option, port, value};
 use crate::{Action, OfPort};
 
 /// Appends actions, separated by commas; `drop` if there are none.
@@ -59,6 +59,11 @@ fn output(out: &mut String, port: OfPort, max_len: u16, ports: &Ports) {
 
 fn set_field(out: &mut String, field: Field, value: u128, mask: u128, ports: &Ports) {
     out.push_str("set_field:");
+    if let Some(mapping) = ports.tlvs().of_field(field) {
+        option::write(out, mapping, value, mask);
+        out.push_str("->");
+        return out.push_str(&option::name(field, ports));
+    }
     match value::Style::of(field) {
         value::Style::Port
         | value::Style::Fragment

@@ -3,7 +3,7 @@
 use flowtable::{Field, FlowKey, FlowMask, Match, VLAN_PRESENT, eth_type, ip_proto};
 
 use super::VID_MAX;
-use crate::text::{Ports, name, value};
+use crate::text::{Ports, name, option, value};
 
 /// Appends a match, with `priority` unless it is the default, each piece followed by a comma but
 /// the last.
@@ -57,6 +57,9 @@ pub(in crate::text) fn write(
         (Field::TunnelGbpId, "tun_gbp_id"),
         (Field::TunnelGbpFlags, "tun_gbp_flags"),
         (Field::TunnelFlags, "tun_flags"),
+    ]);
+    writer.options();
+    writer.fields(&[
         (Field::Metadata, "metadata"),
         (Field::InPort, "in_port"),
         (Field::InPhyPort, "in_phy_port"),
@@ -95,6 +98,21 @@ impl Writer<'_> {
     fn fields(&mut self, fields: &[(Field, &str)]) {
         for &(field, name) in fields {
             self.field(field, name);
+        }
+    }
+
+    /// Options that are to be there.
+    fn options(&mut self) {
+        for mapping in self.ports.tlvs().iter() {
+            if !mapping.is_in(&self.mask.0) || !mapping.is_in(&self.key) {
+                continue;
+            }
+            let (value, mask) = self.read(mapping.field);
+            self.word(&option::name(mapping.field, self.ports));
+            if mask != 0 {
+                self.out.push('=');
+                option::write(self.out, mapping, value, mask);
+            }
         }
     }
 

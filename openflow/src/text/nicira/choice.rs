@@ -30,7 +30,7 @@ pub(super) fn parse_bundle(
         return Err(wrong());
     }
     let dst = match loads {
-        true => Some(writable(next()?)?),
+        true => Some(writable(next()?, context.ports())?),
         false => None,
     };
     if dst.is_some_and(|dst| dst.width < 16) {
@@ -71,13 +71,13 @@ fn parse_port(text: &str, context: &Context<'_>) -> Result<OfPort, SyntaxError> 
 }
 
 /// Reads `FIELDS,BASIS,ALGORITHM,COUNT,ARGUMENT,FIELD[BIT..BIT]`.
-pub(super) fn parse_multipath(text: &str) -> Result<Multipath, SyntaxError> {
+pub(super) fn parse_multipath(text: &str, context: &Context<'_>) -> Result<Multipath, SyntaxError> {
     let pieces: Vec<&str> = text.split(',').map(str::trim).collect();
     let [hash, basis, algorithm, count, argument, dst] = pieces[..] else {
         let allowed = "multipath(FIELDS,BASIS,ALGORITHM,COUNT,ARGUMENT,FIELD[BIT..BIT])";
         return Err(SyntaxError::new(text, "not a choice of numbers", allowed));
     };
-    let dst = writable(dst)?;
+    let dst = writable(dst, context.ports())?;
     let last = number(count, 1 << 16)?.checked_sub(1);
     let Some(last) = last.filter(|last| *last <= dst.ones()) else {
         let allowed = format!("1 to {}", dst.ones().saturating_add(1).min(1 << 16));
@@ -129,7 +129,7 @@ pub(super) fn write_bundle(out: &mut String, bundle: &Bundle, ports: &Ports) {
     // Writing to a String cannot fail, so its results are let go.
     let _ = write!(out, "{fields},{},{algorithm},ofport,", bundle.basis);
     if let Some(dst) = bundle.dst {
-        let _ = write!(out, "{},", Shown(dst));
+        let _ = write!(out, "{},", Shown(dst, ports));
     }
     out.push_str("members:");
     for (place, port) in bundle.members.iter().enumerate() {
@@ -145,7 +145,7 @@ pub(super) fn write_bundle(out: &mut String, bundle: &Bundle, ports: &Ports) {
 }
 
 /// Appends the action.
-pub(super) fn write_multipath(out: &mut String, multipath: &Multipath) {
+pub(super) fn write_multipath(out: &mut String, multipath: &Multipath, ports: &Ports) {
     let Multipath {
         fields,
         basis,
@@ -156,7 +156,7 @@ pub(super) fn write_multipath(out: &mut String, multipath: &Multipath) {
     } = *multipath;
     let (fields, algorithm) = (fields.name(), algorithm.name());
     let count = u32::from(last) + 1;
-    let dst = Shown(dst);
+    let dst = Shown(dst, ports);
     let _ = write!(
         out,
         "multipath({fields},{basis},{algorithm},{count},{argument},{dst})"

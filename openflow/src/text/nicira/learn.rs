@@ -8,7 +8,7 @@ use super::super::action::Context;
 use super::super::token::{Token, Tokens};
 use super::super::value::{self, number, number_or_minus_one};
 use super::super::{Ports, SyntaxError};
-use super::{Shown, arrow, field, subfield, writable};
+use super::{Shown, arrow, names_field, subfield, writable};
 use crate::nicira::{Learn, LearnSource, LearnSpec, Subfield};
 use crate::{OfPort, TableId};
 
@@ -17,7 +17,8 @@ pub(super) fn parse(text: &str, context: &Context<'_>) -> Result<Learn, SyntaxEr
     let mut learn = Learn::default();
     let mut specs = Vec::new();
     for token in Tokens::new(text) {
-        let is_known = parse_setting(&token, &mut learn).map_err(|e| e.within(token.text))?;
+        let is_known =
+            parse_setting(&token, &mut learn, context.ports()).map_err(|e| e.within(token.text))?;
         if !is_known {
             specs.push(parse_spec(&token, context).map_err(|e| e.within(token.text))?);
         }
@@ -27,7 +28,7 @@ pub(super) fn parse(text: &str, context: &Context<'_>) -> Result<Learn, SyntaxEr
 }
 
 /// Takes what is said of the flow beside its match and actions; whether that is what it was.
-fn parse_setting(token: &Token<'_>, learn: &mut Learn) -> Result<bool, SyntaxError> {
+fn parse_setting(token: &Token<'_>, learn: &mut Learn, ports: &Ports) -> Result<bool, SyntaxError> {
     let text = token.argument();
     let of_16_bits = || number(text, 0xffff).map(|number| number as u16);
     match token.key {
@@ -42,7 +43,7 @@ fn parse_setting(token: &Token<'_>, learn: &mut Learn) -> Result<bool, SyntaxErr
         "delete_learned" => learn.delete_learned = true,
         "limit" => learn.limit = number(text, u32::MAX.into())? as u32,
         "result_dst" => {
-            let result = writable(text)?;
+            let result = writable(text, ports)?;
             if result.width != 1 {
                 return Err(SyntaxError::new(text, "more than one bit", "reg0[0]"));
             }
@@ -58,18 +59,18 @@ fn parse_spec(token: &Token<'_>, context: &Context<'_>) -> Result<LearnSpec, Syn
     match token.key {
         "load" => {
             let (source, dst) = arrow(text)?;
-            let dst = writable(dst)?;
+            let dst = writable(dst, context.ports())?;
             Ok(LearnSpec::Load(
                 dst,
-                match parse_field(source, dst)? {
+                match parse_field(source, dst, context.ports())? {
                     Some(source) => source,
                     None => LearnSource::Value(number(source, dst.ones())?),
                 },
             ))
         }
-        "output" => subfield(text).map(LearnSpec::Output),
+        "output" => subfield(text, context.ports()).map(LearnSpec::Output),
         _ => {
-            let dst = subfield(token.key)?;
+            let dst = subfield(token.key, context.ports())?;
             Ok(match token.value {
                 None => LearnSpec::Match(dst, LearnSource::Field(dst)),
                 Some(text) => LearnSpec::Match(dst, parse_source(text, dst, context)?),
@@ -83,10 +84,10 @@ fn parse_source(
     dst: Subfield,
     context: &Context<'_>,
 ) -> Result<LearnSource, SyntaxError> {
-    if let Some(source) = parse_field(text, dst)? {
+    if let Some(source) = parse_field(text, dst, context.ports())? {
         return Ok(source);
     }
-    if !dst.is_whole() {
+    if !dst.is_whole() || dst.field.is_tunnel_option() {
         return number(text, dst.ones()).map(LearnSource::Value);
     }
     let (value, mask) = value::parse(dst.field, text, context.ports())?;
@@ -101,11 +102,15 @@ fn parse_source(
 }
 
 /// As many bits of a field, if it is one.
-fn parse_field(text: &str, dst: Subfield) -> Result<Option<LearnSource>, SyntaxError> {
-    if field(text.split('[').next().unwrap_or("")).is_none() {
+fn parse_field(
+    text: &str,
+    dst: Subfield,
+    ports: &Ports,
+) -> Result<Option<LearnSource>, SyntaxError> {
+    if !names_field(text, ports) {
         return Ok(None);
     }
-    let src = subfield(text)?;
+    let src = subfield(text, ports)?;
     match src.width == dst.width {
         true => Ok(Some(LearnSource::Field(src))),
         false => Err(SyntaxError::new(text, "not as many bits on both sides", "")),
@@ -138,7 +143,7 @@ pub(super) fn write(out: &mut String, learn: &Learn, ports: &Ports) {
     }
     number(out, "limit", learn.limit.into(), 0);
     if let Some(result) = learn.result {
-        let _ = write!(out, ",result_dst={}", Shown(result));
+        let _ = write!(out, ",result_dst={}", Shown(result, ports));
     }
     for spec in learn.specs.iter() {
         out.push(',');
@@ -150,12 +155,14 @@ pub(super) fn write(out: &mut String, learn: &Learn, ports: &Ports) {
 fn write_spec(out: &mut String, spec: &LearnSpec, ports: &Ports) {
     let _ = match spec {
         LearnSpec::Match(dst, LearnSource::Field(src)) if dst == src => {
-            write!(out, "{}", Shown(*dst))
+            write!(out, "{}", Shown(*dst, ports))
         }
         LearnSpec::Match(dst, LearnSource::Field(src)) => {
-            write!(out, "{}={}", Shown(*dst), Shown(*src))
+            write!(out, "{}={}", Shown(*dst, ports), Shown(*src, ports))
         }
-        LearnSpec::Match(dst, LearnSource::Value(value)) if dst.is_whole() => {
+        LearnSpec::Match(dst, LearnSource::Value(value))
+            if dst.is_whole() && !dst.field.is_tunnel_option() =>
+        {
             let _ = write!(out, "{}=", name(dst.field));
             match dst.field {
                 Field::InPort16 => ports.write(out, OfPort::of_16_bits(*value as u16)),
@@ -164,16 +171,18 @@ fn write_spec(out: &mut String, spec: &LearnSpec, ports: &Ports) {
             Ok(())
         }
         LearnSpec::Match(dst, LearnSource::Value(value)) => {
-            write!(out, "{}={value:#x}", Shown(*dst))
+            write!(out, "{}={value:#x}", Shown(*dst, ports))
         }
         LearnSpec::Load(dst, LearnSource::Field(src)) => {
-            write!(out, "load:{}->{}", Shown(*src), Shown(*dst))
+            write!(out, "load:{}->{}", Shown(*src, ports), Shown(*dst, ports))
         }
-        LearnSpec::Load(dst, LearnSource::Value(0)) => write!(out, "load:0->{}", Shown(*dst)),
+        LearnSpec::Load(dst, LearnSource::Value(0)) => {
+            write!(out, "load:0->{}", Shown(*dst, ports))
+        }
         LearnSpec::Load(dst, LearnSource::Value(value)) => {
-            write!(out, "load:{value:#x}->{}", Shown(*dst))
+            write!(out, "load:{value:#x}->{}", Shown(*dst, ports))
         }
-        LearnSpec::Output(src) => write!(out, "output:{}", Shown(*src)),
+        LearnSpec::Output(src) => write!(out, "output:{}", Shown(*src, ports)),
     };
 }
 

@@ -121,7 +121,7 @@ pub(super) fn encode(learn: &Learn, out: &mut Writer) {
         out.u16(learn.result.map_or(0, |result| result.offset.into()));
         out.zeros(2);
         if let Some(result) = learn.result {
-            Oxm::nxm(result.field).encode_header(false, out);
+            Oxm::nxm(result.field, out.tlvs()).encode_header(false, out);
         }
     }
     learn.specs.iter().for_each(|spec| encode_spec(spec, out));

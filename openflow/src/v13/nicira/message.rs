@@ -4,6 +4,7 @@
 use super::NICIRA;
 use crate::nicira::{NiciraMessage, PacketIn2, PacketInFormat};
 use crate::v13::matching;
+use crate::v13::tlv;
 use crate::wire::{MESSAGE_LEN_MAX, Reader, Writer, padded};
 use crate::{ErrorCode, PacketInReason, TableId};
 
@@ -24,6 +25,9 @@ pub(in crate::v13) fn decode(
         }
         PACKET_IN2 => NiciraMessage::PacketIn2(Box::new(decode_packet(body)?)),
         RESUME => NiciraMessage::Resume(Box::new(decode_packet(body)?)),
+        TLV_TABLE_MOD => NiciraMessage::TlvTableMod(tlv::decode_mod(body)?),
+        TLV_TABLE_REQUEST => NiciraMessage::TlvTableRequest,
+        TLV_TABLE_REPLY => NiciraMessage::TlvTableReply(tlv::decode_reply(body)?),
         _ => return Ok(None),
     }))
 }
@@ -107,6 +111,15 @@ pub(in crate::v13) fn encode(nicira: &NiciraMessage, message: usize, out: &mut W
             out.u32(RESUME);
             encode_packet(packet, message, out);
         }
+        NiciraMessage::TlvTableMod(change) => {
+            out.u32(TLV_TABLE_MOD);
+            tlv::encode_mod(change, out);
+        }
+        NiciraMessage::TlvTableRequest => out.u32(TLV_TABLE_REQUEST),
+        NiciraMessage::TlvTableReply(table) => {
+            out.u32(TLV_TABLE_REPLY);
+            tlv::encode_reply(table, out);
+        }
     }
 }
 
@@ -157,6 +170,9 @@ const HEADER_LEN: usize = 4;
 // `NXT_*`.
 const SET_PACKET_IN_FORMAT: u32 = 16;
 const SET_CONTROLLER_ID: u32 = 20;
+const TLV_TABLE_MOD: u32 = 24;
+const TLV_TABLE_REQUEST: u32 = 25;
+const TLV_TABLE_REPLY: u32 = 26;
 const RESUME: u32 = 28;
 const PACKET_IN2: u32 = 30;
 

@@ -183,7 +183,8 @@ impl Scene<'_> {
         effects: &mut Effects,
         message: &[u8],
     ) -> Result<(), ErrorCode> {
-        let (xid, message) = v13::decode(message).map_err(|error| error.code)?;
+        let decoded = v13::decode_knowing(message, &switch.tlvs(self.bridge));
+        let (xid, message) = decoded.map_err(|error| error.code)?;
         let (bridge, now_ms) = (self.bridge, self.now_ms);
         let removed = match message {
             Message::FlowMod(change) => {

@@ -172,6 +172,7 @@ impl Dump {
             return self.sum(outbox);
         }
         self.read(switch);
+        self.stream.set_tlvs(outbox.tlvs());
         loop {
             let mut bytes = Vec::with_capacity(MESSAGE_ROOM);
             match self.stream.encode_next(&mut bytes) {

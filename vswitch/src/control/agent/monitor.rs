@@ -144,7 +144,7 @@ impl Monitors {
 
     fn put(&mut self, message: &Message, outbox: &Outbox) {
         let mut bytes = Vec::new();
-        if let Err(error) = v13::encode(Xid(0), message, &mut bytes) {
+        if let Err(error) = v13::encode_knowing(Xid(0), message, &outbox.tlvs(), &mut bytes) {
             warn!(%error, "an update is left out");
         }
         match &mut self.held {

@@ -54,7 +54,7 @@ impl Agent {
         let mut bytes = Vec::new();
         for peer in self.peers.values().filter(|peer| wanted(peer.wants())) {
             if bytes.is_empty()
-                && let Err(error) = v13::encode(Xid(0), message, &mut bytes)
+                && let Err(error) = v13::encode_knowing(Xid(0), message, &self.tlvs, &mut bytes)
             {
                 debug!(bridge = self.identity.name, %error, "message not sent");
                 return;

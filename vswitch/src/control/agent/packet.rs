@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{Carried, Field, Match};
+use flowtable::{Carried, Field, Match, TlvTable};
 use openflow::{
     Action, ErrorCode, FlowMod, FlowModCommand, Message, NiciraMessage, OfPort, PacketIn,
     PacketIn2, PacketInFormat, PacketInReason, Xid, v13,
@@ -46,7 +46,7 @@ impl Agent {
             reason,
             table: punt.table,
             cookie: punt.cookie,
-            matching: metadata(punt, carried),
+            matching: metadata(punt, carried, &self.tlvs),
             data: Vec::new(),
         };
         let paused = punt.paused.as_ref();
@@ -73,7 +73,7 @@ impl Agent {
                     Message::Nicira(NiciraMessage::PacketIn2(Box::new(packet)))
                 }
             };
-            if v13::encode(Xid(0), &packet_in, &mut bytes).is_ok() {
+            if v13::encode_knowing(Xid(0), &packet_in, &self.tlvs, &mut bytes).is_ok() {
                 let outbox = self.outbox_for_packets(*id, peer, frame);
                 outbox.packet_in(punt.metadata.in_port, bytes);
             }
@@ -209,7 +209,7 @@ pub(super) fn released_buffer(change: &FlowMod) -> Option<u32> {
 }
 
 /// The packet's metadata as match fields: the port always, the others where they are set.
-fn metadata(punt: &Punt, carried: &Carried) -> Match {
+fn metadata(punt: &Punt, carried: &Carried, tlvs: &TlvTable) -> Match {
     let key = &mut punt.metadata.clone();
     carried.write(key);
     let mut mask = Field::InPort.mask();
@@ -219,10 +219,14 @@ fn metadata(punt: &Punt, carried: &Carried) -> Match {
     let ports = [Field::InPort, Field::InPhyPort];
     let fields = Field::ALL.iter();
     let fields = fields.filter(|field| field.is_metadata() && !field.is_alias());
+    let fields = fields.filter(|field| !field.is_tunnel_option());
     for field in fields.filter(|field| !ports.contains(field)) {
         if field.read(key) != 0 {
             mask.unite(&field.mask());
         }
+    }
+    for mapping in tlvs.iter().filter(|mapping| mapping.is_in(key)) {
+        mask.unite(&mapping.field.mask());
     }
     Match::new(key, &mask)
 }

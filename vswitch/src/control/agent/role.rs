@@ -80,7 +80,7 @@ fn changes_the_switch(message: &Message) -> bool {
         | Message::PortMod(_)
         | Message::TableMod(_)
         | Message::MeterMod(_)
-        | Message::Nicira(NiciraMessage::Resume(_))
+        | Message::Nicira(NiciraMessage::Resume(_) | NiciraMessage::TlvTableMod(_))
         | Message::Bundle(_)
         | Message::BundleAdd(_)
         | Message::CtFlush(_) => true,

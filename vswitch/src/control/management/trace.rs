@@ -87,6 +87,7 @@ impl Actor {
     /// The names of a bridge's ports, for the flow syntax.
     fn port_names(&self, bridge: BridgeId) -> Ports {
         let mut names = Ports::default();
+        names.set_tlvs(self.switch.tlvs(bridge));
         for port in self.ports.values().filter(|port| port.bridge == bridge) {
             names.insert(&port.settings.name, port.of_port);
         }

@@ -34,6 +34,7 @@ impl Switch {
             ports: Default::default(),
             macs: Default::default(),
             exhausted: imbl::HashSet::new(),
+            tlvs: Arc::default(),
             entry_mask: Arc::default(),
             tunnel_mask: Arc::default(),
             point_mask: Arc::default(),

@@ -118,6 +118,24 @@ fn written(nicira: &Nicira) -> Option<Field> {
     }
 }
 
+/// The fields that an action takes from packets or writes to them or to flows that it makes.
+pub fn fields(action: &Action) -> impl Iterator<Item = Field> {
+    let (set, made): (_, &[LearnSpec]) = match action {
+        Action::SetField { field, .. } => (Some(*field), &[]),
+        Action::Nicira(Nicira::Learn(learn)) => (written_by(action), &learn.specs),
+        _ => (written_by(action), &[]),
+    };
+    let made = made.iter().filter_map(LearnSpec::made);
+    taken(action).chain(set).chain(made.map(|dst| dst.field))
+}
+
+fn written_by(action: &Action) -> Option<Field> {
+    match action {
+        Action::Nicira(nicira) => written(nicira),
+        _ => None,
+    }
+}
+
 /// The fields whose values an action takes, if packets have them of their own.
 fn taken(action: &Action) -> impl Iterator<Item = Field> {
     let (one, hashed, specs): (_, &[Field], &[LearnSpec]) = match action {

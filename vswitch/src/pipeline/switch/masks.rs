@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use flowtable::tunnel::Kind;
 use flowtable::{Carried, FlowMask};
 use openflow::TableId;
 
@@ -115,6 +116,9 @@ impl OwnMasks {
         }
         for tunnel in bridge.ports().filter_map(|port| port.tunnel.as_deref()) {
             entry.unite(&tunnel.reads());
+            if tunnel.kind == Kind::Geneve {
+                entry.unite(&bridge.tlvs.mask());
+            }
         }
         let before = tables.seen.clone();
         tables.go_on(ledger);

@@ -45,6 +45,7 @@ impl Switch {
             crossed: Crossed::default(),
         });
         self.tie(number);
+        self.know_options(number);
         self.renew_mask(bridge, spec.tunnel.is_some());
         Ok((number, of_port))
     }
@@ -65,6 +66,7 @@ impl Switch {
             bridge.ports.remove(&port.of_port);
             ledger.addresses.forget_port(&mut bridge.macs, number);
         }
+        self.know_options(number);
         self.renew_mask(port.bridge, port.tunnel.is_some());
         if let Some(peer) = port.peer {
             self.tie(peer);

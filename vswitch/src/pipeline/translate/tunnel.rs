@@ -53,6 +53,11 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             hop,
             eth_dst,
             key: tunnel.out_key.of(strand.key.tunnel_id),
+            is_control: strand.key.tunnel_flags & FLAG_OAM != 0,
+            options: match tunnel.kind {
+                Kind::Geneve => strand.bridge.tlvs.encode(&strand.key),
+                _ => Vec::new(),
+            },
         };
         self.trace.enter(format_args!(
             "output to {}, in a tunnel to {destination}, in by {}",
@@ -79,6 +84,12 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         let ipv6 = key.tunnel_ipv6_src.iter().chain(&key.tunnel_ipv6_dst);
         for word in words.iter().chain(ipv6) {
             self.trace.choose(*word);
+        }
+        if key.tunnel_option_units != 0 {
+            let options = key.tunnel_options.iter();
+            for word in options.chain(&[key.tunnel_option_units]) {
+                self.trace.choose(*word);
+            }
         }
     }
 }
@@ -113,6 +124,10 @@ struct Outgoing<'a> {
     hop: NextHop,
     eth_dst: u64,
     key: Option<u64>,
+    /// Whether it is a control packet of a Geneve tunnel.
+    is_control: bool,
+    /// Geneve options.
+    options: Vec<u8>,
 }
 
 impl Outgoing<'_> {
@@ -130,8 +145,8 @@ impl Outgoing<'_> {
             port: tunnel.port,
             key: self.key.map(|key| key & tunnel.kind.key_max()),
             checksum: self.has_checksum(),
-            is_control: false,
-            options: &[],
+            is_control: self.is_control,
+            options: &self.options,
         });
         Encapsulation::new(header, tunnel.tos.is_none(), tunnel.ttl.is_none())
     }
@@ -191,6 +206,8 @@ fn words(address: IpAddr) -> [u64; 2] {
 }
 
 const GRE: u8 = 47;
+/// Bit of `tun_flags` for control packets of a tunnel (ovs-fields(7)).
+const FLAG_OAM: u16 = 1;
 /// The bits of a type of service that tell congestion (RFC 3168 §5).
 const ECN: u8 = 3;
 /// As Open vSwitch has it.

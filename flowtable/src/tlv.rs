@@ -1,0 +1,333 @@
+//! The TLV table of a bridge: which Geneve options are which `tun_metadata` fields
+//! (ovs-fields(7), "Tunnel Metadata"; options are RFC 8926 §3.5).
+//!
+//! A controller maps class, type and length of an option to a field by its number, 0 to 63. A key
+//! has room for all options that are mapped at once ([`FlowKey::tunnel_options`]), each in the
+//! units it was given when it was mapped, so that it is one of the fields that lie there: who says
+//! `tun_metadata5` means that field for as long as the mapping is there. Codecs and flow syntax
+//! ask the table; rules, masks and actions know fields of the key only.
+//!
+//! Why not a place in the key for each of the 64: 124 bytes each would be 8 KB of key. Why not room
+//! for 256 bytes, as Open vSwitch has it: a packet that carries options is copied with all of it.
+
+use crate::key::OPTION_WORDS;
+use crate::tunnel::{Fault, Options};
+use crate::{Field, FlowKey, FlowMask};
+
+/// A `tun_metadata` field: which option it is, and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlvMapping {
+    /// Number of the field, `tun_metadata<index>`.
+    pub index: u8,
+    /// Class of the option.
+    pub class: u16,
+    /// Type of the option, with the critical bit.
+    pub kind: u8,
+    /// Bytes of its data, a multiple of 4.
+    pub len: u8,
+    /// The field of the key that it is.
+    pub field: Field,
+}
+
+/// The mappings of a bridge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlvTable {
+    /// By index.
+    mappings: Vec<TlvMapping>,
+}
+
+/// Why an option cannot be mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlvError {
+    /// There is no field of this number.
+    Index,
+    /// Options are not that long.
+    Length,
+    /// The field is another option.
+    AlreadyMapped,
+    /// The option is another field.
+    Duplicate,
+    /// There is no room for it.
+    Full,
+}
+
+impl TlvMapping {
+    /// All ones in the option's length.
+    pub fn ones(&self) -> u128 {
+        u128::MAX >> (128 - 8 * u32::from(self.len))
+    }
+
+    /// Whether the option is there.
+    pub fn is_in(&self, key: &FlowKey) -> bool {
+        let units = self.field.option_units();
+        key.tunnel_option_units & units == units
+    }
+}
+
+impl TlvTable {
+    /// Fields that there are.
+    pub const FIELDS: u8 = 64;
+    /// Bytes of all options that are mapped.
+    pub const BYTES_MAX: usize = OPTION_WORDS * 8;
+    /// Longest data of an option that there is room for.
+    pub const LEN_MAX: u8 = 16;
+    /// No mapping.
+    pub const EMPTY: &TlvTable = &TlvTable {
+        mappings: Vec::new(),
+    };
+
+    /// Maps an option to a field.
+    pub fn add(&mut self, index: u8, class: u16, kind: u8, len: u8) -> Result<(), TlvError> {
+        if index >= TlvTable::FIELDS {
+            return Err(TlvError::Index);
+        }
+        if len == 0 || len % 4 != 0 || len > LEN_OF_OPTIONS_MAX {
+            return Err(TlvError::Length);
+        }
+        let at = match self.mappings.binary_search_by_key(&index, |it| it.index) {
+            Ok(_) => return Err(TlvError::AlreadyMapped),
+            Err(at) => at,
+        };
+        if self.of_option(class, kind).is_some() {
+            return Err(TlvError::Duplicate);
+        }
+        let mapping = TlvMapping {
+            index,
+            class,
+            kind,
+            len,
+            field: self.room(len).ok_or(TlvError::Full)?,
+        };
+        self.mappings.insert(at, mapping);
+        Ok(())
+    }
+
+    /// Takes a mapping out, if it is there.
+    pub fn remove(&mut self, index: u8) {
+        self.mappings.retain(|mapping| mapping.index != index);
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.mappings.is_empty()
+    }
+
+    /// All mappings by index.
+    pub fn iter(&self) -> impl Iterator<Item = &TlvMapping> {
+        self.mappings.iter()
+    }
+
+    /// The field of this number.
+    pub fn of_index(&self, index: u8) -> Option<&TlvMapping> {
+        self.iter().find(|mapping| mapping.index == index)
+    }
+
+    /// What a field of the key is.
+    pub fn of_field(&self, field: Field) -> Option<&TlvMapping> {
+        self.iter().find(|mapping| mapping.field == field)
+    }
+
+    /// What an option is.
+    pub fn of_option(&self, class: u16, kind: u8) -> Option<&TlvMapping> {
+        let mut all = self.iter();
+        all.find(|mapping| (mapping.class, mapping.kind) == (class, kind))
+    }
+
+    /// The bits of a key that all of them have.
+    pub fn mask(&self) -> FlowMask {
+        let mut mask = FlowMask::default();
+        for mapping in self.iter() {
+            mask.unite(&mapping.field.mask());
+        }
+        mask
+    }
+
+    /// Writes the options that came with a packet to a key. Those that are not mapped are ignored,
+    /// unless they are critical; one of another length than that of its mapping is wrong.
+    pub fn decode(&self, options: &[u8], key: &mut FlowKey) -> Result<(), Fault> {
+        for option in Options(options) {
+            let (class, kind, data) = option?;
+            match self.of_option(class, kind) {
+                Some(mapping) if data.len() == usize::from(mapping.len) => {
+                    let value = data.iter();
+                    let value = value.fold(0, |all, byte| all << 8 | u128::from(*byte));
+                    mapping.field.write(key, value, u128::MAX);
+                }
+                Some(_) => return Err(Fault::Length),
+                None if kind & Options::CRITICAL != 0 => return Err(Fault::Option),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The options that a key has, as they go before a packet: in the order of their fields, at
+    /// most 192 bytes.
+    pub fn encode(&self, key: &FlowKey) -> Vec<u8> {
+        let mut options = Vec::new();
+        for mapping in self.iter().filter(|mapping| mapping.is_in(key)) {
+            options.extend(mapping.class.to_be_bytes());
+            options.extend([mapping.kind, mapping.len / 4]);
+            let value = mapping.field.read(key).to_be_bytes();
+            options.extend(&value[16 - usize::from(mapping.len)..]);
+        }
+        options
+    }
+
+    /// A field that no mapping has a part of.
+    fn room(&self, len: u8) -> Option<Field> {
+        let taken = self.iter();
+        let taken = taken.fold(0, |all, mapping| all | mapping.field.option_units());
+        let mut fields = match len {
+            4 => SINGLE,
+            8 => PAIRS,
+            12 | 16 => QUADS,
+            _ => return None,
+        }
+        .iter();
+        fields
+            .find(|field| field.option_units() & taken == 0)
+            .copied()
+    }
+}
+
+/// Longest data of an option (RFC 8926 §3.5).
+const LEN_OF_OPTIONS_MAX: u8 = 124;
+
+/// Fields of one, two and four units.
+const SINGLE: &[Field] = &[
+    Field::TunnelOption0,
+    Field::TunnelOption1,
+    Field::TunnelOption2,
+    Field::TunnelOption3,
+    Field::TunnelOption4,
+    Field::TunnelOption5,
+    Field::TunnelOption6,
+    Field::TunnelOption7,
+    Field::TunnelOption8,
+    Field::TunnelOption9,
+    Field::TunnelOption10,
+    Field::TunnelOption11,
+    Field::TunnelOption12,
+    Field::TunnelOption13,
+    Field::TunnelOption14,
+    Field::TunnelOption15,
+];
+const PAIRS: &[Field] = &[
+    Field::TunnelOptionPair0,
+    Field::TunnelOptionPair1,
+    Field::TunnelOptionPair2,
+    Field::TunnelOptionPair3,
+    Field::TunnelOptionPair4,
+    Field::TunnelOptionPair5,
+    Field::TunnelOptionPair6,
+    Field::TunnelOptionPair7,
+];
+const QUADS: &[Field] = &[
+    Field::TunnelOptionQuad0,
+    Field::TunnelOptionQuad1,
+    Field::TunnelOptionQuad2,
+    Field::TunnelOptionQuad3,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `{class=0x102,type=0x80,len=4}->tun_metadata0` and three more of other lengths.
+    fn table() -> TlvTable {
+        let mut table = TlvTable::default();
+        for (index, kind, len) in [(0, 0x80, 4), (63, 1, 8), (7, 2, 12), (8, 3, 16)] {
+            assert_eq!(table.add(index, 0x102, kind, len), Ok(()));
+        }
+        table
+    }
+
+    #[test]
+    fn no_two_options_share_a_unit() {
+        let mut table = table();
+        let mut seen = 0u64;
+        for mapping in table.iter() {
+            let units = mapping.field.option_units();
+            assert_eq!(
+                units.count_ones(),
+                u32::from(mapping.len.next_power_of_two() / 4)
+            );
+            assert_eq!(seen & units, 0);
+            seen |= units;
+            assert_eq!(mapping.field.mask().0.tunnel_option_units, units);
+        }
+        // 16 units, of which 1, 2, 4 and 4 are taken.
+        for index in 20..25 {
+            assert_eq!(table.add(index, 1, index, 4), Ok(()));
+        }
+        assert_eq!(table.add(30, 1, 30, 4), Err(TlvError::Full));
+        table.remove(8);
+        assert_eq!(table.add(30, 1, 30, 16), Ok(()));
+        let indices: Vec<u8> = table.iter().map(|mapping| mapping.index).collect();
+        assert_eq!(indices, [0, 7, 20, 21, 22, 23, 24, 30, 63]);
+    }
+
+    #[test]
+    fn what_cannot_be_mapped_says_why() {
+        let mut table = table();
+        for (index, kind, len, error) in [
+            (64, 9, 4, TlvError::Index),
+            (1, 9, 0, TlvError::Length),
+            (1, 9, 6, TlvError::Length),
+            (1, 9, 128, TlvError::Length),
+            (0, 9, 4, TlvError::AlreadyMapped),
+            (1, 0x80, 4, TlvError::Duplicate),
+            (1, 9, 20, TlvError::Full),
+        ] {
+            assert_eq!(table.add(index, 0x102, kind, len), Err(error));
+        }
+        assert_eq!(table, self::table());
+    }
+
+    #[test]
+    fn options_come_back_as_they_went() {
+        let table = table();
+        let mut key = FlowKey::default();
+        assert!(table.encode(&key).is_empty());
+        let option = [1, 2, 0x80, 1, 0xde, 0xad, 0xbe, 0xef];
+        let other = [1, 2, 2, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        assert_eq!(
+            table.decode(&[&other[..], &option].concat(), &mut key),
+            Ok(())
+        );
+        let mapping = table.of_index(0).unwrap();
+        assert!(mapping.is_in(&key));
+        assert_eq!(mapping.field.read(&key), 0xdead_beef);
+        let longer = table.of_index(7).unwrap();
+        assert_eq!(longer.field.read(&key), 0x0102_0304_0506_0708_090a_0b0c);
+        assert_eq!(table.encode(&key), [&option[..], &other].concat());
+        assert!(!table.of_index(63).unwrap().is_in(&key));
+    }
+
+    #[test]
+    fn an_option_of_zeros_is_there() {
+        let (table, mut key) = (table(), FlowKey::default());
+        let option = [1, 2, 0x80, 1, 0, 0, 0, 0];
+        assert_eq!(table.decode(&option, &mut key), Ok(()));
+        assert_eq!(table.encode(&key), option);
+    }
+
+    #[test]
+    fn options_that_are_not_understood() {
+        let table = table();
+        for (option, expected) in [
+            (&[1, 2, 9, 0][..], Ok(())),
+            (&[9, 9, 0x89, 0], Err(Fault::Option)),
+            (&[1, 2, 0x80, 0], Err(Fault::Length)),
+            (&[1, 2, 1, 1, 0, 0, 0, 0], Err(Fault::Length)),
+            (&[1, 2, 1, 2, 0, 0, 0, 0], Err(Fault::Length)),
+            (&[1, 2], Err(Fault::Length)),
+            // Reserved bits say nothing.
+            (&[1, 2, 0x80, 0xe1, 0, 0, 0, 0], Ok(())),
+        ] {
+            let mut key = FlowKey::default();
+            assert_eq!(table.decode(option, &mut key), expected, "{option:?}");
+        }
+    }
+}
