@@ -255,6 +255,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         {
             match step {
                 Step::Table(table) => self.pass(strand, table),
+                Step::TableByConnection(table) => self.pass_by_connection(strand, table),
                 Step::Actions(list, at) => {
                     if let Break(pause) = self.act(strand, &list, at) {
                         self.pause(strand, list, pause);

@@ -94,6 +94,28 @@ fn packets_of_one_batch_meet_what_those_before_them_made() {
 }
 
 #[test]
+fn an_answer_is_looked_up_as_its_question_was() {
+    let mut rig = Rig::new(
+        2,
+        &[
+            "in_port=1,ip,actions=ct(commit,zone=1),output:2",
+            "in_port=2,ip,actions=ct(table=1,zone=1)",
+            "table=1,ip,actions=resubmit(,2,ct)",
+            "table=2,udp,nw_src=10.0.0.1,actions=resubmit(,3)",
+            "table=3,udp,nw_dst=10.0.0.1,actions=output:1",
+        ],
+    );
+    let (question, answer) = (udp(CLIENT, SERVER), udp(SERVER, CLIENT));
+    rig.receive(1, std::slice::from_ref(&question));
+    assert_eq!(rig.sent(2), [question]);
+    rig.receive(2, std::slice::from_ref(&answer));
+    assert_eq!(rig.sent(1), [answer]);
+    // There was no question to this one.
+    rig.receive(2, &[udp(SERVER, (CLIENT.0, 1))]);
+    assert_eq!(rig.sent(1).len(), 0);
+}
+
+#[test]
 fn sources_are_hidden_and_answers_find_back() {
     let mut rig = Rig::new(
         2,

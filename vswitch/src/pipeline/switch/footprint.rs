@@ -148,6 +148,7 @@ fn taken(action: &Action) -> impl Iterator<Item = Field> {
                 CtZone::Number(_) => (None, &[], &[]),
             },
             Nicira::Learn(learn) => (None, &[], &learn.specs),
+            Nicira::Resubmit { by_connection, .. } if *by_connection => (None, TUPLE, &[]),
             Nicira::Multipath(multipath) => (None, choice::fields(multipath.fields), &[]),
             Nicira::Bundle(bundle) if bundle.algorithm == BundleAlgorithm::HighestRandomWeight => {
                 (None, choice::fields(bundle.fields), &[])
@@ -161,6 +162,18 @@ fn taken(action: &Action) -> impl Iterator<Item = Field> {
     let all = all.chain(specs.map(|src| src.field));
     all.filter(|field| !field.is_metadata() || field.is_carried())
 }
+
+/// What tells of the first packet of a connection, and whether it may have.
+const TUPLE: &[Field] = &[
+    Field::EthType,
+    Field::CtIpv4Src,
+    Field::CtIpv4Dst,
+    Field::CtIpv6Src,
+    Field::CtIpv6Dst,
+    Field::CtIpProto,
+    Field::CtTpSrc,
+    Field::CtTpDst,
+];
 
 /// The table that an action leads to, if that is another.
 fn next(action: &Action) -> Option<TableId> {

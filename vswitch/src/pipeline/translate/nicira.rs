@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{Field, FlowKey, VLAN_PRESENT};
+use flowtable::{Field, FlowKey, VLAN_PRESENT, eth_type};
 use openflow::{Action, BundleAlgorithm, Controller, LearnSpec, Nicira, OfPort, Subfield, TableId};
 
 use super::super::{Trace, limits};
@@ -22,9 +22,13 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Pause::LookUp(at) => at,
         };
         match list.get(at) {
-            Some(&Action::Nicira(Nicira::Resubmit { in_port, table, .. })) => {
+            Some(&Action::Nicira(Nicira::Resubmit {
+                in_port,
+                table,
+                by_connection,
+            })) => {
                 strand.todo.push(Step::Actions(list, at + 1));
-                self.resubmit(strand, in_port, table);
+                self.resubmit(strand, in_port, table, by_connection);
             }
             Some(Action::Nicira(Nicira::Controller(controller))) => {
                 let controller = controller.clone();
@@ -53,18 +57,30 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         strand: &mut Strand<'a>,
         in_port: Option<OfPort>,
         table: Option<TableId>,
+        by_connection: bool,
     ) {
         if strand.resubmits == limits::RESUBMITS_MAX {
             return self.exceed();
         }
         let table = table.unwrap_or(strand.table);
+        if by_connection {
+            let is_known = has_tuple(&strand.key);
+            self.trace.choose(is_known.into());
+            if !is_known {
+                let why = "the packet is of no connection";
+                return self.trace.note(format_args!("no resubmit: {why}"));
+            }
+        }
         self.trace.note(format_args!("resubmit to table {table}"));
         strand.todo.push(Step::Return(strand.place()));
         strand.resubmits += 1;
         if let Some(port) = in_port {
             strand.key.in_port = port.0;
         }
-        strand.todo.push(Step::Table(table));
+        strand.todo.push(match by_connection {
+            true => Step::TableByConnection(table),
+            false => Step::Table(table),
+        });
     }
 
     pub(super) fn nicira(&mut self, strand: &mut Strand<'a>, nicira: &Nicira) {
@@ -243,6 +259,11 @@ pub(super) fn set_in_port(key: &mut FlowKey, number: u128) {
     key.in_port = OfPort::of_16_bits(number as u16).0;
 }
 
+/// Whether it is known what the first packet of an IP packet's connection was.
+fn has_tuple(key: &FlowKey) -> bool {
+    key.ct_ip_proto != 0 && matches!(key.eth_type, eth_type::IPV4 | eth_type::IPV6)
+}
+
 /// Whether the working key decides what an action does.
 pub(super) fn reads_headers(nicira: &Nicira) -> bool {
     match nicira {
@@ -256,6 +277,7 @@ pub(super) fn reads_headers(nicira: &Nicira) -> bool {
             let mut taken = learn.specs.iter().filter_map(LearnSpec::taken);
             taken.any(|src| !src.field.is_metadata())
         }
+        Nicira::Resubmit { by_connection, .. } => *by_connection,
         Nicira::FinTimeout { .. } | Nicira::Multipath(_) => true,
         Nicira::Bundle(bundle) => bundle.algorithm == BundleAlgorithm::HighestRandomWeight,
         Nicira::Ct(ct) => track::reads_headers(ct),

@@ -16,6 +16,8 @@ use crate::action::{BridgeId, PortNo, Punt, PuntReason};
 pub enum Step<'a> {
     /// Look the packet up in a table.
     Table(TableId),
+    /// The same as the first packet of its connection was.
+    TableByConnection(TableId),
     /// Carry out a list of actions from this one on.
     Actions(List<'a>, usize),
     /// Empty the action set.
@@ -209,6 +211,7 @@ impl Step<'_> {
     fn kept(&self) -> Step<'static> {
         match self {
             Step::Table(table) => Step::Table(*table),
+            Step::TableByConnection(table) => Step::TableByConnection(*table),
             Step::Actions(list, at) => Step::Actions(list.kept(), *at),
             Step::ClearActions => Step::ClearActions,
             Step::WriteActions(list) => Step::WriteActions(list.kept()),

@@ -1,9 +1,10 @@
 //! A packet in a bridge's tables: arrival, lookup, the instructions of a flow, meters
 //! (OpenFlow 1.3.5 §5.3, §5.4, §5.7, §5.9).
 
+use std::mem::swap;
 use std::ops::ControlFlow::Break;
 
-use flowtable::Field;
+use flowtable::{Field, FlowKey, eth_type};
 use openflow::{Band, Instructions, MeterId, TableId};
 
 use super::super::flow::FlowRef;
@@ -35,6 +36,19 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             }
             let flow = self.look_up(strand, table);
             next = flow.and_then(|instructions| self.follow(strand, instructions));
+        }
+    }
+
+    /// The same, but in the first table it is looked up as the first packet of its connection was.
+    /// Changes of rules are told by what packets are, so that nothing is known of later ones.
+    pub(super) fn pass_by_connection(&mut self, strand: &mut Strand<'a>, table: TableId) {
+        self.scopes = None;
+        swap_tuples(&mut strand.key);
+        let flow = self.look_up(strand, table);
+        swap_tuples(&mut strand.key);
+        let next = flow.and_then(|instructions| self.follow(strand, instructions));
+        if let Some(table) = next {
+            self.pass(strand, table);
         }
     }
 
@@ -181,4 +195,23 @@ fn plan_all_but_apply<'a>(strand: &mut Strand<'a>, instructions: &'a Instruction
     if instructions.clear {
         strand.todo.push(Step::ClearActions);
     }
+}
+
+/// Puts the tuple of the connection's original direction in the place of the packet's own, and the
+/// other way round.
+fn swap_tuples(key: &mut FlowKey) {
+    match key.eth_type {
+        eth_type::IPV4 => {
+            swap(&mut key.ipv4_src, &mut key.ct_src);
+            swap(&mut key.ipv4_dst, &mut key.ct_dst);
+        }
+        _ => {
+            swap(&mut key.ipv6_src, &mut key.ct_ipv6_src);
+            swap(&mut key.ipv6_dst, &mut key.ct_ipv6_dst);
+        }
+    }
+    swap(&mut key.tp_src, &mut key.ct_tp_src);
+    swap(&mut key.tp_dst, &mut key.ct_tp_dst);
+    let own = std::mem::replace(&mut key.ip_proto, key.ct_ip_proto as u8);
+    key.ct_ip_proto = own.into();
 }
