@@ -468,8 +468,8 @@ impl Field {
         }
     }
 
-    /// Writes the bits of `value` that are set in `mask`, keeping the others. Data of an option that
-    /// is written makes the option be there.
+    /// Writes the bits of `value` that are set in `mask`, keeping the others. An option of which
+    /// data are written is there from then on.
     pub fn write(self, key: &mut FlowKey, value: u128, mask: u128) {
         let at = &STORAGE[self as usize];
         if at.units != 0 && mask != 0 {

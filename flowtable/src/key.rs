@@ -63,8 +63,8 @@ pub struct FlowKey {
     pub tunnel_ttl: u8,
     /// 1 if the packet came by a tunnel.
     pub tunnel_present: u8,
-    /// Data of Geneve options, in units of 4 bytes, two in a word, the even one above: where in them
-    /// an option is says the bridge's [`crate::TlvTable`].
+    /// Data of Geneve options, in units of 4 bytes, two in a word, the even one above: where in
+    /// them an option is says the bridge's [`crate::TlvTable`].
     pub tunnel_options: [u64; OPTION_WORDS],
     /// Bit n is set if unit n is that of an option that is there.
     pub tunnel_option_units: u64,

@@ -81,7 +81,7 @@ impl TlvTable {
         if index >= TlvTable::FIELDS {
             return Err(TlvError::Index);
         }
-        if len == 0 || len % 4 != 0 || len > LEN_OF_OPTIONS_MAX {
+        if len == 0 || !len.is_multiple_of(4) || len > LEN_OF_OPTIONS_MAX {
             return Err(TlvError::Length);
         }
         let at = match self.mappings.binary_search_by_key(&index, |it| it.index) {

@@ -238,9 +238,9 @@ impl Oxm {
         spellings().find(|oxm| oxm.name == name)
     }
 
-    /// A value of an option may come without its leading zeros.
+    /// A value of an option may come without its leading zeros, one of zeros without a byte.
     fn shorten(&mut self, len: usize) {
-        if (1..self.value_len()).contains(&len) {
+        if len < self.value_len() {
             self.len = len as u8;
         }
     }

@@ -230,6 +230,8 @@ mod tests {
         let short = &[0, 1, 40 << 1, 2, 0x12, 0x34];
         let masked: &[u8] = &[0, 1, 40 << 1 | 1, 8, 0, 0, 0, 4, 0, 0, 0, 0xff];
         let there: &[u8] = &[0, 1, 40 << 1 | 1, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        let nothing: &[u8] = &[0, 1, 40 << 1 | 1, 0];
+        assert_eq!(with_options(&[nothing]), with_options(&[there]));
         let long: &[u8] = &[0, 1, 103 << 1, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
         let matching = with_options(&[whole]);
         assert_eq!(with_options(&[short]), matching);

@@ -59,7 +59,7 @@ fn decode_maps(body: &mut Reader) -> Result<Vec<TlvMap>, ErrorCode> {
             index: body.u16()?,
         };
         body.skip(2)?;
-        if map.len % 4 != 0 || map.len > LEN_MAX {
+        if !map.len.is_multiple_of(4) || map.len > LEN_MAX {
             return Err(ErrorCode::TLV_TABLE_MOD_FAILED_BAD_OPT_LEN);
         }
         if map.index >= TlvTable::FIELDS.into() {
