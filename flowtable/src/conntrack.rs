@@ -37,6 +37,8 @@
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::Arc;
 
+use zerocopy::IntoBytes;
+
 use crate::Prepare;
 use crate::hash::{Keyed, Stream};
 
@@ -113,13 +115,26 @@ impl Table {
     /// are slow to find. `prepare` is told of the large blocks of memory before they are used.
     /// Nothing if there is no memory for it.
     pub fn new(connections: usize, secret: u64, prepare: Prepare) -> Option<Table> {
+        Table::vacated(connections, secret, prepare, |_| ())
+    }
+
+    /// The same whose records take no memory before they are used: `vacate` gives back that of a
+    /// block which is all zero, and leaves it zero.
+    pub fn vacated(
+        connections: usize,
+        secret: u64,
+        prepare: Prepare,
+        vacate: fn(&mut [u8]),
+    ) -> Option<Table> {
         let connections = connections.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
         let shards = (connections / limits::SHARD_LEN_MIN).clamp(1, limits::SHARDS_MAX);
         let len = connections.div_ceil(shards);
         let shard = |number: usize| Shard::new((number * len) as u32, len as u32);
         let mut stream = Stream(secret);
+        let mut records: Box<[Record]> = block::zeroed(len * shards, prepare)?;
+        vacate(records.as_mut_bytes());
         Some(Table {
-            records: block::zeroed(len * shards, prepare)?,
+            records,
             index: Index::new(len * shards, prepare)?,
             shards: (0..shards).map(shard).collect(),
             epochs: Epochs::new(),

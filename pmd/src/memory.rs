@@ -13,6 +13,25 @@ pub fn prefer_huge_pages(start: *const u8, bytes: usize) {
     unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
 }
 
+/// Makes a block of the heap's zero by giving its pages back to the kernel, which zeroes each when
+/// it is next written: until then it takes no memory.
+pub fn vacate(block: &mut [u8]) {
+    let start = block.as_ptr().addr();
+    let first = start.next_multiple_of(PAGE_BYTES).min(start + block.len());
+    let end = ((start + block.len()) / PAGE_BYTES * PAGE_BYTES).max(first);
+    let (head, rest) = block.split_at_mut(first - start);
+    let (pages, tail) = rest.split_at_mut(end - first);
+    head.fill(0);
+    tail.fill(0);
+    // SAFETY: nobody else refers to these pages while they are borrowed to be written, and whatever
+    // is in them afterwards are bytes.
+    let outcome =
+        unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len(), libc::MADV_DONTNEED) };
+    if outcome != 0 {
+        pages.fill(0);
+    }
+}
+
 /// As every kernel on x86-64 has them; larger ones are multiples.
 const PAGE_BYTES: usize = 4096;
 
@@ -41,5 +60,27 @@ mod tests {
     fn small_blocks_are_left_alone() {
         prefer_huge_pages(std::ptr::null(), 0);
         prefer_huge_pages([0_u8; 64].as_ptr(), 64);
+    }
+
+    #[test]
+    fn what_is_vacated_is_zero_and_takes_no_memory() {
+        let mut block = vec![7_u8; (64 << 20) + 100];
+        let status = || std::fs::read_to_string("/proc/self/status").unwrap();
+        let resident_kib = |status: &str| -> i64 {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("RssAnon:"));
+            let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+            number.unwrap().parse().unwrap()
+        };
+        let before = resident_kib(&status());
+        vacate(&mut block[1..]);
+        let gone = before - resident_kib(&status());
+        // Other tests may take some meanwhile.
+        assert!(gone > 32 << 10, "{gone} KiB");
+        assert_eq!(block[0], 7);
+        assert!(block[1..].iter().all(|byte| *byte == 0));
+        vacate(&mut block[3..9]);
+        vacate(&mut []);
     }
 }

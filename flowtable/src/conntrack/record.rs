@@ -11,12 +11,12 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::tuple::Tuple;
 
 /// A connection.
-#[derive(Debug, FromZeros)]
+#[derive(Debug, FromBytes, IntoBytes)]
 #[repr(C, align(64))]
 pub(super) struct Record {
     /// Tuple of the original direction, before translation.
@@ -54,7 +54,7 @@ pub(super) struct Record {
 }
 
 /// A place in a list; a number is one more than that of the record, 0 for none.
-#[derive(Debug, FromZeros)]
+#[derive(Debug, FromBytes, IntoBytes)]
 #[repr(C)]
 pub(super) struct Links {
     pub next: AtomicU32,

@@ -226,7 +226,8 @@ impl Base {
     fn connections(&self, clock: Clock) -> anyhow::Result<Connections> {
         let count = self.file.config().conntrack.connections;
         let secret = RandomState::new().hash_one(std::process::id());
-        let table = Table::new(count as usize, secret, pmd::prefer_huge_pages);
+        let (prepare, vacate) = (pmd::prefer_huge_pages, pmd::vacate);
+        let table = Table::vacated(count as usize, secret, prepare, vacate);
         let connections = table.and_then(|table| Connections::new(Arc::new(table), clock));
         connections.ok_or_else(|| {
             let message = format!("conntrack.connections = {count}: no memory for so many");
