@@ -1,8 +1,10 @@
 //! A bridge with the rules of a scenario and nothing drawn by chance, and its packet path, for
 //! programs that measure parts of the switch within themselves.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, anyhow};
-use flowtable::FlowKey;
+use flowtable::{FlowKey, conntrack};
 use openflow::{FlowModCommand, GroupModCommand, MeterModCommand, OfPort, text};
 use pmd::{Batch, Packet, Pools, PortConfig, PortKind, TxQueue};
 use vswitch::action::{BridgeId, PortNo};
@@ -19,6 +21,8 @@ pub struct Bridge {
     pub id: BridgeId,
     /// Its ports, the first first.
     pub ports: Vec<PortNo>,
+    /// What it tracks connections in, if rules ask for that.
+    connections: Option<Arc<conntrack::Table>>,
 }
 
 impl Bridge {
@@ -43,7 +47,13 @@ impl Bridge {
             switch.set_link(port, true);
             ports.push(port);
         }
-        let mut bridge = Bridge { switch, id, ports };
+        let tracks = rules.flows.iter().any(|rule| rule.contains("ct("));
+        let mut bridge = Bridge {
+            switch,
+            id,
+            ports,
+            connections: tracks.then(connections).transpose()?,
+        };
         bridge.install(rules)?;
         Ok(bridge)
     }
@@ -99,11 +109,20 @@ impl Bridge {
     ) -> Result<(Processor, Events)> {
         let state = self.switch.publish();
         let (mut processor, events) = Processor::with_secret(pools, cache_entries, SECRET, state)?;
+        if let Some(connections) = &self.connections {
+            processor.track_in(connections, &Arc::default());
+        }
         for port in &self.ports {
             processor.add_outlet(*port, Outlet::Queue(Box::new(swallow(pools)?)));
         }
         Ok((processor, events))
     }
+}
+
+/// Room for the connections of any scenario whose frames repeat.
+fn connections() -> Result<Arc<conntrack::Table>> {
+    let table = conntrack::Table::new(CONNECTIONS, SECRET, pmd::prefer_huge_pages);
+    table.map(Arc::new).context("no memory for connections")
 }
 
 /// The queue of a device that drops what it is sent.
@@ -140,5 +159,7 @@ pub const COUNTED_TOGETHER: usize = 32;
 pub const SECRET: u64 = 0x0123_4567_89ab_cdef;
 /// More cache entries than a case of so few flows needs.
 pub const CACHE_ENTRIES: usize = 1 << 14;
+/// More connections than a scenario has.
+const CONNECTIONS: usize = 1 << 17;
 /// Flows added between two publications, as a controller's come.
 const PUBLISHED_TOGETHER: usize = 100;

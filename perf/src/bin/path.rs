@@ -162,11 +162,8 @@ impl Path {
             Beyond::Hosts(frames) => frames(),
             _ => Vec::new(),
         };
-        for mut batch in batches(&beyond, source.pools)? {
-            self.processor
-                .process(self.bridge.ports[1], &mut batch, Now::default());
-            self.learn();
-        }
+        self.greet(self.bridge.ports[1], &beyond, source.pools)?;
+        self.greet(self.port, &source.prelude, source.pools)?;
         let turn = (source.ends.len() as u64).div_ceil(BATCH_MAX as u64);
         let mut before = u64::MAX;
         for _ in 0..TURNS_MAX {
@@ -177,6 +174,18 @@ impl Path {
                 break;
             }
             before = misses;
+        }
+        Ok(())
+    }
+
+    /// Lets frames in by a port, once.
+    fn greet(&mut self, port: PortNo, frames: &[Vec<u8>], pools: &Pools) -> Result<()> {
+        for frames in frames.chunks(BATCH_MAX) {
+            for mut batch in batches(frames, pools)? {
+                self.processor.process(port, &mut batch, Now::default());
+                self.processor.flush();
+                self.learn();
+            }
         }
         Ok(())
     }
@@ -213,6 +222,8 @@ impl Subject for Path {
 /// Batches of a scenario's frames in its order, packets made anew.
 struct Source<'a> {
     pools: &'a Pools,
+    /// What comes before, once.
+    prelude: Vec<Vec<u8>>,
     /// One behind the other in the order in which they come.
     bytes: Vec<u8>,
     /// Where each ends.
@@ -224,9 +235,11 @@ struct Source<'a> {
 impl Source<'_> {
     /// None where frames do not repeat.
     fn new<'a>(scenario: &Scenario, pools: &'a Pools) -> Option<Source<'a>> {
+        let traffic = (scenario.traffic)();
+        let prelude = traffic.prelude();
         let Traffic::Cycle {
             frames, mut orders, ..
-        } = (scenario.traffic)()
+        } = traffic
         else {
             return None;
         };
@@ -238,6 +251,7 @@ impl Source<'_> {
         let start = pmd::cycles();
         (!ends.is_empty()).then_some(Source {
             pools,
+            prelude,
             bytes,
             ends,
             next: 0,

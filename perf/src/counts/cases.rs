@@ -218,7 +218,9 @@ impl Cases {
 
     /// From a received batch to the staged one, everything a hit.
     fn path(&mut self, name: &str, rules: &Rules, frames: &str, pools: &Pools) -> Result<()> {
-        let frames = frames_of(frames)?;
+        let scenario = named(frames).into_iter().next().context("a scenario")?;
+        let traffic = (scenario.traffic)();
+        let frames: Vec<_> = (0..FRAMES).map(|number| traffic.frame(number)).collect();
         let mut bridge = Bridge::new(rules)?;
         let mut processor = bridge.processor(pools, CACHE_ENTRIES)?;
         let mut now = Now { ns: 5_000_000_000 };
@@ -233,6 +235,13 @@ impl Cases {
             });
             anyhow::Ok(())
         };
+        // Of a connection that has just opened some packets fit only behind others.
+        let opening = traffic.prelude();
+        let all = (0..traffic.turn()).map(|number| traffic.frame(number));
+        let all: Vec<_> = all.filter(|_| !opening.is_empty()).collect();
+        for frames in [opening, all].concat().chunks(FRAMES as usize) {
+            process(frames, &mut |work| work())?;
+        }
         for _ in 0..WARM_UPS {
             process(&frames, &mut |work| work())?;
         }
@@ -283,7 +292,7 @@ const TABLES: [(&str, &str); 6] = [
     ("access list 10k", "acl-10k"),
 ];
 /// Hits of scenarios.
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 11] = [
     ("port-forward", "port-forward-1"),
     ("l2", "l2-1k"),
     ("l3", "l3-1k"),
@@ -292,6 +301,9 @@ const PATHS: [(&str, &str); 8] = [
     ("pipeline", "pipeline-1k"),
     ("select", "select-100k"),
     ("meter", "meter-1k"),
+    ("connections", "ct-established-1k"),
+    ("translated connections", "ct-snat-1k"),
+    ("security groups", "security-groups"),
 ];
 /// Hits of one rule.
 const PROGRAMS: [(&str, &str); 3] = [

@@ -88,11 +88,34 @@ impl fmt::Debug for Traffic {
 }
 
 impl Traffic {
+    /// The frames that come before all else, once.
+    pub fn prelude(&self) -> Vec<Vec<u8>> {
+        match self {
+            Traffic::Cycle {
+                frames, prelude, ..
+            } => {
+                let places = prelude.iter();
+                places
+                    .map(|place| frames[*place as usize].clone())
+                    .collect()
+            }
+            Traffic::Fresh(_) => Vec::new(),
+        }
+    }
+
+    /// Frames of the first order before it begins again.
+    pub fn turn(&self) -> u64 {
+        match self {
+            Traffic::Cycle { orders, .. } => orders[0].len() as u64,
+            Traffic::Fresh(fresh) => fresh.count,
+        }
+    }
+
     /// The frame of a number, counted from the start of the first order.
     pub fn frame(&self, number: u64) -> Vec<u8> {
         match self {
             Traffic::Cycle { frames, orders, .. } => {
-                let place = number as usize % orders[0].len();
+                let place = (number % self.turn()) as usize;
                 frames[orders[0][place] as usize].clone()
             }
             Traffic::Fresh(fresh) => (fresh.make)(number),
