@@ -43,39 +43,75 @@ pub fn has_right_checksums(frame: &[u8], key: &FlowKey, layout: &Layout, rest: R
     let len = transport.len() as u32 + rest.len;
     let pseudo = addresses.map_or(0, |addresses| {
         let words = [len.to_be_bytes(), [0, 0, 0, key.ip_proto]];
-        words.iter().map(|word| sum(word)).sum::<u64>() + sum(addresses)
+        let words = words.map(|word| u64::from(u32::from_ne_bytes(word)));
+        words[0] + words[1] + sum(addresses)
     });
     is_zero(pseudo + sum(transport) + u64::from(rest.sum))
 }
 
+#[inline(always)]
 fn has_right_header(packet: &[u8]) -> bool {
+    if let Some(header) = packet.first_chunk::<20>()
+        && header[0] & 0xf == 5
+    {
+        return is_zero(sum(header));
+    }
     let len = usize::from(packet.first().map_or(0, |byte| byte & 0xf)) * 4;
     packet.get(..len).is_some_and(|header| is_zero(sum(header)))
 }
 
-/// Sum of bytes as 16-bit words, not folded; a zero follows an odd byte at the end.
+/// Sum of bytes as 16-bit words, not folded; a zero follows an odd byte at the end. Headers alone
+/// are summed word by word, since several at once need more to begin and to end.
+#[inline(always)]
 pub(crate) fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<4>();
-    let total = words
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let total = match blocks {
+        [] => 0,
+        _ => sum_blocks(blocks),
+    };
+    let (words, rest) = rest.as_chunks::<8>();
+    // One word after the other, of which there are few.
+    let mut total = u128::from(total);
+    for word in words {
+        total += u128::from(u64::from_ne_bytes(*word));
+    }
+    let (halves, rest) = rest.as_chunks::<4>();
+    let (pairs, rest) = rest.as_chunks::<2>();
+    let half = halves.first().map_or(0, |half| u32::from_ne_bytes(*half));
+    let pair = pairs.first().map_or(0, |pair| u16::from_ne_bytes(*pair));
+    let last = rest
+        .first()
+        .map_or(0, |byte| u16::from_ne_bytes([*byte, 0]));
+    let (low, high) = (total as u64, (total >> 64) as u64);
+    (low & 0xffff_ffff) + (low >> 32) + high + u64::from(half) + u64::from(pair) + u64::from(last)
+}
+
+/// The same of whole blocks, several words at once.
+#[inline(never)]
+fn sum_blocks(blocks: &[[u8; BLOCK]]) -> u64 {
+    let (words, _) = blocks.as_flattened().as_chunks::<4>();
+    let words = words
         .iter()
-        .map(|word| u64::from(u32::from_ne_bytes(*word)))
-        .sum::<u64>();
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    total + u64::from(u32::from_ne_bytes(last))
+        .map(|word| u64::from(u32::from_ne_bytes(*word)));
+    words.sum()
 }
 
 /// The sum as one word.
-pub(crate) fn fold(mut total: u64) -> u16 {
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    total as u16
+#[inline(always)]
+pub(crate) fn fold(total: u64) -> u16 {
+    let total = (total & 0xffff_ffff) + (total >> 32);
+    let total = (total & 0xffff) + (total >> 16 & 0xffff) + (total >> 32);
+    let total = (total & 0xffff) + (total >> 16);
+    ((total & 0xffff) + (total >> 16)) as u16
 }
 
+#[inline(always)]
 fn is_zero(total: u64) -> bool {
     fold(total) == 0xffff
 }
+
+/// Bytes that are summed together.
+const BLOCK: usize = 128;
 
 #[cfg(test)]
 mod tests {
