@@ -293,13 +293,18 @@ impl Table {
             && record.zone_generation.load(Relaxed) == zone_generation
     }
 
-    /// The entry of a tuple, if its connection is not over.
+    /// Whether an entry is that of a tuple whose connection is not over.
     #[inline(always)]
+    fn is_it(&self, found: Found, tuple: &Tuple, zone_generation: u32, now_s: u32) -> bool {
+        let record = self.record(found.number);
+        self.is(found, tuple) && self.is_alive(record, zone_generation, now_s)
+    }
+
+    /// The entry of a tuple, if its connection is not over.
+    #[inline(never)]
     fn find(&self, tuple: &Tuple, hash: u64, zone_generation: u32, now_s: u32) -> Option<Found> {
-        self.index.find(hash, |found| {
-            let record = self.record(found.number);
-            self.is(found, tuple) && self.is_alive(record, zone_generation, now_s)
-        })
+        let is_it = |found| self.is_it(found, tuple, zone_generation, now_s);
+        self.index.find(hash, is_it)
     }
 
     /// Ends a connection; returns whether nobody else did.

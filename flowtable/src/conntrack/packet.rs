@@ -50,6 +50,7 @@ pub enum Body {
 impl Packet {
     /// Reads a frame in a zone, after [`crate::parse`] made `key` and `layout` of it. Nothing if
     /// it cannot be tracked.
+    #[inline(always)]
     pub fn read(frame: &[u8], key: &FlowKey, layout: &Layout, zone: u16) -> Option<Packet> {
         match key.ip_frag {
             0 => Packet::read_whole(frame, key, layout, zone, Rest::default()),
@@ -59,6 +60,7 @@ impl Packet {
 
     /// Reads the first fragment of a datagram of which all others are there, too
     /// ([`crate::fragments`]).
+    #[inline(always)]
     pub fn read_whole(
         frame: &[u8],
         key: &FlowKey,
@@ -79,21 +81,26 @@ impl Packet {
             ip_proto::UDP => Some(Body::Other).filter(|_| layout.l4 > 0)?,
             ip_proto::SCTP => Body::Sctp(Chunks::read(payload)?),
             ip_proto::ICMP | ip_proto::ICMPV6 if tuple.is_icmp() => {
-                let kind = payload.first_chunk::<ICMP_LEN>()?;
-                if !is_query(tuple.proto, kind) {
-                    let at = layout.l4 + ICMP_LEN as u16;
-                    return embedded::read(payload, at, &tuple);
-                }
-                (tuple.src_port, tuple.dst_port) = (u16_at(kind, 4), u16_at(kind, 0));
-                return Some(Packet {
-                    tuple,
-                    body: Body::Query,
-                });
+                return Packet::read_icmp(payload, tuple, layout);
             }
             _ => return Some(Packet::portless(tuple)),
         };
         (tuple.src_port, tuple.dst_port) = (key.tp_src, key.tp_dst);
         Some(Packet { tuple, body })
+    }
+
+    #[inline(never)]
+    fn read_icmp(message: &[u8], mut tuple: Tuple, layout: &Layout) -> Option<Packet> {
+        let kind = message.first_chunk::<ICMP_LEN>()?;
+        if !is_query(tuple.proto, kind) {
+            let at = layout.l4 + ICMP_LEN as u16;
+            return embedded::read(message, at, &tuple);
+        }
+        (tuple.src_port, tuple.dst_port) = (u16_at(kind, 4), u16_at(kind, 0));
+        Some(Packet {
+            tuple,
+            body: Body::Query,
+        })
     }
 
     fn portless(tuple: Tuple) -> Packet {
@@ -104,6 +111,7 @@ impl Packet {
     }
 }
 
+#[inline(always)]
 fn network(key: &FlowKey, zone: u16) -> Option<Tuple> {
     let (src, dst, version) = match key.eth_type {
         eth_type::IPV4 => (mapped(key.ipv4_src), mapped(key.ipv4_dst), 4),

@@ -100,7 +100,7 @@ impl Track {
     fn take(&mut self, direction: Direction, chunks: &Chunks) -> Option<Timeout> {
         let mut phase = PHASES.get(usize::from(self.state.phase()))?.0;
         for chunk in chunks.list() {
-            self.check_tag(direction, chunk, chunks.tag)?;
+            self.check_tag(direction, &chunk, chunks.tag)?;
             phase = next(phase, direction, chunk.kind)?;
         }
         let mut state = self.state.with_phase(phase as u8);
@@ -195,7 +195,7 @@ mod tests {
             flags: 0,
             init_tag,
         };
-        Chunks::new(tag, &[chunk])
+        Chunks::one(tag, chunk)
     }
 
     fn opened() -> Track {
@@ -249,7 +249,7 @@ mod tests {
             flags: T_BIT,
             init_tag: 0,
         };
-        let reflected = Chunks::new(100, &[chunk]);
+        let reflected = Chunks::one(100, chunk);
         assert_eq!(
             opened().follow(ORIGINAL, &reflected),
             Some(Timeout::SctpClosed)

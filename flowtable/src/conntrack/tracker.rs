@@ -97,26 +97,35 @@ impl Tracker {
 
     /// Tracks packets, all of the zone that the request names, in order. `tell` gets the place of
     /// each and what is known of it.
-    pub fn track(
+    pub fn track(&mut self, request: &Request, items: &[Item], tell: impl FnMut(usize, &Verdict)) {
+        self.track_each(items, |_| request, tell);
+    }
+
+    /// The same where each packet has a request of its own: that of its place.
+    #[inline(always)]
+    pub fn track_each<'a>(
         &mut self,
-        request: &Request,
         items: &[Item],
+        request_of: impl Fn(usize) -> &'a Request,
         mut tell: impl FnMut(usize, &Verdict),
     ) {
         let table = &*self.table;
         let mut scene = Scene {
             table,
-            zone_generation: table.zones.generation(request.zone),
+            zone_generation: 0,
             now_s: self.own.now_s,
             strictness: table.strictness(),
             own: &mut self.own,
-            request,
+            request: &Request::NONE,
         };
         for (batch, items) in items.chunks(BATCH_MAX).enumerate() {
             let places = scene.fetch(items);
             for (at, (item, place)) in items.iter().zip(places).enumerate() {
+                let at = batch * BATCH_MAX + at;
+                scene.request = request_of(at);
+                scene.zone_generation = table.zones.generation(scene.request.zone);
                 let verdict = scene.judge(item, place);
-                tell(batch * BATCH_MAX + at, &verdict);
+                tell(at, &verdict);
             }
         }
     }
@@ -227,11 +236,11 @@ impl Scene<'_> {
         }
         let tuple = wanted(item);
         let table = self.table;
-        let place = place.filter(|found| {
-            let record = table.record(found.number);
-            table.is(*found, &tuple) && table.is_alive(record, self.zone_generation, self.now_s)
-        });
-        let found = place.or_else(|| table.find(&tuple, hash, self.zone_generation, self.now_s));
+        let (zone_generation, now_s) = (self.zone_generation, self.now_s);
+        let found = match place {
+            Some(found) if table.is_it(found, &tuple, zone_generation, now_s) => place,
+            _ => table.find(&tuple, hash, zone_generation, now_s),
+        };
         match found {
             Some(found) if item.is_translated => {
                 let direction = found.direction.turned();

@@ -48,6 +48,20 @@ pub struct Request {
     pub policy: Option<u8>,
 }
 
+impl Request {
+    /// Nothing but to be looked at in zone 0.
+    pub(super) const NONE: Request = Request {
+        zone: 0,
+        commits: false,
+        forces: false,
+        nat: None,
+        mark: None,
+        label: None,
+        helper: None,
+        policy: None,
+    };
+}
+
 /// Who reads packets to find out what other connections they announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -22,6 +22,7 @@ use super::track::{Tracked, Tracking, Waiting};
 use super::tunnel::{self, Arrived, Reception};
 use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies};
 use crate::local::Link;
+use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Ingress, Meter, Underlay, Verdict};
 
 mod tracked;
@@ -49,6 +50,8 @@ pub struct Executor {
     pub fragments: Vec<Waiting>,
     /// The time of this loop.
     pub now: Now,
+    /// How often the packets of the batch went through before.
+    pub rounds: u32,
 }
 
 /// A packet that goes through again.
@@ -64,6 +67,8 @@ pub struct Recirculated {
     pub carried: Carried,
     /// What connection tracking said of it.
     pub tracked: Option<Tracked>,
+    /// How often it went through before.
+    pub rounds: u32,
 }
 
 impl Executor {
@@ -149,6 +154,8 @@ impl Executor {
             Arrived::Host => return Some(parcel),
             Arrived::Tunnel(port, carried) => {
                 parcel.origin = Some(port);
+                // It is another packet than the one that was tracked.
+                parcel.tracked = None;
                 self.recirculate(Ingress::Tunnel(port), carried, parcel);
             }
             Arrived::Drop(reason) => self.count_drop(parcel.origin, reason),
@@ -162,6 +169,7 @@ impl Executor {
             return;
         };
         batch.iter().for_each(Packet::prefetch);
+        let rounds = self.rounds + 1;
         // Both have room for what came in one batch.
         let mut left = Batch::new();
         let mut arrived = ArrayVec::<_, BATCH_MAX>::new();
@@ -176,6 +184,7 @@ impl Executor {
                     origin: Some(port),
                     carried,
                     tracked: None,
+                    rounds,
                 })),
                 Arrived::Drop(reason) => self.ports.count_drops(origin, reason, 1),
             }
@@ -380,12 +389,14 @@ impl Executor {
             origin: parcel.origin,
             carried,
             tracked: parcel.tracked,
+            rounds: self.rounds + 1,
         });
     }
 
     /// The same of a packet of which all is known.
     pub fn go_again(&mut self, packet: Recirculated) {
-        match self.recirculated.len() >= limits::RECIRCULATED_MAX {
+        let is_too_deep = packet.rounds > RECIRCULATIONS_MAX;
+        match is_too_deep || self.recirculated.len() >= limits::RECIRCULATED_MAX {
             true => self.count_drop(packet.origin, DropReason::TooDeep),
             false => self.recirculated.push(packet),
         }

@@ -49,6 +49,25 @@ impl Masks {
             points.entry_mask(point)
         })
     }
+
+    /// A point and its mask, if all these points have one and it is the same.
+    #[inline]
+    pub fn of_points(
+        &mut self,
+        mut points: impl Iterator<Item = u32>,
+        all: &Points,
+    ) -> Option<(u32, &EntryMask)> {
+        let first = points.next()?;
+        let bits = all.entry_mask(first)?;
+        let mut last = first;
+        for point in points {
+            if point != last && !Arc::ptr_eq(all.entry_mask(point)?, bits) {
+                return None;
+            }
+            last = point;
+        }
+        Some((first, self.of_point(first, all)?))
+    }
 }
 
 /// What is known of one of these entries, after asking `bits` once in an epoch.

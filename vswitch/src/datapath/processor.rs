@@ -2,8 +2,9 @@
 //!
 //! `worker` drives it; tests and benchmarks drive it just so, with outlets that capture.
 //!
-//! How: [`engine`] takes a batch through as a whole. Packets to be parsed again wait until the
-//! batch is through and go the same way as a batch of their own, a bounded number of times.
+//! How: [`engine`] takes a batch through as a whole. Packets that only were tracked stay in it and
+//! go on at once, looked up by the keys that they have. All others that go through again wait until
+//! the batch is through, and are parsed as a batch of their own; a bounded number of times.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -161,6 +162,7 @@ impl Processor {
                     segments: Vec::with_capacity(limits::SEGMENTS_MAX),
                     fragments: Vec::with_capacity(FRAGMENTS_MAX),
                     now: Now::default(),
+                    rounds: 0,
                 },
                 parsed: Parsed::default(),
                 misses: Misses::default(),
@@ -238,6 +240,9 @@ impl Processor {
             depth: mask.depth(),
         };
         self.engine.pass(&entry, batch, &mut self.codes);
+        if !batch.is_empty() {
+            self.go_on(Some(port), batch);
+        }
         if !self.engine.executor.recirculated.is_empty() {
             self.process_again(batch);
         }
@@ -341,37 +346,68 @@ impl Processor {
         counters.refused.add(pressure.refused);
     }
 
-    /// Lets recirculated packets go through again, batch by batch.
+    /// Lets recirculated packets go through again, batch by batch. None does so without end, since
+    /// it is counted how often it did.
     fn process_again(&mut self, batch: &mut Batch) {
-        for _ in 0..RECIRCULATIONS_MAX {
-            let recirculated = &mut self.engine.executor.recirculated;
-            if recirculated.is_empty() {
-                return;
-            }
-            std::mem::swap(recirculated, &mut self.again);
+        while !self.engine.executor.recirculated.is_empty() {
+            std::mem::swap(&mut self.engine.executor.recirculated, &mut self.again);
             let mut again = std::mem::take(&mut self.again);
-            self.engine.tally.recirculated += again.len() as u64;
             let mut waiting = again.drain(..).peekable();
             while let Some(first) = waiting.next() {
                 let (ingress, origin) = (first.ingress.clone(), first.origin);
-                let alike =
-                    |next: &Recirculated| (&next.ingress, next.origin) == (&ingress, origin);
+                let rounds = first.rounds;
+                let alike = |next: &Recirculated| {
+                    (&next.ingress, next.origin, next.rounds) == (&ingress, origin, rounds)
+                };
                 self.load(first, batch);
                 while !batch.is_full()
                     && let Some(next) = waiting.next_if(alike)
                 {
                     self.load(next, batch);
                 }
+                self.engine.executor.rounds = rounds;
                 self.pass_again(ingress, origin, batch);
             }
             drop(waiting);
             self.again = again;
         }
-        let executor = &mut self.engine.executor;
-        for packet in executor.recirculated.drain(..) {
-            let ports = &mut executor.ports;
-            ports.count_drops(packet.origin, DropReason::TooDeep, 1);
+        self.engine.executor.rounds = 0;
+    }
+
+    /// Lets packets go on, as they are, at the points that their keys tell, until none does.
+    fn go_on(&mut self, origin: Option<PortNo>, batch: &mut Batch) {
+        let before = self.engine.executor.rounds;
+        while !batch.is_empty() {
+            self.go_on_once(origin, batch);
         }
+        self.engine.executor.rounds = before;
+    }
+
+    /// Lets packets go on once.
+    fn go_on_once(&mut self, origin: Option<PortNo>, batch: &mut Batch) {
+        self.engine.executor.rounds += 1;
+        let executor = &mut self.engine.executor;
+        if executor.rounds > RECIRCULATIONS_MAX {
+            return executor.drop_batch(DropReason::TooDeep, origin, batch);
+        }
+        let count = batch.len();
+        let points = self.engine.parsed.keys[..count].iter().map(|key| key.entry);
+        let Some((point, mask)) = self.masks.of_points(points, &self.engine.points) else {
+            return self.engine.set_aside(origin, batch);
+        };
+        self.engine.tally.recirculated += count as u64;
+        let entry = Entry {
+            state: &self.state,
+            mask,
+            number: point,
+            ingress: Ingress::Point(point),
+            origin,
+            carries: true,
+            depth: Depth::All,
+        };
+        self.engine.parsed.are_right = true;
+        self.engine.pass_parsed(&entry, batch, &mut self.codes);
+        self.engine.parsed.are_right = false;
     }
 
     /// Puts a packet into a batch, and what it carries with the keys.
@@ -398,6 +434,7 @@ impl Processor {
             };
             return self.engine.executor.drop_batch(reason, origin, batch);
         };
+        self.engine.tally.recirculated += batch.len() as u64;
         let carries = !matches!(ingress, Ingress::Port(_));
         let entry = Entry {
             state: &self.state,
@@ -413,6 +450,7 @@ impl Processor {
             },
         };
         self.engine.pass(&entry, batch, &mut self.codes);
+        self.go_on(origin, batch);
     }
 }
 

@@ -8,7 +8,6 @@
 use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use flowtable::conntrack::{self, Body, Item, Known, Refusal, Tracker, Tuple, Verdict};
 use flowtable::fragments::Rest;
 use flowtable::{Carried, FlowKey, Layout, has_right_checksums, parse};
@@ -111,11 +110,13 @@ impl Tracking {
             return Ok(Carried::of(&told));
         };
         let item = Tracked::item(before, packet, zone);
-        let mut verdicts = ArrayVec::<Verdict, 1>::new();
-        self.ask_all(track, &[item], now_ms, &mut verdicts);
-        let verdict = verdicts.first().ok_or(DropReason::ConnectionsFull)?;
+        let verdict = &self.ask(track, item, now_ms)?;
         let (packet, headers) = (&mut parcel.packet, parcel.headers);
-        if let Break(reason) = self.carry_out(packet, headers, &item, verdict) {
+        let mut fate = carry_out(packet, headers, verdict);
+        if fate.is_continue() && is_heard(&item, verdict) {
+            fate = self.listen(packet, &item, verdict, headers.layout());
+        }
+        if let Break(reason) = fate {
             return Err(reason);
         }
         parcel.tracked = Some(Tracked::of(&item, verdict));
@@ -123,57 +124,41 @@ impl Tracking {
         Ok(Carried::of(&told))
     }
 
-    /// Asks about packets, as many as there is room for verdicts; `false`, and there are none, if
-    /// there is nobody to ask.
-    pub fn ask_all<const N: usize>(
-        &mut self,
-        track: &Track,
-        items: &[Item],
-        now_ms: u64,
-        verdicts: &mut ArrayVec<Verdict, N>,
-    ) -> bool {
-        let Some(tracker) = &mut self.tracker else {
-            return false;
-        };
+    /// Asks about one packet.
+    fn ask(&mut self, track: &Track, item: Item, now_ms: u64) -> Result<Verdict, DropReason> {
+        let mut answer = None;
+        let tracker = self.begun(now_ms).ok_or(DropReason::ConnectionsFull)?;
+        tracker.track(&track.request, &[item], |_, it| answer = Some(*it));
+        answer.ok_or(DropReason::ConnectionsFull)
+    }
+
+    /// Whether there is anybody to ask about packets.
+    #[inline(always)]
+    pub fn is_possible(&self) -> bool {
+        self.tracker.is_some()
+    }
+
+    /// Whom to ask about packets, if there is anybody.
+    #[inline(always)]
+    pub fn begun(&mut self, now_ms: u64) -> Option<&mut Tracker> {
+        let tracker = self.tracker.as_mut()?;
         if !std::mem::replace(&mut self.has_begun, true) {
             tracker.begin(now_ms);
         }
-        tracker.track(&track.request, items, |_, verdict| {
-            let _ = verdicts.try_push(*verdict);
-        });
-        verdicts.len() == items.len()
-    }
-
-    /// Changes a packet as its connection wants, and lets who reads the connection's packets read
-    /// it.
-    pub fn carry_out(
-        &mut self,
-        packet: &mut pmd::Packet,
-        headers: Headers,
-        item: &Item,
-        verdict: &Verdict,
-    ) -> Fate {
-        if let Some(refusal) = verdict.refusal {
-            return Break(reason(refusal));
-        }
-        change(packet, headers, verdict)?;
-        // What it announces is heard once.
-        match verdict.helper.is_some() && item.known.is_none() {
-            true => self.listen(packet, &item.packet, verdict, headers.layout()),
-            false => Continue(()),
-        }
+        Some(tracker)
     }
 
     /// Lets who reads a connection's packets read one, and changes its payload if that is what
     /// comes of it.
     #[cold]
-    fn listen(
+    pub fn listen(
         &mut self,
         packet: &mut pmd::Packet,
-        tracked: &conntrack::Packet,
+        item: &Item,
         verdict: &Verdict,
         layout: &Layout,
     ) -> Fate {
+        let tracked = &item.packet;
         let l4 = usize::from(layout.l4);
         let header_len = match tracked.body {
             Body::Tcp(_) => packet.data().get(l4 + 12).map_or(0, |byte| byte >> 4) * 4,
@@ -218,9 +203,18 @@ pub fn has_right_sums(packet: &pmd::Packet, key: &FlowKey, layout: &Layout) -> b
     is_vouched_for || has_right_checksums(packet.data(), key, layout, Rest::default())
 }
 
+/// Whether who reads a connection's packets is to read this one: what it announces is heard once.
+#[inline(always)]
+pub fn is_heard(item: &Item, verdict: &Verdict) -> bool {
+    verdict.helper.is_some() && item.known.is_none()
+}
+
 /// Changes addresses, ports and sequence numbers of a packet as its connection wants.
 #[inline(always)]
-fn change(packet: &mut pmd::Packet, headers: Headers, verdict: &Verdict) -> Fate {
+pub fn carry_out(packet: &mut pmd::Packet, headers: Headers, verdict: &Verdict) -> Fate {
+    if let Some(refusal) = verdict.refusal {
+        return Break(reason(refusal));
+    }
     if let Some(translation) = &verdict.translation {
         nat::translate(&mut frame(packet, headers), translation)?;
     }

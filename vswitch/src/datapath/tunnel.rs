@@ -20,10 +20,14 @@ use pmd::{Offload, Packet};
 use super::edit::Editor;
 use super::rewrite::{Fate, Headers};
 use crate::action::{DropReason, Encapsulation, PortNo};
-use crate::pipeline::{Host, Received, Receivers, Underlay};
+use crate::pipeline::{Host, Received, Underlay};
 
 /// What becomes of a packet that leaves for one of the host's addresses.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be allocated for each packet"
+)]
 pub enum Arrived {
     /// It is the host's.
     Host,

@@ -3,12 +3,16 @@
 use crate::conntrack::limits::CHUNKS_MAX;
 use crate::parse::bytes::{u16_at, u32_at};
 
-/// The chunks of a packet, as far as they are looked at.
+/// The chunks of a packet, as far as they are looked at. Small, since what is read of each packet
+/// has room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
     /// Verification tag.
     pub tag: u32,
-    chunks: [Chunk; CHUNKS_MAX],
+    /// Initiate tag of the chunk that has one: it is alone.
+    init_tag: u32,
+    /// Type and flags of each.
+    heads: [(u8, u8); CHUNKS_MAX],
     len: u8,
 }
 
@@ -44,7 +48,8 @@ impl Chunks {
         let (header, mut rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
         let mut chunks = Chunks {
             tag: u32_at(header, 4),
-            chunks: [Chunk::default(); CHUNKS_MAX],
+            init_tag: 0,
+            heads: [(0, 0); CHUNKS_MAX],
             len: 0,
         };
         let mut is_alone = false;
@@ -57,16 +62,11 @@ impl Chunks {
                 return None;
             }
             is_alone = must_be_alone;
-            if let Some(chunk) = chunks.chunks.get_mut(usize::from(chunks.len)) {
-                let init_tag = match kind {
-                    INIT | INIT_ACK => u32_at(rest.first_chunk::<8>()?, 4),
-                    _ => 0,
-                };
-                *chunk = Chunk {
-                    kind,
-                    flags: start[1],
-                    init_tag,
-                };
+            if matches!(kind, INIT | INIT_ACK) {
+                chunks.init_tag = u32_at(rest.first_chunk::<8>()?, 4);
+            }
+            if let Some(head) = chunks.heads.get_mut(usize::from(chunks.len)) {
+                *head = (kind, start[1]);
                 chunks.len += 1;
             }
             rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
@@ -74,26 +74,35 @@ impl Chunks {
         (chunks.len > 0).then_some(chunks)
     }
 
-    /// A packet of these chunks, of which the first few count.
-    pub fn new(tag: u32, list: &[Chunk]) -> Chunks {
-        let mut chunks = [Chunk::default(); CHUNKS_MAX];
-        let len = list.len().min(CHUNKS_MAX);
-        chunks[..len].copy_from_slice(&list[..len]);
-        Chunks {
-            tag,
-            chunks,
-            len: len as u8,
-        }
+    /// All of them, in order.
+    pub fn list(&self) -> impl Iterator<Item = Chunk> {
+        let heads = self.heads.iter().take(self.len.into());
+        heads.map(|(kind, flags)| Chunk {
+            kind: *kind,
+            flags: *flags,
+            init_tag: match *kind {
+                INIT | INIT_ACK => self.init_tag,
+                _ => 0,
+            },
+        })
     }
 
-    /// All of them, in order.
-    pub fn list(&self) -> &[Chunk] {
-        &self.chunks[..usize::from(self.len)]
+    /// A packet of one chunk.
+    #[cfg(test)]
+    pub fn one(tag: u32, chunk: Chunk) -> Chunks {
+        let mut heads = [(0, 0); CHUNKS_MAX];
+        heads[0] = (chunk.kind, chunk.flags);
+        Chunks {
+            tag,
+            init_tag: chunk.init_tag,
+            heads,
+            len: 1,
+        }
     }
 
     /// Whether one is of this type.
     pub fn has(&self, kind: u8) -> bool {
-        self.list().iter().any(|chunk| chunk.kind == kind)
+        self.list().any(|chunk| chunk.kind == kind)
     }
 }
 
@@ -120,10 +129,11 @@ mod tests {
             flags: 0,
             init_tag: 256,
         };
-        assert_eq!((read.tag, read.list()), (7, &[init][..]));
+        assert_eq!((read.tag, read.list().collect()), (7, vec![init]));
         let read = Chunks::read(&packet(&[&[11, 0, 0, 4], &[0, 3, 0, 5, 1, 0, 0, 0]])).unwrap();
         assert!(read.has(COOKIE_ACK) && read.has(DATA) && !read.has(INIT));
-        assert_eq!(Chunks::new(7, read.list()), read);
+        let kinds = read.list().map(|chunk| (chunk.kind, chunk.flags));
+        assert_eq!(kinds.collect::<Vec<_>>(), [(COOKIE_ACK, 0), (DATA, 3)]);
     }
 
     #[test]
@@ -139,9 +149,7 @@ mod tests {
         }
         assert_eq!(Chunks::read(&[0; 11]), None);
         let many = [&[3, 0, 0, 4][..]; 40];
-        assert_eq!(
-            Chunks::read(&packet(&many)).unwrap().list().len(),
-            CHUNKS_MAX
-        );
+        let read = Chunks::read(&packet(&many)).unwrap();
+        assert_eq!(read.list().count(), CHUNKS_MAX);
     }
 }

@@ -32,6 +32,7 @@ pub const URG: u8 = 32;
 
 impl Segment {
     /// Reads a segment, header and data.
+    #[inline(always)]
     pub(super) fn read(bytes: &[u8]) -> Option<Segment> {
         let header = bytes.first_chunk::<HEADER_LEN>()?;
         let header_len = usize::from(header[12] >> 4) * 4;
@@ -55,6 +56,7 @@ impl Segment {
     }
 
     /// With so many bytes of data more, which are in other fragments.
+    #[inline(always)]
     pub(super) fn longer(self, len: u32) -> Segment {
         Segment {
             len: self.len + len,

@@ -10,7 +10,7 @@
 use std::ops::ControlFlow::Break;
 use std::sync::Arc;
 
-use flowtable::{CodeNo, Depth, EntryMask, Lookup, Packets};
+use flowtable::{CodeNo, Depth, EntryMask, FlowKey, Lookup, Packets};
 use pmd::{BATCH_MAX, Batch, Packet};
 
 use super::super::edit::Parcel;
@@ -19,17 +19,19 @@ use super::super::rewrite::{Fate, Headers};
 use super::super::straight::{self, Way};
 use super::metered::{Decided, keep, quick};
 use super::misses::Misses;
-use super::parsed::Parsed;
+use super::parsed::{Kept, Parsed};
 use crate::action::{Account, Cache, DropReason, Op, PortNo, Program, Routine, Straight};
 use crate::pipeline::{Context, Ingress, NoTrace, Places, Points, Programs, State, translate};
 
 /// Where a batch enters the pipeline.
+#[derive(Clone)]
 pub struct Entry<'a> {
     /// What decides there.
     pub state: &'a State,
     /// What may matter of packets there.
     pub mask: &'a EntryMask,
-    /// Number of the port or point.
+    /// Number of the port or point; of several points with the same mask, at which packets go on as
+    /// they are, one: their keys tell which is theirs.
     pub number: u32,
     /// The same for the pipeline.
     pub ingress: Ingress,
@@ -41,10 +43,20 @@ pub struct Entry<'a> {
     pub depth: Depth,
 }
 
+impl Entry<'_> {
+    /// Where a packet with this key enters.
+    pub fn ingress_of(&self, key: &FlowKey) -> Ingress {
+        match self.ingress {
+            Ingress::Point(_) => Ingress::Point(key.entry),
+            _ => self.ingress.clone(),
+        }
+    }
+}
+
 /// Counted since the last report.
 #[derive(Debug, Default)]
 pub struct Tallied {
-    /// Packets that came in or were parsed again.
+    /// Packets that came in or went through again.
     pub packets: u64,
     /// Batches of them.
     pub batches: u64,
@@ -56,7 +68,7 @@ pub struct Tallied {
     pub stale: u64,
     /// Entries that were still good at a new epoch.
     pub renewed: u64,
-    /// Packets that were parsed again.
+    /// Packets that went through again.
     pub recirculated: u64,
 }
 
@@ -112,14 +124,27 @@ impl Rest {
 }
 
 impl Engine {
-    /// Lets a batch through; `codes` is room for what its packets are found to do.
+    /// Lets a batch through; `codes` is room for what its packets are found to do. Packets are left
+    /// in it that go on as they are: where their keys say.
     pub fn pass(&mut self, entry: &Entry, batch: &mut Batch, codes: &mut [CodeNo; BATCH_MAX]) {
+        self.parsed.parse_all(entry.depth, entry.number, batch);
+        self.pass_parsed(entry, batch, codes);
+    }
+
+    /// The same with packets that were parsed already.
+    #[inline(always)]
+    pub fn pass_parsed(
+        &mut self,
+        entry: &Entry,
+        batch: &mut Batch,
+        codes: &mut [CodeNo; BATCH_MAX],
+    ) {
         let count = batch.len();
         self.tally.packets += count as u64;
         self.tally.batches += 1;
         self.cache.begin_batch(self.executor.now.ms());
         let codes = &mut codes[..count];
-        if self.find(entry, batch, codes) {
+        if self.find(entry, codes) {
             self.renew(entry, batch, codes);
         }
         if self.finish_all(entry, codes, batch) {
@@ -131,29 +156,36 @@ impl Engine {
         self.let_misses_go();
     }
 
-    /// Runs the programs of a batch.
-    fn run_all(&mut self, entry: &Entry, codes: &[CodeNo], batch: &mut Batch) {
+    /// Runs the programs of a batch. Packets that are tracked first are left, and tracked together.
+    fn run_all(&mut self, entry: &Entry, codes: &mut [CodeNo], batch: &mut Batch) {
         let mut rests = [Rest::ALL; BATCH_MAX];
         let rests = &mut rests[..codes.len()];
         if let Some(port) = self.change_all(entry, codes, batch, rests) {
             return self.executor.output_batch(port, entry.origin, batch);
         }
-        let todo = rests.iter().zip(codes).enumerate();
+        let todo = rests.iter().zip(&*codes).enumerate();
+        let (mut left, mut places) = (Batch::new(), Kept::default());
         for ((index, (rest, code)), packet) in todo.zip(batch.drain()) {
             match rest.port() {
                 Some(port) => self.executor.output(port, packet, entry.origin),
                 None if *rest == Rest::NOTHING => drop(packet),
+                None if self.tracks(*code) => places.keep(index, packet, &mut left),
                 None => self.run_any(*code, entry, index, packet),
             }
         }
+        if !left.is_empty() {
+            batch.append(&mut left);
+            self.parsed.close_up(&places);
+            places.close_up(codes);
+            let count = batch.len();
+            self.track_all(entry, &mut codes[..count], batch);
+        }
     }
 
-    /// Parses a batch as deep as the mask asks, looks it up and counts what is found. Returns
-    /// whether an entry was of an older epoch.
-    fn find(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) -> bool {
-        let depth = entry.depth;
-        self.parsed.parse_all(depth, entry.number, batch);
-        if depth == Depth::Nothing {
+    /// Looks up a batch and counts what is found. Returns whether an entry was of an older epoch.
+    #[inline(always)]
+    fn find(&mut self, entry: &Entry, codes: &mut [CodeNo]) -> bool {
+        if entry.depth == Depth::Nothing {
             return self.find_one(entry, codes);
         }
         let packets = Packets {
@@ -185,15 +217,19 @@ impl Engine {
 
     /// Sends a batch as a whole if all that is to be done with each packet is to send it by one
     /// port, be it behind a meter, and drops it as a whole if there is nothing to be done.
-    fn finish_all(&mut self, entry: &Entry, codes: &[CodeNo], batch: &mut Batch) -> bool {
-        let Some(first) = codes.first().filter(|code| code.is_known()) else {
+    #[inline(always)]
+    fn finish_all(&mut self, entry: &Entry, codes: &mut [CodeNo], batch: &mut Batch) -> bool {
+        let Some(&first) = codes.first().filter(|code| code.is_known()) else {
             return false;
         };
         // Without a way out, so that several are compared at once.
-        if !codes.iter().fold(true, |same, code| same & (code == first)) {
+        if !codes
+            .iter()
+            .fold(true, |same, code| same & (*code == first))
+        {
             return self.finish_most(entry, codes, batch);
         }
-        let Some(Routine(program)) = self.cache.code(*first) else {
+        let Some(Routine(program)) = self.cache.code(first) else {
             return false;
         };
         match (&*program.ops, program.drop) {
@@ -216,7 +252,9 @@ impl Engine {
                 self.free_refused(refused, entry, codes, batch);
                 self.executor.output_batch(port, entry.origin, batch);
             }
-            ([Op::Track(_), ..], None) => return self.track_all(entry, *first, batch),
+            ([Op::Track(_), ..], None) if self.tracks(first) => {
+                self.track_all(entry, codes, batch);
+            }
             _ => return false,
         }
         true
@@ -225,7 +263,7 @@ impl Engine {
     /// Sends a batch as a whole by one port but for packets that are dropped as they come, all of
     /// one reason: where a flood is dropped, others do not pay for being among it.
     #[inline(never)]
-    fn finish_most(&mut self, entry: &Entry, codes: &[CodeNo], batch: &mut Batch) -> bool {
+    fn finish_most(&mut self, entry: &Entry, codes: &mut [CodeNo], batch: &mut Batch) -> bool {
         let mut sent: Option<(CodeNo, PortNo)> = None;
         let mut dropped: Option<(CodeNo, DropReason)> = None;
         let mut kept: Places = 0;
@@ -242,6 +280,9 @@ impl Engine {
                     Some(([], Some(reason))) if dropped.is_none() => {
                         dropped = Some((*code, reason));
                         continue;
+                    }
+                    Some(([Op::Track(_), ..], None)) if index == 0 => {
+                        return self.track_those(entry, codes, batch);
                     }
                     _ => return false,
                 }
@@ -368,8 +409,8 @@ impl Engine {
             let (state, points) = (entry.state, &mut self.points);
             let mut context = Context { state, points };
             let (key, tallies) = (&self.parsed.keys[index], &mut self.executor.tallies);
-            let ended = (edit, counts);
-            return Programs::take_back(&mut context, &entry.ingress, key, ended, tallies);
+            let (ended, ingress) = ((edit, counts), entry.ingress_of(key));
+            return Programs::take_back(&mut context, &ingress, key, ended, tallies);
         }
         let program = self.cache.code(code).map(|Routine(program)| program);
         if program.is_none_or(|program| program.behind.is_empty()) {
@@ -394,7 +435,7 @@ impl Engine {
     }
 
     /// Runs a program that is no straight line.
-    fn run_any(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: Packet) {
+    pub(super) fn run_any(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: Packet) {
         let Some(Routine(program)) = self.cache.code(code) else {
             return;
         };

@@ -16,7 +16,7 @@ use pmd::{BATCH_MAX, Batch};
 
 use super::engine::{Engine, Entry};
 use crate::action::Account;
-use crate::pipeline::{Arrival, Books, Context, Decided};
+use crate::pipeline::{Arrival, Books, Context, Decided, Ingress};
 
 /// The packets of a batch that are counted for no entry.
 #[derive(Debug, Default)]
@@ -66,9 +66,32 @@ impl Engine {
         }
     }
 
-    /// Returns the number of misses.
+    /// Returns the number of misses. Packets that go on as they are may be at several points, which
+    /// are decided about in turn.
     #[inline(never)]
     fn decide_some(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) -> usize {
+        if !matches!(entry.ingress, Ingress::Point(_)) {
+            return self.decide_those(entry, batch, codes);
+        }
+        let (mut count, mut decided) = (0, ArrayVec::<u32, BATCH_MAX>::new());
+        for index in 0..codes.len() {
+            let number = self.parsed.keys[index].entry;
+            if codes[index].is_known() || decided.contains(&number) {
+                continue;
+            }
+            let at_point = Entry {
+                number,
+                ingress: Ingress::Point(number),
+                ..entry.clone()
+            };
+            count += self.decide_those(&at_point, batch, codes);
+            decided.push(number);
+        }
+        count
+    }
+
+    /// The same of those that enter just there.
+    fn decide_those(&mut self, entry: &Entry, batch: &Batch, codes: &mut [CodeNo]) -> usize {
         let mut row = self.find_misses(entry, batch, codes);
         let mut count = 0;
         while !row.is_empty() {
@@ -88,7 +111,8 @@ impl Engine {
     fn find_misses(&mut self, entry: &Entry, batch: &Batch, codes: &[CodeNo]) -> Row {
         let mut row = Row::new();
         for (index, (code, packet)) in codes.iter().zip(batch).enumerate() {
-            if code.is_known() {
+            let is_at = |number| number == self.parsed.keys[index].entry;
+            if code.is_known() || matches!(entry.ingress, Ingress::Point(at) if !is_at(at)) {
                 continue;
             }
             if entry.depth < Depth::All {

@@ -4,6 +4,7 @@
 //! at no header they are not parsed at all. The rest is parsed where it turns out to be needed: on
 //! a miss, for an entry of an older epoch, and for programs that ask.
 
+use arrayvec::ArrayVec;
 use flowtable::{Counts, Depth, FlowKey, Layout, parse, parse_link, parse_network};
 use pmd::{BATCH_MAX, Batch, Packet};
 
@@ -25,6 +26,32 @@ pub struct Parsed {
     pub bytes: [u32; BATCH_MAX],
     /// What connection tracking said of packets that carry something.
     pub tracked: [Option<Tracked>; BATCH_MAX],
+    /// Whether the checksums of all are known to be right: they were when the packets were tracked
+    /// last, and nothing else was done with them since.
+    pub are_right: bool,
+}
+
+/// Which packets of a batch are left, by their places.
+#[derive(Debug, Default)]
+pub struct Kept(ArrayVec<u8, BATCH_MAX>);
+
+impl Kept {
+    /// Moves what there is of each packet that is left to its new place.
+    pub fn close_up<T: Copy>(&self, all: &mut [T]) {
+        for (to, from) in self.0.iter().enumerate() {
+            let from = usize::from(*from);
+            if from != to {
+                all[to] = all[from];
+            }
+        }
+    }
+
+    /// Keeps the packet at a place, which goes to the end of those that are left.
+    #[inline(always)]
+    pub fn keep(&mut self, place: usize, packet: Packet, left: &mut Batch) {
+        self.0.push(place as u8);
+        let _ = left.push(packet);
+    }
 }
 
 impl Default for Parsed {
@@ -34,6 +61,7 @@ impl Default for Parsed {
             headers: [Headers::default(); BATCH_MAX],
             bytes: [0; BATCH_MAX],
             tracked: [None; BATCH_MAX],
+            are_right: false,
         }
     }
 }
@@ -83,6 +111,14 @@ impl Parsed {
             now: executor.now,
         };
         straight::run(straight, &mut editor, &self.keys[index], counting)
+    }
+
+    /// Moves what is known of packets that are left to their new places.
+    pub fn close_up(&mut self, kept: &Kept) {
+        kept.close_up(&mut *self.keys);
+        kept.close_up(&mut self.headers);
+        kept.close_up(&mut self.bytes);
+        kept.close_up(&mut self.tracked);
     }
 
     /// The packet at this place, as it came in.

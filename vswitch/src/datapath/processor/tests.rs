@@ -352,6 +352,7 @@ fn what_a_tunnel_told_goes_with_its_packet() {
                 origin: Some(tunnel),
                 carried: Carried::of(&key),
                 tracked: None,
+                rounds: 1,
             });
     }
     rig.processor.process_again(&mut Batch::new());

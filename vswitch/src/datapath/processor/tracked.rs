@@ -1,125 +1,345 @@
-//! Batches of packets that are all tracked alike: looked up together, so that the loads of their
+//! Batches of packets that are tracked first: looked up together, so that the loads of their
 //! connections overlap, and translated where they are. Called by `engine` for nearly every packet
 //! of a connection; [`super::super::execute`] does the same with packets one by one.
+//!
+//! How: each packet has a request of its own, since those of one batch may be tracked in many
+//! zones. Packets that go on at recirculation points stay in the batch, and what was parsed of them
+//! stays where it is: what connection tracking said is written into their keys, and the next look
+//! at the cache is at these. Packets that cannot be tracked by their headers alone are taken out
+//! before.
 
 use std::ops::ControlFlow::Break;
-use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use flowtable::conntrack::{self, Item, Verdict};
 use flowtable::{Carried, CodeNo, Depth};
 use pmd::{BATCH_MAX, Batch, Packet};
 
-use super::super::execute::Recirculated;
+use super::super::execute::{Executor, Recirculated};
+use super::super::rewrite::nat;
 use super::super::track::{self, Tracked};
 use super::engine::{Engine, Entry};
-use crate::action::{Op, PortNo, Routine, Track};
-use crate::pipeline::Ingress;
+use super::parsed::{Kept, Parsed};
+use crate::action::{Cache, Op, PortNo, Routine, Track};
+use crate::pipeline::{Ingress, Places};
 
-/// Where tracked packets go.
-#[derive(Clone, Copy)]
+/// Where a tracked packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Point(u32),
     Output(PortNo),
 }
 
+/// Packets to be tracked.
+type Items = ArrayVec<Item, BATCH_MAX>;
+
+/// What is to be done with each of them.
+type Tracks<'a> = ArrayVec<(&'a Track, Way), BATCH_MAX>;
+
 impl Engine {
-    /// Tracks a batch whose packets all have this code, if that is the first thing to be done and
-    /// there is one way to go from there; `false`, and nothing is done, if they must be looked at
-    /// one by one.
-    #[inline(never)]
-    pub(super) fn track_all(&mut self, entry: &Entry, code: CodeNo, batch: &mut Batch) -> bool {
-        let Some(Routine(program)) = self.cache.code(code) else {
-            return false;
-        };
-        let (track, way) = match &*program.ops {
-            [Op::Track(track)] => (track, track.point.map(Way::Point)),
-            [Op::Track(track), Op::Output(port)] if track.point.is_none() => {
-                (track, Some(Way::Output(*port)))
+    /// Whether a packet with this code is tracked first, and there is one way to go from there.
+    #[inline]
+    pub(super) fn tracks(&self, code: CodeNo) -> bool {
+        self.executor.tracking.is_possible() && way(&self.cache, code).is_some()
+    }
+
+    /// Tracks a batch if all of its packets are to be tracked first; `false`, and nothing is done,
+    /// if not.
+    pub(super) fn track_those(
+        &mut self,
+        entry: &Entry,
+        codes: &mut [CodeNo],
+        batch: &mut Batch,
+    ) -> bool {
+        let mut last = CodeNo::MISS;
+        for code in codes.iter() {
+            if *code != last && !(code.is_known() && self.tracks(*code)) {
+                return false;
             }
-            _ => return false,
-        };
-        let (track, Some(way)) = (Arc::clone(track), way) else {
-            return false;
-        };
-        let Some(items) = self.items(entry, &track, batch) else {
-            return false;
-        };
-        let mut verdicts = ArrayVec::<Verdict, BATCH_MAX>::new();
-        let (now_ms, tracking) = (self.executor.now.ms(), &mut self.executor.tracking);
-        if !tracking.ask_all(&track, &items, now_ms, &mut verdicts) {
-            return false;
+            last = *code;
         }
-        let told = items.iter().zip(&verdicts).enumerate();
-        for ((index, (item, verdict)), packet) in told.zip(batch.drain()) {
-            self.go_on(entry, &track, way, (index, item, verdict), packet);
-        }
+        self.track_all(entry, codes, batch);
         true
     }
 
-    /// What is to be tracked; none if that of some packet takes more than its headers, or it cannot
-    /// be tracked.
-    fn items(
-        &mut self,
-        entry: &Entry,
-        track: &Track,
-        batch: &Batch,
-    ) -> Option<ArrayVec<Item, BATCH_MAX>> {
-        let zone = track.request.zone;
-        let mut items = ArrayVec::new();
-        for (index, packet) in batch.iter().enumerate() {
-            if entry.depth < Depth::All {
-                self.parsed.parse(Depth::All, entry.number, index, packet);
-            }
-            let (key, layout) = (
-                &self.parsed.keys[index],
-                self.parsed.headers[index].layout(),
-            );
-            let read = conntrack::Packet::read(packet.data(), key, layout, zone)?;
-            if !track::has_right_sums(packet, key, layout) {
-                return None;
-            }
-            let before = match entry.carries && !track.forgets {
-                true => self.parsed.tracked[index],
-                false => None,
-            };
-            items.push(Tracked::item(before, read, zone));
+    /// Tracks a batch all of whose packets are to be tracked first. Those that go on at a point are
+    /// left in it.
+    #[inline(never)]
+    pub(super) fn track_all(&mut self, entry: &Entry, codes: &mut [CodeNo], batch: &mut Batch) {
+        let mut items = Items::new();
+        let (mut tracks, known) = (Tracks::new(), (&self.cache, &*codes));
+        let room = (&mut items, &mut tracks);
+        let odd = self.parsed.read_all(entry, known, batch, room);
+        if odd == 0 {
+            let items = (&*tracks, &*items);
+            return self.parsed.track(entry, items, batch, &mut self.executor);
         }
-        Some(items)
+        drop(tracks);
+        self.run_odd(entry, codes, batch, odd);
+        let left = codes.iter().take(batch.len());
+        let tracks: Tracks = left.filter_map(|code| way(&self.cache, *code)).collect();
+        if tracks.len() == items.len() {
+            let items = (&*tracks, &*items);
+            self.parsed.track(entry, items, batch, &mut self.executor);
+        }
     }
 
-    /// Does what connection tracking said with a packet.
-    fn go_on(
+    /// Takes packets out of a batch, and runs their programs one by one.
+    #[cold]
+    fn run_odd(&mut self, entry: &Entry, codes: &mut [CodeNo], batch: &mut Batch, odd: Places) {
+        let (mut left, mut places) = (Batch::new(), Kept::default());
+        let parsed = Entry {
+            depth: Depth::All,
+            ..entry.clone()
+        };
+        for (index, packet) in batch.drain().enumerate() {
+            match odd >> index & 1 {
+                0 => places.keep(index, packet, &mut left),
+                _ => self.run_any(codes[index], &parsed, index, packet),
+            }
+        }
+        batch.append(&mut left);
+        self.parsed.close_up(&places);
+        places.close_up(codes);
+    }
+
+    /// Lets packets that stayed in a batch go on apart, each at the point that its key tells.
+    #[cold]
+    pub fn set_aside(&mut self, origin: Option<PortNo>, batch: &mut Batch) {
+        for (index, packet) in batch.drain().enumerate() {
+            let key = &self.parsed.keys[index];
+            self.executor.go_again(Recirculated {
+                packet,
+                ingress: Ingress::Point(key.entry),
+                origin,
+                carried: Carried::of(key),
+                tracked: self.parsed.tracked[index],
+                rounds: self.executor.rounds,
+            });
+        }
+    }
+}
+
+impl Parsed {
+    /// Reads what is to be tracked, and what is to be done with it. Returns the places of packets
+    /// that cannot be tracked, or by more than their headers only; of these nothing is read.
+    #[inline(always)]
+    fn read_all<'a>(
         &mut self,
         entry: &Entry,
-        track: &Track,
-        way: Way,
-        (index, item, verdict): (usize, &Item, &Verdict),
-        mut packet: Packet,
-    ) {
-        let (executor, origin) = (&mut self.executor, entry.origin);
-        let headers = self.parsed.headers[index];
-        let changed = executor
-            .tracking
-            .carry_out(&mut packet, headers, item, verdict);
-        if let Break(reason) = changed {
-            return executor.count_end(origin, Some(reason));
+        (cache, codes): (&'a Cache, &[CodeNo]),
+        batch: &Batch,
+        (items, tracks): (&mut Items, &mut Tracks<'a>),
+    ) -> Places {
+        let mut odd = 0;
+        let (mut last, mut track) = (CodeNo::MISS, None);
+        for (index, (packet, code)) in batch.iter().zip(codes).enumerate() {
+            if *code != last {
+                (last, track) = (*code, way(cache, *code));
+            }
+            if entry.depth < Depth::All {
+                self.parse(Depth::All, entry.number, index, packet);
+            }
+            let Some((track, way)) = track else {
+                odd |= 1 << index;
+                continue;
+            };
+            match self.item(entry, track, index, packet) {
+                Some(item) => {
+                    items.push(item);
+                    tracks.push((track, way));
+                }
+                None => odd |= 1 << index,
+            }
         }
-        let point = match way {
-            Way::Output(port) => return executor.output(port, packet, origin),
-            Way::Point(point) => point,
+        odd
+    }
+
+    /// What is to be tracked of a packet, if its headers tell that and its checksums are right.
+    #[inline(always)]
+    fn item(&self, entry: &Entry, track: &Track, index: usize, packet: &Packet) -> Option<Item> {
+        let (key, layout) = (&self.keys[index], self.headers[index].layout());
+        let read = conntrack::Packet::read(packet.data(), key, layout, track.request.zone)?;
+        if !self.are_right && !track::has_right_sums(packet, key, layout) {
+            return None;
+        }
+        let before = match entry.carries && !track.forgets {
+            true => self.tracked[index],
+            false => None,
         };
-        let key = &mut self.parsed.keys[index];
-        if !entry.carries {
-            Carried::NONE.write(key);
-        }
-        track::tell(key, verdict, track.request.zone);
-        executor.go_again(Recirculated {
-            packet,
-            ingress: Ingress::Point(point),
-            origin,
-            carried: Carried::of(key),
-            tracked: Some(Tracked::of(item, verdict)),
+        Some(Tracked::item(before, read, track.request.zone))
+    }
+
+    /// Tracks packets, and lets them go their ways.
+    #[inline]
+    fn track(
+        &mut self,
+        entry: &Entry,
+        (tracks, items): (&[(&Track, Way)], &[Item]),
+        batch: &mut Batch,
+        executor: &mut Executor,
+    ) {
+        let left = self.ask(entry, (tracks, items), batch, executor);
+        self.part(entry, tracks, batch, executor, left);
+    }
+
+    /// Asks about packets, changes them as their connections want, and writes into their keys what
+    /// is known of them and where they go on. Returns the places of those that have not ended.
+    #[inline(always)]
+    fn ask(
+        &mut self,
+        entry: &Entry,
+        (tracks, items): (&[(&Track, Way)], &[Item]),
+        batch: &mut Batch,
+        executor: &mut Executor,
+    ) -> Places {
+        let (mut left, mut heard) = (0, ArrayVec::<(usize, Verdict), BATCH_MAX>::new());
+        let now_ms = executor.now.ms();
+        let Some(tracker) = executor.tracking.begun(now_ms) else {
+            return 0;
+        };
+        let (ports, mut packets) = (&mut executor.ports, batch.iter_mut());
+        let request = |at: usize| &tracks[at].0.request;
+        tracker.track_each(items, request, |at, verdict| {
+            let Some(packet) = packets.next() else {
+                return;
+            };
+            let item = &items[at];
+            if let Break(reason) = track::carry_out(packet, self.headers[at], verdict) {
+                return ports.count_drops(entry.origin, reason, 1);
+            }
+            left |= 1 << at;
+            if track::is_heard(item, verdict) {
+                heard.push((at, *verdict));
+            }
+            let (track, way) = &tracks[at];
+            if let Way::Point(point) = way {
+                let key = &mut self.keys[at];
+                if !entry.carries {
+                    Carried::NONE.write(key);
+                }
+                key.entry = *point;
+                track::tell(key, verdict, track.request.zone);
+                self.tracked[at] = Some(Tracked::of(item, verdict));
+                if verdict.translation.is_some() {
+                    self.retarget(at, verdict, packet);
+                }
+            }
         });
+        for (at, verdict) in &heard {
+            left &= !self.listen(entry, (*at, &items[*at]), verdict, batch, executor);
+        }
+        left
+    }
+
+    /// Brings the key of a packet that was translated up to date.
+    #[inline]
+    fn retarget(&mut self, at: usize, verdict: &Verdict, packet: &Packet) {
+        let key = &mut self.keys[at];
+        match &verdict.translation {
+            Some(translation) if translation.embedded.is_none() => {
+                nat::retarget(key, self.headers[at].layout(), translation);
+            }
+            _ => {
+                let entry = key.entry;
+                self.parse(Depth::All, entry, at, packet);
+            }
+        }
+    }
+
+    /// Lets who reads a connection's packets read one. Returns its place if it ended there.
+    #[cold]
+    fn listen(
+        &mut self,
+        entry: &Entry,
+        (at, item): (usize, &Item),
+        verdict: &Verdict,
+        batch: &mut Batch,
+        executor: &mut Executor,
+    ) -> Places {
+        let Some(packet) = batch.iter_mut().nth(at) else {
+            return 0;
+        };
+        let layout = *self.headers[at].layout();
+        let fate = executor.tracking.listen(packet, item, verdict, &layout);
+        if let Break(reason) = fate {
+            executor.count_end(entry.origin, Some(reason));
+            return 1 << at;
+        }
+        // Its payload may be longer or shorter now.
+        let number = self.keys[at].entry;
+        self.parse(Depth::All, number, at, packet);
+        self.bytes[at] = packet.len() as u32;
+        0
+    }
+
+    /// Lets the packets of a batch go their ways. Those that go on at points are left.
+    #[inline(always)]
+    fn part(
+        &mut self,
+        entry: &Entry,
+        tracks: &[(&Track, Way)],
+        batch: &mut Batch,
+        executor: &mut Executor,
+        left: Places,
+    ) {
+        let Some((_, first)) = tracks.first() else {
+            return;
+        };
+        let all = Places::MAX >> (BATCH_MAX - tracks.len());
+        let output = match first {
+            Way::Output(port) => Some(*port),
+            Way::Point(_) => None,
+        };
+        let alike = |way: &Way| match output {
+            Some(_) => way == first,
+            None => matches!(way, Way::Point(_)),
+        };
+        let is_one = tracks.iter().all(|(_, way)| alike(way));
+        match output {
+            Some(port) if is_one && left == all => {
+                executor.output_batch(port, entry.origin, batch);
+            }
+            None if is_one && left == all => {}
+            _ => self.part_each(entry, tracks, batch, executor, left),
+        }
+    }
+
+    /// The same one by one.
+    #[inline(never)]
+    fn part_each(
+        &mut self,
+        entry: &Entry,
+        tracks: &[(&Track, Way)],
+        batch: &mut Batch,
+        executor: &mut Executor,
+        left: Places,
+    ) {
+        let (mut stay, mut places) = (Batch::new(), Kept::default());
+        for (index, packet) in batch.drain().enumerate() {
+            if left >> index & 1 == 0 {
+                continue;
+            }
+            match tracks[index].1 {
+                Way::Output(port) => executor.output(port, packet, entry.origin),
+                Way::Point(_) => places.keep(index, packet, &mut stay),
+            }
+        }
+        batch.append(&mut stay);
+        self.close_up(&places);
+    }
+}
+
+/// What is to be done with packets that have this code, if they are tracked first and there is one
+/// way to go from there.
+#[inline]
+fn way(cache: &Cache, code: CodeNo) -> Option<(&Track, Way)> {
+    let Routine(program) = cache.code(code)?;
+    match (&*program.ops, program.drop) {
+        ([Op::Track(track)], None) => Some((track, Way::Point(track.point?))),
+        ([Op::Track(track), Op::Output(port)], None) if track.point.is_none() => {
+            Some((track, Way::Output(*port)))
+        }
+        _ => None,
     }
 }

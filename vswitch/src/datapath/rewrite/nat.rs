@@ -7,7 +7,7 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use flowtable::conntrack::{Embedded, Translation, Tuple};
-use flowtable::{eth_type, ip_proto};
+use flowtable::{FlowKey, Layout, eth_type, ip_proto};
 
 use super::checksum::{self, Delta};
 use super::place::Cover;
@@ -80,6 +80,33 @@ pub fn translate(frame: &mut Frame, translation: &Translation) -> Fate {
         }
     }
     Continue(())
+}
+
+/// Writes into the key of a packet that was translated, and embeds none, what the parser would find
+/// now.
+#[inline(always)]
+pub fn retarget(key: &mut FlowKey, layout: &Layout, translation: &Translation) {
+    let to = &translation.to;
+    let is_v4 = key.eth_type == eth_type::IPV4;
+    let has_ports = layout.l4 > 0 && has_ports(to);
+    if translation.source {
+        match is_v4 {
+            true => key.ipv4_src = to.src[1] as u32,
+            false => key.ipv6_src = to.src,
+        }
+        if has_ports {
+            key.tp_src = to.src_port;
+        }
+    }
+    if translation.destination {
+        match is_v4 {
+            true => key.ipv4_dst = to.dst[1] as u32,
+            false => key.ipv6_dst = to.dst,
+        }
+        if has_ports {
+            key.tp_dst = to.dst_port;
+        }
+    }
 }
 
 /// Writes the address of an end: source or destination.

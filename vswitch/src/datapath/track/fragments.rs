@@ -8,7 +8,6 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use arrayvec::ArrayVec;
 use flowtable::conntrack::{self, Tuple, Verdict};
 use flowtable::fragments::{Fate, Flaw, Fragment, Fragments, Rest};
 use flowtable::{Carried, FlowKey, has_right_checksums, parse};
@@ -113,9 +112,7 @@ impl Tracking {
             });
         };
         let item = Tracked::item(before.filter(|_| !track.forgets), packet, zone);
-        let mut verdicts = ArrayVec::<Verdict, 1>::new();
-        self.ask_all(track, &[item], now_ms, &mut verdicts);
-        let verdict = verdicts.pop().ok_or(DropReason::ConnectionsFull)?;
+        let verdict = self.ask(track, item, now_ms)?;
         if let Some(refusal) = verdict.refusal {
             return Err(reason(refusal));
         }

@@ -93,7 +93,7 @@ fn fragment(whole: &[u8], id: u16, from: usize, to: usize) -> Vec<u8> {
     if is_v4(whole) {
         write_u16(&mut frame, L3 + 2, 20 + to - from);
         write_u16(&mut frame, L3 + 4, id.into());
-        write_u16(&mut frame, L3 + 6, more << 13 | from / 8);
+        write_u16(&mut frame, L3 + 6, (more << 13) | (from / 8));
         seal_v4(&mut frame);
     } else {
         let next = std::mem::replace(&mut frame[L3 + 6], ip_proto::FRAGMENT);
