@@ -81,6 +81,23 @@ impl Plan {
     /// A guest at a port: a namespace whose `eth0` has this address, with prefix length or none.
     pub fn guest(&mut self, name: &str, number: u32, mac: &str, address: &str) -> Netns {
         self.port(name, number, "type = \"system\"");
+        self.station(name, mac, address)
+    }
+
+    /// As [`Plan::guest`], at an access port of a VLAN.
+    pub fn tagged_guest(
+        &mut self,
+        name: &str,
+        number: u32,
+        tag: u32,
+        mac: &str,
+        address: &str,
+    ) -> Netns {
+        self.port(name, number, &format!("type = \"system\"\ntag = {tag}"));
+        self.station(name, mac, address)
+    }
+
+    fn station(&self, name: &str, mac: &str, address: &str) -> Netns {
         let guest = Netns::silent(name);
         self.netns.veth(name, &guest, "eth0");
         guest.ip(&format!("link set eth0 address {mac}"));
@@ -88,6 +105,13 @@ impl Plan {
             guest.ip(&format!("addr add {address} dev eth0"));
         }
         guest
+    }
+
+    /// A guest's port that a hypervisor's machine is at.
+    pub fn machine(&mut self, name: &str, number: u32, more: &str) {
+        let option = format!("vhost-server-path = \"RUN_DIR/{name}.sock\"");
+        let settings = format!("type = \"dpdkvhostuserclient\"\noptions = {{ {option} }}\n{more}");
+        self.port(name, number, &settings);
     }
 
     /// A port joined to a device of another namespace.

@@ -548,6 +548,17 @@ fn a_netdev_that_goes_and_returns_is_used_again() {
 }
 
 #[test]
+fn the_host_answers_arp_by_a_netdev_for_its_own_addresses_alone() {
+    let (hosts, pools) = (Hosts::new(), pools());
+    let _ports = hosts.system(&pools, 1500);
+    hosts.address();
+    hosts.switch.ip("addr add 10.9.0.8/24 dev va");
+    hosts.switch.ip("addr add 10.9.0.9/32 dev lo");
+    assert!(hosts.a.pings("10.9.0.8"), "the netdev's");
+    assert!(hosts.a.is_cut_off_from("10.9.0.9"), "another device's");
+}
+
+#[test]
 fn a_tap_is_what_it_was_asked_to_be() {
     let (hosts, pools) = (Hosts::new(), pools());
     let mac = ("mac", "02:00:5e:10:20:30");

@@ -36,6 +36,8 @@ mod same_network;
 mod security;
 #[path = "scenarios/snat.rs"]
 mod snat;
+#[path = "scenarios/tenant_networks.rs"]
+mod tenant_networks;
 #[path = "scenarios/trunk.rs"]
 mod trunk;
 #[path = "scenarios/two_tenants.rs"]

@@ -20,6 +20,12 @@
 //! (`PACKET_AUXDATA`); it is put back here. What the virtio-net header says counts from the frame
 //! without it and moves by its length. On the way out tags are ordinary bytes.
 //!
+//! # The host beside the switch
+//! The host goes on receiving by the netdev what the switch receives. By default it would answer ARP
+//! there for addresses that it has on LOCAL, with the netdev's own MAC, and often before LOCAL does:
+//! who believes that sends past the switch. So the netdev's `arp_ignore` (the kernel's ip-sysctl) is
+//! set to 1: the host answers by it for the netdev's own addresses alone, as IPv6 has it anyway.
+//!
 //! # A netdev that goes and returns
 //! Its socket then fails with ENETDOWN once and hears nothing any more. `link`, which control asks
 //! often, notices that the name has another index, and binds the socket anew.
@@ -124,6 +130,7 @@ impl Socket {
         let fd = unsafe { OwnedFd::from_raw_fd(checked(libc::socket(libc::AF_PACKET, kind, 0))?) };
         prepare(&fd)?;
         bind(&fd, index)?;
+        keep_host_quiet(&config.name);
         Ok(Socket {
             fd,
             mtu: AtomicI32::new(netdev.mtu()?),
@@ -164,6 +171,7 @@ impl Socket {
             if bind(&self.fd, index).is_err() {
                 return false;
             }
+            keep_host_quiet(&self.name);
             tracing::info!(port = self.name, "netdev is back");
             self.index.store(index, Ordering::Relaxed);
             self.gone.store(false, Ordering::Relaxed);
@@ -201,6 +209,19 @@ impl Socket {
 
 fn number(mac: [u8; 6]) -> u64 {
     mac.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
+
+/// Has the host answer ARP by the netdev for the netdev's own addresses alone, unless somebody has
+/// said already how it is to answer.
+fn keep_host_quiet(name: &str) {
+    let path = format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore");
+    let quiet = std::fs::read_to_string(&path).and_then(|value| match value.trim() {
+        "0" => std::fs::write(&path, "1"),
+        _ => Ok(()),
+    });
+    if let Err(error) = quiet {
+        tracing::warn!(port = name, %error, "the host may answer ARP by the netdev for LOCAL");
+    }
 }
 
 /// Options that hold wherever the socket is bound.

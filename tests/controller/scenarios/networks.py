@@ -34,11 +34,13 @@ class Networks(Intent):
         """What a guest may send."""
         source = {"in_port": guest["port"], "eth_src": guest["mac"]}
         network = self.known(bridge, guest)
-        own = [(IPV4, "ipv4_src", guest["address"]), (ARP, "arp_spa", guest["address"])]
+        own = [(IPV4, "ipv4_src", guest["address"])]
         own += [(IPV6, "ipv6_src", address) for address in guest.get("ipv6", [])]
         for kind, field, address in own:
             match = {**source, "eth_type": kind, field: address}
             bridge.flow(self.ADMIT, 10, match, network, goto=self.GUEST or self.NEXT)
+        says = {"eth_type": ARP, "arp_spa": guest["address"], "arp_sha": guest["mac"]}
+        bridge.flow(self.ADMIT, 10, {**source, **says}, network, goto=self.GUEST or self.NEXT)
         dhcp = {**source, "eth_type": IPV4, "ip_proto": UDP}
         ask = {"ipv4_src": "0.0.0.0", "udp_src": DHCP_CLIENT, "udp_dst": DHCP_SERVER}
         bridge.flow(self.ADMIT, 10, {**dhcp, **ask}, network, goto=self.NEXT)

@@ -24,8 +24,9 @@ def state(wanted, unwanted=0):
 
 class Security(Networks):
     """Intent besides that of Networks: a guest's "zone", the "groups" it is in, and its "rules",
-    each of a "family" (4 if left out) and, if these are said, a "protocol", a "port", and from a
-    prefix ("from") or from the members of a "group"."""
+    each of a "family" (4 if left out) and, if these are said, a "protocol", a "port" or a range of
+    "ports", and from a prefix ("from") or from the members of a "group". "elsewhere" has addresses
+    of a group's members that are no guests of these nodes."""
 
     NEXT = DELIVER = 15
     OUT, OUT_KNOWN, IN, IN_KNOWN, HAND_OVER = 1, 2, 20, 21, 22
@@ -112,22 +113,19 @@ class Security(Networks):
         what = {**to_guest}
         if "protocol" in rule:
             what["ip_proto"] = rule["protocol"]
-        if "port" in rule:
-            what[PORTS[rule["protocol"]]] = rule["port"]
         if "group" not in rule:
             if "from" in rule:
                 what[source] = prefix6(rule["from"]) if kind == IPV6 else prefix(rule["from"])
-            self.admit_new(bridge, 30, what, guest)
+            for service in services(what, rule):
+                self.admit_new(bridge, 30, service, guest)
             return
         conjunction = bridge.parser.NXActionConjunction
-        bridge.flow(self.IN_KNOWN, 31, what, conjunction(clause=1, n_clauses=2, id_=number))
-        for member in wanted["guests"]:
-            addresses = [member["address"]] if kind == IPV4 else member.get("ipv6", [])
-            if rule["group"] in member.get("groups", []):
-                for address in addresses:
-                    match = {**to_guest, source: address}
-                    clause = conjunction(clause=0, n_clauses=2, id_=number)
-                    bridge.flow(self.IN_KNOWN, 31, match, clause)
+        for service in services(what, rule):
+            clause = conjunction(clause=1, n_clauses=2, id_=number)
+            bridge.flow(self.IN_KNOWN, 31, service, clause)
+        for address in members(rule["group"], kind, wanted):
+            clause = conjunction(clause=0, n_clauses=2, id_=number)
+            bridge.flow(self.IN_KNOWN, 31, {**to_guest, source: address}, clause)
         self.admit_new(bridge, 31, {"conj_id": number, "eth_type": kind}, guest)
 
     def admit_new(self, bridge, priority, match, guest):
@@ -137,6 +135,33 @@ class Security(Networks):
         commit = bridge.track(guest["zone"], commit=True)
         new = {**match, **state(NEW)}
         bridge.flow(self.IN_KNOWN, priority, new, commit, goto=self.HAND_OVER)
+
+
+def services(match, rule):
+    """A match for each block of ports that a rule's port or ports are made of."""
+    if "port" not in rule and "ports" not in rule:
+        return [match]
+    first, last = rule.get("ports", [rule.get("port")] * 2)
+    return [{**match, PORTS[rule["protocol"]]: block} for block in blocks(first, last)]
+
+
+def blocks(first, last):
+    """The fewest values with masks that make a range of ports."""
+    while first <= last:
+        size = first & -first or 1 << 16
+        while first + size - 1 > last:
+            size >>= 1
+        yield first if size == 1 else (first, 0x10000 - size)
+        first += size
+
+
+def members(group, kind, wanted):
+    """Addresses of a group's members."""
+    for guest in wanted["guests"]:
+        if group in guest.get("groups", []):
+            yield from [guest["address"]] if kind == IPV4 else guest.get("ipv6", [])
+    if kind == IPV4:
+        yield from wanted.get("elsewhere", {}).get(group, [])
 
 
 def prefix6(text):

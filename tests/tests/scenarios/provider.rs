@@ -18,11 +18,7 @@ fn s13_provider_networks_with_the_gateway_outside() {
     plan.bridge("br-int");
     plan.patch("int-br-ex", 100, "phy-br-ex");
     let guests = [("a", 1), ("b", 2), ("c", 3)].map(|(name, number)| {
-        plan.port(name, number, &format!("type = \"system\"\ntag = {number}"));
-        let guest = Netns::silent(name);
-        plan.netns().veth(name, &guest, "eth0");
-        guest.ip(&format!("link set dev eth0 address {}", mac(1)));
-        guest.ip("addr add 10.0.0.1/24 dev eth0");
+        let guest = plan.tagged_guest(name, number, number, &mac(1), "10.0.0.1/24");
         guest.ip("route add default via 10.0.0.254");
         guest
     });

@@ -73,12 +73,7 @@ fn s16_router_redundancy_by_vrrp() {
         fabric.ip(&format!("link set dev {name} master fabric"));
     }
     let access = |plan: &mut Plan, name: &str, number: u32, address: &str| {
-        plan.port(name, 1, "type = \"system\"\ntag = 101");
-        let netns = Netns::silent(name);
-        plan.netns().veth(name, &netns, "eth0");
-        netns.ip(&format!("link set dev eth0 address {}", mac(number)));
-        netns.ip(&format!("addr add {address}/24 dev eth0"));
-        netns
+        plan.tagged_guest(name, 1, 101, &mac(number), &format!("{address}/24"))
     };
     let a = access(&mut plans[0], "a", 1, "10.0.0.1");
     a.ip("route add default via 10.0.0.254");

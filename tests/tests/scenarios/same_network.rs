@@ -59,9 +59,7 @@ fn s01_one_network_of_virtual_machines() {
     let mut plan = Plan::new(1);
     plan.bridge("br-int");
     for (name, number) in [("vm1", 1), ("vm2", 2)] {
-        let option = format!("vhost-server-path = \"RUN_DIR/{name}.sock\"");
-        let settings = format!("type = \"dpdkvhostuserclient\"\noptions = {{ {option} }}");
-        plan.port(name, number, &settings);
+        plan.machine(name, number, "");
     }
     let b = plan.guest("b", 3, &mac(3), "10.0.0.3/24");
     let machine = |port: u32, network| {

@@ -23,11 +23,9 @@ pub(super) fn secure(mut guest: Value, zone: u32, groups: &[&str], rules: &[Valu
 fn wanted(ssh: bool) -> Value {
     let default = [4, 6].map(|family| json!({ "family": family, "group": "default" }));
     let open = [4, 6].map(|family| json!({ "family": family, "protocol": 6, "port": 22 }));
-    let of_a = if ssh {
-        [&default[..], &open].concat()
-    } else {
-        default.to_vec()
-    };
+    let range = [json!({ "protocol": 6, "ports": [7997, 8010] })];
+    let open = if ssh { &open[..] } else { &[] };
+    let of_a = [&default[..], &range, open].concat();
     let guest = |number: u32, groups: &[&str], rules: &[Value]| {
         let mut guest = member(1, number, 1, number);
         guest["ipv6"] = json!([format!("fd00::{number}"), format!("fe80::ff:fe00:{number}")]);
@@ -81,6 +79,33 @@ while True:
     Background::start(&guest.words(&["python3", "-c", script, address]), &log)
 }
 
+/// On which ports around a range `from` reaches `to`, who listens on all of them.
+#[track_caller]
+fn open_ports(from: &Netns, to: &Netns, folder: &Path) -> String {
+    const PORTS: &str = "7996 7997 8000 8010 8011";
+    let listen = "
+import socket, sys, time
+servers = [socket.create_server(('', int(port))) for port in sys.argv[1].split()]
+time.sleep(600)";
+    let log = folder.join("ports.log");
+    let _server = Background::start(&to.words(&["python3", "-c", listen, PORTS]), &log);
+    eventually("the last port is listened on", 30, || {
+        let listening = to.run(&["ss", "-Hltn", "sport = 8011"]);
+        (!listening.stdout.is_empty()).then_some(())
+    });
+    let connect = "
+import socket, sys
+def is_open(port):
+    try:
+        socket.create_connection((sys.argv[1], int(port)), 3).close()
+        return True
+    except TimeoutError:
+        return False
+print(*filter(is_open, sys.argv[2].split()))";
+    let words = ["python3", "-c", connect, "10.0.0.1", PORTS];
+    from.run(&words).expect_success().trim().to_string()
+}
+
 /// Waits until a session has gone on for some more exchanges.
 #[track_caller]
 pub(super) fn goes_on(what: &str, session: &mut Background) {
@@ -120,6 +145,7 @@ fn s12_security_groups() {
         !session(&x, "10.0.0.1", &folder).wait(30).success(),
         "SSH is closed"
     );
+    assert_eq!(open_ports(&x, &a, &folder), "7997 8000 8010", "the range");
     cloud.want(&wanted(true));
     let mut of_x = session(&x, "10.0.0.1", &folder);
     goes_on("SSH is open", &mut of_x);
@@ -142,16 +168,86 @@ fn s12_security_groups() {
     // x has a's address, and answers who asks for it: nobody hears.
     let at_b = Capture::start(&b, "eth0", &folder);
     x.ip("addr add fd00::1/64 dev eth0 nodad");
+    x.ip("addr add 10.0.0.1/24 dev eth0");
     assert!(
         x.is_cut_off_from("fd00::2"),
         "as x may not come in, nor from a foreign address"
     );
     b.ip("-6 neigh flush all");
     b.ip("neigh flush all");
-    assert!(b.pings("fd00::1"), "the true one");
+    assert!(b.pings("fd00::1") && b.pings("10.0.0.1"), "the true one");
+    let mend = format!("link set eth0 address {}", mac(1));
+    x.ip(&mend);
+    assert!(x.is_cut_off_from("10.0.0.2"), "nor by a foreign MAC");
     at_b.wait("icmpv6.type == 136", &["ipv6.src"]);
-    let forged = "eth.src == 02:00:00:00:00:03 && (icmpv6.type == 136 || ipv6.src == fd00::1)";
-    assert_eq!(at_b.count(forged), 0, "nothing of a's comes from x");
+    let own = "icmpv6.type == 136 || ipv6.src == fd00::1 || arp.src.proto_ipv4 == 10.0.0.1";
+    let forged = format!("eth.src == 02:00:00:00:00:03 && ({own})");
+    assert_eq!(at_b.count(&forged), 0, "nothing of a's comes from x");
+    at_b.wait(
+        "arp.src.proto_ipv4 == 10.0.0.1 && arp.opcode == 2",
+        &["arp"],
+    );
+    let by_mac = "arp.src.hw_mac == 02:00:00:00:00:01 && arp.src.proto_ipv4 != 10.0.0.1";
+    assert_eq!(at_b.count(by_mac), 0, "nor with a's MAC");
     drop(of_b);
     cloud.stop();
 }
+
+/// A rule allows a port from the thousands of members of a group, and from nobody else.
+#[test]
+fn s12_a_remote_group_of_thousands() {
+    let mut plan = Plan::new(1);
+    plan.bridge("br-int");
+    let [a, b, x] = [
+        ("a", 1, "10.0.0.1"),
+        ("b", 2, "10.0.15.250"),
+        ("x", 3, "10.0.15.251"),
+    ]
+    .map(|(name, port, address)| plan.guest(name, port, &mac(port), &format!("{address}/20")));
+    let guest = |number: u32, address: &str, rules: &[Value]| {
+        let mut guest = member(1, number, 1, number);
+        guest["address"] = address.into();
+        secure(guest, 100 + number, &[], rules)
+    };
+    let rule = json!({ "group": "staff", "protocol": 6, "ports": [20, 23] });
+    let guests = [
+        guest(1, "10.0.0.1", &[rule]),
+        guest(2, "10.0.15.250", &[]),
+        guest(3, "10.0.15.251", &[]),
+    ];
+    let mut staff: Vec<_> = (0..MEMBERS)
+        .map(|number| format!("10.0.{}.{}", 1 + number / 250, 1 + number % 250))
+        .collect();
+    let wanted = |staff: &[String]| json!({ "guests": guests, "elsewhere": { "staff": staff } });
+    let mut cloud = Cloud::start("security", [plan], &wanted(&staff));
+    let folder = cloud.scratch().to_path_buf();
+    let at_a = Capture::start(&a, "eth0", &folder);
+    let _server = echo(&a, &folder);
+    assert!(
+        !session(&b, "10.0.0.1", &folder).wait(30).success(),
+        "not yet"
+    );
+    staff.push("10.0.15.250".to_string());
+    cloud.want(&wanted(&staff));
+    let mut of_b = session(&b, "10.0.0.1", &folder);
+    goes_on("a member", &mut of_b);
+    assert!(
+        b.is_cut_off_from("10.0.0.1"),
+        "the rule's ports and nothing else"
+    );
+    assert!(
+        !session(&x, "10.0.0.1", &folder).wait(30).success(),
+        "no member"
+    );
+    at_a.wait("tcp.dstport == 22 && ip.src == 10.0.15.250", &["ip.src"]);
+    assert_eq!(at_a.count("ip.src == 10.0.15.251"), 0, "nothing of x");
+    staff.pop();
+    cloud.want(&wanted(&staff));
+    assert!(
+        !of_b.wait(60).success(),
+        "a member no more: the connection ends"
+    );
+    cloud.stop();
+}
+
+const MEMBERS: u32 = 2_500;
