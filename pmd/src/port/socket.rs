@@ -21,10 +21,11 @@
 //! without it and moves by its length. On the way out tags are ordinary bytes.
 //!
 //! # The host beside the switch
-//! The host goes on receiving by the netdev what the switch receives. By default it would answer ARP
-//! there for addresses that it has on LOCAL, with the netdev's own MAC, and often before LOCAL does:
-//! who believes that sends past the switch. So the netdev's `arp_ignore` (the kernel's ip-sysctl) is
-//! set to 1: the host answers by it for the netdev's own addresses alone, as IPv6 has it anyway.
+//! The host goes on receiving by the netdev what the switch receives. By default it would answer
+//! ARP there for addresses that it has on LOCAL, with the netdev's own MAC, and often before LOCAL
+//! does: who believes that sends past the switch. So the netdev's `arp_ignore` (the kernel's
+//! ip-sysctl) is set to 1: the host answers by it for the netdev's own addresses alone, as IPv6 has
+//! it anyway.
 //!
 //! # A netdev that goes and returns
 //! Its socket then fails with ENETDOWN once and hears nothing any more. `link`, which control asks

@@ -148,7 +148,7 @@ fn tunnels_tlv_table_as_ovs_ofctl_has_it() {
         let refused = ofctl("add-tlv-map", &[map]);
         assert!(refused.stderr.contains(error), "{map}: {}", refused.stderr);
     }
-    let flow = "tun_metadata0=0x5/0xff,\
+    let flow = "tun_metadata0=0x5/0xf,\
                 actions=move:NXM_NX_TUN_METADATA0[0..15]->NXM_NX_REG0[0..15],\
                 set_field:0x1->tun_metadata5,output:1";
     scene
@@ -164,7 +164,7 @@ fn tunnels_tlv_table_as_ovs_ofctl_has_it() {
     assert!(printed.contains(&shown), "{printed}");
     assert!(printed.contains("tun_metadata5 actions=drop"), "{printed}");
     let printed = ofctl("dump-flows", &[]).expect_success();
-    assert!(printed.contains("tun_metadata0=0x5/0xff"), "{printed}");
+    assert!(printed.contains("tun_metadata0=0x5/0xf"), "{printed}");
     let used = ofctl("del-tlv-map", &[KEY]);
     assert!(
         used.stderr.contains("NXTTMFC_INVALID_TLV_DEL"),
