@@ -11,7 +11,8 @@ use std::time::Duration;
 use openflow::connection::{Config, Connection, Side};
 use openflow::{
     ErrorCode, FlowMod, FlowModCommand, FlowStats, GroupDesc, GroupMod, Message, MeterConfig,
-    MeterMod, MultipartReply, MultipartRequest, OfPort, PortDesc, Xid,
+    MeterMod, MultipartReply, MultipartRequest, NiciraMessage, OfPort, PortDesc, TlvTableReply,
+    Xid,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -90,6 +91,9 @@ fn serve(mut stream: UnixStream, told: &Mutex<Told>) {
 fn answer(connection: &mut Connection, xid: Xid, message: Message, told: &mut Told) {
     let reply = match message {
         Message::BarrierRequest => Message::BarrierReply,
+        Message::Nicira(NiciraMessage::TlvTableRequest) => {
+            Message::Nicira(NiciraMessage::TlvTableReply(TlvTableReply::default()))
+        }
         Message::FlowMod(flow) if flow.priority == REFUSED => {
             return connection.refuse(xid, ErrorCode::FLOW_MOD_FAILED_TABLE_FULL);
         }

@@ -34,7 +34,8 @@ fn no_part_of_the_packet_path_costs_more_or_less_than_is_kept() {
     let cases = told.lines().filter(|line| line.starts_with("path "));
     assert!(cases.count() > 5, "it compares nothing:\n{told}");
 
-    // Those that have some: a meter's bucket, which all workers share, and a copy of a packet.
+    // Those that have some: a meter's bucket, which all workers share; a copy of a packet; and two
+    // for each batch that is tracked, to tell whoever frees connections that they are read.
     let kept = Record::read(Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/counts.json"
@@ -42,5 +43,12 @@ fn no_part_of_the_packet_path_costs_more_or_less_than_is_kept() {
     let some = kept.unwrap().atomics;
     let some = some.iter().filter(|(_, count)| **count != 0.0);
     let names: Vec<&str> = some.map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["path meter", "path two outputs"]);
+    let wanted = [
+        "path connections",
+        "path meter",
+        "path security groups",
+        "path translated connections",
+        "path two outputs",
+    ];
+    assert_eq!(names, wanted);
 }

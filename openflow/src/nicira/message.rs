@@ -49,7 +49,7 @@ pub enum TlvTableMod {
 }
 
 /// The TLV table (`NXT_TLV_TABLE_REPLY`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlvTableReply {
     /// Bytes of all options that can be mapped.
     pub space_max: u32,

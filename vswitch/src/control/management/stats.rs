@@ -167,6 +167,7 @@ fn worker_json(
         "idle_cycles": worker.idle_cycles,
         "batches": worker.batches,
         "packets": worker.packets,
+        "recirculated": worker.recirculated,
         "cache": {
             "hits": worker.hits,
             "misses": worker.misses,
