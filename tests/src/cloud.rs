@@ -240,7 +240,10 @@ impl Cloud {
             text,
             "\n`vsctl trace {bridge} '{flow}'`:\n\n```\n{trace}```\n"
         );
-        let file = folder.join(format!("{number:0>2}.md"));
+        // So that files lie in the order of scenarios: 08, 08b, 09, 10, 10b.
+        let letters = number.trim_start_matches(|sign: char| sign.is_ascii_digit());
+        let width = 2 + letters.len();
+        let file = folder.join(format!("{number:0>width$}.md"));
         std::fs::write(file, text).expect("the target folder is writable");
     }
 
