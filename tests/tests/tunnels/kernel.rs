@@ -66,15 +66,17 @@ fn tunnels_vxlan_of_the_kernel_with_checksums_and_another_port() {
     scene.daemon.stop();
 }
 
-/// Sends two datagrams of each of 50 flows with each mark of congestion through the tunnel.
+/// Sends two datagrams of each of 50 flows with each mark of congestion through the tunnel, so
+/// slowly that whoever has little of a CPU loses none.
 const SEND: &str = "
-import socket
+import socket, time
 for flow in range(200):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x28 | flow // 50)
     s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 33)
     for _ in range(2):
         s.sendto(b'datagram', ('10.1.0.2', 20000 + flow))
+    time.sleep(0.01)
 ";
 
 /// RFC 6040 §4.1, RFC 7348 §5: marks of congestion and what else is inherited are those of the

@@ -18,7 +18,8 @@ pub(crate) fn pools() -> Pools {
     static EAL: OnceLock<Eal> = OnceLock::new();
     let eal = EAL.get_or_init(|| {
         Eal::start(EalConfig {
-            memory_mib: 1024,
+            // Pools are never given back: this is what those of all tests take, where touched.
+            memory_mib: 3072,
             args: vec!["--no-huge".to_string()],
             ..EalConfig::default()
         })
