@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::process::{Output, run};
+use crate::process::{Output, eventually, run};
 
 /// A switch's namespace whose devices p1, p2 and so on lead to hosts with the addresses 10.0.0.1,
 /// 10.0.0.2 and so on.
@@ -76,6 +76,17 @@ impl Netns {
     pub fn run(&self, words: &[&str]) -> Output {
         let words = self.words(words);
         run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Waits until a program in it has a socket at a local port: `-t` for one of TCP that listens,
+    /// `-u` for one of UDP.
+    #[track_caller]
+    pub fn await_server(&self, protocol: &str, port: u16) {
+        let filter = format!("sport = {port}");
+        eventually("the server listens", 30, || {
+            let listening = self.run(&["ss", "-Hln", protocol, &filter]);
+            (!listening.stdout.is_empty()).then_some(())
+        });
     }
 
     /// As [`Netns::new`], without IPv6 on devices to come, for which the host would send packets of

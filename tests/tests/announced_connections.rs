@@ -11,7 +11,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tests::{Background, Daemon, Netns, eventually};
+use tests::{Background, Daemon, Netns};
 
 /// A switch whose two hosts have IPv6 addresses, too.
 fn start(flows: &[&str]) -> (Daemon, [Netns; 2]) {
@@ -59,11 +59,7 @@ fn ftp_server(host: &Netns, port: u16, daemon: &Daemon) -> Background {
     let log = daemon.scratch().join(format!("ftp-{port}.log"));
     let settings = settings.to_str().expect("a path in UTF-8");
     let server = Background::start(&host.words(&["vsftpd", settings]), &log);
-    eventually("the FTP server listens", 30, || {
-        let filter = format!("sport = {port}");
-        let listening = host.run(&["ss", "-Hltn", &filter]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
+    host.await_server("-t", port);
     server
 }
 
@@ -198,10 +194,7 @@ fn tftp_data_passes_a_wall_that_hears_of_it() {
     let plain = ["--user=root", "--conf-file=/dev/null", "--pid-file="];
     let words = outside.words(&[&server[..], &plain].concat());
     let _server = Background::start(&words, &log);
-    eventually("the TFTP server listens", 30, || {
-        let listening = outside.run(&["ss", "-Hlun", "sport = 69"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
+    outside.await_server("-u", 69);
     for (actions, passes) in [
         ("ct(commit,zone=5),output:2", false),
         ("ct(commit,zone=5,alg=tftp),output:2", true),

@@ -29,11 +29,7 @@ fn server(host: &Netns, family: &str, port: u16, daemon: &Daemon) -> Background 
     );
     let log = daemon.scratch().join(format!("server-{port}.log"));
     let server = Background::start(&host.words(&["python3", "-c", &program]), &log);
-    eventually("the server listens", 30, || {
-        let filter = format!("sport = {port}");
-        let listening = host.run(&["ss", "-Hltn", &filter]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
+    host.await_server("-t", port);
     server
 }
 
@@ -196,11 +192,7 @@ fn echo_server(host: &Netns, family: &str, port: u16, daemon: &Daemon) -> Backgr
     );
     let log = daemon.scratch().join(format!("echo-{port}.log"));
     let server = Background::start(&host.words(&["python3", "-c", &program]), &log);
-    eventually("the server listens", 30, || {
-        let filter = format!("sport = {port}");
-        let bound = host.run(&["ss", "-Hlun", &filter]);
-        (!bound.stdout.is_empty()).then_some(())
-    });
+    host.await_server("-u", port);
     server
 }
 
