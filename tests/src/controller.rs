@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::netns::Netns;
-use crate::process::{Background, eventually, target_dir};
+use crate::process::{Background, target_dir};
 
 /// A running controller; ended when dropped.
 #[derive(Debug)]
@@ -124,16 +124,11 @@ impl Controller {
 
     #[track_caller]
     fn spawn(netns: &Netns, words: &[&str], ports: &[u16], folder: &Path) -> Controller {
-        let process = Background::start(&netns.words(words), &folder.join("controller.log"));
-        let mut controller = Controller { process };
+        let mut process = Background::start(&netns.words(words), &folder.join("controller.log"));
         for port in ports {
-            eventually("the controller listens", 60, || {
-                assert!(controller.process.is_running(), "{}", controller.log());
-                let listening = netns.run(&["ss", "-Hltn", &format!("sport = {port}")]);
-                (!listening.stdout.is_empty()).then_some(())
-            });
+            netns.await_server(&mut process, "-t", *port);
         }
-        controller
+        Controller { process }
     }
 
     /// What it logged.

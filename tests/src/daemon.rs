@@ -60,6 +60,17 @@ impl Daemon {
         (daemon, hosts)
     }
 
+    /// As [`Daemon::start_between_hosts`], and hosts have the addresses fd00::1, fd00::2 and so on,
+    /// too.
+    #[track_caller]
+    pub fn start_between_dual_stack_hosts<const N: usize>(flows: &[&str]) -> (Daemon, [Netns; N]) {
+        let (daemon, hosts) = Daemon::start_between_hosts(flows);
+        for (host, number) in hosts.iter().zip(1..) {
+            host.ip(&format!("addr add fd00::{number}/64 dev eth0 nodad"));
+        }
+        (daemon, hosts)
+    }
+
     /// As [`Daemon::start`], in a namespace that already holds devices.
     #[track_caller]
     pub fn start_in(netns: Netns, bridges: &str) -> Daemon {

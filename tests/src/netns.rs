@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::process::{Output, eventually, run};
+use crate::process::{Background, Output, eventually, run};
 
 /// A switch's namespace whose devices p1, p2 and so on lead to hosts with the addresses 10.0.0.1,
 /// 10.0.0.2 and so on.
@@ -78,12 +79,21 @@ impl Netns {
         run(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Waits until a program in it has a socket at a local port: `-t` for one of TCP that listens,
-    /// `-u` for one of UDP.
+    /// Starts a server in it and waits until somebody in it has a socket at a local port: `-t` for
+    /// one of TCP that listens, `-u` for one of UDP.
     #[track_caller]
-    pub fn await_server(&self, protocol: &str, port: u16) {
+    pub fn serve(&self, words: &[&str], protocol: &str, port: u16, log: &Path) -> Background {
+        let mut server = Background::start(&self.words(words), log);
+        self.await_server(&mut server, protocol, port);
+        server
+    }
+
+    /// Waits until a server that was started in it has a socket, as [`Netns::serve`] does.
+    #[track_caller]
+    pub fn await_server(&self, server: &mut Background, protocol: &str, port: u16) {
         let filter = format!("sport = {port}");
-        eventually("the server listens", 30, || {
+        eventually("the server listens", 60, || {
+            assert!(server.is_running(), "{}", server.output());
             let listening = self.run(&["ss", "-Hln", protocol, &filter]);
             (!listening.stdout.is_empty()).then_some(())
         });

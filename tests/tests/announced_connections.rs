@@ -13,15 +13,6 @@ use std::path::{Path, PathBuf};
 
 use tests::{Background, Daemon, Netns};
 
-/// A switch whose two hosts have IPv6 addresses, too.
-fn start(flows: &[&str]) -> (Daemon, [Netns; 2]) {
-    let (daemon, hosts) = Daemon::start_between_hosts(flows);
-    for (host, number) in hosts.iter().zip(1..) {
-        host.ip(&format!("addr add fd00::{number}/64 dev eth0 nodad"));
-    }
-    (daemon, hosts)
-}
-
 /// A folder of the daemon's that anybody may read, with a file of many packets in it.
 fn offer(daemon: &Daemon) -> PathBuf {
     let folder = daemon.scratch().join("offered");
@@ -58,9 +49,7 @@ fn ftp_server(host: &Netns, port: u16, daemon: &Daemon) -> Background {
     std::fs::write(&settings, text).expect("a file");
     let log = daemon.scratch().join(format!("ftp-{port}.log"));
     let settings = settings.to_str().expect("a path in UTF-8");
-    let server = Background::start(&host.words(&["vsftpd", settings]), &log);
-    host.await_server("-t", port);
-    server
+    host.serve(&["vsftpd", settings], "-t", port, &log)
 }
 
 /// Whether curl gets the file whole from this URL.
@@ -109,7 +98,7 @@ const WALL: [&str; 10] = [
 
 #[test]
 fn ftp_data_passes_a_wall_that_hears_of_it() {
-    let (daemon, hosts) = start(&WALL);
+    let (daemon, hosts) = Daemon::start_between_dual_stack_hosts(&WALL);
     for flow in [
         "table=1,priority=80,in_port=1,ipv6,ct_state=+new+rel,actions=ct(commit,zone=5),output:2",
         "table=1,priority=80,in_port=2,ipv6,ct_state=+new+rel,actions=ct(commit,zone=5),output:1",
@@ -158,7 +147,7 @@ fn ftp_data_finds_a_client_that_is_hidden() {
              actions=ct(commit,zone=5,alg=ftp,{hide}),output:2"
         ),
     ];
-    let (daemon, hosts) = start(&flows);
+    let (daemon, hosts) = Daemon::start_between_dual_stack_hosts(&flows);
     let [inside, outside] = &hosts;
     let link = inside.ip("-br link show eth0");
     let mac = link.split_whitespace().nth(2).expect("an address");
@@ -178,7 +167,7 @@ fn ftp_data_finds_a_client_that_is_hidden() {
 
 #[test]
 fn tftp_data_passes_a_wall_that_hears_of_it() {
-    let (daemon, hosts) = start(&WALL);
+    let (daemon, hosts) = Daemon::start_between_dual_stack_hosts(&WALL);
     let watched = "table=1,priority=70,in_port=1,udp,tp_dst=69,ct_state=+new-rel,actions=";
     let [inside, outside] = &hosts;
     let folder = offer(&daemon);
@@ -192,9 +181,8 @@ fn tftp_data_passes_a_wall_that_hears_of_it() {
         &root,
     ];
     let plain = ["--user=root", "--conf-file=/dev/null", "--pid-file="];
-    let words = outside.words(&[&server[..], &plain].concat());
-    let _server = Background::start(&words, &log);
-    outside.await_server("-u", 69);
+    let words = [&server[..], &plain].concat();
+    let _server = outside.serve(&words, "-u", 69, &log);
     for (actions, passes) in [
         ("ct(commit,zone=5),output:2", false),
         ("ct(commit,zone=5,alg=tftp),output:2", true),

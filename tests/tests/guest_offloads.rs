@@ -98,12 +98,7 @@ impl Pair {
 }
 
 fn serve(host: &Netns, folder: &Path) -> Background {
-    let server = Background::start(&host.words(&["iperf3", "-s", "-1"]), &folder.join("log"));
-    eventually("iperf3 listens", 30, || {
-        let listening = host.run(&["ss", "-Hltn", "sport = 5201"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
-    server
+    host.serve(&["iperf3", "-s", "-1"], "-t", 5201, &folder.join("log"))
 }
 
 #[test]

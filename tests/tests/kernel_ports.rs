@@ -62,11 +62,7 @@ impl Hosts {
     fn tcp(&self, address: &str, bytes: &str) {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("iperf3.log");
-        let _server = Background::start(&self.b.words(&["iperf3", "-s", "-1"]), &log);
-        eventually("iperf3 listens", 30, || {
-            let listening = self.b.run(&["ss", "-Hltn", "sport = 5201"]);
-            (!listening.stdout.is_empty()).then_some(())
-        });
+        let _server = self.b.serve(&["iperf3", "-s", "-1"], "-t", 5201, &log);
         let client = ["iperf3", "-c", address, "-n", bytes, "-J"];
         let text = self.a.run(&client).expect_success();
         let report: serde_json::Value = serde_json::from_str(&text).expect("iperf3 prints JSON");

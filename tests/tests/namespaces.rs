@@ -39,14 +39,8 @@ fn bridge(ports: &[&str]) -> String {
 /// Moves so much over TCP from one host to another.
 #[track_caller]
 fn tcp(from: &Netns, to: &Netns, address: &str, folder: &Path) {
-    let _server = Background::start(
-        &to.words(&["iperf3", "-s", "-1"]),
-        &folder.join("iperf3.log"),
-    );
-    eventually("iperf3 listens", 30, || {
-        let listening = to.run(&["ss", "-Hltn", "sport = 5201"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
+    let log = folder.join("iperf3.log");
+    let _server = to.serve(&["iperf3", "-s", "-1"], "-t", 5201, &log);
     let text = from
         .run(&["iperf3", "-c", address, "-n", "100M", "-J"])
         .expect_success();

@@ -62,13 +62,9 @@ fn serve(guest: &Netns, text: &str, folder: &Path) -> Background {
     std::fs::create_dir(&pages).expect("room for a page");
     std::fs::write(pages.join("index.html"), text).expect("room for a page");
     let pages = pages.to_str().expect("text");
-    let words = guest.words(&["busybox", "httpd", "-f", "-p", "80", "-h", pages]);
-    let server = Background::start(&words, &folder.join(format!("{}.log", guest.name())));
-    eventually("the web server listens", 30, || {
-        let listening = guest.run(&["ss", "-Hltn", "sport = 80"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
-    server
+    let words = ["busybox", "httpd", "-f", "-p", "80", "-h", pages];
+    let log = folder.join(format!("{}.log", guest.name()));
+    guest.serve(&words, "-t", 80, &log)
 }
 
 /// What the web server at `address` says to a guest, "" if it is not reached.

@@ -9,14 +9,6 @@
 
 use tests::{Background, Daemon, Netns, eventually};
 
-fn start(flows: &[&str]) -> (Daemon, [Netns; 2]) {
-    let (daemon, hosts) = Daemon::start_between_hosts(flows);
-    for (host, number) in hosts.iter().zip(1..) {
-        host.ip(&format!("addr add fd00::{number}/64 dev eth0 nodad"));
-    }
-    (daemon, hosts)
-}
-
 /// A server that tells each client over TCP who it is, and ends.
 fn server(host: &Netns, family: &str, port: u16, daemon: &Daemon) -> Background {
     let program = format!(
@@ -28,9 +20,7 @@ fn server(host: &Netns, family: &str, port: u16, daemon: &Daemon) -> Background 
          \x20   c.close()\n"
     );
     let log = daemon.scratch().join(format!("server-{port}.log"));
-    let server = Background::start(&host.words(&["python3", "-c", &program]), &log);
-    host.await_server("-t", port);
-    server
+    host.serve(&["python3", "-c", &program], "-t", port, &log)
 }
 
 /// What a client at `host` is told by the server at an address; none if it is not let in.
@@ -76,7 +66,7 @@ const FIREWALL: [&str; 11] = [
 
 #[test]
 fn who_is_inside_may_ask_and_who_is_outside_may_answer() {
-    let (daemon, hosts) = start(&FIREWALL);
+    let (daemon, hosts) = Daemon::start_between_dual_stack_hosts(&FIREWALL);
     let [inside, outside] = &hosts;
     let _servers = [
         server(outside, "AF_INET", 80, &daemon),
@@ -122,7 +112,7 @@ fn is_refused(host: &Netns, address: &str) -> bool {
 /// the other knows its Ethernet address.
 fn start_hidden(ports: &str) -> (Daemon, [Netns; 2]) {
     let hides = format!("ct(commit,zone=3,nat(src=10.0.0.100{ports})),output:2");
-    let (daemon, hosts) = start(&[
+    let (daemon, hosts) = Daemon::start_between_dual_stack_hosts(&[
         "priority=100,arp,actions=NORMAL",
         &format!("priority=90,in_port=1,ip,actions={hides}"),
         "priority=90,in_port=2,ip,nw_dst=10.0.0.100,actions=ct(table=1,zone=3,nat)",
@@ -159,7 +149,7 @@ fn a_source_is_hidden_in_packets_and_in_errors_about_them() {
 
 #[test]
 fn a_destination_stands_for_another() {
-    let (daemon, hosts) = start(&[
+    let (daemon, hosts) = Daemon::start_between_dual_stack_hosts(&[
         "priority=100,arp,actions=NORMAL",
         "priority=90,in_port=1,ip,nw_dst=10.0.0.200,actions=\
          ct(commit,zone=4,nat(dst=10.0.0.2:8080)),output:2",
@@ -191,9 +181,7 @@ fn echo_server(host: &Netns, family: &str, port: u16, daemon: &Daemon) -> Backgr
          \x20   s.sendto(text, who)\n"
     );
     let log = daemon.scratch().join(format!("echo-{port}.log"));
-    let server = Background::start(&host.words(&["python3", "-c", &program]), &log);
-    host.await_server("-u", port);
-    server
+    host.serve(&["python3", "-c", &program], "-u", port, &log)
 }
 
 /// Whether 20 datagrams of 8 KB to an address come back, each within some seconds, as they went.
@@ -232,7 +220,7 @@ fn completed(daemon: &Daemon) -> u64 {
 /// checksums over all of it.
 #[test]
 fn fragments_pass_a_firewall_as_their_datagrams_would() {
-    let (daemon, hosts) = start(&FIREWALL);
+    let (daemon, hosts) = Daemon::start_between_dual_stack_hosts(&FIREWALL);
     let [inside, outside] = &hosts;
     let _servers = [
         echo_server(outside, "AF_INET", 7001, &daemon),

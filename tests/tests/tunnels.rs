@@ -127,12 +127,8 @@ fn dissect(file: &str, filter: &str, columns: &[&str]) -> Vec<Vec<String>> {
 /// Moves so much over TCP from one host to another.
 #[track_caller]
 fn tcp(from: &Netns, to: &Netns, address: &str, folder: &Path) {
-    let words = to.words(&["iperf3", "-s", "-1"]);
-    let _server = Background::start(&words, &folder.join("iperf3.log"));
-    eventually("iperf3 listens", 30, || {
-        let listening = to.run(&["ss", "-Hltn", "sport = 5201"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
+    let log = folder.join("iperf3.log");
+    let _server = to.serve(&["iperf3", "-s", "-1"], "-t", 5201, &log);
     let words = ["iperf3", "-c", address, "-n", "20M", "-J"];
     let text = from.run(&words).expect_success();
     let report: serde_json::Value = serde_json::from_str(&text).expect("iperf3 prints JSON");

@@ -33,15 +33,9 @@ fn serve_dhcp(server: &Netns, router: &str, folder: &Path) -> Background {
     let host = format!("--dhcp-host={},10.0.0.1", mac(1));
     let router = format!("--dhcp-option=option:router,{router}");
     let leases = format!("--dhcp-leasefile={}", lease_file.display());
-    let words = server.words(&[&options[..], &[&host, &router, &leases]].concat());
+    let words = [&options[..], &[&host, &router, &leases]].concat();
     let log = folder.join(format!("{}.log", server.name()));
-    let mut process = Background::start(&words, &log);
-    eventually("dnsmasq listens", 30, || {
-        assert!(process.is_running(), "{}", process.output());
-        let listening = server.run(&["ss", "-Hlun", "sport = 67"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
-    process
+    server.serve(&words, "-u", 67, &log)
 }
 
 /// What the guest is told, line by line as `udhcpc` puts it into its script's environment.

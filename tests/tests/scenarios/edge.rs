@@ -43,13 +43,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 http.server.ThreadingHTTPServer(('', 80), Echo).serve_forever()";
-        let words = self.netns.words(&["python3", "-c", script]);
-        let server = Background::start(&words, &folder.join("outside.log"));
-        eventually("the web server listens", 30, || {
-            let listening = self.netns.run(&["ss", "-Hltn", "sport = 80"]);
-            (!listening.stdout.is_empty()).then_some(())
-        });
-        server
+        let log = folder.join("outside.log");
+        self.netns.serve(&["python3", "-c", script], "-t", 80, &log)
     }
 }
 

@@ -53,11 +53,7 @@ fn s11_metadata_by_a_proxy() {
         &json!({ "guests": all, "proxy": there }),
     );
     let log = cloud.scratch().join("proxy.log");
-    let _proxy = Background::start(&proxy.words(&["python3", "-c", PROXY]), &log);
-    eventually("the proxy listens", 30, || {
-        let listening = proxy.run(&["ss", "-Hltn", "sport = 8775"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
+    let _proxy = proxy.serve(&["python3", "-c", PROXY], "-t", 8775, &log);
     let at_a = Capture::start(&guests[0], "eth0", cloud.scratch());
     let at_proxy = Capture::start(&proxy, "eth0", cloud.scratch());
     for (guest, number) in guests.iter().zip([11, 12, 13]) {

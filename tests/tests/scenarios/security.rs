@@ -50,12 +50,7 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
 Server(('::' if socket.has_dualstack_ipv6() else '', 22), Echo).serve_forever()";
     let log = folder.join(format!("{}-echo.log", guest.name()));
-    let server = Background::start(&guest.words(&["python3", "-c", script]), &log);
-    eventually("the server listens", 30, || {
-        let listening = guest.run(&["ss", "-Hltn", "sport = 22"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
-    server
+    guest.serve(&["python3", "-c", script], "-t", 22, &log)
 }
 
 /// A connection to port 22 over which something goes both ways all the time; ends when nothing
@@ -88,11 +83,7 @@ import socket, sys, time
 servers = [socket.create_server(('', int(port))) for port in sys.argv[1].split()]
 time.sleep(600)";
     let log = folder.join("ports.log");
-    let _server = Background::start(&to.words(&["python3", "-c", listen, PORTS]), &log);
-    eventually("the last port is listened on", 30, || {
-        let listening = to.run(&["ss", "-Hltn", "sport = 8011"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
+    let _server = to.serve(&["python3", "-c", listen, PORTS], "-t", 8011, &log);
     let connect = "
 import socket, sys
 def is_open(port):
