@@ -54,11 +54,11 @@ fn bridge(hosts: usize, ports: &[String]) -> String {
 }
 
 #[track_caller]
-fn add_flows(daemon: &Daemon, flows: &[&str]) {
+fn add_flows(daemon: &Daemon, bridge: &str, flows: &[&str]) {
     let file = daemon.scratch().join("flows.txt");
     std::fs::write(&file, flows.join("\n")).expect("the folder is writable");
     let file = file.to_str().expect("paths here are text");
-    daemon.ofctl("add-flows", "br0", &[file]).expect_success();
+    daemon.ofctl("add-flows", bridge, &[file]).expect_success();
 }
 
 /// What one echo request with these options of `ping` leads to, as `ping` prints it.

@@ -1,9 +1,10 @@
 //! What flows alone do of a router: answer for its addresses, route by source, and spread over
 //! several next hops.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use tests::{Background, eventually};
+use tests::Background;
 
 use super::*;
 
@@ -27,7 +28,7 @@ const RESPONDERS: &[&str] = &[
 fn routing_flows_answer_arp_and_echo() {
     let (switch, [h1]) = hosts::<1>();
     let daemon = Daemon::start_in(switch, &bridge(1, &[]));
-    add_flows(&daemon, RESPONDERS);
+    add_flows(&daemon, "br0", RESPONDERS);
     let seen = capture(&h1, daemon.scratch());
     assert!(is_found(&h1, "10.0.1.1"), "ARP");
     assert!(h1.pings_with("10.0.1.1", &["-s", "1333"]), "echo");
@@ -55,10 +56,11 @@ fn two_ways() -> (Netns, [Netns; 2]) {
     (switch, [h1, h2])
 }
 
-/// What `file` of a web server on `host` says to `client`, so many times.
-fn fetch(client: &Netns, times: usize) -> usize {
+/// How often of so many times the web server at `address` serves `client`.
+fn fetch(client: &Netns, address: &str, times: usize) -> usize {
+    let url = format!("http://{address}/index.html");
     let once = |_: &usize| {
-        let words = ["curl", "-sS", "-m", "20", "http://10.9.0.9/index.html"];
+        let words = ["curl", "-sS", "-m", "20", &url];
         client.run(&words).stdout == "served"
     };
     (0..times).filter(once).count()
@@ -69,13 +71,8 @@ fn serve(host: &Netns, folder: &Path) -> Background {
     std::fs::create_dir(&pages).expect("room for a page");
     std::fs::write(pages.join("index.html"), "served").expect("room for a page");
     let pages = pages.to_str().expect("paths here are text");
-    let words = host.words(&["busybox", "httpd", "-f", "-p", "80", "-h", pages]);
-    let server = Background::start(&words, &folder.join("httpd.log"));
-    eventually("the web server listens", 30, || {
-        let listening = host.run(&["ss", "-Hltn", "sport = 80"]);
-        (!listening.stdout.is_empty()).then_some(())
-    });
-    server
+    let words = ["busybox", "httpd", "-f", "-p", "80", "-h", pages];
+    host.serve(&words, "-t", 80, &folder.join("httpd.log"))
 }
 
 #[test]
@@ -95,16 +92,16 @@ fn routing_flows_spread_connections_over_two_next_hops() {
         "priority=10,tcp,nw_src=10.9.0.9,actions=dec_ttl,set_field:02:00:00:00:00:f1->eth_src,\
          set_field:02:00:00:00:00:01->eth_dst,output:1",
     ];
-    add_flows(&daemon, &flows);
+    add_flows(&daemon, "br0", &flows);
     let _server = serve(&h2, daemon.scratch());
     let [by_eth0, by_eth1] =
         ["eth0", "eth1"].map(|device| Capture::start(&h2, device, daemon.scratch()));
-    assert_eq!(fetch(&h1, 24), 24, "connections");
+    assert_eq!(fetch(&h1, "10.9.0.9", 24), 24, "connections");
     let toward = "tcp.dstport == 80 && ip.dst == 10.9.0.9";
     let ports = |capture: &Capture| {
         let rows = capture.fields(toward, &["tcp.srcport"]);
         let ports = rows.into_iter().map(|mut row| row.remove(0));
-        ports.collect::<std::collections::BTreeSet<_>>()
+        ports.collect::<BTreeSet<_>>()
     };
     by_eth0.wait(toward, &["tcp.srcport"]);
     by_eth1.wait(toward, &["tcp.srcport"]);
@@ -115,6 +112,97 @@ fn routing_flows_spread_connections_over_two_next_hops() {
     );
     for capture in [&by_eth0, &by_eth1] {
         assert_eq!(capture.count("ip.ttl != 63 && ip.dst == 10.9.0.9"), 0);
+    }
+    daemon.stop();
+}
+
+/// What of host NUMBER a bridge routes by either of two ways, its ports 2 and 3: each rewrites the
+/// Ethernet addresses by its own.
+fn spread(daemon: &Daemon, bridge: &str, number: usize) {
+    let other = 3 - number;
+    let bucket = |way: usize| {
+        format!(
+            "bucket=actions=dec_ttl,set_field:02:00:00:00:0{number}:0{way}->eth_src,\
+             set_field:02:00:00:00:0{other}:0{way}->eth_dst,output:{way}"
+        )
+    };
+    let group = format!("group_id=1,type=select,{},{}", bucket(2), bucket(3));
+    daemon
+        .ofctl("add-group", bridge, &[&group])
+        .expect_success();
+    let mac = mac_of_host(number);
+    let to_host = format!(
+        "priority=10,ip,nw_dst=10.0.{number}.0/24,actions=dec_ttl,\
+         set_field:02:00:00:00:00:f{number}->eth_src,set_field:{mac}->eth_dst,output:1"
+    );
+    let from_host = format!("priority=10,in_port=1,ip,nw_dst=10.0.{other}.0/24,actions=group:1");
+    add_flows(daemon, bridge, &[&to_host, &from_host]);
+}
+
+/// Two bridges route between h1 and h2 by two cables, w2–x2 and w3–x3, and each chooses by itself:
+/// what answers comes back the way that it was asked, TCP and echoes.
+#[test]
+fn routing_flows_choose_one_way_for_both_directions() {
+    let (switch, [h1, h2]) = hosts::<2>();
+    for way in [2, 3] {
+        switch.ip(&format!("link add name w{way} type veth peer name x{way}"));
+        for end in ["w", "x"] {
+            switch.ip(&format!("link set dev {end}{way} up"));
+        }
+    }
+    let bridges = [("br0", ["p1", "w2", "w3"]), ("br1", ["p2", "x2", "x3"])];
+    let text = bridges.map(|(name, ports)| {
+        let port = |(number, name): (usize, &str)| {
+            format!("[[bridge.port]]\nname = \"{name}\"\nnumber = {number}\ntype = \"system\"\n")
+        };
+        let ports = (1..).zip(ports).map(port).collect::<String>();
+        format!("[[bridge]]\nname = \"{name}\"\nfail_mode = \"secure\"\n{ports}")
+    });
+    let daemon = Daemon::start_in(switch, &text.concat());
+    for (host, number) in [(&h1, 1), (&h2, 2)] {
+        spread(&daemon, bridges[number - 1].0, number);
+        let router = format!("10.0.{number}.1 lladdr 02:00:00:00:00:f{number}");
+        host.ip(&format!("neigh replace {router} dev eth0"));
+    }
+    let [there, back] = ["x", "w"].map(|end| {
+        [2, 3].map(|way| Capture::start(daemon.netns(), &format!("{end}{way}"), daemon.scratch()))
+    });
+    let _server = serve(&h2, daemon.scratch());
+    assert_eq!(fetch(&h1, "10.0.2.7", 24), 24, "connections");
+    for number in 20..36 {
+        let own = format!("10.0.1.{number}");
+        h1.ip(&format!("addr add {own}/24 dev eth0"));
+        assert!(h1.pings_with("10.0.2.7", &["-I", &own]), "{own}");
+    }
+    // Frames are told by who h1 is in them: a port, or an address.
+    let conversations = [
+        (
+            "tcp.dstport == 80",
+            "tcp.srcport",
+            "tcp.srcport == 80",
+            "tcp.dstport",
+            24,
+        ),
+        ("icmp.type == 8", "ip.src", "icmp.type == 0", "ip.dst", 16),
+    ];
+    for (request, asks, answer, asked, count) in conversations {
+        let told = |captures: &[Capture; 2], filter: &str, column: &str| {
+            captures.each_ref().map(|capture| {
+                let rows = capture.fields(filter, &[column]);
+                let names = rows.into_iter().map(|mut row| row.remove(0));
+                names.collect::<BTreeSet<_>>()
+            })
+        };
+        let [first, second] = tests::eventually("all have been seen, there and back", 30, || {
+            let ways = told(&there, request, asks);
+            let seen = ways.each_ref().map(BTreeSet::len);
+            (seen[0] + seen[1] == count && ways == told(&back, answer, asked)).then_some(ways)
+        });
+        assert!(
+            !first.is_empty() && !second.is_empty(),
+            "{first:?} {second:?}"
+        );
+        assert!(first.is_disjoint(&second), "{first:?} {second:?}");
     }
     daemon.stop();
 }
@@ -132,7 +220,7 @@ fn routing_flows_choose_the_way_by_source() {
         "priority=10,icmp,nw_src=10.9.0.9,actions=dec_ttl,\
          set_field:02:00:00:00:00:01->eth_dst,output:1",
     ];
-    add_flows(&daemon, &flows);
+    add_flows(&daemon, "br0", &flows);
     let [by_eth0, by_eth1] =
         ["eth0", "eth1"].map(|device| Capture::start(&h2, device, daemon.scratch()));
     assert!(h1.pings_with("10.9.0.9", &["-I", "10.0.1.7"]));

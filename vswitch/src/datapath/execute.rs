@@ -8,7 +8,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use flowtable::{Carried, Counts, Field, FlowKey};
+use flowtable::{Carried, Counts, Field, FlowKey, eth_type, ip_proto};
 use pmd::port::LostReason;
 use pmd::{BATCH_MAX, Batch, Packet, Pools};
 
@@ -431,19 +431,25 @@ fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
     chosen.map_or(&[], |(_, ops)| ops)
 }
 
-/// Hash of addresses (Ethernet, IP or ARP), protocol and ports, symmetric in source and
-/// destination. Fragments have no ports to tell: all of a datagram go one way.
+/// Hash of IP addresses, protocol and ports, symmetric in source and destination, and the same
+/// before and after routing, so that a conversation meets one bucket in both directions though each
+/// has Ethernet addresses and a VLAN of its own. Those are hashed of what is not IP, and ARP's
+/// addresses. Fragments have no ports to tell: all of a datagram go one way. Types of ICMP are no
+/// ports: an echo goes the way of its request.
 pub fn flow_hash(key: &FlowKey) -> u32 {
     let mix = |sum: u64, word: u64| {
         (sum ^ word)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     };
-    let link = (key.eth_src ^ key.eth_dst) | (Field::VlanVid.read(key) as u64) << 48;
+    let link = match key.eth_type {
+        eth_type::IPV4 | eth_type::IPV6 => 0,
+        _ => (key.eth_src ^ key.eth_dst) | (Field::VlanVid.read(key) as u64) << 48,
+    };
     let ipv4_or_arp = u64::from(key.ipv4_src ^ key.ipv4_dst);
     let ipv6 = [0, 1].map(|word| key.ipv6_src[word] ^ key.ipv6_dst[word]);
-    let ports = match key.ip_frag {
-        0 => u64::from(key.tp_src ^ key.tp_dst),
+    let ports = match (key.ip_frag, key.ip_proto) {
+        (0, ip_proto::TCP | ip_proto::UDP | ip_proto::SCTP) => u64::from(key.tp_src ^ key.tp_dst),
         _ => 0,
     };
     let kind = u64::from(key.eth_type) << 24 | u64::from(key.ip_proto) << 16 | ports;
@@ -477,7 +483,7 @@ mod tests {
 
     fn tcp(client: u32, port: u16) -> FlowKey {
         FlowKey {
-            eth_type: flowtable::eth_type::IPV4,
+            eth_type: eth_type::IPV4,
             ip_proto: 6,
             ipv4_src: client,
             ipv4_dst: 0x0a00_0001,
@@ -500,6 +506,25 @@ mod tests {
     }
 
     #[test]
+    fn both_directions_meet_the_same_bucket_on_both_sides_of_a_router() {
+        let select = select(&[1, 1, 1, 1]);
+        for port in 0..100 {
+            let mut there = tcp(0x0a00_0002, 30_000 + port);
+            let mut back = there;
+            (there.eth_src, there.eth_dst, there.vlan_tci) = (1, 0xfe, 0x1065);
+            (back.eth_src, back.eth_dst, back.vlan_tci) = (2, 0xff, 0x1066);
+            (back.ipv4_src, back.ipv4_dst) = (there.ipv4_dst, there.ipv4_src);
+            (back.tp_src, back.tp_dst) = (there.tp_dst, there.tp_src);
+            assert_eq!(chosen(&select, &there), chosen(&select, &back));
+            (there.ip_proto, there.tp_src, there.tp_dst) = (ip_proto::ICMP, 8, 0);
+            (back.ip_proto, back.tp_src, back.tp_dst) = (ip_proto::ICMP, 0, 0);
+            there.ipv4_src += u32::from(port) << 8;
+            back.ipv4_dst += u32::from(port) << 8;
+            assert_eq!(chosen(&select, &there), chosen(&select, &back));
+        }
+    }
+
+    #[test]
     fn buckets_are_chosen_by_weight() {
         let select = select(&[1, 0, 3]);
         let mut counts = [0; 3];
@@ -517,11 +542,13 @@ mod tests {
         let select = select(&[1, 2]);
         let (mut ethernet, mut arp) = ([0; 2], [0; 2]);
         for host in 0..9000 {
-            let mut key = tcp(0x0a00_0002, 1024);
-            key.eth_src = u64::from(host) * 0x0001_0203_0507;
+            let key = FlowKey {
+                eth_src: u64::from(host) * 0x0001_0203_0507,
+                ..FlowKey::default()
+            };
             ethernet[chosen(&select, &key) as usize] += 1;
             let key = FlowKey {
-                eth_type: flowtable::eth_type::ARP,
+                eth_type: eth_type::ARP,
                 ipv4_src: host,
                 ..FlowKey::default()
             };
