@@ -34,6 +34,7 @@
 //!
 //! Not here: putting fragments together ([`crate::fragments`]), writing packets.
 
+use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::Arc;
 
@@ -94,6 +95,7 @@ use zone::Zones;
 /// All connections, for all workers.
 #[derive(Debug)]
 pub struct Table {
+    capacity: usize,
     records: Box<[Record]>,
     index: Index,
     shards: Box<[Shard]>,
@@ -128,12 +130,14 @@ impl Table {
     ) -> Option<Table> {
         let connections = connections.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
         let shards = (connections / limits::SHARD_LEN_MIN).clamp(1, limits::SHARDS_MAX);
-        let len = connections.div_ceil(shards);
-        let shard = |number: usize| Shard::new((number * len) as u32, len as u32);
+        let each = connections.div_ceil(shards);
+        let len = Shard::len_for(each);
+        let shard = |number: usize| Shard::new((number * len) as u32, each as u32);
         let mut stream = Stream(secret);
         let mut records: Box<[Record]> = block::zeroed(len * shards, prepare)?;
         vacate(records.as_mut_bytes());
         Some(Table {
+            capacity: each * shards,
             records,
             index: Index::new(len * shards, prepare)?,
             shards: (0..shards).map(shard).collect(),
@@ -152,7 +156,27 @@ impl Table {
 
     /// How many connections there can be.
     pub fn capacity(&self) -> usize {
-        self.records.len()
+        self.capacity
+    }
+
+    /// How many records are taken: by connections, or by some that are over and whose memory is not
+    /// taken back yet.
+    pub fn taken(&self) -> u64 {
+        self.shards
+            .iter()
+            .map(|shard| u64::from(shard.taken()))
+            .sum()
+    }
+
+    /// Has memory at hand for connections to come, where some have been, so that a worker need not
+    /// wait until the kernel has cleared it: of at most so many records. Returns of how many, which
+    /// may take the kernel a microsecond for three.
+    pub fn warm(&self, budget: u32) -> u32 {
+        let mut left = budget;
+        for shard in &self.shards {
+            left -= shard.warm(&self.records, left);
+        }
+        budget - left
     }
 
     /// Bytes of memory when all of it is used; what is expected, which is bounded, comes on top.
@@ -237,13 +261,14 @@ impl Table {
     }
 
     /// Ends all connections of a zone, at once; their memory is taken back little by little.
-    pub fn flush_zone(&self, zone: u16) {
-        self.zones.flush(zone);
+    /// Returns how many.
+    pub fn flush_zone(&self, zone: u16) -> u64 {
+        self.zones.flush(zone).into()
     }
 
-    /// Ends all connections.
-    pub fn flush(&self) {
-        (0..=u16::MAX).for_each(|zone| self.zones.flush(zone));
+    /// The same of all zones.
+    pub fn flush(&self) -> u64 {
+        (0..=u16::MAX).map(|zone| self.flush_zone(zone)).sum()
     }
 
     /// What all trackers have counted, as of when they last had time for housekeeping.
@@ -340,11 +365,37 @@ impl Table {
         }
     }
 
+    /// Ends those of a few connections that are over; bit n is set if the nth is gone.
+    fn end_those_over(&self, numbers: &[u32], now_s: u32, tally: &mut Tally) -> u32 {
+        self.foresee_ends(numbers, now_s);
+        let numbers = numbers.iter().enumerate();
+        numbers.fold(0, |gone, (place, number)| {
+            gone | u32::from(self.end_if_over(*number, now_s, tally)) << place
+        })
+    }
+
+    /// Loads what it takes to end connections, so that the loads overlap: records, then the buckets
+    /// of their entries.
+    fn foresee_ends(&self, numbers: &[u32], now_s: u32) {
+        let records = || numbers.iter().map(|number| self.record(*number));
+        let mut loaded = records().fold(0, |all, record| all ^ record.first_words());
+        for record in records().filter(|record| self.is_over(record, now_s)) {
+            for tuple in [record.original(), record.reply()] {
+                loaded ^= self.index.fetch(tuple.hash(self.hasher));
+            }
+        }
+        black_box(loaded);
+    }
+
+    /// Whether a record is of no connection any more.
+    fn is_over(&self, record: &Record, now_s: u32) -> bool {
+        let zone_generation = self.zones.generation(record.original().zone);
+        !self.is_alive(record, zone_generation, now_s)
+    }
+
     /// Ends a connection that is over; returns whether it is gone.
     fn end_if_over(&self, number: u32, now_s: u32, tally: &mut Tally) -> bool {
-        let record = self.record(number);
-        let zone_generation = self.zones.generation(record.original().zone);
-        if self.is_alive(record, zone_generation, now_s) {
+        if !self.is_over(self.record(number), now_s) {
             return false;
         }
         if self.retire(number) {

@@ -143,15 +143,17 @@ impl Scene<'_> {
         if !shard.is_short() || !is_last_resort {
             return !shard.is_short();
         }
+        let mut has_victim = false;
         for _ in 0..EVICTED_MAX {
             let Some(victim) = held.victim() else {
                 break;
             };
+            has_victim = true;
             if self.table.retire(victim) {
                 self.own.tally.evicted += 1;
             }
         }
-        true
+        has_victim
     }
 
     fn fill(
@@ -282,9 +284,7 @@ impl Scene<'_> {
     }
 
     fn is_over(&self, number: u32) -> bool {
-        let record = self.table.record(number);
-        let zone_generation = self.table.zones.generation(self.request.zone);
-        !self.table.is_alive(record, zone_generation, self.now_s)
+        self.table.is_over(self.table.record(number), self.now_s)
     }
 }
 

@@ -27,11 +27,17 @@ pub(super) const SHIFTS_MAX: usize = EXPECTATIONS_MAX;
 pub(super) const SHARDS_MAX: usize = 16;
 /// Fewest connections of a shard before there is another.
 pub(super) const SHARD_LEN_MIN: usize = 1 << 10;
-/// Part of a shard, as a shift, below which half-open connections have to go for new ones: a
-/// record is free again only when all workers have begun another batch.
+/// Records of a shard beyond its connections, as a part of these (a shift): when no more are left,
+/// half-open connections have to go for new ones, since a record is free again only when all
+/// workers have begun another batch.
 pub(super) const RESERVE_SHIFT: u32 = 4;
-/// Most records of that part: several batches of all workers at a time.
-pub(super) const RESERVE_MAX: u32 = 1 << 12;
+/// Most of these: several batches of all workers at a time.
+pub(super) const RESERVE_MAX: usize = 1 << 12;
+/// Connections that are ended together, so that the loads of what they need overlap.
+pub(super) const TOGETHER: usize = 16;
+/// Records that have memory before they are taken: 12 MiB, what a worker takes in 40 milliseconds
+/// of new connections alone.
+pub(super) const WARM_AHEAD: u32 = 1 << 16;
 /// Connections looked at to find a half-open one that may go.
 pub(super) const VICTIMS_MAX: usize = 32;
 /// Half-open connections that go for a new one, so that there is room again after a while.

@@ -47,9 +47,10 @@ impl Tracker {
         mut show: impl FnMut(&Connection),
     ) -> Option<u32> {
         let table = &**self.table();
-        let len = table.capacity() / table.shards.len();
+        let (all, shards) = (table.records.len(), table.shards.len());
+        let len = all / shards;
         let (mut at, mut budget) = (cursor as usize, budget.max(1));
-        while budget > 0 && at < table.capacity() {
+        while budget > 0 && at < all {
             let shard = at / len;
             let used = shard * len + table.shards[shard].used() as usize;
             let end = used.min(at + budget);
@@ -62,7 +63,7 @@ impl Tracker {
             // What was never taken is passed over.
             at = if end < used { end } else { (shard + 1) * len };
         }
-        (at < table.capacity()).then_some(at as u32)
+        (at < all).then_some(at as u32)
     }
 }
 

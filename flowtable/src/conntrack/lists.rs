@@ -24,10 +24,13 @@ use core::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };
+use std::hint::black_box;
 use std::sync::{Mutex, MutexGuard};
 
+use arrayvec::ArrayVec;
+
 use super::epoch::Epochs;
-use super::limits::{RESERVE_MAX, RESERVE_SHIFT, VICTIMS_MAX, WHEEL_SLOTS};
+use super::limits::{RESERVE_MAX, RESERVE_SHIFT, TOGETHER, VICTIMS_MAX, WARM_AHEAD, WHEEL_SLOTS};
 use super::record::{ASSURED, DYING, REPLIED, Record, SPARED};
 use super::zone::Zones;
 
@@ -36,6 +39,8 @@ use super::zone::Zones;
 pub(super) struct Shard {
     first: u32,
     len: u32,
+    /// When no more can be taken, half-open connections have to go.
+    reserve: u32,
     lists: Mutex<Lists>,
     /// Records that are gone; one more than the number of the newest.
     orphans: AtomicU32,
@@ -43,6 +48,8 @@ pub(super) struct Shard {
     vacant: AtomicU32,
     /// Records that were ever taken; written under the lock.
     used: AtomicU32,
+    /// Records that have memory, at least; written by who warms it.
+    warm: AtomicU32,
     /// Records in the queue; written under the lock.
     queued: AtomicU32,
 }
@@ -81,6 +88,9 @@ enum Chain {
     Queue,
 }
 
+/// Records whose memory is fetched together.
+type Few = ArrayVec<u32, TOGETHER>;
+
 /// The lock of a shard together with what it guards.
 pub(super) struct Held<'a> {
     shard: &'a Shard,
@@ -90,7 +100,15 @@ pub(super) struct Held<'a> {
 }
 
 impl Shard {
-    pub fn new(first: u32, len: u32) -> Shard {
+    /// How many records it takes for so many connections: a record is free again only when all
+    /// workers have begun another batch.
+    pub fn len_for(connections: usize) -> usize {
+        connections + reserve(connections)
+    }
+
+    /// One for so many connections.
+    pub fn new(first: u32, connections: u32) -> Shard {
+        let len = Shard::len_for(connections as usize) as u32;
         let lists = Lists {
             fresh: 0,
             free: List::default(),
@@ -105,10 +123,12 @@ impl Shard {
         Shard {
             first,
             len,
+            reserve: len - connections,
             lists: Mutex::new(lists),
             orphans: AtomicU32::new(0),
             vacant: AtomicU32::new(len),
             used: AtomicU32::new(0),
+            warm: AtomicU32::new(0),
             queued: AtomicU32::new(0),
         }
     }
@@ -136,12 +156,36 @@ impl Shard {
 
     /// Whether there are so few records that half-open connections have to go.
     pub fn is_short(&self) -> bool {
-        self.vacant.load(Relaxed) < (self.len >> RESERVE_SHIFT).clamp(1, RESERVE_MAX)
+        self.vacant.load(Relaxed) <= self.reserve
     }
 
     /// How many of its records, from the first on, were ever taken.
     pub fn used(&self) -> u32 {
         self.used.load(Relaxed)
+    }
+
+    /// How many of its records are taken: of connections, or of some that are over and rest.
+    pub fn taken(&self) -> u32 {
+        self.len - self.vacant.load(Relaxed)
+    }
+
+    /// Lets the kernel give memory to records that will be taken soon, if any ever was, of at most
+    /// so many; returns how many that were.
+    pub fn warm(&self, records: &[Record], budget: u32) -> u32 {
+        let used = self.used();
+        if used == 0 {
+            return 0;
+        }
+        let start = self.warm.load(Relaxed).max(used);
+        let end = (used + WARM_AHEAD).min(self.len);
+        let end = end.min(start.saturating_add(budget)).max(start);
+        for place in (start..end).step_by(PAGE_BYTES / size_of::<Record>()) {
+            // It must be a write, and one that whoever takes the record now does not notice.
+            let word = &records[(self.first + place) as usize].generation;
+            word.fetch_or(black_box(0), Relaxed);
+        }
+        self.warm.store(end, Relaxed);
+        end - start
     }
 
     /// How many connections there are that may be half-open.
@@ -260,42 +304,60 @@ impl Held<'_> {
         victim.map(|(number, _)| number)
     }
 
-    /// Turns the wheel up to a second, over at most so many records and slots; `over` says of each
-    /// that is due, and ends it if it is. Returns whether there is more to do.
-    pub fn turn(&mut self, now_s: u32, budget: usize, mut over: impl FnMut(u32) -> bool) -> bool {
-        for _ in 0..budget {
-            let slot = self.lists.turned_s as usize % WHEEL_SLOTS;
-            let Some(number) = self.lists.wheel[slot].first.checked_sub(1) else {
-                if self.lists.turned_s >= now_s {
-                    return false;
-                }
-                // Nobody can wait for a second that is more than once around the wheel away.
-                let behind = now_s.saturating_sub(WHEEL_SLOTS as u32);
-                self.lists.turned_s = (self.lists.turned_s + 1).max(behind);
-                continue;
-            };
-            if self.lists.turned_s > now_s {
+    /// Turns the wheel up to a second, over at most so many records. `end` is given those that are
+    /// due, a few at a time, ends those that are over, and says which are gone: bit n for the nth.
+    /// Returns whether there may be more to do.
+    pub fn turn(&mut self, now_s: u32, budget: usize, mut end: impl FnMut(&[u32]) -> u32) -> bool {
+        let mut left = budget;
+        while left > 0 {
+            let due = self.take_due(now_s, left);
+            if due.is_empty() {
                 return false;
             }
-            self.take_off_wheel(number);
-            if !over(number) {
-                self.put_on_wheel(number);
+            left -= due.len();
+            let gone = end(&due);
+            let stay = due.iter().enumerate();
+            for (_, number) in stay.filter(|(place, _)| gone >> place & 1 == 0) {
+                self.put_on_wheel(*number);
             }
         }
         true
     }
 
-    /// Shows records that were used once, at most so many, if zones have been flushed `flushes`
-    /// times and all were not shown since.
-    pub fn sweep(&mut self, flushes: u64, budget: usize, mut show: impl FnMut(u32)) -> bool {
+    /// Takes records off the wheel whose second has come, at most so many.
+    fn take_due(&mut self, now_s: u32, count: usize) -> Few {
+        let mut due = Few::new();
+        while due.len() < count.min(TOGETHER) && self.lists.turned_s <= now_s {
+            let slot = self.lists.turned_s as usize % WHEEL_SLOTS;
+            match self.lists.wheel[slot].first.checked_sub(1) {
+                Some(number) => {
+                    self.take_off_wheel(number);
+                    due.push(number);
+                }
+                None if self.lists.turned_s == now_s => break,
+                None => {
+                    // Nobody can wait for a second that is more than once around the wheel away.
+                    let behind = now_s.saturating_sub(WHEEL_SLOTS as u32);
+                    self.lists.turned_s = (self.lists.turned_s + 1).max(behind);
+                }
+            }
+        }
+        due
+    }
+
+    /// Shows records that were used once, a few at a time and at most so many, if zones have been
+    /// flushed `flushes` times and all were not shown since. Returns whether there are more.
+    pub fn sweep(&mut self, flushes: u64, budget: usize, mut show: impl FnMut(&[u32])) -> bool {
         let (done, mut at) = self.lists.swept;
         if done == flushes {
             return false;
         }
         let end = self.lists.fresh.min(at.saturating_add(budget as u32));
         while at < end {
-            show(self.shard.first + at);
-            at += 1;
+            let next = end.min(at + TOGETHER as u32);
+            let few: Few = (at..next).map(|place| self.shard.first + place).collect();
+            show(&few);
+            at = next;
         }
         let is_done = at >= self.lists.fresh;
         self.lists.swept = if is_done { (flushes, 0) } else { (done, at) };
@@ -402,10 +464,19 @@ impl Held<'_> {
     }
 }
 
+/// Records that are kept free beyond so many connections.
+fn reserve(connections: usize) -> usize {
+    (connections >> RESERVE_SHIFT).clamp(1, RESERVE_MAX)
+}
+
 /// Changes a count that is written under the lock alone.
 fn note(count: &AtomicU32, change: i32) {
     count.store(count.load(Relaxed).wrapping_add_signed(change), Relaxed);
 }
+
+/// No page of memory is smaller.
+const PAGE_BYTES: usize = 4096;
+const _: () = assert!(TOGETHER <= u32::BITS as usize);
 
 /// Bits of a record's place: the slot of the wheel, whether it is in one, and in the queue.
 const SLOT: u32 = 0xffff;

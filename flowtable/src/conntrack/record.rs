@@ -90,6 +90,13 @@ impl Record {
         Tuple::from_words(self.reply.each_ref().map(|word| word.load(Relaxed)))
     }
 
+    /// Loads the first word of each of its lines, for its own sake.
+    #[inline(always)]
+    pub fn first_words(&self) -> u64 {
+        let words = [&self.original[0], &self.reply[0], &self.seen[0][0]];
+        words.iter().fold(0, |all, word| all ^ word.load(Relaxed))
+    }
+
     #[inline(always)]
     pub fn state(&self) -> State {
         State(self.state.load(Acquire))

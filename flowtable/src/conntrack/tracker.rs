@@ -35,6 +35,8 @@ pub(super) struct Own {
     /// The shard that it prefers, and the one that it looks after next.
     pub shard: usize,
     other: usize,
+    /// So many shards to look after before nothing is known of more to do.
+    behind: usize,
     now_s: u32,
     pub random: Stream,
     pub tally: Tally,
@@ -71,6 +73,7 @@ impl Tracker {
                 pin,
                 shard,
                 other: shard,
+                behind: 0,
                 now_s: 0,
                 random: Stream(table.secret ^ (pin as u64 + 1)),
                 tally: table.accounts.read(pin),
@@ -119,7 +122,7 @@ impl Tracker {
             request: &Request::NONE,
         };
         for (batch, items) in items.chunks(BATCH_MAX).enumerate() {
-            let places = scene.fetch(items);
+            let places = scene.fetch(items, |at| request_of(batch * BATCH_MAX + at));
             for (at, (item, place)) in items.iter().zip(places).enumerate() {
                 let at = batch * BATCH_MAX + at;
                 scene.request = request_of(at);
@@ -130,8 +133,9 @@ impl Tracker {
         }
     }
 
-    /// Ends connections whose time is over and takes memory back: at most so many. Called between
-    /// batches, and shows [`Table::tally`] what was counted. Returns whether there is more to do.
+    /// Ends connections whose time is over and takes memory back: at most so many of each kind.
+    /// Called between batches, and shows [`Table::tally`] what was counted. Returns whether there
+    /// may be more to do, for which it should be called again soon.
     pub fn maintain(&mut self, now_ms: u64, budget: usize) -> bool {
         let table = &*self.table;
         let now_s = seconds(now_ms);
@@ -143,11 +147,11 @@ impl Tracker {
                 continue;
             };
             held.collect(&table.epochs);
-            has_more |= held.turn(now_s, budget, |number| {
-                table.end_if_over(number, now_s, tally)
+            has_more |= held.turn(now_s, budget, |numbers| {
+                table.end_those_over(numbers, now_s, tally)
             });
-            has_more |= held.sweep(table.zones.flushes(), budget, |number| {
-                table.end_if_over(number, now_s, tally);
+            has_more |= held.sweep(table.zones.flushes(), budget, |numbers| {
+                table.end_those_over(numbers, now_s, tally);
             });
             held.collect(&table.epochs);
         }
@@ -155,7 +159,12 @@ impl Tracker {
         if self.own.shard == self.own.other {
             table.expectations.expire(now_s);
         }
-        has_more
+        // Another shard that has more is met within a round.
+        self.own.behind = match has_more {
+            true => table.shards.len(),
+            false => self.own.behind.saturating_sub(1),
+        };
+        self.own.behind > 0
     }
 
     /// Expects a connection that the one of `parent` has announced. Returns whether there was room
@@ -206,16 +215,17 @@ impl Drop for Tracker {
 type Places = [(u64, Option<Found>); BATCH_MAX];
 
 impl Scene<'_> {
-    /// Loads what a batch will need, so that the loads overlap: buckets, then records.
+    /// Loads what a batch will need, so that the loads overlap: buckets, then records, or for
+    /// connections to be made the buckets of their replies.
     #[inline(always)]
-    fn fetch(&self, items: &[Item]) -> Places {
+    fn fetch<'r>(&self, items: &[Item], request_of: impl Fn(usize) -> &'r Request) -> Places {
         let mut places = [(0, None); BATCH_MAX];
         let mut loaded = 0;
         for (item, (hash, _)) in items.iter().zip(&mut places) {
             *hash = wanted(item).hash(self.table.hasher);
             loaded ^= self.table.index.fetch(*hash);
         }
-        for (item, (hash, place)) in items.iter().zip(&mut places) {
+        for (at, (item, (hash, place))) in items.iter().zip(&mut places).enumerate() {
             *place = self.table.index.find(*hash, |_| true);
             if let Some(found) = *place {
                 let record = self.table.record(found.number);
@@ -223,6 +233,9 @@ impl Scene<'_> {
                 if matches!(item.packet.body, Body::Tcp(_)) {
                     loaded ^= record.seen[0][0].load(Relaxed);
                 }
+            } else if request_of(at).commits && request_of(at).nat.is_none() {
+                let reply = item.packet.tuple.reversed();
+                loaded ^= self.table.index.fetch(reply.hash(self.table.hasher));
             }
         }
         black_box(loaded);

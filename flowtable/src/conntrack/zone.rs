@@ -76,12 +76,13 @@ impl Zones {
         let _ = self.zone(zone).census.fetch_update(AcqRel, Acquire, leave);
     }
 
-    /// Ends all connections of a zone.
-    pub fn flush(&self, zone: u16) {
+    /// Ends all connections of a zone; returns how many.
+    pub fn flush(&self, zone: u16) -> u32 {
         let next = |census: u64| Some(((census >> 32) as u32).wrapping_add(1));
         let flush = |census: u64| next(census).map(|generation| u64::from(generation) << 32);
-        let _ = self.zone(zone).census.fetch_update(AcqRel, Acquire, flush);
+        let census = self.zone(zone).census.fetch_update(AcqRel, Acquire, flush);
         self.flushes.fetch_add(1, AcqRel);
+        census.map_or(0, |census| census as u32)
     }
 
     pub fn flushes(&self) -> u64 {

@@ -142,6 +142,48 @@ fn flushed_records_are_used_again() {
 }
 
 #[test]
+fn the_memory_of_all_is_taken_back_in_small_steps() {
+    let mut bench = Bench::new(20_000);
+    for client in 0..10_000 {
+        bench.bits(udp(tuple(17, client, 1)));
+    }
+    assert_eq!(bench.table().taken(), 10_000);
+    assert_eq!(bench.table().flush(), 10_000);
+    assert_eq!(bench.connections(), []);
+    let mut steps = 0;
+    while bench.tracker.maintain(0, 64) {
+        steps += 1;
+        let left = 10_000 - bench.table().taken();
+        assert!(left <= 2 * 64 * steps, "{left} in {steps} steps");
+    }
+    assert_eq!(bench.table().taken(), 0);
+    assert_eq!(bench.table().flush(), 0);
+}
+
+#[test]
+fn memory_is_warmed_where_connections_were_made_and_stays_what_it_is() {
+    let mut bench = Bench::new(64_000);
+    assert_eq!(bench.table().warm(1000), 0, "nobody made one");
+    let first = udp(tuple(17, 1, 1));
+    bench.bits(first);
+    assert_eq!(bench.table().warm(1000), 1000);
+    let before = bench.connections();
+    let mut warmed = 1000;
+    loop {
+        match bench.table().warm(1000) {
+            0 => break,
+            more => warmed += more,
+        }
+    }
+    assert!((4000..64_000).contains(&warmed), "a shard of {warmed}");
+    assert_eq!(bench.connections(), before);
+    for client in 2..60_000 {
+        assert_eq!(bench.bits(udp(tuple(17, client, 1))), NEW);
+    }
+    assert_eq!(bench.bits(reversed(first)), RPL);
+}
+
+#[test]
 fn a_zone_has_no_more_than_its_limit() {
     let mut bench = Bench::new(1000);
     bench.table().set_limit(ZONE, Some(Some(2)));

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use flowtable::conntrack::{
     Connection, Direction, Phase, Strictness, Table, Tally, Timeout, Tracker, Tuple,
@@ -128,11 +129,8 @@ impl Connections {
     /// Ends all connections that fit a filter: those of one tuple or one zone before it returns,
     /// others soon.
     pub fn flush(self: &Arc<Connections>, filter: Filter) {
-        if filter == Filter::default() {
-            return self.table.flush();
-        }
-        if let Some(zone) = filter.zone_alone() {
-            return self.end_zone(zone);
+        if self.end_at_once(&filter).is_some() {
+            return;
         }
         if let Some(tuple) = filter.tuple() {
             return self.end_one(&tuple, &filter);
@@ -155,8 +153,22 @@ impl Connections {
         tracker.end();
     }
 
-    /// Ends all connections that fit a filter, a page at a time. Returns how many.
+    /// Ends all connections, or those of a zone, if that is what a filter asks for; how many that
+    /// were.
+    fn end_at_once(&self, filter: &Filter) -> Option<u64> {
+        if *filter == Filter::default() {
+            return Some(self.table.flush());
+        }
+        let zone = filter.zone_alone()?;
+        Some(self.table.flush_zone(zone))
+    }
+
+    /// Ends all connections that fit a filter, one by one a page at a time if they are some among
+    /// others. Returns how many.
     pub async fn end_all(&self, filter: &Filter) -> u64 {
+        if let Some(ended) = self.end_at_once(filter) {
+            return ended;
+        }
         let (mut ended, mut from) = (0, Some(0));
         while let Some(place) = from {
             let (count, next) = self.end(place, filter);
@@ -180,9 +192,15 @@ impl Connections {
         (count, page.next)
     }
 
-    /// Ends all connections of a zone at once.
-    pub fn end_zone(&self, zone: u16) {
-        self.table.flush_zone(zone);
+    /// Has memory at hand for connections that workers will make, before they do.
+    pub async fn warm(self: Arc<Connections>) {
+        loop {
+            let pause = match self.table.warm(WARMED_AT_ONCE) {
+                0 => WARM_PAUSE_MAX,
+                _ => WARM_PAUSE,
+            };
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// Counts connections from a place on; returns where to go on.
@@ -231,5 +249,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Connections whose memory is warmed in one go, which takes the kernel a millisecond or two, and
+/// how long before the next go: workers can make several millions a second, even if this waits for
+/// a CPU that others have, too.
+const WARMED_AT_ONCE: u32 = 1 << 14;
+const WARM_PAUSE: Duration = Duration::from_millis(2);
+/// How long before the next look if there was nothing to do.
+const WARM_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Places of the table that are looked at in one go: a millisecond or two.
 const PAGE_RECORDS: usize = 4096;

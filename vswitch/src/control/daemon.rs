@@ -297,6 +297,7 @@ impl Base {
             Task::spawn(management::serve(socket, Arc::clone(&service))),
             Task::spawn(retry(Arc::clone(&service))),
             Task::spawn(underlay::run(handle.clone())),
+            Task::spawn(Arc::clone(&service.connections).warm()),
         ];
         println!(
             "vswitchd {} ready: {}",

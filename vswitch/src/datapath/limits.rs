@@ -110,9 +110,9 @@ pub const CACHE_IDLE_MS: u32 = 10_000;
 /// seconds.
 pub const MAINTAIN_BUCKETS: usize = 32;
 
-/// Connections looked at per millisecond whether their time is over: two million of them in half a
-/// minute, and as many as can be made in that time.
-pub const MAINTAIN_CONNECTIONS: usize = 2048;
+/// Connections that a worker ends between two rounds of its queues, while there are some to be
+/// ended: as many as it can make in a round, in the time that as many packets take.
+pub const ENDED_PER_LOOP: usize = 64;
 
 /// Microseconds that control polls for a worker's answer before it sleeps between looks: longer
 /// than a busy worker's loop, and than an idle one takes to wake.

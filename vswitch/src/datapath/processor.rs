@@ -305,17 +305,22 @@ impl Processor {
     }
 
     /// Lets the cache forget what was long unused, and tells what was counted besides, a bounded
-    /// part at a time.
-    pub fn maintain(&mut self, now: Now) {
+    /// part at a time. Returns whether there may be more connections to be ended.
+    pub fn maintain(&mut self, now: Now) -> bool {
         let buckets = limits::MAINTAIN_BUCKETS;
         let cache = &mut self.engine.cache;
         cache.maintain(buckets, limits::CACHE_IDLE_MS, Account::credit);
         let executor = &mut self.engine.executor;
         executor.tallies.tell(&mut 1, 1);
-        let budget = limits::MAINTAIN_CONNECTIONS;
-        executor.tracking.maintain(now.ms(), budget);
         executor.now = now;
         executor.give_up_fragments();
+        self.end_connections(now)
+    }
+
+    /// Ends a few connections whose time is over; whether there may be more.
+    pub fn end_connections(&mut self, now: Now) -> bool {
+        let tracking = &mut self.engine.executor.tracking;
+        tracking.maintain(now.ms(), limits::ENDED_PER_LOOP)
     }
 
     /// Entries in the flow cache.

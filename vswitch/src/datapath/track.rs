@@ -80,11 +80,10 @@ impl Tracking {
         }
     }
 
-    /// A little housekeeping, between batches.
-    pub fn maintain(&mut self, now_ms: u64, budget: usize) {
-        if let Some(tracker) = &mut self.tracker {
-            tracker.maintain(now_ms, budget);
-        }
+    /// A little housekeeping, between batches; whether there may be more to do.
+    pub fn maintain(&mut self, now_ms: u64, budget: usize) -> bool {
+        let tracker = self.tracker.as_mut();
+        tracker.is_some_and(|tracker| tracker.maintain(now_ms, budget))
     }
 
     /// Tracks a packet that is no fragment, or one of no datagram, and translates it. What it

@@ -66,6 +66,8 @@ struct Loop {
     /// When kernel descriptors were last looked at.
     looked_ns: u64,
     maintained_ms: u64,
+    /// There are connections to be ended.
+    is_behind: bool,
     stopped: bool,
 }
 
@@ -114,6 +116,7 @@ impl Loop {
             busy_ns: 0,
             looked_ns: 0,
             maintained_ms: 0,
+            is_behind: false,
             stopped: false,
         }
     }
@@ -273,20 +276,23 @@ impl Loop {
         }
         if self.now.ms() != self.maintained_ms {
             self.maintained_ms = self.now.ms();
-            self.worker.processor.maintain(self.now);
+            self.is_behind = self.worker.processor.maintain(self.now);
             let entries = self.worker.processor.cache_entries();
             counters.cache_entries.set(entries as u64);
+        } else if self.is_behind {
+            self.is_behind = self.worker.processor.end_connections(self.now);
         }
     }
 
     /// Looks at kernel descriptors from time to time, and sleeps after a while without packets.
     fn rest(&mut self, packets: u64) {
-        if packets > 0 {
+        if packets > 0 || self.is_behind {
             self.busy_ns = self.now.ns;
         }
         let idle_ns = self.now.ns.saturating_sub(self.busy_ns);
         let longest_ns = self.worker.sleep_ns_max;
-        if packets == 0 && longest_ns > 0 && self.queues.iter().all(|queue| queue.kernel) {
+        let is_idle = packets == 0 && !self.is_behind;
+        if is_idle && longest_ns > 0 && self.queues.iter().all(|queue| queue.kernel) {
             self.sleep(longest_ns);
         } else if longest_ns > 0 && idle_ns >= limits::IDLE_SPIN_NS {
             self.sleep((idle_ns / 4).min(longest_ns));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -98,14 +99,22 @@ impl Ours {
 
     /// Connections that it tracks.
     pub(super) fn connections(&self) -> Result<f64> {
-        let shown = self.vsctl(&["ct", "stats"])?;
-        let count = shown.pointer("/connections").and_then(Value::as_f64);
-        count.context("no number of connections")
+        self.of_connections("connections")
     }
 
-    /// Lets it forget them.
+    /// Lets it forget them, and waits until their memory can be used again.
     pub(super) fn end_connections(&self) -> Result<()> {
-        self.vsctl(&["ct", "flush"]).map(drop)
+        self.vsctl(&["ct", "flush"])?;
+        while self.of_connections("taken")? > 0.0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn of_connections(&self, name: &str) -> Result<f64> {
+        let shown = self.vsctl(&["ct", "stats"])?;
+        let count = shown.pointer(&format!("/{name}")).and_then(Value::as_f64);
+        count.with_context(|| format!("no number of {name}"))
     }
 
     fn vsctl(&self, words: &[&str]) -> Result<Value> {

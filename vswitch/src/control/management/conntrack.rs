@@ -74,14 +74,7 @@ impl Service {
 
     pub(super) async fn ct_flush(&self, params: Params) -> Result<Value, CallError> {
         let which: Which = params.read()?;
-        let filter = which.filter();
-        let table = self.connections.table();
-        if let Some(zone) = filter.zone_alone() {
-            let count = u64::from(table.count(zone));
-            self.connections.end_zone(zone);
-            return Ok(json!({ "flushed": count }));
-        }
-        let flushed = self.connections.end_all(&filter).await;
+        let flushed = self.connections.end_all(&which.filter()).await;
         Ok(json!({ "flushed": flushed }))
     }
 
@@ -98,6 +91,7 @@ impl Service {
         let protocols = protocols.map(|(proto, count)| (protocol_name(*proto), json!(count)));
         Ok(json!({
             "connections": census.protocols.values().sum::<u64>(),
+            "taken": table.taken(),
             "capacity": table.capacity(),
             "memory_bytes": table.bytes(),
             "memory_used_bytes": table.bytes_used(),

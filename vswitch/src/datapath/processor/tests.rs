@@ -517,7 +517,9 @@ fn buckets_are_told_without_a_request_in_the_end() {
     rig.bridge.flow("ip,actions=group:1");
     rig.publish();
     rig.receive(1, &(0..40).map(udp).collect::<Vec<_>>());
-    (0..1000).for_each(|_| rig.processor.maintain(rig.now));
+    for _ in 0..1000 {
+        rig.processor.maintain(rig.now);
+    }
     let state = rig.bridge.switch.publish();
     let bridge = state.bridge(rig.bridge.id).unwrap();
     let group = bridge.group(openflow::GroupId(1)).unwrap();
