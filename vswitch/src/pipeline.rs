@@ -39,7 +39,7 @@ pub use switch::{
     TableStructure, Work,
 };
 pub use table::Table;
-pub use trace::{NoTrace, Recorder, Trace, Traced, Tree, trace};
+pub use trace::{Followed, NoTrace, Recorder, Trace, Traced, Tree, trace};
 pub use translate::{Context, Frozen, Ingress, translate};
 pub use tunnel::{Key, Local, Received, Receivers, Tunnel};
 pub use underlay::{Hop, Host, Neighbour, Network, NextHop, Route, Underlay, Unresolved};

@@ -4,7 +4,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use flowtable::tunnel::Header;
+use flowtable::tunnel::{Completion, Header};
+use flowtable::{FlowKey, eth_type, parse};
 
 /// The headers that a packet is wrapped in.
 #[derive(Debug)]
@@ -29,6 +30,32 @@ impl Encapsulation {
             inherits_ttl,
             identification: AtomicU16::new(0),
         }
+    }
+
+    /// What a packet looks like once it is wrapped, but for the UDP source port, which its bytes
+    /// decide.
+    pub fn outer(&self, within: &FlowKey) -> FlowKey {
+        let (mut tos, mut ttl) = self.header.tos_and_ttl();
+        if [eth_type::IPV4, eth_type::IPV6].contains(&within.eth_type) {
+            if self.inherits_tos {
+                tos = within.ip_tos & !ECN;
+            }
+            if self.inherits_ttl {
+                ttl = within.ip_ttl;
+            }
+            tos |= within.ip_tos & ECN;
+        }
+        let mut frame = vec![0; self.header.len()];
+        let completion = Completion {
+            port: 0,
+            identification: 0,
+            tos,
+            ttl,
+        };
+        self.header.write(&mut frame, completion);
+        let mut key = FlowKey::default();
+        parse(&frame, &mut key);
+        key
     }
 
     /// An identification for a packet: 0 for one that is never fragmented (RFC 6864 §4.1).
@@ -56,3 +83,6 @@ impl Hash for Encapsulation {
         (self.inherits_tos, self.inherits_ttl).hash(hasher);
     }
 }
+
+/// The bits of a type of service that tell congestion (RFC 3168 §5).
+const ECN: u8 = 3;

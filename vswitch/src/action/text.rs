@@ -3,10 +3,11 @@
 
 use std::fmt::Write;
 
+use flowtable::{Field, FlowKey, FlowMask, Match};
 use openflow::text::Ports;
-use openflow::text::flow::write_modification;
+use openflow::text::flow::{format_match, write_modification};
 
-use super::{Op, PortNo, Program, Punt, PuntReason, Select, Track, Wish, WishKind};
+use super::{Encapsulation, Op, PortNo, Program, Punt, PuntReason, Select, Track, Wish, WishKind};
 
 /// A program's operations in one line, and `drop(REASON)` where it sends nothing.
 pub fn describe(program: &Program, name: &dyn Fn(PortNo) -> String) -> String {
@@ -42,7 +43,7 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
         Op::PopMpls(kind) => format!("pop_mpls({kind:#06x})"),
         Op::PushPbb(kind) => format!("push_pbb({kind:#06x})"),
         Op::PopPbb => "pop_pbb".into(),
-        Op::Encapsulate(it) => format!("encapsulate({} bytes)", it.header.len()),
+        Op::Encapsulate(it) => encapsulated(it),
         Op::DecNwTtl(_) => "dec_ttl".into(),
         Op::DecMplsTtl(_) => "dec_mpls_ttl".into(),
         Op::CopyTtlIn => "copy_ttl_in".into(),
@@ -65,6 +66,30 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
         Op::Recirculate(point) => format!("recirculate({point:#x})"),
     }
 }
+
+/// How many bytes a packet is wrapped in, and what they say that the packet does not decide.
+fn encapsulated(it: &Encapsulation) -> String {
+    let outer = it.outer(&FlowKey::default());
+    let mut mask = FlowMask::default();
+    for field in OUTER {
+        if field.read(&outer) != 0 {
+            mask.unite(&field.mask());
+        }
+    }
+    let headers = format_match(&Match::new(&outer, &mask), &Ports::default());
+    format!("encapsulate({} bytes: {headers})", it.header.len())
+}
+
+/// Fields of the headers that a tunnel has; Ethernet addresses are those of the next hop.
+const OUTER: [Field; 7] = [
+    Field::EthType,
+    Field::IpProto,
+    Field::Ipv4Src,
+    Field::Ipv4Dst,
+    Field::Ipv6Src,
+    Field::Ipv6Dst,
+    Field::UdpDst,
+];
 
 fn tracked(track: &Track) -> String {
     let request = &track.request;

@@ -3,11 +3,15 @@
 
 use std::fmt::Arguments;
 
-use flowtable::conntrack::{Request, ct_state};
 use flowtable::{Field, FlowKey, FlowMask};
 
 use super::{Context, Ingress, Points, State, limits, translate};
 use crate::action::{CountedIn, Op, Program};
+
+mod follow;
+
+use follow::Arrival;
+pub use follow::Followed;
 
 /// Hears what a translation decides. Levels nest; a text is only made for who listens.
 pub trait Trace<'a> {
@@ -119,24 +123,21 @@ pub struct Traced {
 ///
 /// Connections are not looked up: tracking finds the `states` (bits of `ct_state`), one after the
 /// other, and a new connection once there are no more.
-pub fn trace(state: &State, ingress: Ingress, key: &FlowKey, states: &[u32]) -> Vec<Traced> {
+pub fn trace(state: &State, ingress: Ingress, packet: Followed, states: &[u32]) -> Vec<Traced> {
     let mut points = Points::new();
     let mut states = states.iter().copied();
-    let mut traced = vec![trace_from(state, &mut points, ingress, key)];
+    let mut traced = vec![trace_from(state, &mut points, ingress, &packet)];
+    let mut packets = vec![packet];
     let mut at = 0;
     while at < traced.len() {
         let mut ahead = Vec::new();
-        follow(
-            &traced[at].program.ops,
-            &mut traced[at].key.clone(),
-            &mut ahead,
-        );
+        let packet = packets[at].clone();
+        packet.follow(&traced[at].program.ops, &mut states, &mut ahead);
         ahead.truncate((limits::TRACED_POINTS_MAX + 1).saturating_sub(traced.len()));
-        for (point, mut key, is_tracked) in ahead {
-            if is_tracked {
-                key.ct_state = states.next().unwrap_or(ct_state::NEW) | ct_state::TRK;
-            }
-            traced.push(trace_from(state, &mut points, Ingress::Point(point), &key));
+        for Arrival { point, followed } in ahead {
+            let ingress = Ingress::Point(point);
+            traced.push(trace_from(state, &mut points, ingress, &followed));
+            packets.push(followed);
         }
         at += 1;
     }
@@ -144,7 +145,8 @@ pub fn trace(state: &State, ingress: Ingress, key: &FlowKey, states: &[u32]) -> 
 }
 
 /// What would become of a packet until its program ends.
-fn trace_from(state: &State, points: &mut Points, ingress: Ingress, key: &FlowKey) -> Traced {
+fn trace_from(state: &State, points: &mut Points, ingress: Ingress, packet: &Followed) -> Traced {
+    let key = &packet.key;
     let (mask, point) = match &ingress {
         Ingress::Port(port) => (state.entry_mask(*port), None),
         Ingress::Tunnel(port) => (state.tunnel_mask(*port), None),
@@ -166,92 +168,36 @@ fn trace_from(state: &State, points: &mut Points, ingress: Ingress, key: &FlowKe
         point,
         key: *key,
         steps: recorder.done,
-        final_key: whole(key, &mask, &recorder.end, &program),
+        final_key: whole(packet, &mask, &recorder.end, &program),
         mask,
         program,
     }
 }
 
-/// Finds the recirculation points that operations lead to, with the packet as it comes there and
-/// whether its connection has been tracked. Headers that a tunnel or MPLS brings to light are not
-/// known: there it ends.
-fn follow(ops: &[Op], key: &mut FlowKey, ahead: &mut Vec<(u32, FlowKey, bool)>) {
-    for op in ops {
-        match op {
-            Op::SetField { field, value, mask } => field.write(key, *value, *mask),
-            Op::DecNwTtl(_) => key.ip_ttl = key.ip_ttl.saturating_sub(1),
-            Op::Clone(ops) => follow(ops, &mut key.clone(), ahead),
-            Op::Select(select) => {
-                let ops = select.buckets.iter().map(|(_, ops)| ops);
-                ops.for_each(|ops| follow(ops, &mut key.clone(), ahead));
-            }
-            Op::Longer(longer) => {
-                follow(&longer.longer, &mut key.clone(), ahead);
-                follow(&longer.other, &mut key.clone(), ahead);
-            }
-            Op::Track(track) => {
-                if let Some(point) = track.point {
-                    ahead.push((point, tracked(key, &track.request), true));
-                }
-            }
-            Op::Recirculate(point) => ahead.push((*point, *key, false)),
-            Op::Encapsulate(_) | Op::PushMpls(_) | Op::PopMpls(_) => return,
-            _ => {}
-        }
-    }
-}
-
-/// The packet with what it is told of a connection that begins with it, all but the state.
-fn tracked(key: &FlowKey, request: &Request) -> FlowKey {
-    let mut told = *key;
-    told.ct_zone = request.zone;
-    if let Some((value, mask)) = request.mark.filter(|_| request.commits) {
-        told.ct_mark = told.ct_mark & !mask | value;
-    }
-    if let Some((value, mask)) = request.label.filter(|_| request.commits) {
-        let bits = |at: usize| told.ct_label[at] & !mask[at] | value[at];
-        told.ct_label = [bits(0), bits(1)];
-    }
-    for (own, of_packet) in ORIGINAL {
-        own.write(&mut told, of_packet.read(key), own.ones());
-    }
-    told
-}
-
-/// Fields of a connection's original direction, and where the packet that begins it has them.
-const ORIGINAL: [(Field, Field); 7] = [
-    (Field::CtIpv4Src, Field::Ipv4Src),
-    (Field::CtIpv4Dst, Field::Ipv4Dst),
-    (Field::CtIpv6Src, Field::Ipv6Src),
-    (Field::CtIpv6Dst, Field::Ipv6Dst),
-    (Field::CtIpProto, Field::IpProto),
-    (Field::CtTpSrc, Field::TcpSrc),
-    (Field::CtTpDst, Field::TcpDst),
-];
-
 /// What the packet looks like in the end. The translator has seen no bits outside the mask: those
 /// are as they were, unless they were written.
-fn whole(before: &FlowKey, mask: &FlowMask, after: &FlowKey, program: &Program) -> FlowKey {
+fn whole(packet: &Followed, mask: &FlowMask, after: &FlowKey, program: &Program) -> FlowKey {
+    let before = &packet.key;
     let seen = |field: &Field, key: &FlowKey| field.read(key) & field.read(&mask.0);
-    let mut end = *before;
+    let mut end = packet.clone();
     for field in Field::ALL {
         let value = field.read(after);
         if value != seen(field, before) {
-            field.write(&mut end, value, field.ones());
+            field.write(&mut end.key, value, field.ones());
         }
     }
     for op in program.ops.iter() {
-        match *op {
-            Op::SetField { field, value, mask } => field.write(&mut end, value, mask),
-            Op::DecNwTtl(_) => end.ip_ttl = end.ip_ttl.saturating_sub(1),
-            _ => {}
+        if let Op::SetField { .. } | Op::DecNwTtl(_) | Op::Track(_) = op {
+            end.change(op);
         }
     }
-    end
+    end.key
 }
 
 #[cfg(test)]
 mod tests {
+    use flowtable::conntrack::ct_state;
+
     use super::*;
 
     #[test]
@@ -289,7 +235,7 @@ mod tests {
             .unwrap()
             .key();
         let port = Ingress::Port(world.number("p1"));
-        let traced = trace(&world.switch.publish(), port, &key, &[]);
+        let traced = trace(&world.switch.publish(), port, key.into(), &[]);
         let [traced] = &traced[..] else {
             panic!("{traced:?}");
         };
@@ -324,7 +270,7 @@ mod tests {
         let state = world.switch.publish();
         let outcome = |states: &[u32]| {
             let port = Ingress::Port(world.number("p1"));
-            let traced = trace(&state, port, &key, states);
+            let traced = trace(&state, port, key.into(), states);
             let told: Vec<_> = traced.iter().map(|one| one.key.ct_state).collect();
             let last = traced.last().unwrap();
             let outputs = last.program.ops.iter();
@@ -336,5 +282,64 @@ mod tests {
         let out = |name: &str| vec![Op::Output(world.number(name))];
         assert_eq!(outcome(&[est]), (vec![0, est], out("p3")));
         assert_eq!(outcome(&[new, est]), (vec![0, new, est], out("p2")));
+    }
+
+    /// Text of the parts of a trace: what comes to each point.
+    fn parts(script: &str, packet: &str, states: &[u32]) -> Vec<FlowKey> {
+        let mut world = super::super::testing::run(script);
+        let ports = openflow::text::Ports::default();
+        let matching = openflow::text::flow::parse_match(packet, &ports);
+        let key = matching.unwrap().key();
+        let state = world.switch.publish();
+        let port = Ingress::Port(world.number("p1"));
+        let traced = trace(&state, port, key.into(), states);
+        traced.iter().map(|part| part.key).collect()
+    }
+
+    #[test]
+    fn a_new_connection_is_translated_to_the_first_that_is_allowed() {
+        let script = "
+            port p1 1
+            flow ip,ct_state=-trk,actions=ct(commit,table=1,nat(src=10.9.0.1-10.9.0.7:5000-6000))
+            flow table=1,ip,actions=ct(commit,table=2,nat(dst=10.8.0.1))
+            flow table=2,ip,actions=drop
+        ";
+        let packet = "in_port=1,udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,udp_src=53,udp_dst=54";
+        let parts = parts(script, packet, &[]);
+        let (new, trk) = (ct_state::NEW, ct_state::TRK);
+        let told: Vec<_> = parts
+            .iter()
+            .map(|key| (key.ipv4_src, key.tp_src, key.ipv4_dst, key.ct_state))
+            .collect();
+        let (first, second) = (0x0a09_0001, 0x0a08_0001);
+        assert_eq!(
+            told,
+            [
+                (0x0a00_0001, 53, 0x0a00_0002, 0),
+                (first, 5000, 0x0a00_0002, new | trk | ct_state::SNAT),
+                (first, 5000, second, new | trk | ct_state::DNAT),
+            ]
+        );
+        assert_eq!((parts[1].ct_src, parts[1].ct_tp_src), (0x0a00_0001, 53));
+        let reply = ct_state::EST | trk | ct_state::RPL;
+        let kept = self::parts(script, packet, &[reply]);
+        assert_eq!((kept[1].ipv4_src, kept[1].ct_state), (0x0a00_0001, reply));
+    }
+
+    #[test]
+    fn what_mpls_covered_comes_to_light_again() {
+        let script = "
+            port p1 1
+            flow ip,actions=push_mpls:0x8847,set_field:9->mpls_label,resubmit(,1)
+            flow table=1,mpls,mpls_label=9,actions=pop_mpls:0x0800,resubmit(,2)
+            flow table=2,tcp,tp_dst=80,actions=dec_ttl,ct(table=3)
+            flow table=3,ip,actions=drop
+        ";
+        let packet = "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=9,tp_dst=80";
+        let parts = parts(script, packet, &[]);
+        assert_eq!(parts.len(), 3, "{parts:?}");
+        let told = |key: &FlowKey| (key.eth_type, key.mpls, key.ipv4_dst, key.tp_dst);
+        assert_eq!(told(&parts[1]), (0x0800, 0, 0x0a00_0002, 80));
+        assert_eq!((parts[1].ip_ttl, parts[2].ip_ttl), (9, 8));
     }
 }

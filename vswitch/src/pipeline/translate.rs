@@ -35,7 +35,7 @@ mod actions;
 pub(super) mod choice;
 mod conjunction;
 mod groups;
-mod headers;
+pub(super) mod headers;
 pub(super) mod learn;
 mod nicira;
 mod normal;

@@ -1,6 +1,6 @@
 //! `trace`: what would become of a packet, told by the translator that real packets meet.
 
-use flowtable::{Field, FlowKey, FlowMask, Match, parse};
+use flowtable::{Field, FlowKey, FlowMask, Layout, Match, eth_type, parse};
 use openflow::OfPort;
 use openflow::text::{self, Ports};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::params::{self, Params};
 use super::{CallError, Service};
 use crate::action::text::op as operation;
 use crate::action::{BridgeId, DropReason, Op, PortNo};
-use crate::pipeline::{Ingress, Traced, Tree, trace};
+use crate::pipeline::{Followed, Ingress, Traced, Tree, trace};
 
 impl Service {
     pub(super) async fn trace(&self, params: Params) -> Result<Value, CallError> {
@@ -23,16 +23,16 @@ impl Actor {
     fn trace(&self, params: params::Trace) -> Result<Value, CallError> {
         let id = self.find_bridge(&params.bridge)?;
         let names = self.port_names(id);
-        let key = match (params.flow, params.packet) {
-            (Some(flow), None) if params.in_port.is_none() => key_of_flow(&flow, &names)?,
+        let packet = match (params.flow, params.packet) {
+            (Some(flow), None) if params.in_port.is_none() => key_of_flow(&flow, &names)?.into(),
             (Some(_), None) => {
                 let message = "in_port goes with packet; a flow has its own".to_owned();
                 return Err(CallError::bad_params(message));
             }
             (None, Some(packet)) => {
-                let mut key = key_of_packet(&packet)?;
-                key.in_port = in_port(params.in_port, &names)?.0;
-                key
+                let mut packet = parse_packet(&packet)?;
+                packet.key.in_port = in_port(params.in_port, &names)?.0;
+                packet
             }
             _ => {
                 let message = "give either flow or packet".to_owned();
@@ -40,7 +40,7 @@ impl Actor {
             }
         };
         let state = self.switch.state();
-        let of_port = OfPort(key.in_port);
+        let of_port = OfPort(packet.key.in_port);
         let port = state.bridge(id).and_then(|bridge| bridge.port(of_port));
         let Some(port) = port else {
             let message = format!(
@@ -55,7 +55,7 @@ impl Actor {
             Some(_) => Ingress::Tunnel(port.number),
             None => Ingress::Port(port.number),
         };
-        let traced = trace(state, ingress, &key, &states);
+        let traced = trace(state, ingress, packet, &states);
         let mut parts = traced.iter().map(|part| self.traced_json(part, &names));
         let mut answer = parts.next().unwrap_or_default();
         answer["continued"] = parts.collect();
@@ -108,7 +108,7 @@ fn key_of_flow(flow: &str, names: &Ports) -> Result<FlowKey, CallError> {
     Ok(matching.key())
 }
 
-fn key_of_packet(packet: &str) -> Result<FlowKey, CallError> {
+fn parse_packet(packet: &str) -> Result<Followed, CallError> {
     let digits: Vec<u8> = packet
         .bytes()
         .filter(|byte| !b" :\n".contains(byte))
@@ -124,8 +124,38 @@ fn key_of_packet(packet: &str) -> Result<FlowKey, CallError> {
         CallError::bad_params(format!("packet: allowed are {allowed}"))
     })?;
     let mut key = FlowKey::default();
-    parse(&frame, &mut key);
-    Ok(key)
+    let layout = parse(&frame, &mut key);
+    Ok(Followed {
+        key,
+        beneath: beneath(frame, (&key, layout)),
+    })
+}
+
+/// What a packet looks like without its outermost MPLS entry, without two, and so on; the outermost
+/// last.
+fn beneath(mut frame: Vec<u8>, (key, layout): (&FlowKey, Layout)) -> Vec<FlowKey> {
+    let (mut key, mut layout) = (*key, layout);
+    let mut beneath = Vec::new();
+    // Every entry has 4 bytes, so the frame bounds the walk.
+    while matches!(key.eth_type, eth_type::MPLS | eth_type::MPLS_MULTICAST) && key.mpls != 0 {
+        let at = usize::from(layout.l2_5);
+        let kind = match (
+            Field::MplsBos.read(&key),
+            frame.get(at + 4).map(|byte| byte >> 4),
+        ) {
+            (0, _) => key.eth_type,
+            (_, Some(4)) => eth_type::IPV4,
+            (_, Some(6)) => eth_type::IPV6,
+            _ => 0,
+        };
+        frame.drain(at..at + 4);
+        frame[at - 2..at].copy_from_slice(&kind.to_be_bytes());
+        key = FlowKey::default();
+        layout = parse(&frame, &mut key);
+        beneath.push(key);
+    }
+    beneath.reverse();
+    beneath
 }
 
 fn in_port(port: Option<Value>, names: &Ports) -> Result<OfPort, CallError> {

@@ -60,8 +60,8 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             },
         };
         self.trace.enter(format_args!(
-            "output to {}, in a tunnel to {destination}, in by {}",
-            port.name, host.name
+            "output to {}, in a tunnel from {} to {destination}, next hop {}, in by {}",
+            port.name, outer.hop.source, outer.hop.neighbour, host.name
         ));
         self.count(strand, CountedIn::Shared(&port.crossed.tx));
         let mut copy = Strand::new(bridge, Some(&**host));
