@@ -23,6 +23,7 @@ use super::bridge::Bridge;
 use super::clock::Clock;
 use super::conntrack::{Connections, Filter};
 use super::endpoints::Endpoints;
+use super::pace::{Limit, Pace};
 use super::peer::{Connection, Signal};
 use super::ports::Ports;
 use super::quiesce::{self, Then};
@@ -52,7 +53,9 @@ pub struct Actor {
     pub underlay: Underlay,
     connections: HashMap<PeerId, Connection>,
     published: Arc<State>,
-    published_at: Instant,
+    published_ms: u64,
+    /// How often to publish what nobody waits for.
+    pace: Pace,
     /// When to publish what has changed, if something has and it was put off.
     publish_at: Option<Instant>,
     /// What changed in this turn is not to be put off.
@@ -133,7 +136,8 @@ pub fn start(
         underlay: Underlay::default(),
         connections: HashMap::new(),
         published,
-        published_at: Instant::now(),
+        published_ms: 0,
+        pace: Pace::new(UNAWAITED),
         publish_at: None,
         is_urgent: false,
         work: Work::default(),
@@ -387,21 +391,20 @@ impl Actor {
     }
 
     /// Publishes what changed, at once if somebody waits for it. Every publication makes workers
-    /// look at their cache entries anew, so what nobody waits for is put off if there was one just
-    /// now, and longer while flows change in a stream.
+    /// look at their cache entries anew, so what nobody waits for, as flows that packets teach, is
+    /// put off if there were some just now, and longer while flows change in a stream.
     fn publish(&mut self) {
-        let now = Instant::now();
+        let now_ms = self.clock.now_ms();
         let is_awaited = std::mem::take(&mut self.is_urgent)
             || !self.waits.is_empty()
             || self.work.injections.iter().any(uses_tables);
         if !is_awaited && self.switch.is_changed() {
-            let gap = match self.switch.flow_changes() {
-                ..STREAM_MIN => PUBLISH_GAP,
-                _ => STREAM_GAP,
+            let due_ms = match self.switch.flow_changes() {
+                ..STREAM_MIN => self.pace.due_ms(),
+                _ => self.published_ms + STREAM_GAP_MS,
             };
-            let due = self.published_at + gap;
-            if due > now {
-                self.publish_at = Some(due);
+            if let Some(wait_ms) = due_ms.checked_sub(now_ms).filter(|wait_ms| *wait_ms > 0) {
+                self.publish_at = Some(Instant::now() + Duration::from_millis(wait_ms));
                 return;
             }
         }
@@ -410,7 +413,8 @@ impl Actor {
         if !Arc::ptr_eq(&state, &self.published) {
             self.published = Arc::clone(&state);
             self.datapath.publish(state);
-            self.published_at = now;
+            self.published_ms = now_ms;
+            self.pace.take(now_ms);
         }
     }
 
@@ -464,12 +468,16 @@ fn every(period: Duration) -> Interval {
     interval
 }
 
-/// Between two publications that nobody waits for. Long enough that workers spend little on
-/// translating anew, and short beside what a controller notices.
-const PUBLISH_GAP: Duration = Duration::from_millis(5);
-/// The same while flows change in a stream: a controller loads its tables, or deletes many flows.
-/// With ten thousand flows in use a worker is busy with its cache entries for a millisecond.
-const STREAM_GAP: Duration = Duration::from_millis(20);
+/// Publications that nobody waits for. So few in the long run that workers spend little on
+/// translating anew; and some at once, so that what one packet teaches the next ones meet.
+const UNAWAITED: Limit = Limit {
+    rate: 200,
+    burst: 8,
+};
+/// Between two of them in milliseconds while flows change in a stream: a controller loads its
+/// tables, or deletes many flows. With ten thousand flows in use a worker is busy with its cache
+/// entries for a millisecond.
+const STREAM_GAP_MS: u64 = 20;
 /// Changes of flows since a publication from which on they are a stream: a hundred thousand a
 /// second.
 const STREAM_MIN: usize = 500;
