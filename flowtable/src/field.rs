@@ -230,6 +230,10 @@ fields! {
     IpFrag = "ip_frag", 2, true, Ip, ip_frag >> 0;
     /// TCP flags.
     TcpFlags = "tcp_flags", 12, true, Tcp, tcp_flags >> 0;
+    /// Flags and reserved bits of ND.
+    NdReserved = "nd_reserved", 32, false, Nd, nd_reserved >> 0;
+    /// Type of the first ND option with a link-layer address.
+    NdOptionsType = "nd_options_type", 8, false, Nd, tcp_flags >> 0;
     /// Outer IPv4 source address of a tunnel.
     TunnelSrc = "tun_src", 32, true, None, tunnel_src >> 0;
     /// Outer IPv4 destination address of a tunnel.

@@ -3,7 +3,8 @@
 //! The parser writes the header part, the switch writes the metadata part. Addresses of 128 bits
 //! are two words, most significant first. A value is in host byte order: big-endian integers
 //! stay in wire and codec modules. Fields that the protocols never carry together share storage
-//! (TCP ports and ICMP type, ARP and IPv4 addresses), told apart by their prerequisites.
+//! (TCP ports and ICMP type, TCP flags and ND option, ARP and IPv4 addresses), told apart by their
+//! prerequisites.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -137,14 +138,14 @@ pub struct FlowKey {
     pub ipv6_flabel: u32,
     /// ARP opcode.
     pub arp_op: u16,
-    /// TCP flags, 12 bits.
+    /// TCP flags, 12 bits, or the type of the first ND option with a link-layer address.
     pub tcp_flags: u16,
     /// TCP, UDP or SCTP source port; ICMP or ICMPv6 type.
     pub tp_src: u16,
     /// TCP, UDP or SCTP destination port; ICMP or ICMPv6 code.
     pub tp_dst: u16,
-    /// Always 0: keeps the words full.
-    pub reserved: u32,
+    /// Flags and reserved bits of ND.
+    pub nd_reserved: u32,
     /// ARP sender hardware address or ND source link-layer address, 48 bits.
     pub arp_sha: u64,
     /// ARP target hardware address or ND target link-layer address, 48 bits.

@@ -30,7 +30,7 @@ fn check_network(frame: &[u8], plain_key: &FlowKey, plain_layout: Layout) {
         tcp_flags: 0,
         tp_src: 0,
         tp_dst: 0,
-        reserved: 0,
+        nd_reserved: 0,
         arp_sha: 0,
         arp_tha: 0,
         nd_target: [0; 2],

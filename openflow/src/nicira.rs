@@ -161,6 +161,8 @@ pub enum Nicira {
         /// The bit.
         dst: Subfield,
     },
+    /// The packet has this Geneve option no more.
+    DeleteField(Field),
     /// Tell collectors of some of the packets.
     Sample(Sample),
 }

@@ -32,6 +32,8 @@ const BASIC: u16 = 0x8000;
 const NXM_0: u16 = 0x0000;
 /// `OFPXMC_NXM_1`.
 const NICIRA: u16 = 0x0001;
+/// What Open vSwitch has from Ericsson, of which the specification knows nothing.
+const ERICSSON: u16 = 0x1000;
 /// `OFPXMC_PACKET_REGS` (OpenFlow 1.5.1 §7.2.3.2).
 const PACKET_REGISTERS: u16 = 0x8001;
 /// `OFPXMC_EXPERIMENTER`.
@@ -96,6 +98,20 @@ static TABLE: [Oxm; Field::ALL.len() - OPTION_FIELDS] = [
     oxm(Field::MplsTtl, NICIRA, 30, 1, "NXM_NX_MPLS_TTL"),
     oxm(Field::IpFrag, NICIRA, 26, 1, "NXM_NX_IP_FRAG"),
     oxm(Field::TcpFlags, EXPERIMENTER, 42, 2, "ONFOXM_ET_TCP_FLAGS"),
+    oxm(
+        Field::NdReserved,
+        ERICSSON,
+        1,
+        4,
+        "ERICOXM_OF_ICMPV6_ND_RESERVED",
+    ),
+    oxm(
+        Field::NdOptionsType,
+        ERICSSON,
+        2,
+        1,
+        "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE",
+    ),
     oxm(Field::TunnelSrc, NICIRA, 31, 4, "NXM_NX_TUN_IPV4_SRC"),
     oxm(Field::TunnelDst, NICIRA, 32, 4, "NXM_NX_TUN_IPV4_DST"),
     oxm(Field::TunnelIpv6Src, NICIRA, 109, 16, "NXM_NX_TUN_IPV6_SRC"),

@@ -40,9 +40,11 @@ pub fn icmp(kind: u8, code: u8, rest: &[u8]) -> Frame {
     Frame([&[kind, code, 0, 0], rest].concat())
 }
 
-/// A neighbour solicitation (135) or advertisement (136) with options.
+/// A neighbour solicitation (135), or advertisement that is solicited and overrides (136), with
+/// options.
 pub fn neighbour(kind: u8, target: [u8; 16], options: &[u8]) -> Frame {
-    icmp(kind, 0, &[&[0; 4], &target[..], options].concat())
+    let flags = if kind == 136 { 0x60 } else { 0 };
+    icmp(kind, 0, &[&[flags, 0, 0, 0], &target[..], options].concat())
 }
 
 /// An ARP or RARP packet for IPv4 over Ethernet.

@@ -14,6 +14,8 @@ const FLOWS: &[&str] = &[
     "priority=3,dl_vlan=10,dl_vlan_pcp=3 actions=pop_vlan,output:1",
     "priority=4,ip actions=set_field:02:00:00:00:00:01->eth_dst,IN_PORT",
     "priority=5,icmp6,ipv6_dst=fd00::/16,icmp_type=135,nd_target=fd00::1 actions=NORMAL",
+    "priority=35,icmp6,icmp_type=136,nd_reserved=3758096384,nd_options_type=2 \
+     actions=set_field:5->nd_reserved,set_field:1->nd_options_type,IN_PORT",
     "priority=6,arp,arp_tpa=10.0.0.1,arp_op=1 actions=FLOOD",
     "priority=7,mpls,mpls_label=100,mpls_tc=1,mpls_bos=1 actions=dec_mpls_ttl,output:1",
     "priority=8,metadata=0x1/0xff actions=write_metadata:0x5/0xf,goto_table:7",

@@ -314,18 +314,22 @@ fn a_full_table_makes_room_and_says_so() {
     daemon.stop();
 }
 
+/// What a script of os-ken's says of the switch.
+#[track_caller]
+fn os_ken(daemon: &Daemon, script: &str) -> String {
+    let python = target_dir().join("controller/bin/python");
+    assert!(python.exists(), "os-ken is missing: run 'make setup'");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openflow_protocol");
+    let script = format!("{folder}/{script}");
+    let socket = daemon.run_dir().join("br0.mgmt").display().to_string();
+    // Without -B it would write what it compiles into the sources.
+    run(&[&python.display().to_string(), "-B", &script, &socket]).expect_success()
+}
+
 #[test]
 fn os_ken_cuts_tables_down() {
     let (daemon, _exchange, peer) = connected();
-    let python = target_dir().join("controller/bin/python");
-    assert!(python.exists(), "os-ken is missing: run 'make setup'");
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/openflow_protocol/table_features.py"
-    );
-    let socket = daemon.run_dir().join("br0.mgmt").display().to_string();
-    let words = [&python.display().to_string(), script, &socket];
-    let told = run(&words).expect_success();
+    let told = os_ken(&daemon, "table_features.py");
     assert!(told.contains("as os-ken wants them"), "{told}");
     // What is gone is gone for all: stock ovs-ofctl sees two tables.
     let tables = daemon.ofctl("dump-tables", "br0", &[]).expect_success();
@@ -333,6 +337,16 @@ fn os_ken_cuts_tables_down() {
         tables.contains("2 tables") || !tables.contains("table 2"),
         "{tables}"
     );
+    drop(peer);
+    daemon.stop();
+}
+
+/// What os-ken can encode of Nicira's actions comes back as it went in.
+#[test]
+fn os_ken_reads_niciras_actions_as_it_sent_them() {
+    let (daemon, _exchange, peer) = connected();
+    let told = os_ken(&daemon, "nicira_actions.py");
+    assert!(told.contains("came back as os-ken sent them"), "{told}");
     drop(peer);
     daemon.stop();
 }

@@ -70,6 +70,9 @@ const COLUMNS: &[&str] = &[
     "icmpv6.code",
     "icmpv6.nd.ns.target_address",
     "icmpv6.nd.na.target_address",
+    "icmpv6.reserved",
+    "icmpv6.nd.na.flag",
+    "icmpv6.opt.type",
     "icmpv6.opt.src_linkaddr",
     "icmpv6.opt.target_linkaddr",
 ];
@@ -471,6 +474,14 @@ fn expect_transport(row: &Row, key: &mut FlowKey) {
             135 => row.ipv6("icmpv6.nd.ns.target_address"),
             _ => row.ipv6("icmpv6.nd.na.target_address"),
         };
+        let flags = match key.tp_src {
+            135 => row.number("icmpv6.reserved"),
+            _ => row.number("icmpv6.nd.na.flag"),
+        };
+        key.nd_reserved = flags as u32;
+        let kinds = row.numbers("icmpv6.opt.type");
+        let kind = kinds.into_iter().find(|kind| [1, 2].contains(kind));
+        key.tcp_flags = kind.unwrap_or(0) as u16;
         key.arp_sha = row.number("icmpv6.opt.src_linkaddr");
         key.arp_tha = row.number("icmpv6.opt.target_linkaddr");
     }

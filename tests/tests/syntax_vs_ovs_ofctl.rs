@@ -151,6 +151,8 @@ const ACCEPTED: &[&str] = &[
     "icmp6,icmp_type=128,icmpv6_code=0,actions=drop",
     "icmp6,icmpv6_type=135,nd_target=fe80::1,nd_sll=00:00:00:00:00:05,actions=NORMAL",
     "icmp6,icmpv6_type=136,icmpv6_code=0,nd_target=fe80::1/64,nd_tll=1:2:3:4:5:6,actions=drop",
+    "icmp6,icmpv6_type=136,icmpv6_code=0,nd_reserved=0xe0000000,nd_options_type=2,\
+     nd_tll=1:2:3:4:5:6,nd_target=fe80::1,actions=drop",
     "ipv6,ipv6_src=fe80::/10,ipv6_dst=::1/ffff::ffff,ipv6_label=5/0xff,actions=drop",
     "ipv6,ipv6_src=::1.2.3.4,ipv6_dst=::ffff:1.2.3.4,ipv6_label=0xfffff,actions=drop",
     "ipv6,ipv6_src=::5,ipv6_dst=1:0:0:2:0:0:0:3,nw_tos=32,nw_ecn=1,nw_ttl=3,actions=drop",
@@ -212,6 +214,8 @@ const ACCEPTED: &[&str] = &[
     "icmp6,actions=set_field:5->icmpv6_type,set_field:6->icmpv6_code",
     "icmp6,icmpv6_type=135,actions=set_field:fe80::1->nd_target,set_field:1:2:3:4:5:6->nd_sll",
     "icmp6,icmpv6_type=136,actions=set_field:fe80::1->nd_target,set_field:1:2:3:4:5:6->nd_tll",
+    "icmp6,icmpv6_type=135,icmpv6_code=0,actions=set_field:5->nd_reserved,\
+     set_field:2->nd_options_type,load:3->nd_reserved[0..7],move:NXM_NX_REG0[]->nd_reserved[]",
     "ipv6,actions=set_field:fe80::1->ipv6_src,set_field:::1->ipv6_dst,set_field:5->ipv6_label",
     "arp,actions=set_field:1->arp_op,set_field:1.2.3.4->arp_spa,set_field:1.2.3.4->arp_tpa,\
      set_field:1:2:3:4:5:6->arp_sha,set_field:1:2:3:4:5:6->arp_tha",
@@ -523,7 +527,7 @@ impl Random {
                     (136, NdTll)
                 };
                 Random::exactly(m, Icmpv6Type, kind);
-                self.transport(m, 58, &[NdTarget, address]);
+                self.transport(m, 58, &[NdTarget, address, NdReserved, NdOptionsType]);
             }
             5 => self.transport(m, 89, &[]),
             6 => {

@@ -50,9 +50,9 @@ fn icmp(payload: &[u8], key: &mut FlowKey) -> Option<()> {
 }
 
 fn icmpv6(payload: &[u8], key: &mut FlowKey) -> Option<()> {
-    let (_, body) = payload.split_first_chunk::<ICMP_LEN>()?;
+    let (header, body) = payload.split_first_chunk::<ICMP_LEN>()?;
     icmp(payload, key)?;
-    nd::parse(body, key);
+    nd::parse(header, body, key);
     Some(())
 }
 

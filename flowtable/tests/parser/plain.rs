@@ -263,7 +263,9 @@ fn transport(mut rest: Cursor, key: &mut FlowKey, layout: &mut Layout, icmp: u8)
         key.tp_src = header.number(1)? as u16;
         key.tp_dst = header.number(1)? as u16;
         if icmp == 58 && (key.tp_src == 135 || key.tp_src == 136) && key.tp_dst == 0 {
-            neighbour(rest, key);
+            header.take(2)?;
+            let flags = header.number(4)? as u32;
+            neighbour(rest, flags, key);
         }
         return Some(());
     }
@@ -276,7 +278,7 @@ fn transport(mut rest: Cursor, key: &mut FlowKey, layout: &mut Layout, icmp: u8)
     Some(())
 }
 
-fn neighbour(mut rest: Cursor, key: &mut FlowKey) -> Option<()> {
+fn neighbour(mut rest: Cursor, flags: u32, key: &mut FlowKey) -> Option<()> {
     let target = [rest.number(8)?, rest.number(8)?];
     let mut options = Vec::new();
     while !rest.rest.is_empty() {
@@ -305,6 +307,13 @@ fn neighbour(mut rest: Cursor, key: &mut FlowKey) -> Option<()> {
         }
     };
     let (source, target_link) = (address(1)?, address(2)?);
+    let mut with_address = options
+        .iter()
+        .filter(|option| option.rest.len() == 8 && [1, 2].contains(&option.rest[0]));
+    key.tcp_flags = with_address
+        .next()
+        .map_or(0, |option| option.rest[0].into());
+    key.nd_reserved = flags;
     key.nd_target = target;
     key.arp_sha = source;
     key.arp_tha = target_link;

@@ -180,6 +180,8 @@ const NAMES: &[(&str, Name)] = &[
     ("mpls_label", Name::Field(Field::MplsLabel)),
     ("mpls_tc", Name::Field(Field::MplsTc)),
     ("mpls_ttl", Name::Field(Field::MplsTtl)),
+    ("nd_options_type", Name::Field(Field::NdOptionsType)),
+    ("nd_reserved", Name::Field(Field::NdReserved)),
     ("nd_sll", Name::Field(Field::NdSll)),
     ("nd_target", Name::Field(Field::NdTarget)),
     ("nd_tll", Name::Field(Field::NdTll)),

@@ -26,7 +26,7 @@ mod sample;
 pub(super) use controller::parse as parse_controller;
 
 /// The words of these actions.
-pub(super) const ACTIONS: [&str; 23] = [
+pub(super) const ACTIONS: [&str; 24] = [
     "conjunction",
     "resubmit",
     "move",
@@ -48,6 +48,7 @@ pub(super) const ACTIONS: [&str; 23] = [
     "bundle_load",
     "multipath",
     "check_pkt_larger",
+    "delete_field",
     "sample",
     "output(port=PORT,max_len=BYTES)",
 ];
@@ -95,6 +96,7 @@ pub(super) fn parse(
         }
         "multipath" => Nicira::Multipath(choice::parse_multipath(text, context)?),
         "check_pkt_larger" => parse_check_larger(token.text, context.ports())?,
+        "delete_field" => Nicira::DeleteField(parse_delete(text, context.ports())?),
         "sample" => Nicira::Sample(sample::parse(text, context)?),
         "ct" => ct::parse_token(token, context)?,
         "nat" if context.tracks => Nicira::Nat(ct::parse_nat(text)?),
@@ -222,6 +224,16 @@ fn parse_check_larger(text: &str, ports: &Ports) -> Result<Nicira, SyntaxError> 
         None => {
             let allowed = "check_pkt_larger(BYTES)->FIELD[BIT]";
             Err(SyntaxError::new(text, "not a length and a bit", allowed))
+        }
+    }
+}
+
+fn parse_delete(name: &str, ports: &Ports) -> Result<Field, SyntaxError> {
+    match option::named(name, ports)? {
+        Some(mapping) => Ok(mapping.field),
+        None => {
+            let allowed = "tun_metadata0 to tun_metadata63";
+            Err(SyntaxError::new(name, "cannot be deleted", allowed))
         }
     }
 }
@@ -449,6 +461,9 @@ pub(super) fn write(out: &mut String, nicira: &Nicira, ports: &Ports) {
         }
         Nicira::CheckPacketLarger { len, dst } => {
             write!(out, "check_pkt_larger({len})->{}", Shown(*dst, ports))
+        }
+        Nicira::DeleteField(field) => {
+            write!(out, "delete_field:{}", option::name(*field, ports))
         }
         Nicira::Sample(sample) => {
             sample::write(out, sample, ports);

@@ -43,6 +43,7 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
         REG_MOVE => decode_move(body, place)?,
         REG_LOAD => decode_load(body, place)?,
         OUTPUT_REG => decode_output(body)?,
+        OUTPUT_REG2 => decode_output2(body)?,
         STACK_PUSH => Nicira::Push(decode_stack(body, None)?),
         STACK_POP => Nicira::Pop(decode_stack(body, Some(place))?),
         NOTE => Nicira::Note(body.rest().into()),
@@ -76,6 +77,7 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
         choice::BUNDLE_LOAD => Nicira::Bundle(Arc::new(choice::decode_bundle(body, true)?)),
         choice::MULTIPATH => Nicira::Multipath(choice::decode_multipath(body)?),
         CHECK_PACKET_LARGER => decode_check_larger(body)?,
+        DELETE_FIELD => decode_delete(body)?,
         sample::FIRST => Nicira::Sample(sample::decode(body)?),
         sample::SECOND => Nicira::Sample(sample::decode_with_port(body, false)?),
         sample::THIRD => Nicira::Sample(sample::decode_with_port(body, true)?),
@@ -156,6 +158,16 @@ fn decode_check_larger(body: &mut Reader) -> Result<Nicira, ErrorCode> {
     Ok(Nicira::CheckPacketLarger { len, dst })
 }
 
+/// Only data of Geneve options may be there or not.
+fn decode_delete(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let field = decode_field(body)?;
+    match body.rest().len() {
+        _ if !field.is_tunnel_option() => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
+        DELETE_FIELD_PADDING => Ok(Nicira::DeleteField(field)),
+        _ => Err(body.short()),
+    }
+}
+
 fn decode_move(body: &mut Reader, place: Place) -> Result<Nicira, ErrorCode> {
     let width = body.u16()?;
     let (src_offset, dst_offset) = (body.u16()?, body.u16()?);
@@ -212,6 +224,16 @@ fn decode_output(body: &mut Reader) -> Result<Nicira, ErrorCode> {
     let field = decode_field(body)?;
     let max_len = body.u16()?;
     body.skip(6)?;
+    let src = readable(field, offset, width)?;
+    Ok(Nicira::OutputReg { src, max_len })
+}
+
+/// The same in a form that has room for fields of experimenters.
+fn decode_output2(body: &mut Reader) -> Result<Nicira, ErrorCode> {
+    let (offset, width) = decode_range(body)?;
+    let max_len = body.u16()?;
+    let field = decode_field(body)?;
+    pad(body)?;
     let src = readable(field, offset, width)?;
     Ok(Nicira::OutputReg { src, max_len })
 }
@@ -398,6 +420,11 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
             out.u16(dst.offset.into());
             Oxm::nxm(dst.field, out.tlvs()).encode_header(false, out);
         }
+        Nicira::DeleteField(field) => {
+            header(DELETE_FIELD, out);
+            Oxm::nxm(*field, out.tlvs()).encode_header(false, out);
+            out.zeros(DELETE_FIELD_PADDING);
+        }
         Nicira::Sample(sample) => sample::encode(sample, out),
     }
 }
@@ -437,6 +464,8 @@ fn encode_stack(kind: u16, subfield: Subfield, out: &mut Writer) {
     out.u16(subfield.width.into());
 }
 
+/// Behind a field to be deleted.
+const DELETE_FIELD_PADDING: usize = 10;
 /// Clones within clones: each is a call deeper while it is read.
 const CLONES_MAX: u32 = 64;
 /// Clauses of one conjunction: a word has a bit for each.
@@ -460,6 +489,7 @@ const FIN_TIMEOUT: u16 = 19;
 const DEC_TTL_CNT_IDS: u16 = 21;
 const STACK_PUSH: u16 = 27;
 const STACK_POP: u16 = 28;
+const OUTPUT_REG2: u16 = 32;
 const REG_LOAD2: u16 = 33;
 const CONJUNCTION: u16 = 34;
 const OUTPUT_TRUNCATED: u16 = 39;
@@ -468,10 +498,13 @@ const NAT: u16 = 36;
 const CLONE: u16 = 42;
 const CT_CLEAR: u16 = 43;
 const RESUBMIT_TABLE_CT: u16 = 44;
+const DELETE_FIELD: u16 = 50;
 const CHECK_PACKET_LARGER: u16 = 49;
 
 #[cfg(test)]
 mod tests {
+    use flowtable::TlvTable;
+
     use super::*;
     use crate::text::{Ports, flow, write_actions};
     use crate::{FlowModCommand, Instructions};
@@ -738,6 +771,47 @@ mod tests {
         ];
         for (sent, code) in cases {
             assert_eq!(decoded(&bytes(sent)), Err(code), "{sent}");
+        }
+    }
+
+    /// As stock `ovs-ofctl` sends it, which tells the longest that the field may be.
+    #[test]
+    fn options_are_deleted_and_nothing_else() {
+        let mut tlvs = TlvTable::default();
+        tlvs.add(10, 0x102, 1, 4).unwrap();
+        let decoded = |sent: &str| {
+            let bytes = bytes(sent);
+            let reader = Reader::new(&bytes, ErrorCode::BAD_REQUEST_BAD_LEN);
+            let list = action::decode_list(&mut reader.knowing(&tlvs), Place::Pipeline);
+            list.map(|list| list.to_vec())
+        };
+        let sent = "ffff00180000232000320001640400000000000000000000";
+        let field = tlvs.of_index(10).unwrap().field;
+        let delete = [Action::Nicira(Nicira::DeleteField(field))];
+        assert_eq!(decoded(sent).as_deref(), Ok(&delete[..]));
+        assert_eq!(
+            decoded(&sent.replace("6404", "647c")).as_deref(),
+            Ok(&delete[..])
+        );
+        let mut out = Vec::new();
+        action::encode_list(&delete, &mut Writer::new(&mut out).knowing(&tlvs));
+        assert_eq!(out, bytes(sent));
+        for (sent, code) in [
+            (
+                sent.replace("6404", "0004"),
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
+            ),
+            (sent.replace("6404", "6604"), ErrorCode::INVALID_TLV_FIELD),
+            (
+                sent.replace("6404", "6508"),
+                ErrorCode::BAD_ACTION_BAD_SET_TYPE,
+            ),
+            (
+                sent[..32].replace("ffff0018", "ffff0010"),
+                ErrorCode::BAD_ACTION_BAD_LEN,
+            ),
+        ] {
+            assert_eq!(decoded(&sent), Err(code), "{sent}");
         }
     }
 

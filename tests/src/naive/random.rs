@@ -305,7 +305,7 @@ pub fn change(random: &mut Random) -> Action {
 }
 
 /// Fields that flows set.
-const SETTABLE: [Field; 36] = [
+const SETTABLE: [Field; 38] = [
     Field::Metadata,
     Field::EthDst,
     Field::EthSrc,
@@ -338,6 +338,8 @@ const SETTABLE: [Field; 36] = [
     Field::NdTarget,
     Field::NdSll,
     Field::NdTll,
+    Field::NdReserved,
+    Field::NdOptionsType,
     Field::MplsLabel,
     Field::MplsTc,
     Field::PbbIsid,

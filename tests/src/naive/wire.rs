@@ -212,6 +212,10 @@ fn find_transport(bytes: &[u8], field: Field, headers: &Headers) -> Option<Piece
         (1, Icmpv4Type) | (58, Icmpv6Type) => piece(at, 1, 0, 8),
         (1, Icmpv4Code) | (58, Icmpv6Code) => piece(at + 1, 1, 0, 8),
         (58, NdTarget) if neighbour(&[135, 136]) => piece(at + 8, 16, 0, 128),
+        (58, NdReserved) if neighbour(&[135, 136]) => piece(at + 4, 4, 0, 32),
+        (58, NdOptionsType) if neighbour(&[135, 136]) && at + 32 <= headers.end => {
+            piece(at + 24, 1, 0, 8)
+        }
         (58, NdSll) if neighbour(&[135]) => option(bytes, at + 24, headers.end, 1),
         (58, NdTll) if neighbour(&[136]) => option(bytes, at + 24, headers.end, 2),
         _ => None,
@@ -233,6 +237,8 @@ fn option(bytes: &[u8], mut at: usize, end: usize, kind: u8) -> Option<Piece> {
 pub fn value(bytes: &[u8], field: Field) -> u128 {
     match field {
         Field::IpFrag => walk(bytes).fragment.into(),
+        // Of the first option with a link-layer address: others are none of ours to tell.
+        Field::NdOptionsType => read(bytes, field).filter(|kind| *kind <= 2).unwrap_or(0),
         _ => read(bytes, field).unwrap_or(0),
     }
 }

@@ -1,45 +1,14 @@
 """Cuts the tables of a switch down with os-ken's messages: argument 1 is a Unix socket."""
 
-import socket
-import struct
 import sys
 
-from os_ken.ofproto import ofproto_parser, ofproto_protocol
 from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
-DATAPATH = ofproto_protocol.ProtocolDesc(version=ofp.OFP_VERSION)
+from switch import DATAPATH, Switch
 
 
-class Switch:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
-        self.socket.connect(path)
-        self.xid = 0
-        self.send(parser.OFPHello(DATAPATH))
-        assert isinstance(self.receive(), parser.OFPHello)
-
-    def send(self, message):
-        self.xid += 1
-        message.set_xid(self.xid)
-        message.serialize()
-        self.socket.sendall(message.buf)
-
-    def read(self, count):
-        data = b""
-        while len(data) < count:
-            part = self.socket.recv(count - len(data))
-            assert part, "the switch closed the connection"
-            data += part
-        return data
-
-    def receive(self):
-        head = self.read(8)
-        version, kind, length, xid = struct.unpack("!BBHI", head)
-        data = head + self.read(length - 8)
-        return ofproto_parser.msg(DATAPATH, version, kind, length, xid, data)
-
+class Tables(Switch):
     def tables(self, wanted):
         """Asks for these tables, for none to read them; the answer, or an error."""
         self.send(parser.OFPTableFeaturesStatsRequest(DATAPATH, 0, wanted))
@@ -54,15 +23,7 @@ class Switch:
 
     def flow(self, table, match):
         """Adds a flow; the error, if there is one."""
-        self.send(parser.OFPFlowMod(DATAPATH, table_id=table, match=match))
-        self.send(parser.OFPBarrierRequest(DATAPATH))
-        error = None
-        while True:
-            message = self.receive()
-            if isinstance(message, parser.OFPErrorMsg):
-                error = message.type, message.code
-            if isinstance(message, parser.OFPBarrierReply):
-                return error
+        return self.ask(parser.OFPFlowMod(DATAPATH, table_id=table, match=match))
 
 
 def find(table, kind):
@@ -70,7 +31,7 @@ def find(table, kind):
 
 
 def main():
-    switch = Switch(sys.argv[1])
+    switch = Tables(sys.argv[1])
     everything = switch.tables([])
     assert [table.table_id for table in everything] == list(range(254))
     for table in everything:

@@ -58,8 +58,14 @@ fn tunnels_geneve_options_to_and_from_open_vswitch() {
     );
     ours(
         "add-flow",
-        &["cookie=1,in_port=2,tun_metadata0=0x11223344,actions=output:1"],
+        &["cookie=1,in_port=2,tun_metadata0=0x11223344,\
+           actions=delete_field:tun_metadata0,resubmit(,1)"],
     );
+    ours(
+        "add-flow",
+        &["table=1,priority=2,tun_metadata0,actions=drop"],
+    );
+    ours("add-flow", &["table=1,actions=output:1"]);
     ours("add-flow", &["cookie=2,priority=1,in_port=2,actions=drop"]);
     ofctl(&ovs, "del-flows", &[]).expect_success();
     let theirs = |value: &str| {
@@ -93,6 +99,26 @@ fn tunnels_geneve_options_to_and_from_open_vswitch() {
         critical.contains(&vec!["172.16.0.1".to_owned()]),
         "{critical:?}"
     );
+
+    // An option that was set and deleted is not sent, and the stranger misses it.
+    let sending = |deleted: &str| {
+        let flow = format!(
+            "in_port=1,actions=set_field:0xabcd1234->tun_metadata0,set_field:0x1000000000000000000\
+             0002->tun_metadata5,{deleted}output:2"
+        );
+        ours("add-flow", &[&flow]);
+    };
+    sending("delete_field:tun_metadata0,");
+    let file = capture(ovs.netns(), daemon.scratch(), || {
+        assert!(!guest.pings_with("10.1.0.2", &["-c", "2", "-W", "1"]));
+    });
+    let rows = dissect(&file, "geneve && ip.src == 172.16.0.1 && icmp", &columns);
+    assert!(!rows.is_empty());
+    for row in rows {
+        assert_eq!(row, ["0xffff", "0x07", "010000000000000000000002"]);
+    }
+    sending("");
+    assert!(guest.pings("10.1.0.2"), "{}", told(&daemon));
 
     // Another value is another flow's, and an option that nobody here knows is nobody's.
     theirs("0x11223345->tun_metadata0");
@@ -150,7 +176,7 @@ fn tunnels_tlv_table_as_ovs_ofctl_has_it() {
     }
     let flow = "tun_metadata0=0x5/0xf,\
                 actions=move:NXM_NX_TUN_METADATA0[0..15]->NXM_NX_REG0[0..15],\
-                set_field:0x1->tun_metadata5,output:1";
+                set_field:0x1->tun_metadata5,delete_field:tun_metadata0,output:1";
     scene
         .daemon
         .vsctl(&["flow", "add", "br-int", flow])
@@ -165,6 +191,7 @@ fn tunnels_tlv_table_as_ovs_ofctl_has_it() {
     assert!(printed.contains("tun_metadata5 actions=drop"), "{printed}");
     let printed = ofctl("dump-flows", &[]).expect_success();
     assert!(printed.contains("tun_metadata0=0x5/0xf"), "{printed}");
+    assert!(printed.contains("delete_field:tun_metadata0,"), "{printed}");
     let used = ofctl("del-tlv-map", &[KEY]);
     assert!(
         used.stderr.contains("NXTTMFC_INVALID_TLV_DEL"),

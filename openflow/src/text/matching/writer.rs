@@ -213,6 +213,8 @@ impl Writer<'_> {
                 (Field::NdTarget, "nd_target"),
                 (Field::NdSll, "nd_sll"),
                 (Field::NdTll, "nd_tll"),
+                (Field::NdReserved, "nd_reserved"),
+                (Field::NdOptionsType, "nd_options_type"),
             ]),
             (Some(eth_type::IPV4 | eth_type::IPV6), Some(_)) => {
                 self.fields(&[(Field::TcpSrc, "tp_src"), (Field::TcpDst, "tp_dst")]);

@@ -65,7 +65,7 @@ pub fn find(frame: &Frame, field: Field) -> Place {
         UdpSrc | UdpDst => in_transport(frame, field, ip_proto::UDP),
         SctpSrc | SctpDst => in_transport(frame, field, ip_proto::SCTP),
         Icmpv4Type | Icmpv4Code => in_transport(frame, field, ip_proto::ICMP),
-        Icmpv6Type | Icmpv6Code | NdTarget | NdSll | NdTll => {
+        Icmpv6Type | Icmpv6Code | NdTarget | NdSll | NdTll | NdReserved | NdOptionsType => {
             in_transport(frame, field, ip_proto::ICMPV6)
         }
         _ => Place::Absent,
@@ -225,20 +225,27 @@ fn in_transport(frame: &Frame, field: Field, proto: u8) -> Place {
         Field::TcpFlags => (12, 2),
         Field::Icmpv4Type | Field::Icmpv6Type => (0, 1),
         Field::Icmpv4Code | Field::Icmpv6Code => (1, 1),
-        Field::NdTarget | Field::NdSll | Field::NdTll => return in_nd(frame, field, l4),
-        _ => (0, 2),
+        Field::TcpSrc | Field::UdpSrc | Field::SctpSrc => (0, 2),
+        _ => return in_nd(frame, field, l4),
     };
     at(l4 + within, len, 0, field, Cover::Transport)
 }
 
 /// Neighbour solicitations and advertisements (RFC 4861 §4.3, §4.4).
 fn in_nd(frame: &Frame, field: Field, l4: usize) -> Place {
-    let kind = frame.bytes.get(l4).copied().map(u16::from);
-    match (kind, field) {
-        (Some(NEIGHBOUR_SOLICITATION), Field::NdSll) => nd_option(frame, field, l4, 1),
-        (Some(NEIGHBOUR_ADVERTISEMENT), Field::NdTll) => nd_option(frame, field, l4, 2),
-        (Some(NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT), Field::NdTarget) => {
-            at(l4 + 8, 16, 0, field, Cover::Transport)
+    let is_solicitation = match frame.bytes.get(l4).copied().map(u16::from) {
+        Some(NEIGHBOUR_SOLICITATION) => true,
+        Some(NEIGHBOUR_ADVERTISEMENT) => false,
+        _ => return Place::Absent,
+    };
+    match field {
+        Field::NdSll if is_solicitation => nd_option(frame, field, l4, 1),
+        Field::NdTll if !is_solicitation => nd_option(frame, field, l4, 2),
+        Field::NdTarget => at(l4 + 8, 16, 0, field, Cover::Transport),
+        Field::NdReserved => at(l4 + 4, 4, 0, field, Cover::Transport),
+        // As Open vSwitch writes it: in the first option, whichever that is.
+        Field::NdOptionsType if frame.end() >= l4 + ND_OPTIONS + ND_OPTION_LEN => {
+            at(l4 + ND_OPTIONS, 1, 0, field, Cover::Transport)
         }
         _ => Place::Absent,
     }
@@ -246,7 +253,7 @@ fn in_nd(frame: &Frame, field: Field, l4: usize) -> Place {
 
 /// The link-layer address in the first option of this type (RFC 4861 §4.6.1).
 fn nd_option(frame: &Frame, field: Field, l4: usize, wanted: u8) -> Place {
-    let mut option = l4 + 24;
+    let mut option = l4 + ND_OPTIONS;
     while let Some(&[kind, units]) = frame.bytes.get(option..option + 2) {
         match (kind, units) {
             (_, 0) => return Place::Absent,
@@ -256,3 +263,8 @@ fn nd_option(frame: &Frame, field: Field, l4: usize, wanted: u8) -> Place {
     }
     Place::Absent
 }
+
+/// Where the options of a neighbour solicitation or advertisement start.
+const ND_OPTIONS: usize = 24;
+/// Shortest option.
+const ND_OPTION_LEN: usize = 8;

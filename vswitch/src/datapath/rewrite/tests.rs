@@ -53,7 +53,7 @@ fn fields_of(built: &Built) -> Vec<Field> {
         ip_proto::UDP => fields.extend([UdpSrc, UdpDst]),
         ip_proto::SCTP if !built.spec.fragment() => fields.extend([SctpSrc, SctpDst]),
         ip_proto::ICMP => fields.extend([Icmpv4Code]),
-        ip_proto::ICMPV6 => fields.extend([NdTarget, NdSll]),
+        ip_proto::ICMPV6 => fields.extend([NdTarget, NdSll, NdReserved]),
         _ => {}
     }
     fields
@@ -225,7 +225,15 @@ fn fields_of_headers_that_are_not_there_change_nothing() {
     let mut built = built(eth_type::IPV4, ip_proto::UDP);
     let before = built.bytes.clone();
     for field in [
-        TcpSrc, Ipv6Src, ArpOp, MplsLabel, VlanVid, PbbIsid, NdTarget,
+        TcpSrc,
+        Ipv6Src,
+        ArpOp,
+        MplsLabel,
+        VlanVid,
+        PbbIsid,
+        NdTarget,
+        NdReserved,
+        NdOptionsType,
     ] {
         let change = |frame: &mut Frame| set_field(frame, field, 1, u128::MAX);
         let fate = rewrite(&mut built.bytes, None, change);

@@ -114,6 +114,7 @@ fn written(nicira: &Nicira) -> Option<Field> {
         Nicira::Multipath(multipath) => Some(multipath.dst.field),
         Nicira::Bundle(bundle) => bundle.dst.map(|dst| dst.field),
         Nicira::Learn(learn) => learn.result.map(|result| result.field),
+        Nicira::DeleteField(field) => Some(*field),
         _ => None,
     }
 }

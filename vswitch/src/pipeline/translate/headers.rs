@@ -15,13 +15,16 @@ const MPLS_BOS: u32 = 0x100;
 /// Whether the parser reads what follows differently for another value of the field.
 pub fn decides_parsing(field: Field) -> bool {
     use Field::*;
-    matches!(field, EthType | IpProto | Icmpv6Type | Icmpv6Code)
+    matches!(
+        field,
+        EthType | IpProto | Icmpv6Type | Icmpv6Code | NdOptionsType
+    )
 }
 
 /// Whether the packet may lack the field though it has what is required of those that have it: an
 /// option of neighbour discovery.
 pub fn is_optional(field: Field) -> bool {
-    matches!(field, Field::NdSll | Field::NdTll)
+    matches!(field, Field::NdSll | Field::NdTll | Field::NdOptionsType)
 }
 
 /// Whether the packet has the field.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flowtable::Field;
+use flowtable::{Field, ip_proto};
 use openflow::{FlowMod, Learn, LearnSpec};
 
 use super::super::{Bridge, Trace};
@@ -46,7 +46,8 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         strand: &mut Strand<'a>,
         (idle_timeout_s, hard_timeout_s): (u16, u16),
     ) {
-        let ends = strand.key.tcp_flags & (TCP_FIN | TCP_RST) != 0;
+        let is_tcp = strand.key.ip_proto == ip_proto::TCP;
+        let ends = is_tcp && strand.key.tcp_flags & (TCP_FIN | TCP_RST) != 0;
         self.trace.choose(ends.into());
         if !ends {
             return;

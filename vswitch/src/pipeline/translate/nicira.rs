@@ -125,6 +125,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             } => self.fin_timeout(strand, (idle_timeout_s, hard_timeout_s)),
             Nicira::Bundle(bundle) => self.bundle(strand, bundle),
             Nicira::Multipath(multipath) => self.multipath(strand, multipath),
+            Nicira::DeleteField(field) => strand.delete(*field),
             // There are no collectors.
             Nicira::Sample(_) => {}
             Nicira::Ct(ct) => self.track(strand, ct),

@@ -318,6 +318,14 @@ impl<'a> Strand<'a> {
         }
     }
 
+    /// The packet has this option no more, whether it had it or not.
+    pub fn delete(&mut self, option: Field) {
+        let FlowMask(bits) = option.mask();
+        let words = self.key.words_mut().iter_mut().zip(bits.words());
+        words.for_each(|(word, gone)| *word &= !gone);
+        self.written.unite(&bits);
+    }
+
     /// Takes what a packet carries of its own from its key, only the bits of `mask`.
     pub fn take_carried(&mut self, key: &FlowKey, mask: &FlowMask) {
         let carried = Carried::of(key).within(&Carried::of(&mask.0));
