@@ -442,6 +442,7 @@ impl Pair {
                 Event::Wish(_) => {}
                 Event::Delivery(delivery) => panic!("{delivery:?}: no bridge has endpoints"),
                 Event::Resolve(_) => unreachable!("no tunnels here"),
+                Event::Sampled(_) => unreachable!("no collectors here"),
                 Event::PacketIn(packet_in) => {
                     let punt = &packet_in.punt;
                     let reason = match punt.reason {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU32;
 
 use flowtable::conntrack::Request;
 use flowtable::{Carried, Field, FlowKey, Scopes};
-use openflow::TableId;
+use openflow::{OfPort, TableId};
 
 mod counters;
 mod drop_reason;
@@ -140,6 +140,8 @@ pub enum Op {
     Wish(Arc<Wish>),
     /// Run one of two lists on a copy, by the packet's length.
     Longer(Arc<Longer>),
+    /// Tell collectors of some packets.
+    Sample(Arc<Sampling>),
     /// Cut the packet to so many bytes.
     Truncate(u32),
     /// Track the packet's connection.
@@ -167,6 +169,7 @@ impl Op {
                 | Op::Wish(_)
                 | Op::Longer(_)
                 | Op::Resolve(_)
+                | Op::Sample(_)
         )
     }
 
@@ -239,6 +242,25 @@ impl Longer {
     fn ops(&self) -> impl Iterator<Item = &Op> {
         self.longer.iter().chain(&self.other)
     }
+}
+
+/// Of which packets collectors are told, and what beside their headers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sampling {
+    /// Of 65535 packets so many.
+    pub probability: u16,
+    /// Which collectors.
+    pub collector_set: u32,
+    /// Observation domain.
+    pub domain: u32,
+    /// Observation point.
+    pub point: u32,
+    /// The port that they came in by.
+    pub in_port: OfPort,
+    /// The port that they are told to go out by.
+    pub out_port: Option<OfPort>,
+    /// Whether they are told to be seen as they go out.
+    pub is_egress: bool,
 }
 
 /// What connection tracking is asked for.

@@ -13,6 +13,7 @@ mod dial;
 mod endpoints;
 mod host;
 mod identity;
+mod ipfix;
 mod listen;
 pub mod logging;
 mod management;

@@ -44,6 +44,7 @@ mod track;
 mod tunnel;
 mod worker;
 
+pub use execute::Sampled;
 pub use processor::{Now, PacketOut, Processor, Resumed};
 pub use punt::{Delivery, Event, Events, PacketIn, Receiver};
 pub use send::Outlet;
@@ -126,6 +127,7 @@ pub enum Error {
 pub struct Datapath {
     mailboxes: Vec<Arc<Mailbox>>,
     published: Arc<Published>,
+    events: Arc<EventQueues>,
     threads: Mutex<Vec<JoinHandle<Leftovers>>>,
     /// Held while a port is added, moved or removed: a worker has one command at a time.
     spread: tokio::sync::Mutex<Spread>,
@@ -151,6 +153,7 @@ impl Datapath {
         let mut datapath = Datapath {
             mailboxes: mailboxes?,
             published: Arc::new(Published::new(Arc::clone(&state))),
+            events: Arc::clone(&events),
             threads: Mutex::default(),
             spread: tokio::sync::Mutex::new(Spread::new(config.cpus.len())),
             ports: Mutex::default(),
@@ -242,6 +245,11 @@ impl Datapath {
             }
         }
         all
+    }
+
+    /// Packets that collectors were to be told of and control had no room for.
+    pub fn samples_lost(&self) -> u64 {
+        self.events.samples_lost()
     }
 
     /// Packets that came in by a port and were dropped; also those that another worker was to

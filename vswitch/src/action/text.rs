@@ -60,6 +60,7 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
             list(&longer.longer, name),
             list(&longer.other, name)
         ),
+        Op::Sample(it) => format!("sample({}/65535,set={})", it.probability, it.collector_set),
         Op::Truncate(len) => format!("truncate({len})"),
         Op::Track(track) => tracked(track),
         Op::Resolve(it) => format!("resolve:{}({})", name(it.port), it.address),

@@ -1,7 +1,8 @@
 //! What a packet wants changed in the tables (ovs-actions(7), `learn` and `fin_timeout`).
 //!
 //! Only control writes tables, so a worker tells it of a wish and goes on: the packets behind come
-//! to the tables as they were until control has made the flow and published it, a few milliseconds.
+//! to the tables as they were until control has made the flow and published it, some microseconds
+//! or, in a stream of such flows, a few milliseconds.
 //! A wish that many packets have is told of once in a while, which is what keeps a flow's hard
 //! timeout from ending.
 

@@ -23,6 +23,7 @@ use super::bridge::Bridge;
 use super::clock::Clock;
 use super::conntrack::{Connections, Filter};
 use super::endpoints::Endpoints;
+use super::ipfix::Exporter;
 use super::pace::{Limit, Pace};
 use super::peer::{Connection, Signal};
 use super::ports::Ports;
@@ -51,6 +52,8 @@ pub struct Actor {
     pub endpoints: Endpoints,
     /// The way to the kernel's tables.
     pub underlay: Underlay,
+    /// Who is told of samples.
+    pub exporter: Exporter,
     connections: HashMap<PeerId, Connection>,
     published: Arc<State>,
     published_ms: u64,
@@ -134,6 +137,7 @@ pub fn start(
         ports: Ports::new(),
         endpoints: Endpoints::default(),
         underlay: Underlay::default(),
+        exporter: Exporter::default(),
         connections: HashMap::new(),
         published,
         published_ms: 0,
@@ -287,6 +291,7 @@ impl Actor {
             }
             Event::Delivery(delivery) => self.receive(&delivery),
             Event::Resolve(unresolved) => self.resolve(unresolved),
+            Event::Sampled(sampled) => self.exporter.add(&sampled, now_ms),
             Event::PacketIn(event) => {
                 if let Some(bridge) = self.bridges.get_mut(&event.punt.bridge) {
                     bridge.agent.packet_in(
@@ -368,6 +373,7 @@ impl Actor {
         self.work.removed.extend(removed);
         self.may_expire_more |= more;
         self.publish();
+        self.exporter.send(now_ms);
         for injection in self.work.injections.drain(..) {
             if let Err(error) = self.datapath.inject(injection) {
                 self.injections_dropped += 1;

@@ -16,6 +16,7 @@ mod conntrack;
 mod difference;
 pub mod endpoint;
 mod file;
+mod ipfix;
 mod reader;
 mod sections;
 mod tunnel;
@@ -23,6 +24,7 @@ mod tunnel;
 pub use conntrack::{Conntrack, Policy, Timeouts, Zone};
 pub use difference::{Change, difference};
 pub use file::{ConfigFile, Keys};
+pub use ipfix::CollectorSet;
 pub use reader::ConfigError;
 pub use tunnel::{OptionError, tunnel};
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub log: Log,
     /// Connection tracking.
     pub conntrack: Conntrack,
+    /// Who is told of samples.
+    pub ipfix: Vec<CollectorSet>,
     /// Certificates of OpenFlow connections.
     pub tls: Option<Tls>,
     /// Bridges in order of the file.

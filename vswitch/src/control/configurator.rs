@@ -47,6 +47,8 @@ impl Configurator {
         let conntrack = Box::new(self.config().conntrack.clone());
         let change = Change::SetConntrack(conntrack);
         self.provisioner.apply(change, OnFailure::Keep).await?;
+        let change = Change::SetCollectors(self.config().ipfix.clone());
+        self.provisioner.apply(change, OnFailure::Keep).await?;
         for bridge in &self.config().bridges {
             let change = Change::AddBridge(Box::new(bridge.clone()));
             self.provisioner.apply(change, OnFailure::Keep).await?;

@@ -92,6 +92,12 @@ impl Provisioner {
                 self.connections.configure(&conntrack);
                 Ok(())
             }
+            Change::SetCollectors(sets) => {
+                self.handle
+                    .with(move |actor| actor.set_collectors(&sets))
+                    .await?;
+                Ok(())
+            }
             Change::AddBridge(bridge) => self.add_bridge(*bridge, on_failure).await,
             Change::SetBridge(bridge) => self.set_bridge(*bridge, on_failure).await,
             Change::RemoveBridge(name) => self.remove_bridge(&name).await,

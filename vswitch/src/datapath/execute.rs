@@ -20,12 +20,15 @@ use super::rewrite::Fate;
 use super::send::Ports;
 use super::track::{Tracked, Tracking, Waiting};
 use super::tunnel::{self, Arrived, Reception};
-use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Select, Tallies};
+use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Sampling, Select, Tallies};
 use crate::local::Link;
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Ingress, Meter, Underlay, Verdict};
 
+mod sampled;
 mod tracked;
+
+pub use sampled::{Dice, Sampled};
 
 /// What running programs needs.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub struct Executor {
     pub segments: Vec<Packet>,
     /// Room for the fragments of a datagram.
     pub fragments: Vec<Waiting>,
+    /// Which packets are sampled.
+    pub dice: Dice,
     /// The time of this loop.
     pub now: Now,
     /// How often the packets of the batch went through before.
@@ -241,6 +246,7 @@ impl Executor {
                 let shares = self.ports.shares(parcel.origin);
                 self.punter.learn(&shares, *learn, self.now.ms());
             }
+            Op::Sample(sampling) => self.sample(sampling, parcel),
             Op::Wish(wish) => {
                 let shares = self.ports.shares(parcel.origin);
                 self.punter.wish(&shares, wish, self.now.ms());
@@ -248,6 +254,16 @@ impl Executor {
             _ => return parcel.editor().edit(op),
         }
         Continue(())
+    }
+
+    /// Tells control of a packet for collectors, if it is one of those that are chosen.
+    fn sample(&mut self, sampling: &Arc<Sampling>, parcel: &Parcel) {
+        if self.dice.throw() >= sampling.probability {
+            return;
+        }
+        let sampled = Sampled::new(sampling, &parcel.packet, self.now.ms());
+        let shares = self.ports.shares(parcel.origin);
+        self.punter.sample(&shares, sampled);
     }
 
     /// Performs the last operation on a packet.

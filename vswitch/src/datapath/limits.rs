@@ -44,6 +44,12 @@ pub const LEARNS_PER_PORT: u32 = 256;
 /// Neighbours to be asked for that wait for control: next hops of tunnels, of which a host has few.
 pub const RESOLVES_MAX: usize = 1024;
 
+/// Packets for collectors that wait for control, over all ports: half a kilobyte each.
+pub const SAMPLES_MAX: usize = 1024;
+
+/// Those of one port: a batch or two of which every packet is sampled.
+pub const SAMPLES_PER_PORT: u32 = 128;
+
 /// Neighbours of one port's packets that wait for control.
 pub const RESOLVES_PER_PORT: u32 = 64;
 

@@ -16,7 +16,7 @@ use flowtable::{CodeNo, Depth, Match, conntrack};
 use openflow::{Action, OfPort};
 use pmd::{BATCH_MAX, Batch, Packet, Pools};
 
-use super::execute::{Executor, Recirculated};
+use super::execute::{Dice, Executor, Recirculated};
 use super::limits;
 use super::masks::Masks;
 use super::punt::{EventQueues, Events, Punter};
@@ -161,6 +161,7 @@ impl Processor {
                     underlay,
                     segments: Vec::with_capacity(limits::SEGMENTS_MAX),
                     fragments: Vec::with_capacity(FRAGMENTS_MAX),
+                    dice: Dice::default(),
                     now: Now::default(),
                     rounds: 0,
                 },

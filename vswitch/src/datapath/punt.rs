@@ -12,7 +12,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -23,6 +23,7 @@ use pmd::{Packet, Pools};
 use tokio::net::unix::pipe;
 
 use super::doorbell::Doorbell;
+use super::execute::Sampled;
 use super::limits::{self, PUNTS_PER_PORT};
 use crate::action::{BridgeId, DropReason, Learn, PortNo, Punt, Wish};
 use crate::local::Link;
@@ -41,6 +42,8 @@ pub enum Event {
     Resolve(Unresolved),
     /// A packet for the switch itself.
     Delivery(Delivery),
+    /// A packet that collectors are to be told of.
+    Sampled(Box<Sampled>),
 }
 
 /// A packet for the switch itself: whole, its checksums complete.
@@ -135,6 +138,8 @@ pub struct EventQueues {
     /// Whose turn it is, of two queues of packets.
     turn: AtomicU32,
     resolves: ArrayQueue<(Unresolved, Token)>,
+    samples: ArrayQueue<(Sampled, Token)>,
+    samples_lost: AtomicU64,
     bell: Doorbell,
 }
 
@@ -148,6 +153,8 @@ impl EventQueues {
             deliveries: ArrayQueue::new(limits::DELIVERIES_MAX),
             turn: AtomicU32::new(0),
             resolves: ArrayQueue::new(limits::RESOLVES_MAX),
+            samples: ArrayQueue::new(limits::SAMPLES_MAX),
+            samples_lost: AtomicU64::new(0),
             bell: Doorbell::new()?,
         })
     }
@@ -167,10 +174,16 @@ impl EventQueues {
         let is_turn = self.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let punt = || Some(Event::PacketIn(self.punts.pop()?.0));
         let delivery = || Some(Event::Delivery(self.deliveries.pop()?.0));
-        match is_turn {
+        let packet = match is_turn {
             true => delivery().or_else(punt),
             false => punt().or_else(delivery),
-        }
+        };
+        packet.or_else(|| Some(Event::Sampled(Box::new(self.samples.pop()?.0))))
+    }
+
+    /// Samples that there was no room for.
+    pub fn samples_lost(&self) -> u64 {
+        self.samples_lost.load(Ordering::Relaxed)
     }
 }
 
@@ -212,6 +225,7 @@ pub struct Shares {
     wishes: Arc<Share>,
     deliveries: Arc<Share>,
     resolves: Arc<Share>,
+    samples: Arc<Share>,
 }
 
 /// A worker's end of the queues.
@@ -354,6 +368,18 @@ impl Punter {
         if self.queues.resolves.push((unresolved, token)).is_ok() {
             *slot = (Some(unresolved), now_ms);
             self.rings = true;
+        }
+    }
+
+    /// Tells control of a packet for collectors; one that there is no room for is counted.
+    pub fn sample(&mut self, shares: &Shares, sampled: Sampled) {
+        let token = shares.samples.take(limits::SAMPLES_PER_PORT);
+        let told = token.is_some_and(|token| self.queues.samples.push((sampled, token)).is_ok());
+        match told {
+            true => self.rings = true,
+            false => {
+                self.queues.samples_lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the control thread publishes and workers read: immutable, sharing its parts with the
 //! states before and after it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flowtable::{Changed, FlowMask, Rows, TlvTable};
@@ -19,6 +20,7 @@ pub struct State {
     pub(super) ports: OrdMap<PortNo, Arc<BridgePort>>,
     pub(super) changes: Changed,
     pub(super) underlay: Arc<Underlay>,
+    pub(super) collectors: Arc<BTreeSet<u32>>,
 }
 
 impl State {
@@ -40,6 +42,11 @@ impl State {
     /// The network that tunnels go through.
     pub fn underlay(&self) -> &Arc<Underlay> {
         &self.underlay
+    }
+
+    /// Whether there are collectors by this number of their set.
+    pub fn has_collectors(&self, set: u32) -> bool {
+        self.collectors.contains(&set)
     }
 
     /// All bridges, by number.

@@ -1,12 +1,14 @@
 //! What to do to a switch that runs on one configuration so that it runs on another.
 
-use super::{Bridge, Config, Conntrack, Port};
+use super::{Bridge, CollectorSet, Config, Conntrack, Port};
 
 /// One step. Steps are carried out in order; what goes is before what comes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// Give connection tracking other limits, timeouts or strictness.
     SetConntrack(Box<Conntrack>),
+    /// Tell these collectors of samples.
+    SetCollectors(Vec<CollectorSet>),
     /// Remove a port.
     RemovePort {
         /// Its bridge.
@@ -59,6 +61,9 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     removals.append(&mut additions);
     if old.conntrack != new.conntrack {
         removals.push(Change::SetConntrack(Box::new(new.conntrack.clone())));
+    }
+    if old.ipfix != new.ipfix {
+        removals.push(Change::SetCollectors(new.ipfix.clone()));
     }
     removals
 }
@@ -127,6 +132,7 @@ mod tests {
     fn labels(changes: &[Change]) -> Vec<String> {
         let label = |change: &Change| match change {
             Change::SetConntrack(conntrack) => format!("connections {:?}", conntrack.zone_limit),
+            Change::SetCollectors(sets) => format!("{} sets of collectors", sets.len()),
             Change::RemovePort { port, .. } => format!("-port {port}"),
             Change::RemoveBridge(bridge) => format!("-bridge {bridge}"),
             Change::AddBridge(bridge) => format!("+bridge {}", bridge.name),
@@ -149,7 +155,7 @@ mod tests {
              {name='r',type='null',number=9},{name='s',type='null'},{name='t',type='null'},\
              {name='u',type='null',admin_up=false}]\n[[bridge]]\nname='c'\n\
              [[bridge]]\nname='e'\nfail_mode='secure'\nport=[{name='e',type='internal',tag=4}]\n\
-             [conntrack]\nzone_limit=4\n",
+             [conntrack]\nzone_limit=4\n[[ipfix]]\nid=1\ntargets=['[::1]:4739']\n",
         );
         assert_eq!(difference(&old, &old), []);
         assert_eq!(
@@ -166,7 +172,8 @@ mod tests {
                 "port e",
                 "+bridge c",
                 "bridge e",
-                "connections Some(4)"
+                "connections Some(4)",
+                "1 sets of collectors"
             ]
         );
     }

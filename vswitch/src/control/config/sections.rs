@@ -13,7 +13,7 @@ use super::endpoint;
 use super::reader::{ConfigError, Section, Source};
 use super::{
     Bridge, Config, Controller, DEFAULT_RUN_DIR, Description, Dpdk, FailMode, Log, LogFormat,
-    OptionError, PORT_NUMBER_MAX, Port, PortKind, Tls, Vlan, Workers, conntrack, tunnel,
+    OptionError, PORT_NUMBER_MAX, Port, PortKind, Tls, Vlan, Workers, conntrack, ipfix, tunnel,
 };
 use crate::datapath::limits::{self, IDLE_SLEEP_US_DEFAULT};
 use crate::pipeline::Overflow;
@@ -31,6 +31,7 @@ pub(super) fn config(
     let dpdk = dpdk(root.section("dpdk", "dpdk")?)?;
     let log = log(root.section("log", "log")?)?;
     let conntrack = conntrack::read(root.section("conntrack", "conntrack")?)?;
+    let ipfix = ipfix::read(root.sections("ipfix", "ipfix")?)?;
     let tls = root.section("tls", "tls")?.map(tls).transpose()?;
     let bridge = |section| bridge(section, &run_dir);
     let bridges = root.sections("bridge", "bridge")?;
@@ -42,6 +43,7 @@ pub(super) fn config(
         dpdk,
         log,
         conntrack,
+        ipfix,
         tls,
         bridges,
     })

@@ -75,6 +75,8 @@ impl Actor {
             "packet_outs_dropped": self.injections_dropped(),
             "packet_ins_limited": limited.sum::<u64>(),
             "notices_dropped": notices.sum::<u64>(),
+            "samples_dropped": self.datapath.samples_lost() + self.exporter.lost(),
+
         });
         (self.clock.now_ns(), control)
     }

@@ -37,6 +37,13 @@ impl Actor {
         found.map(|(id, _)| *id)
     }
 
+    /// Takes over who is told of samples.
+    pub(super) fn set_collectors(&mut self, sets: &[config::CollectorSet]) {
+        self.exporter.configure(sets);
+        let ids = sets.iter().map(|set| set.id);
+        self.switch.set_collectors(ids.collect());
+    }
+
     pub(super) fn add_bridge(
         &mut self,
         settings: config::Bridge,

@@ -3,6 +3,7 @@
 //! A port is in the published state twice, by its datapath number and in its bridge by its
 //! OpenFlow number; both are the same shared value.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openflow::{OfPort, PortConfig};
@@ -92,6 +93,15 @@ impl Switch {
     pub fn set_network(&mut self, network: Network) {
         if self.state.underlay.network() != &network {
             Arc::make_mut(&mut self.state.underlay).set_network(network);
+            self.changed = true;
+            self.changes.all(self.state.epoch);
+        }
+    }
+
+    /// Takes over which sets of collectors there are for samples.
+    pub fn set_collectors(&mut self, sets: BTreeSet<u32>) {
+        if *self.state.collectors != sets {
+            self.state.collectors = Arc::new(sets);
             self.changed = true;
             self.changes.all(self.state.epoch);
         }

@@ -6,13 +6,16 @@
 use std::sync::Arc;
 
 use flowtable::{Field, FlowKey, VLAN_PRESENT, eth_type};
-use openflow::{Action, BundleAlgorithm, Controller, LearnSpec, Nicira, OfPort, Subfield, TableId};
+use openflow::{
+    Action, BundleAlgorithm, Controller, LearnSpec, Nicira, OfPort, Sample, SampleDirection,
+    Subfield, TableId,
+};
 
 use super::super::{Trace, limits};
 use super::actions::Pause;
 use super::strand::{List, Strand};
 use super::{Machine, Step, track};
-use crate::action::{DropReason, Expiry, Longer, Op};
+use crate::action::{DropReason, Expiry, Longer, Op, Sampling};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     /// Leaves a list of actions for what comes before the rest of it.
@@ -126,8 +129,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             Nicira::Bundle(bundle) => self.bundle(strand, bundle),
             Nicira::Multipath(multipath) => self.multipath(strand, multipath),
             Nicira::DeleteField(field) => strand.delete(*field),
-            // There are no collectors.
-            Nicira::Sample(_) => {}
+            Nicira::Sample(sample) => self.sample(strand, sample),
             Nicira::Ct(ct) => self.track(strand, ct),
             Nicira::CtClear => {
                 strand.forgets = true;
@@ -200,6 +202,29 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         self.trace.note(format_args!("wait for a controller"));
         self.emit_with(|| Op::Controller(strand.punt_for(controller, Some(strand.freeze()))));
         strand.todo.clear();
+    }
+
+    /// To collectors, if there are any.
+    fn sample(&mut self, strand: &Strand<'a>, sample: &Sample) {
+        let set = sample.collector_set;
+        if !self.state.has_collectors(set) {
+            let why = format_args!("no samples: there are no collectors of set {set}");
+            return self.trace.note(why);
+        }
+        self.trace
+            .note(format_args!("tell collectors of set {set}"));
+        let is_egress = sample.direction == SampleDirection::Egress;
+        self.emit_with(|| {
+            Op::Sample(Arc::new(Sampling {
+                probability: sample.probability,
+                collector_set: set,
+                domain: sample.domain,
+                point: sample.point,
+                in_port: OfPort(strand.key.in_port),
+                out_port: sample.port.filter(|_| is_egress),
+                is_egress,
+            }))
+        });
     }
 
     /// The first bytes by a port.

@@ -110,12 +110,16 @@ fn the_first_bytes_go_out() {
 }
 
 #[test]
-fn samples_are_nobodys() {
-    run("
+fn collectors_are_told_where_there_are_any() {
+    let mut world = run("
         port p1 1
         port p2 2
         flow actions=sample(probability=65535,collector_set_id=1),output:2
         packet p1 ip
         > p2
     ");
+    world.switch.set_collectors([1].into());
+    world.run("packet p1 ip\n> sample(65535/65535,set=1),p2");
+    world.switch.set_collectors([2].into());
+    world.run("packet p1 ip\n> p2");
 }
