@@ -119,6 +119,15 @@ fn tunnels_geneve_options_to_and_from_open_vswitch() {
     }
     sending("");
     assert!(guest.pings("10.1.0.2"), "{}", told(&daemon));
+    let trace = daemon.vsctl(&["trace", "br-int", "in_port=1,icmp"]);
+    let trace = trace.expect_success();
+    for words in [
+        "output to tun, in a tunnel from 172.16.0.1 to 172.16.0.2, next hop 172.16.0.2, in by",
+        // 50 bytes and two options, of 8 bytes and of 16.
+        "encapsulate(74 bytes: udp,nw_src=172.16.0.1,nw_dst=172.16.0.2,tp_dst=6081)",
+    ] {
+        assert!(trace.contains(words), "{words}: {trace}");
+    }
 
     // Another value is another flow's, and an option that nobody here knows is nobody's.
     theirs("0x11223345->tun_metadata0");

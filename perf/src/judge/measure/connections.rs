@@ -4,8 +4,8 @@
 //! How. A rate as ever, of packets that begin connections. Then the generator goes on until each of
 //! its frames was sent, if they are to be many, and what the contender says of its connections is
 //! set against the memory that it has with room for hardly any. Last it is told to forget them all,
-//! by the command that its operators have, which is timed until none is left and, of ours, where that
-//! command takes no time, until all their memory can be used again.
+//! by the command that its operators have, which is timed until none is left and, of ours, where
+//! that command takes no time, until all their memory can be used again.
 
 use std::time::Instant;
 
