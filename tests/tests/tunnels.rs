@@ -140,7 +140,11 @@ fn tcp(from: &Netns, to: &Netns, address: &str, folder: &Path) {
 
 #[path = "tunnels/kernel.rs"]
 mod kernel;
+#[path = "tunnels/networks.rs"]
+mod networks;
 #[path = "tunnels/options.rs"]
 mod options;
 #[path = "tunnels/ovs.rs"]
 mod ovs;
+#[path = "tunnels/too_big.rs"]
+mod too_big;

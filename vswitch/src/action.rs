@@ -182,7 +182,8 @@ impl Op {
             Op::Longer(longer) => longer.ops().any(Op::parses),
             Op::Truncate(_) => false,
             Op::Meter(_) | Op::PopVlan | Op::PushVlan(_) => false,
-            Op::Encapsulate(_) | Op::Recirculate(_) => false,
+            Op::Encapsulate(encapsulation) => encapsulation.is_told,
+            Op::Recirculate(_) => false,
             _ => !self.keeps_packet() || matches!(self, Op::Select(_)),
         }
     }

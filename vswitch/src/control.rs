@@ -19,6 +19,7 @@ pub mod logging;
 mod management;
 mod outbox;
 pub mod pace;
+mod paths;
 mod peer;
 mod ports;
 mod provision;

@@ -16,6 +16,7 @@ mod icmp;
 pub mod limits;
 mod nd;
 mod neighbours;
+pub mod path;
 mod settings;
 
 pub use endpoint::{Endpoint, Link, Outcome};

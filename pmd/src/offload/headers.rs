@@ -80,6 +80,80 @@ pub(crate) fn is_tunnelled(frame: &[u8], start: u16) -> bool {
     ip.is_some_and(|ip| matches!(ip.protocol, UDP | GRE) && holds(&ip))
 }
 
+/// The outer headers of a packet within a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Around {
+    /// Offset of the outer IP header.
+    pub l3: usize,
+    /// Offset of UDP or GRE.
+    pub l4: usize,
+    /// IP version 6, else 4.
+    pub ipv6: bool,
+    /// UDP, else GRE.
+    pub udp: bool,
+    /// There is a checksum over it and all that follows.
+    pub checksum: bool,
+}
+
+/// The headers of the TCP or UDP packet whose transport header starts at `start`, within VXLAN,
+/// Geneve or GRE, and what lies around it.
+pub(crate) fn locate_within(frame: &[u8], start: u16) -> Option<(Around, Headers)> {
+    let Below { l3, ethertype, .. } = below(frame)?;
+    let (ip, ipv6) = match ethertype {
+        0x0800 => (ipv4(frame, l3)?, false),
+        0x86dd => (ipv6(frame, l3)?, true),
+        _ => return None,
+    };
+    let l4 = ip.l4;
+    let (inner, checksum) = match ip.protocol {
+        UDP => (within_udp(frame, l4, start)?, be16(frame, l4 + 6)? != 0),
+        GRE => within_gre(frame, l4)?,
+        _ => return None,
+    };
+    let found = locate(frame.get(inner..ip.end)?)?;
+    let shifted = Headers {
+        l3: found.l3 + inner,
+        l4: found.l4 + inner,
+        payload: found.payload + inner,
+        end: found.end + inner,
+        ..found
+    };
+    let around = Around {
+        l3,
+        l4,
+        ipv6,
+        udp: ip.protocol == UDP,
+        checksum,
+    };
+    let is_it = !ip.routed && shifted.l4 == usize::from(start);
+    is_it.then_some((around, shifted))
+}
+
+/// Where the frame within a UDP tunnel starts: behind VXLAN's header or Geneve's, whichever has the
+/// transport header that is to be there.
+fn within_udp(frame: &[u8], l4: usize, start: u16) -> Option<usize> {
+    let header = l4 + 8;
+    let options = usize::from(frame.get(header)? & 0x3f) * 4;
+    let mut starts = [header + 8, header + 8 + options].into_iter();
+    starts.find(|inner| {
+        let found = frame.get(*inner..).and_then(locate);
+        found.is_some_and(|found| found.l4 + inner == usize::from(start))
+    })
+}
+
+/// Where the frame within GRE starts (RFC 2784 §2.1, RFC 2890 §2), and whether there is a checksum;
+/// none if packets are numbered, since segments have one number each.
+fn within_gre(frame: &[u8], l4: usize) -> Option<(usize, bool)> {
+    const CHECKSUM: u16 = 0x8000;
+    const KEY: u16 = 0x2000;
+    let (flags, protocol) = (be16(frame, l4)?, be16(frame, l4 + 2)?);
+    if flags & !(CHECKSUM | KEY) != 0 || protocol != 0x6558 {
+        return None;
+    }
+    let words = (flags & (CHECKSUM | KEY)).count_ones() as usize;
+    Some((l4 + 4 + 4 * words, flags & CHECKSUM != 0))
+}
+
 /// What lies before the IP header.
 struct Below {
     l3: usize,

@@ -24,17 +24,21 @@ impl Packet {
         self.segment_first(usize::MAX, pools, emit)
     }
 
+    /// What a super-frame stands for.
+    fn segments(&self) -> Option<Segments<'_>> {
+        let offload = self.offload();
+        Segments::new(self.data(), offload.gso?, offload.checksum?)
+    }
+
     /// How many packets [`Packet::segment`] makes of it.
     pub fn segment_count(&self) -> usize {
-        let gso = self.offload().gso;
-        let segments = gso.and_then(|gso| Segments::new(self.data(), gso));
+        let segments = self.segments();
         segments.map_or(1, |segments| segments.count())
     }
 
     /// Bytes of the longest frame that [`Packet::segment`] makes of it.
     pub fn frame_len_max(&self) -> usize {
-        let gso = self.offload().gso;
-        let segments = gso.and_then(|gso| Segments::new(self.data(), gso));
+        let segments = self.segments();
         segments.map_or(self.len(), |segments| segments.frame_len(0))
     }
 
@@ -45,11 +49,11 @@ impl Packet {
         pools: &Pools,
         mut emit: impl FnMut(Packet),
     ) -> Result<(), LostReason> {
-        let Some(gso) = self.offload().gso else {
+        if self.offload().gso.is_none() {
             emit(self);
             return Ok(());
-        };
-        let segments = Segments::new(self.data(), gso).ok_or(LostReason::Malformed)?;
+        }
+        let segments = self.segments().ok_or(LostReason::Malformed)?;
         for index in 0..segments.count().min(most) {
             let length = segments.frame_len(index);
             let mut segment = pools.allocate(length).ok_or(LostReason::NoBuffer)?;
@@ -76,17 +80,21 @@ impl Packet {
         }
     }
 
-    /// Length of all headers of a super-frame, and whether kernels and guests can cut it.
-    fn before_payload(&self, gso: Gso) -> Option<(usize, bool)> {
+    /// Length of all headers of a super-frame, and whether a port that `can` do this much cuts it:
+    /// only behind headers that kernels and guests know.
+    fn before_payload(&self, gso: Gso, can: Can) -> Option<(usize, bool)> {
         let found = headers::locate(self.data());
         let start = self.offload().checksum.map(|sum| sum.start);
         match (found, start) {
             (Some(found), _) if found.tcp == gso.kind.is_tcp() => {
-                Some((found.payload, found.plain))
+                Some((found.payload, found.plain && can.cut(gso)))
             }
             (_, Some(start)) if headers::is_tunnelled(self.data(), start) => {
                 let header = self.transport_header_len(start, gso.kind)?;
-                Some((usize::from(start) + usize::from(header), true))
+                Some((
+                    usize::from(start) + usize::from(header),
+                    can.within && can.cut(gso),
+                ))
             }
             _ => None,
         }
@@ -96,11 +104,11 @@ impl Packet {
         let (length, able) = match self.offload().gso {
             None => (self.len(), can.checksum),
             Some(gso) => {
-                let Some((before, is_plain)) = self.before_payload(gso) else {
+                let Some((before, is_able)) = self.before_payload(gso, can) else {
                     return Fate::Lost(LostReason::Malformed);
                 };
                 let segment_len = before + usize::from(gso.size);
-                (segment_len.min(self.len()), is_plain && can.cut(gso))
+                (segment_len.min(self.len()), is_able)
             }
         };
         if length > longest {
@@ -158,18 +166,22 @@ pub(crate) struct Can {
     pub ecn: bool,
     /// Cuts UDP.
     pub udp: bool,
+    /// Takes TCP within a tunnel whole: it is its other end.
+    pub within: bool,
     /// Wants the length of each header.
     pub laid_out: bool,
 }
 
 impl Can {
-    /// The kernel does it all. What it cannot cut, an old kernel, it never left to be cut.
+    /// The kernel does it all. What it cannot cut, an old kernel, it never left to be cut; what it
+    /// wrapped itself it unwraps.
     pub(crate) const ALL: Can = Can {
         checksum: true,
         tcp4: true,
         tcp6: true,
         ecn: true,
         udp: true,
+        within: true,
         laid_out: false,
     };
 
@@ -288,6 +300,52 @@ mod tests {
             cut.iter().map(|(len, _)| *len).collect::<Vec<_>>(),
             [1470, 1470, 270]
         );
+    }
+
+    /// A super-frame that a kernel wrapped in VXLAN goes whole to a kernel, which is its other end,
+    /// and in segments to anybody else.
+    #[test]
+    fn super_frames_within_a_tunnel_are_cut_here() {
+        let pools = pools();
+        let inner = frame(&[], false, 6, 3000);
+        let mut outer = frame(&[], false, 17, 8 + inner.len());
+        let at = outer.len() - inner.len();
+        outer[at - 8..at].copy_from_slice(&[8, 0, 0, 0, 0, 0, 42, 0]);
+        outer[at..].copy_from_slice(&inner);
+        let whole = || {
+            let mut packet = Packet::from_bytes(&pools, &outer).unwrap();
+            let checksum = Some(PartialChecksum {
+                start: at as u16 + 34,
+                offset: 16,
+            });
+            assert!(packet.set_offload(Offload {
+                checksum,
+                gso: gso(GsoKind::Tcp4, 1400),
+                valid: false
+            }));
+            packet
+        };
+        assert_eq!(whole().fate(Can::ALL, 1522), Fate::Ready);
+        assert_eq!(
+            (whole().segment_count(), whole().frame_len_max()),
+            (3, 1516)
+        );
+        let done = Offload::default();
+        for can in [
+            Can::default(),
+            Can {
+                within: false,
+                ..Can::ALL
+            },
+            Can {
+                laid_out: true,
+                ..Can::ALL
+            },
+        ] {
+            let cut = settled(whole(), can, &pools);
+            assert_eq!(cut, [(1516, done), (1516, done), (316, done)]);
+        }
+        assert_eq!(pools.in_use(), 0);
     }
 
     #[test]

@@ -24,8 +24,8 @@
 //! The host goes on receiving by the netdev what the switch receives. By default it would answer
 //! ARP there for addresses that it has on LOCAL, with the netdev's own MAC, and often before LOCAL
 //! does: who believes that sends past the switch. So the netdev's `arp_ignore` (the kernel's
-//! ip-sysctl) is set to 1: the host answers by it for the netdev's own addresses alone, as IPv6 has
-//! it anyway.
+//! ip-sysctl) is set to 1 as long as it is a port: the host answers by it for the netdev's own
+//! addresses alone, as IPv6 has it anyway.
 //!
 //! # A netdev that goes and returns
 //! Its socket then fails with ENETDOWN once and hears nothing any more. `link`, which control asks
@@ -35,8 +35,8 @@ use std::collections::BTreeMap;
 use std::ffi::{c_int, c_uint, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::kernel::{self, BURST_MAX, Pace, Parts, RETRIES_MAX, Slot};
 use super::netdev::{Netdev, checked};
@@ -48,6 +48,10 @@ use super::{
 use crate::offload::packet::Can;
 use crate::offload::virtio;
 use crate::{BATCH_MAX, Batch, Packet, Pools};
+
+mod quiet;
+
+use quiet::Quiet;
 
 /// Opens a `system` port.
 pub(super) fn open(config: &PortConfig, pools: &Pools) -> Result<Port, PortError> {
@@ -99,6 +103,8 @@ struct Socket {
     /// As it was last seen.
     mac: AtomicU64,
     driver: String,
+    /// What is put back once the netdev is no port any more.
+    quiet: Mutex<Option<Quiet>>,
     /// Index of the netdev that the socket is bound to.
     index: AtomicI32,
     mtu: AtomicI32,
@@ -131,13 +137,13 @@ impl Socket {
         let fd = unsafe { OwnedFd::from_raw_fd(checked(libc::socket(libc::AF_PACKET, kind, 0))?) };
         prepare(&fd)?;
         bind(&fd, index)?;
-        keep_host_quiet(&config.name);
         Ok(Socket {
             fd,
             mtu: AtomicI32::new(netdev.mtu()?),
             driver: netdev.driver(),
             netdev,
             name: config.name.clone(),
+            quiet: Mutex::new(Quiet::new(&config.name)),
             mac: AtomicU64::new(number(mac)),
             index: AtomicI32::new(index),
             admin_up: AtomicBool::new(true),
@@ -172,12 +178,19 @@ impl Socket {
             if bind(&self.fd, index).is_err() {
                 return false;
             }
-            keep_host_quiet(&self.name);
+            self.keep_host_quiet();
             tracing::info!(port = self.name, "netdev is back");
             self.index.store(index, Ordering::Relaxed);
             self.gone.store(false, Ordering::Relaxed);
         }
         true
+    }
+
+    /// Quietens the host by a netdev that came back. One that was never gone is quiet.
+    fn keep_host_quiet(&self) {
+        if let (Some(changed), Ok(mut quiet)) = (Quiet::new(&self.name), self.quiet.lock()) {
+            *quiet = Some(changed);
+        }
     }
 
     /// Whether it is present, up, and has a carrier.
@@ -210,19 +223,6 @@ impl Socket {
 
 fn number(mac: [u8; 6]) -> u64 {
     mac.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))
-}
-
-/// Has the host answer ARP by the netdev for the netdev's own addresses alone, unless somebody has
-/// said already how it is to answer.
-fn keep_host_quiet(name: &str) {
-    let path = format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore");
-    let quiet = std::fs::read_to_string(&path).and_then(|value| match value.trim() {
-        "0" => std::fs::write(&path, "1"),
-        _ => Ok(()),
-    });
-    if let Err(error) = quiet {
-        tracing::warn!(port = name, %error, "the host may answer ARP by the netdev for LOCAL");
-    }
 }
 
 /// Options that hold wherever the socket is bound.
@@ -498,7 +498,7 @@ impl Tx {
             return batch.clear();
         }
         let terms = Terms {
-            can: Can::ALL,
+            can: CAN,
             longest: socket.frame_max(),
         };
         let lost = |reason| counters.lost(reason, 1);
@@ -665,6 +665,13 @@ impl Control {
         rows.map(|(name, value)| (name.to_string(), value)).into()
     }
 }
+
+/// All that the kernel does, but for frames that another kernel wrapped for a tunnel: what it was
+/// told of them would not let it, or a NIC, cut them on their way.
+const CAN: Can = Can {
+    within: false,
+    ..Can::ALL
+};
 
 const NO_PART: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),

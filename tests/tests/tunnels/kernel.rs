@@ -3,7 +3,7 @@
 use super::*;
 
 /// A VXLAN device of the stranger's with this VNI, the underlay's addresses and further options.
-fn vxlan(far: &Netns, vni: u32, remote: &str, options: &str) {
+pub fn vxlan(far: &Netns, vni: u32, remote: &str, options: &str) {
     far.ip(&format!(
         "link add v0 type vxlan id {vni} dstport 4789 remote {remote} dev eth0 {options}"
     ));

@@ -23,7 +23,7 @@ fn scene() -> Scene {
 
 /// Runs `ovs-ofctl` on the stranger's bridge of guests.
 #[track_caller]
-fn ofctl(ovs: &Ovs, command: &str, arguments: &[&str]) -> Output {
+pub fn ofctl(ovs: &Ovs, command: &str, arguments: &[&str]) -> Output {
     let socket = format!("unix:{}/br-int.mgmt", ovs.folder().display());
     let prefix = ["ovs-ofctl", "-O", "OpenFlow13", command, &socket];
     run(&[&prefix, arguments].concat())

@@ -37,6 +37,8 @@ pub enum DropReason {
     NoRoute,
     /// The next hop to the other end of a tunnel does not answer, or not yet.
     NoNeighbour,
+    /// With the headers of a tunnel it is longer than the path to the other end takes.
+    TooBig,
     /// A fragment of what came by a tunnel.
     TunnelFragment,
     /// Tunnel headers that contradict themselves, or too short a frame within.
@@ -98,6 +100,7 @@ impl DropReason {
         DropReason::NoTunnelDestination,
         DropReason::NoRoute,
         DropReason::NoNeighbour,
+        DropReason::TooBig,
         DropReason::TunnelFragment,
         DropReason::TunnelLength,
         DropReason::TunnelHeader,
@@ -120,6 +123,12 @@ impl DropReason {
         DropReason::TooLong,
     ];
 
+    /// Whether the sender may be owed an answer.
+    #[inline]
+    pub fn is_answered(self) -> bool {
+        matches!(self, DropReason::InvalidTtl | DropReason::TooBig)
+    }
+
     /// Label for people and metrics.
     pub fn label(self) -> &'static str {
         match self {
@@ -139,6 +148,7 @@ impl DropReason {
             DropReason::NoTunnelDestination => "no_tunnel_destination",
             DropReason::NoRoute => "no_route",
             DropReason::NoNeighbour => "no_neighbour",
+            DropReason::TooBig => "too_big",
             DropReason::TunnelFragment => "tunnel_fragment",
             DropReason::TunnelLength => "tunnel_length",
             DropReason::TunnelHeader => "tunnel_header",

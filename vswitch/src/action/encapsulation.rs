@@ -16,18 +16,25 @@ pub struct Encapsulation {
     pub inherits_tos: bool,
     /// Whether the time to live is that of the packet within.
     pub inherits_ttl: bool,
+    /// The longest frame, with these headers, that the path takes.
+    pub frame_len_max: usize,
+    /// Whether the sender of a longer one is told.
+    pub is_told: bool,
     /// The last identification that was given; only what may be fragmented takes one, so that
     /// workers do not share it else.
     identification: AtomicU16,
 }
 
 impl Encapsulation {
-    /// Headers that packets are wrapped in.
-    pub fn new(header: Header, inherits_tos: bool, inherits_ttl: bool) -> Encapsulation {
+    /// Headers that packets are wrapped in, with type of service and time to live of their own, for
+    /// a path that takes frames of any length.
+    pub fn new(header: Header) -> Encapsulation {
         Encapsulation {
             header,
-            inherits_tos,
-            inherits_ttl,
+            inherits_tos: false,
+            inherits_ttl: false,
+            frame_len_max: usize::MAX,
+            is_told: false,
             identification: AtomicU16::new(0),
         }
     }
@@ -58,6 +65,12 @@ impl Encapsulation {
         key
     }
 
+    /// The longest frame that can be wrapped.
+    #[inline]
+    pub fn inner_len_max(&self) -> usize {
+        self.frame_len_max.saturating_sub(self.header.len())
+    }
+
     /// An identification for a packet: 0 for one that is never fragmented (RFC 6864 §4.1).
     #[inline]
     pub fn identification(&self) -> u16 {
@@ -66,12 +79,17 @@ impl Encapsulation {
             false => 0,
         }
     }
+
+    /// What of it is the port's and the path's to say.
+    fn manner(&self) -> (bool, bool, usize, bool) {
+        let inherits = (self.inherits_tos, self.inherits_ttl);
+        (inherits.0, inherits.1, self.frame_len_max, self.is_told)
+    }
 }
 
 impl PartialEq for Encapsulation {
     fn eq(&self, other: &Encapsulation) -> bool {
-        let what = |it: &Encapsulation| (it.inherits_tos, it.inherits_ttl);
-        self.header == other.header && what(self) == what(other)
+        self.header == other.header && self.manner() == other.manner()
     }
 }
 
@@ -80,7 +98,7 @@ impl Eq for Encapsulation {}
 impl Hash for Encapsulation {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.header.hash(hasher);
-        (self.inherits_tos, self.inherits_ttl).hash(hasher);
+        self.manner().hash(hasher);
     }
 }
 

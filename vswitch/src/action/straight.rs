@@ -232,9 +232,13 @@ impl Line {
             }
             Op::Count(_) if first => self.behind.push(self.edits.len().try_into().ok()?),
             Op::Count(counted) => self.edits.push(Edit::Count(counted.clone())),
-            Op::Encapsulate(_) => {
+            Op::Encapsulate(encapsulation) => {
                 self.encapsulates = true;
-                self.push(Edit::Other(op.clone().into()), Depth::Nothing);
+                let depth = match encapsulation.is_told {
+                    true => Depth::Link,
+                    false => Depth::Nothing,
+                };
+                self.push(Edit::Other(op.clone().into()), depth);
             }
             Op::PushMpls(_)
             | Op::PopMpls(_)

@@ -56,8 +56,8 @@ impl Endpoints {
     }
 
     /// Their addresses, the ways that lead by them, and the neighbours that have answered them: a
-    /// network that tunnels can go through.
-    pub fn network(&self) -> Network {
+    /// network that tunnels can go through. `mtu` tells that of a port.
+    pub fn network(&self, mtu: impl Fn(PortNo) -> u32) -> Network {
         let mut network = Network::default();
         for (number, entry) in &self.by_port {
             let (port, endpoint) = (*number, &entry.endpoint);
@@ -66,6 +66,7 @@ impl Endpoints {
                 port,
                 mac: settings.mac,
                 addresses: settings.addresses.iter().map(|own| own.address).collect(),
+                mtu: mtu(port),
             });
             network.routes.extend(routes(settings, port));
             let answered = endpoint.neighbours();
@@ -117,6 +118,8 @@ impl Actor {
                     self.send_from(number, frame);
                 }
             }
+            Receiver::TooBig(frame_len_max) => self.tell_too_big(delivery, frame_len_max),
+            Receiver::Path(port) => self.take_report(port, delivery.packet.data()),
             Receiver::Expired(bridge) => {
                 let Some((number, endpoint)) = self.endpoints.claimant(bridge, delivery) else {
                     return;
@@ -141,6 +144,7 @@ impl Actor {
                 let claimant = self.endpoints.claimant(bridge, delivery);
                 claimant.map(|(number, _)| number)
             }
+            Receiver::TooBig(_) | Receiver::Path(_) => None,
         };
         if let Some(port) = number.and_then(|number| self.ports.get_mut(&number)) {
             port.refused += 1;
@@ -203,6 +207,7 @@ fn routes(settings: &Settings, port: PortNo) -> Vec<Route> {
         length,
         metric: 0,
         source,
+        mtu: None,
         hops: vec![Hop {
             port: Some(port),
             gateway,

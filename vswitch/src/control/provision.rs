@@ -464,7 +464,8 @@ async fn close(queues: Option<Queues>, device: Option<PortControl>) {
     }
 }
 
-fn mtu_of(settings: &config::Port) -> u16 {
+/// Longest IP packet of a port; 0 for what its netdev has.
+pub(super) fn mtu_of(settings: &config::Port) -> u16 {
     match (settings.mtu, settings.kind) {
         (Some(mtu), _) => mtu,
         (None, PortKind::System) => MTU_OF_NETDEV,

@@ -21,6 +21,8 @@ use tracing::{debug, warn};
 
 use super::actor::{Actor, Gone, Handle};
 use super::config::PortKind;
+use super::paths::Paths;
+use super::provision::mtu_of;
 use crate::action::PortNo;
 use crate::pipeline::{self, Network, Unresolved};
 
@@ -43,6 +45,8 @@ pub struct Underlay {
     wishes: Option<mpsc::Sender<Wish>>,
     /// Next hops of tunnels that the kernel was told of.
     told: BTreeSet<Unresolved>,
+    /// What routers told of paths.
+    pub paths: Paths,
 }
 
 impl Underlay {
@@ -74,7 +78,9 @@ impl Actor {
 
     /// Takes over what the kernel says, and tells it which neighbours are used.
     fn take_tables(&mut self, tables: &Tables) {
-        self.switch.set_network(self.network_of(tables));
+        let mut network = self.network_of(tables);
+        network.paths = self.underlay.paths.list(self.clock.now_ms());
+        self.switch.set_network(network);
         let hops = next_hops(self.switch.state());
         self.underlay.told.retain(|told| hops.contains(told));
         for hop in hops {
@@ -92,7 +98,11 @@ impl Actor {
             (port.settings.kind == PortKind::Internal).then_some((name, *number))
         };
         let ports: HashMap<String, PortNo> = self.ports.iter().filter_map(internal).collect();
-        let mut network = self.endpoints.network();
+        let mtu = |number| {
+            let port = self.ports.get(&number);
+            port.map_or(u32::MAX, |port| mtu_of(&port.settings).into())
+        };
+        let mut network = self.endpoints.network(mtu);
         let of_host = tables.of_ports(&ports);
         network.hosts.extend(of_host.hosts);
         network.routes.extend(of_host.routes);

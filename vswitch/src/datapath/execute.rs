@@ -20,7 +20,9 @@ use super::rewrite::Fate;
 use super::send::Ports;
 use super::track::{Tracked, Tracking, Waiting};
 use super::tunnel::{self, Arrived, Reception};
-use crate::action::{BridgeId, DropReason, Op, PortNo, Program, Punt, Sampling, Select, Tallies};
+use crate::action::{
+    DropReason, Encapsulation, Op, PortNo, Program, Punt, Sampling, Select, Tallies,
+};
 use crate::local::Link;
 use crate::pipeline::limits::RECIRCULATIONS_MAX;
 use crate::pipeline::{Ingress, Meter, Underlay, Verdict};
@@ -156,7 +158,10 @@ impl Executor {
     /// in by; the packet, if it came by none.
     fn arrive<'a>(&mut self, port: PortNo, mut parcel: Parcel<'a>) -> Option<Parcel<'a>> {
         match tunnel::deliver(&mut parcel.packet, port, &self.underlay) {
-            Arrived::Host => return Some(parcel),
+            Arrived::Host => {
+                self.notice(port, parcel.origin, &parcel.packet);
+                return Some(parcel);
+            }
             Arrived::Tunnel(port, carried) => {
                 parcel.origin = Some(port);
                 // It is another packet than the one that was tracked.
@@ -194,8 +199,18 @@ impl Executor {
                 Arrived::Drop(reason) => self.ports.count_drops(origin, reason, 1),
             }
         }
+        for packet in &left {
+            self.notice(port, origin, packet);
+        }
         batch.append(&mut left);
         self.go_on_by_tunnel(&mut arrived);
+    }
+
+    /// Lets control know of a packet for the host behind a port that tells of the path of a tunnel.
+    fn notice(&mut self, port: PortNo, origin: Option<PortNo>, packet: &Packet) {
+        if tunnel::tells_of_path(packet.data()) && self.underlay.host(port).is_some() {
+            self.deliver_copy((Receiver::Path(port), origin), (Link::default(), packet));
+        }
     }
 
     /// Lets packets go on, those of each tunnel one after another, so that they are a batch again:
@@ -312,9 +327,8 @@ impl Executor {
     fn end(&mut self, op: &Op, parcel: Parcel, reason: DropReason) {
         match op {
             Op::DecNwTtl(expiry) if reason == DropReason::InvalidTtl => {
-                if let Some(bridge) = expiry.answers {
-                    self.answer_expiry(bridge, parcel.origin, (parcel.key, &parcel.packet));
-                }
+                let ops = std::slice::from_ref(op);
+                self.answer_end(ops, reason, parcel.origin, (parcel.key, &parcel.packet));
                 match &expiry.punt {
                     Some(punt) => self.punt(punt, parcel),
                     None => self.count_drop(parcel.origin, reason),
@@ -323,22 +337,47 @@ impl Executor {
             Op::DecMplsTtl(Some(punt)) if reason == DropReason::InvalidTtl => {
                 self.punt(punt, parcel);
             }
+            Op::Encapsulate(_) => {
+                let ops = std::slice::from_ref(op);
+                self.answer_end(ops, reason, parcel.origin, (parcel.key, &parcel.packet));
+                self.count_drop(parcel.origin, reason);
+            }
             _ => self.count_drop(parcel.origin, reason),
         }
     }
 
-    /// Lets the endpoints of a bridge answer a packet whose time to live ended there. `key` is what
-    /// it came in with.
+    /// Has whoever is to answer a packet that one of these operations ended do so. `key` is what it
+    /// came in with.
     #[cold]
-    pub fn answer_expiry(
+    pub fn answer_end(
         &mut self,
-        bridge: BridgeId,
+        ops: &[Op],
+        reason: DropReason,
         origin: Option<PortNo>,
         (key, packet): (&FlowKey, &Packet),
     ) {
+        let to = match reason {
+            DropReason::InvalidTtl => {
+                let bridge = ops.iter().find_map(Op::answers_expiry);
+                bridge.map(Receiver::Expired)
+            }
+            DropReason::TooBig => {
+                let obstacle = obstacle(ops, key, packet.len());
+                let obstacle = obstacle.filter(|it| it.is_told);
+                obstacle.map(|it| Receiver::TooBig(it.inner_len_max() as u32))
+            }
+            _ => None,
+        };
+        if let Some(to) = to {
+            self.deliver_copy((to, origin), (Link::of(key), packet));
+        }
+    }
+
+    /// Hands a copy of a packet to the switch itself.
+    fn deliver_copy(&mut self, to: (Receiver, Option<PortNo>), (link, packet): (Link, &Packet)) {
         match packet.try_copy(&self.pools) {
-            Some(copy) => self.deliver((Receiver::Expired(bridge), origin), (Link::of(key), copy)),
-            None => self.count_drop(origin, DropReason::NoBuffer),
+            Some(copy) => self.deliver(to, (link, copy)),
+            None => self.count_drop(to.1, DropReason::NoBuffer),
         }
     }
 
@@ -421,6 +460,16 @@ impl Executor {
     fn count_drop(&mut self, origin: Option<PortNo>, reason: DropReason) {
         self.ports.count_drops(origin, reason, 1);
     }
+}
+
+/// Of what wraps packets in these operations, that for which one of so many bytes is too long; of
+/// the buckets of a group only the chosen one is looked at.
+fn obstacle<'a>(ops: &'a [Op], key: &FlowKey, len: usize) -> Option<&'a Encapsulation> {
+    ops.iter().find_map(|op| match op {
+        Op::Encapsulate(it) => (len > it.inner_len_max()).then_some(&**it),
+        Op::Select(select) => obstacle(bucket(select, key), key, len),
+        _ => None,
+    })
 }
 
 /// Whether a packet stands for several.

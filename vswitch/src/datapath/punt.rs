@@ -66,6 +66,11 @@ pub enum Receiver {
     Endpoint(PortNo),
     /// Whichever endpoint of this bridge it concerns: its time to live ended.
     Expired(BridgeId),
+    /// Whoever sent it: it was to be wrapped, and is longer than so many bytes.
+    TooBig(u32),
+    /// The tunnels whose packets leave by the host's address behind this port: a router tells how
+    /// long they may be.
+    Path(PortNo),
 }
 
 /// A packet for the controllers of a bridge: whole, its checksums complete.

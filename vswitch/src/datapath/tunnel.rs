@@ -13,7 +13,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use arrayvec::ArrayVec;
 use flowtable::tunnel::{Carrier, Completion, Fault, Inner, Kind, Outer, entropy, tos_and_ttl};
-use flowtable::{Carried, FlowKey};
+use flowtable::{Carried, FlowKey, eth_type, ip_proto};
 use pmd::offload::checksum;
 use pmd::{Offload, Packet};
 
@@ -40,6 +40,9 @@ pub enum Arrived {
 /// Wraps a packet that is no super-frame.
 pub fn encapsulate(packet: &mut Packet, encapsulation: &Encapsulation) -> Fate {
     let Encapsulation { header, .. } = encapsulation;
+    if packet.len() > encapsulation.inner_len_max() {
+        return Break(DropReason::TooBig);
+    }
     packet.complete_checksum();
     let frame = packet.data();
     let port = entropy(frame);
@@ -215,6 +218,24 @@ impl<'a> Reception<'a> {
     }
 }
 
+/// Whether a frame says that packets are too big for a path: ICMP's fragmentation needed (RFC 1191
+/// §4), ICMPv6's packet too big (RFC 4443 §3.2), behind headers without options.
+pub fn tells_of_path(frame: &[u8]) -> bool {
+    let ip = Outer::NETWORK;
+    let bytes = |at: usize| Some(*frame.get(at..)?.first_chunk::<2>()?);
+    match bytes(ip - 2).map(u16::from_be_bytes) {
+        Some(eth_type::IPV4) => {
+            frame.get(ip) == Some(&0x45)
+                && frame.get(ip + 9) == Some(&ip_proto::ICMP)
+                && bytes(ip + 20) == Some(FRAGMENTATION_NEEDED)
+        }
+        Some(eth_type::IPV6) => {
+            frame.get(ip + 6) == Some(&ip_proto::ICMPV6) && bytes(ip + 40) == Some(PACKET_TOO_BIG)
+        }
+        _ => false,
+    }
+}
+
 fn reason(fault: Fault) -> DropReason {
     match fault {
         Fault::Length => DropReason::TunnelLength,
@@ -331,6 +352,9 @@ fn take_congestion(packet: &mut Packet, outer_tos: u8) -> Result<(), DropReason>
 /// compare than to look up.
 const KNOWN_MAX: usize = 8;
 const UDP: u16 = 17;
+/// Type and code.
+const FRAGMENTATION_NEEDED: [u8; 2] = [3, 4];
+const PACKET_TOO_BIG: [u8; 2] = [2, 0];
 /// Bits of a type of service that tell congestion, and their values but for 0, that the ends cannot
 /// be told of any (RFC 3168 §5).
 const ECN: u8 = 3;

@@ -32,6 +32,11 @@ impl<'a> Received<'a> {
         self.from(self.layout.l3)
     }
 
+    /// Bytes before the IP packet.
+    pub fn link_len(&self) -> usize {
+        self.layout.l3.into()
+    }
+
     /// From the transport header on; empty if there is none.
     pub fn transport(&self) -> &'a [u8] {
         self.from(self.layout.l4)

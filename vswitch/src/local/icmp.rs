@@ -14,6 +14,8 @@ use super::settings::is_unicast;
 pub enum Error {
     /// Its time to live ended on its way.
     TimeExceeded,
+    /// It is longer than so many bytes, and may not be fragmented.
+    TooBig(u16),
     /// No route leads to its destination.
     NoRoute,
     /// Its destination is on a link of the router, but the router does not deliver there.
@@ -25,21 +27,23 @@ pub enum Error {
 }
 
 impl Error {
-    /// Type and code over IPv4 (RFC 792).
-    fn v4(self) -> [u8; 2] {
+    /// Type, code, and how long it may be (RFC 792, RFC 1191 §4).
+    fn v4(self) -> ([u8; 2], u32) {
         match self {
-            Error::TimeExceeded => [11, 0],
-            Error::NoRoute => [3, 0],
-            Error::NoHost => [3, 1],
-            Error::NoProtocol => [3, 2],
-            Error::NoPort => [3, 3],
+            Error::TimeExceeded => ([11, 0], 0),
+            Error::TooBig(mtu) => ([3, 4], mtu.into()),
+            Error::NoRoute => ([3, 0], 0),
+            Error::NoHost => ([3, 1], 0),
+            Error::NoProtocol => ([3, 2], 0),
+            Error::NoPort => ([3, 3], 0),
         }
     }
 
-    /// Type, code, and where in the packet (RFC 4443 §3).
+    /// Type, code, and where in the packet, or how long it may be (RFC 4443 §3).
     fn v6(self) -> ([u8; 2], u32) {
         match self {
             Error::TimeExceeded => ([3, 0], 0),
+            Error::TooBig(mtu) => ([2, 0], mtu.into()),
             Error::NoRoute => ([1, 0], 0),
             Error::NoHost => ([1, 3], 0),
             Error::NoPort => ([1, 4], 0),
@@ -99,8 +103,9 @@ fn is_error(received: &Received<'_>) -> bool {
 
 fn error_v4(received: &Received<'_>, ends: (Ipv4Addr, Ipv4Addr), error: Error) -> Vec<u8> {
     let quoted = quoted(received, limits::ERROR_BYTES_V4_MAX - IPV4_HEADER);
-    let [kind, code] = error.v4();
-    let mut message = [&[kind, code, 0, 0, 0, 0, 0, 0], quoted].concat();
+    let ([kind, code], word) = error.v4();
+    let [a, b, c, d] = word.to_be_bytes();
+    let mut message = [&[kind, code, 0, 0, a, b, c, d], quoted].concat();
     let sum = checksum(&[&message]);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     ipv4(ends, INTERNETWORK_CONTROL, ip_proto::ICMP, &message)
@@ -108,8 +113,8 @@ fn error_v4(received: &Received<'_>, ends: (Ipv4Addr, Ipv4Addr), error: Error) -
 
 fn error_v6(received: &Received<'_>, ends: (Ipv6Addr, Ipv6Addr), error: Error) -> Vec<u8> {
     let quoted = quoted(received, limits::ERROR_BYTES_V6_MAX - IPV6_HEADER);
-    let ([kind, code], pointer) = error.v6();
-    let [a, b, c, d] = pointer.to_be_bytes();
+    let ([kind, code], word) = error.v6();
+    let [a, b, c, d] = word.to_be_bytes();
     let message = [&[kind, code, 0, 0, a, b, c, d], quoted].concat();
     icmpv6(ends, 0, TTL, message)
 }

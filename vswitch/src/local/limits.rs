@@ -21,4 +21,14 @@ pub const REACHABLE_MS: u64 = 30_000;
 pub const ERROR_BYTES_V4_MAX: usize = 576;
 
 /// The same over IPv6: the least MTU (RFC 4443 §2.4 (c)).
-pub const ERROR_BYTES_V6_MAX: usize = 1280;
+pub const ERROR_BYTES_V6_MAX: usize = MTU_V6_MIN;
+
+/// The least MTU that an IPv4 host can make something of (RFC 1191 §3).
+pub const MTU_V4_MIN: usize = 68;
+
+/// The least that any link has for IPv6 (RFC 8200 §5).
+pub const MTU_V6_MIN: usize = 1280;
+
+/// The least that a router is believed to have for IPv4: as the kernel (`min_pmtu`), so that nobody
+/// makes a tunnel useless by telling less.
+pub const PATH_V4_MIN: usize = 552;

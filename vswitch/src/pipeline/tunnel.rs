@@ -45,6 +45,8 @@ pub struct Tunnel {
     pub ttl: Option<u8>,
     /// Whether packets that go must not be fragmented.
     pub dont_fragment: bool,
+    /// Whether the sender of a packet that is too big for the path is told.
+    pub tells_too_big: bool,
 }
 
 /// This end of a tunnel.
@@ -279,6 +281,7 @@ mod tests {
             tos: Some(0),
             ttl: Some(64),
             dont_fragment: true,
+            tells_too_big: false,
         }
     }
 

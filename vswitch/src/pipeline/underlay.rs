@@ -24,6 +24,8 @@ pub struct Host {
     pub mac: u64,
     /// Its IP addresses.
     pub addresses: Vec<IpAddr>,
+    /// Longest IP packet that it sends.
+    pub mtu: u32,
 }
 
 /// A way to some addresses.
@@ -37,6 +39,8 @@ pub struct Route {
     pub metric: u32,
     /// The source address that is wanted, if one is.
     pub source: Option<IpAddr>,
+    /// Longest IP packet that goes this way, if that is said.
+    pub mtu: Option<u32>,
     /// Where it leads to; each destination has one of them, its share by their weights.
     pub hops: Vec<Hop>,
 }
@@ -73,6 +77,9 @@ pub struct Network {
     pub routes: Vec<Route>,
     /// Neighbours on them.
     pub neighbours: Vec<Neighbour>,
+    /// Addresses to which routers let pass less than the first link does, each with the longest IP
+    /// packet.
+    pub paths: Vec<(IpAddr, u32)>,
 }
 
 /// An address whose Ethernet address is to be asked for.
@@ -97,6 +104,8 @@ pub struct NextHop {
     pub neighbour: IpAddr,
     /// That neighbour's Ethernet address, if it is known.
     pub eth_dst: Option<u64>,
+    /// Longest IP packet that the path takes, as far as is known.
+    pub mtu: u32,
 }
 
 /// The network that tunnels go through, and the tunnel ports.
@@ -105,6 +114,7 @@ pub struct Underlay {
     network: Network,
     routes: Arc<Routes>,
     neighbours: HashMap<(PortNo, IpAddr), u64>,
+    paths: HashMap<IpAddr, u32>,
     /// Tunnel ports.
     pub receivers: Receivers,
     /// Options that are understood at each, where there are any.
@@ -117,6 +127,7 @@ impl Underlay {
         self.routes = Routes::new(&network.routes).into();
         let pair = |it: &Neighbour| ((it.port, it.address), it.mac);
         self.neighbours = network.neighbours.iter().map(pair).collect();
+        self.paths = network.paths.iter().copied().collect();
         self.network = network;
     }
 
@@ -164,12 +175,14 @@ impl Underlay {
         let source = source.or(route.source);
         let source = source.or_else(|| host.source_for(neighbour))?;
         let neighbours = &self.neighbours;
+        let told = [route.mtu, self.paths.get(&destination).copied()];
         Some(NextHop {
             port,
             eth_src: host.mac,
             source,
             neighbour,
             eth_dst: neighbours.get(&(port, neighbour)).copied(),
+            mtu: told.into_iter().flatten().fold(host.mtu, u32::min),
         })
     }
 }
@@ -283,6 +296,7 @@ mod tests {
             length,
             metric: 0,
             source: None,
+            mtu: None,
             hops: vec![hop_by(Some(port), gateway, 1)],
         }
     }
@@ -300,6 +314,7 @@ mod tests {
             port: PortNo(port),
             mac: 0x0200_0000_0000 | u64::from(port),
             addresses: addresses.iter().map(|text| address(text)).collect(),
+            mtu: 1500,
         };
         Network {
             hosts: vec![
@@ -319,6 +334,7 @@ mod tests {
                 address: address("10.0.0.7"),
                 mac: 7,
             }],
+            paths: Vec::new(),
         }
     }
 
@@ -402,6 +418,39 @@ mod tests {
         }
         assert_eq!(counts.len(), 2);
         assert!((800..1200).contains(&counts["10.0.0.11"]), "{counts:?}");
+    }
+
+    /// The link's, unless the route or a router says less.
+    #[test]
+    fn the_mtu_of_a_path_is_the_least_of_what_is_said() {
+        let mut network = network();
+        network.routes.push(Route {
+            mtu: Some(1400),
+            ..route("172.16.0.0", 12, 1, None)
+        });
+        network.routes.push(Route {
+            mtu: Some(9000),
+            ..route("172.20.0.0", 16, 1, None)
+        });
+        network.paths = vec![
+            (address("172.16.0.1"), 1280),
+            (address("172.16.0.2"), 1450),
+            (address("fd00::7"), 1300),
+        ];
+        let mut underlay = Underlay::default();
+        underlay.set_network(network);
+        for (destination, mtu) in [
+            ("10.0.0.9", 1500),
+            ("172.16.0.1", 1280),
+            ("172.16.0.2", 1400),
+            ("172.16.0.3", 1400),
+            ("172.20.0.1", 1500),
+            ("fd00::7", 1300),
+            ("fd00::8", 1500),
+        ] {
+            let hop = underlay.next_hop(address(destination), None).unwrap();
+            assert_eq!(hop.mtu, mtu, "{destination}");
+        }
     }
 
     /// Against a search through all of them.

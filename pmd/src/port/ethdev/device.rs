@@ -200,6 +200,7 @@ impl Device {
             tcp6: tcp,
             ecn: tcp,
             udp: false,
+            within: false,
             laid_out: true,
         }
     }

@@ -163,6 +163,7 @@ impl Guest {
             tcp6: has(ffi::VIRTIO_NET_F_GUEST_TSO6),
             ecn: has(ffi::VIRTIO_NET_F_GUEST_ECN),
             udp: false,
+            within: false,
             laid_out: false,
         }
     }

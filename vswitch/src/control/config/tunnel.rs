@@ -78,6 +78,7 @@ impl Options<'_> {
             tos: self.tos()?,
             ttl: self.ttl()?,
             dont_fragment: self.flag("df_default")?.unwrap_or(true),
+            tells_too_big: self.flag("pmtud")?.unwrap_or(false),
         })
     }
 
@@ -241,7 +242,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Every option.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "remote_ip",
     "local_ip",
     "key",
@@ -252,6 +253,7 @@ const NAMES: [&str; 12] = [
     "tos",
     "ttl",
     "df_default",
+    "pmtud",
     "egress_pkt_mark",
     "packet_type",
 ];
@@ -285,6 +287,7 @@ mod tests {
                 ("tos", "0xb8"),
                 ("ttl", "9"),
                 ("df_default", "false"),
+                ("pmtud", "true"),
                 ("egress_pkt_mark", "0"),
                 ("packet_type", "legacy_l2"),
             ],
@@ -300,6 +303,7 @@ mod tests {
             tos: Some(0xb8),
             ttl: Some(9),
             dont_fragment: false,
+            tells_too_big: true,
         };
         assert_eq!(tunnel, Ok(expected));
         let options = [("remote_ip", "flow"), ("local_ip", "flow"), ("key", "flow")];
@@ -309,7 +313,7 @@ mod tests {
         assert_eq!((tunnel.port, tunnel.tos, tunnel.ttl), (6081, None, None));
         let tunnel = parse(PortKind::Gre, &[("remote_ip", "fd00::1")]).unwrap();
         assert_eq!((tunnel.in_key, tunnel.port), (Key::None, 0));
-        assert!(tunnel.dont_fragment && tunnel.checksum.is_none());
+        assert!(tunnel.dont_fragment && tunnel.checksum.is_none() && !tunnel.tells_too_big);
     }
 
     #[test]

@@ -310,6 +310,7 @@ impl Actor {
         let vlan = vlan_mode(&settings.vlan);
         let name = settings.name.clone();
         port.settings = settings;
+        self.underlay.look();
         self.switch.set_vlan_mode(number, vlan);
         match is_other {
             true => self.set_admin(&name, up).map(|()| None),

@@ -11,7 +11,8 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHopFlags,
+    RouteType, RouteVia,
 };
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use tracing::debug;
@@ -33,12 +34,20 @@ pub struct Kernel {
 /// What the kernel says, devices by their index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// Name and Ethernet address by index.
-    devices: HashMap<u32, (String, u64)>,
+    /// By index.
+    devices: HashMap<u32, Device>,
     addresses: Vec<(u32, IpAddr)>,
     /// Each with the devices of its hops.
     routes: Vec<(Vec<u32>, Route)>,
     neighbours: Vec<(u32, IpAddr, u64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Device {
+    name: String,
+    /// Ethernet address.
+    mac: u64,
+    mtu: u32,
 }
 
 impl Kernel {
@@ -101,7 +110,7 @@ impl Kernel {
     /// whether one that it knew long ago still answers.
     pub async fn use_neighbour(&mut self, tables: &Tables, device: &str, address: IpAddr) {
         let mut devices = tables.devices.iter();
-        let Some((index, _)) = devices.find(|(_, (name, _))| name == device) else {
+        let Some((index, _)) = devices.find(|(_, it)| it.name == device) else {
             return;
         };
         let neighbours = self.handle.neighbours();
@@ -119,26 +128,27 @@ impl Kernel {
 impl Tables {
     /// Whether there is a device of this name.
     pub fn has_device(&self, device: &str) -> bool {
-        self.devices.values().any(|(name, _)| name == device)
+        self.devices.values().any(|it| it.name == device)
     }
 
     /// What concerns these ports, by the names of their devices.
     pub fn of_ports(&self, ports: &HashMap<String, PortNo>) -> Network {
         let port = |index: &u32| {
-            let (name, _) = self.devices.get(index)?;
-            ports.get(name).copied()
+            let device = self.devices.get(index)?;
+            ports.get(&device.name).copied()
         };
         let mut hosts: Vec<Host> = Vec::new();
         for (index, address) in &self.addresses {
-            let (Some(port), Some((_, mac))) = (port(index), self.devices.get(index)) else {
+            let (Some(port), Some(device)) = (port(index), self.devices.get(index)) else {
                 continue;
             };
             match hosts.iter_mut().find(|host| host.port == port) {
                 Some(host) => host.addresses.push(*address),
                 None => hosts.push(Host {
                     port,
-                    mac: *mac,
+                    mac: device.mac,
                     addresses: vec![*address],
+                    mtu: device.mtu,
                 }),
             }
         }
@@ -157,20 +167,22 @@ impl Tables {
             hosts,
             routes: routes.collect(),
             neighbours: self.neighbours.iter().filter_map(neighbour).collect(),
+            paths: Vec::new(),
         }
     }
 
     fn add_link(&mut self, index: u32, attributes: &[LinkAttribute]) {
-        let (mut name, mut mac) = (None, 0);
+        let (mut name, mut mac, mut mtu) = (None, 0, u32::MAX);
         for attribute in attributes {
             match attribute {
                 LinkAttribute::IfName(text) => name = Some(text.clone()),
                 LinkAttribute::Address(bytes) => mac = mac_of(bytes).unwrap_or(0),
+                LinkAttribute::Mtu(most) => mtu = *most,
                 _ => {}
             }
         }
         if let Some(name) = name {
-            self.devices.insert(index, (name, mac));
+            self.devices.insert(index, Device { name, mac, mtu });
         }
     }
 
@@ -199,6 +211,7 @@ impl Tables {
             length: header.destination_prefix_length,
             metric: 0,
             source: None,
+            mtu: None,
             hops: Vec::new(),
         };
         let (mut table, mut devices) = (u32::from(header.table), Vec::new());
@@ -210,6 +223,13 @@ impl Tables {
                 }
                 RouteAttribute::PrefSource(source) => route.source = ip_of(source),
                 RouteAttribute::Priority(metric) => route.metric = *metric,
+                RouteAttribute::Metrics(metrics) => {
+                    let mtu = |metric: &RouteMetric| match metric {
+                        RouteMetric::Mtu(mtu) => Some(*mtu),
+                        _ => None,
+                    };
+                    route.mtu = metrics.iter().find_map(mtu);
+                }
                 RouteAttribute::MultiPath(hops) => {
                     for hop in hops.iter().filter(|hop| !hop.flags.intersects(GONE)) {
                         let (device, way) = hop_of(&hop.attributes);

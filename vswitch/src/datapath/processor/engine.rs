@@ -326,8 +326,8 @@ impl Engine {
             };
             *rest = Rest(quick.port.0);
             if let Break(reason) = fate {
-                if reason == DropReason::InvalidTtl {
-                    self.answer_expiry(*code, entry, index, packet);
+                if reason.is_answered() {
+                    self.answer_end(reason, *code, entry, (index, packet));
                 }
                 *rest = self.end(*code, entry, index, reason);
             }
@@ -354,20 +354,27 @@ impl Engine {
         let way = self
             .parsed
             .run(straight, known, (index, packet), &mut self.executor);
-        if let Way::Ended(_, DropReason::InvalidTtl) = way {
-            self.answer_expiry(code, entry, index, packet);
+        if let Way::Ended(_, reason) = way
+            && reason.is_answered()
+        {
+            self.answer_end(reason, code, entry, (index, packet));
         }
         self.rest_of(way, code, entry, index)
     }
 
-    /// Lets the endpoints of a bridge, if it has any, answer a packet whose time to live ended.
+    /// Has whoever is to answer a packet that a straight line ended do so.
     #[cold]
-    fn answer_expiry(&mut self, code: CodeNo, entry: &Entry, index: usize, packet: &Packet) {
-        let program = self.cache.code(code).map(|Routine(program)| program);
-        let answers = program.and_then(|program| program.ops.iter().find_map(Op::answers_expiry));
-        if let Some(bridge) = answers {
+    fn answer_end(
+        &mut self,
+        reason: DropReason,
+        code: CodeNo,
+        entry: &Entry,
+        (index, packet): (usize, &Packet),
+    ) {
+        if let Some(Routine(program)) = self.cache.code(code) {
             let packet = (&self.parsed.keys[index], packet);
-            self.executor.answer_expiry(bridge, entry.origin, packet);
+            self.executor
+                .answer_end(&program.ops, reason, entry.origin, packet);
         }
     }
 
@@ -518,10 +525,7 @@ fn run_once(
         Way::Output(port) => executor.output(port, packet, origin),
         Way::Drop(reason) => executor.count_end(origin, reason),
         Way::Ended(edit, reason) => {
-            let bridge = program.ops.iter().find_map(Op::answers_expiry);
-            if let (Some(bridge), DropReason::InvalidTtl) = (bridge, reason) {
-                executor.answer_expiry(bridge, origin, (&parsed.keys[index], &packet));
-            }
+            executor.answer_end(&program.ops, reason, origin, (&parsed.keys[index], &packet));
             executor.count_end(origin, Some(reason));
             return Some(edit);
         }

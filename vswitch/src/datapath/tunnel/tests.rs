@@ -45,6 +45,7 @@ fn rig(kind: Kind, key: Key, flows: &[&str]) -> Rig {
                 tos: Some(0),
                 ttl: Some(64),
                 dont_fragment: true,
+                tells_too_big: false,
             }),
         };
         let (port, _) = rig.bridge.switch.add_port(rig.bridge.id, &spec).unwrap();
@@ -56,6 +57,7 @@ fn rig(kind: Kind, key: Key, flows: &[&str]) -> Rig {
         port: rig.bridge.port(HOST),
         mac: OWN_MAC,
         addresses: vec!["10.0.0.1".parse().unwrap()],
+        mtu: 1500,
     };
     rig.bridge.switch.set_network(Network {
         hosts: vec![host],

@@ -93,6 +93,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             copy.known = strand.known;
             copy.certain = strand.certain;
             copy.recirculations = strand.recirculations;
+            copy.is_wrapped = strand.is_wrapped;
             self.count(strand, CountedIn::Shared(&port.crossed.tx));
             self.count(strand, CountedIn::Shared(&peer.crossed.rx));
             self.run_copy(copy);

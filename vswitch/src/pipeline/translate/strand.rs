@@ -155,6 +155,8 @@ pub struct Strand<'a> {
     pub stack: Stack,
     /// How often it has been parsed again.
     pub recirculations: u32,
+    /// Whether it was wrapped for a tunnel: who sent it does not know it as it is.
+    pub is_wrapped: bool,
     /// Whether the trace has a level open for the table it is in.
     pub level_open: bool,
 }
@@ -175,6 +177,7 @@ pub struct Frozen {
     resubmits: u32,
     stack: Stack,
     recirculations: u32,
+    is_wrapped: bool,
 }
 
 /// Values that actions keep aside (ovs-actions(7), `push` and `pop`).
@@ -271,6 +274,7 @@ impl<'a> Strand<'a> {
             resubmits: 0,
             stack: Stack::default(),
             recirculations: 0,
+            is_wrapped: false,
             level_open: false,
         }
     }
@@ -446,6 +450,7 @@ impl<'a> Strand<'a> {
             resubmits: self.resubmits,
             stack: self.stack.clone(),
             recirculations: self.recirculations + 1,
+            is_wrapped: self.is_wrapped,
         }
     }
 
@@ -463,6 +468,7 @@ impl<'a> Strand<'a> {
             resubmits: frozen.resubmits,
             stack: frozen.stack.clone(),
             recirculations: frozen.recirculations,
+            is_wrapped: frozen.is_wrapped,
             ..Strand::new(state.bridge(frozen.bridge)?, port.map(|port| &**port))
         })
     }

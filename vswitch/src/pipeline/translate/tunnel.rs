@@ -53,6 +53,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             hop,
             eth_dst,
             key: tunnel.out_key.of(strand.key.tunnel_id),
+            is_told: tunnel.tells_too_big && !strand.is_wrapped,
             is_control: strand.key.tunnel_flags & FLAG_OAM != 0,
             options: match tunnel.kind {
                 Kind::Geneve => strand.bridge.tlvs.encode(&strand.key),
@@ -67,6 +68,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         let mut copy = Strand::new(bridge, Some(&**host));
         copy.certain = strand.certain;
         copy.recirculations = strand.recirculations;
+        copy.is_wrapped = true;
         outer.describe(&mut copy);
         copy.arrive(host);
         let body = self.collect(|machine| {
@@ -124,6 +126,8 @@ struct Outgoing<'a> {
     hop: NextHop,
     eth_dst: u64,
     key: Option<u64>,
+    /// Whether who sent it is told if it is too big.
+    is_told: bool,
     /// Whether it is a control packet of a Geneve tunnel.
     is_control: bool,
     /// Geneve options.
@@ -148,7 +152,12 @@ impl Outgoing<'_> {
             is_control: self.is_control,
             options: &self.options,
         });
-        Encapsulation::new(header, tunnel.tos.is_none(), tunnel.ttl.is_none())
+        let mut encapsulation = Encapsulation::new(header);
+        encapsulation.inherits_tos = tunnel.tos.is_none();
+        encapsulation.inherits_ttl = tunnel.ttl.is_none();
+        encapsulation.frame_len_max = self.hop.mtu as usize + ETHERNET_HEADER;
+        encapsulation.is_told = self.is_told;
+        encapsulation
     }
 
     fn has_checksum(&self) -> bool {
@@ -206,6 +215,8 @@ fn words(address: IpAddr) -> [u64; 2] {
 }
 
 const GRE: u8 = 47;
+/// Bytes before an IP packet on the way: the host's frames have no tag.
+const ETHERNET_HEADER: usize = 14;
 /// Bit of `tun_flags` for control packets of a tunnel (ovs-fields(7)).
 const FLAG_OAM: u16 = 1;
 /// The bits of a type of service that tell congestion (RFC 3168 §5).
