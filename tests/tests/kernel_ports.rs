@@ -233,6 +233,23 @@ fn jumbo_frames_pass_where_the_mtu_allows() {
     assert_eq!(pools.in_use(), 0);
 }
 
+/// Answers for LOCAL's addresses are LOCAL's to give only as long as the netdev is a port, and only
+/// where nobody has said how the host is to answer; whatever namespace the port is closed in.
+#[test]
+fn a_netdev_answers_again_as_before_once_it_is_no_port() {
+    let (hosts, pools) = (Hosts::new(), pools());
+    let setting = |device: &str| {
+        let path = format!("/proc/sys/net/ipv4/conf/{device}/arp_ignore");
+        hosts.switch.run(&["cat", &path]).expect_success()
+    };
+    let ports = hosts.system(&pools, 1500);
+    assert_eq!([setting("va"), setting("vb")], ["1\n", "1\n"]);
+    let said = ["sysctl", "-qw", "net.ipv4.conf.vb.arp_ignore=2"];
+    hosts.switch.run(&said).expect_success();
+    drop(ports);
+    assert_eq!([setting("va"), setting("vb")], ["0\n", "2\n"]);
+}
+
 /// An owing packet: TCP of `payload` bytes behind `tags`, its checksum begun and to be cut.
 fn super_frame(pools: &Pools, ipv6: bool, tags: &[u16], payload: &[u8], size: u16) -> Packet {
     let segment = tcp(4000, 80, 0x18, &[1, 1, 1, 1], payload);

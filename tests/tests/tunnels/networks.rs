@@ -1,6 +1,6 @@
 //! A thousand networks by one port each way: VLANs of the guests become VNIs of a VXLAN port whose
-//! key and both ends are told by flows, and at the other end, Open vSwitch with such a port and such
-//! flows, other VLANs again.
+//! key and both ends are told by flows, and at the other end, Open vSwitch with such a port and
+//! such flows, other VLANs again.
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -2,8 +2,8 @@
 //! tunnel, and what routers tell of packets that tunnels sent (RFC 1191, RFC 4443 §3.2, RFC 8201).
 //!
 //! The sender is told as if by the host that its packet was for, as the kernel does it for a tunnel
-//! device in a bridge: a tunnel joins two ends of one network, where no router is that could say so,
-//! and senders look at what is quoted.
+//! device in a bridge: a tunnel joins two ends of one network, where no router could say so, and
+//! senders look at what is quoted.
 
 use std::net::IpAddr;
 

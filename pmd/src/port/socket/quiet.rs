@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// A netdev's setting that was changed, and is put back when this is dropped. The file stays that of
-/// the netdev and its namespace, whoever drops it and wherever.
+/// A netdev's setting that was changed, and is put back when this is dropped. The file stays that
+/// of the netdev and its namespace, whoever drops it and wherever.
 #[derive(Debug)]
 pub(super) struct Quiet(File);
 
