@@ -13,7 +13,7 @@ mod header;
 mod inner;
 mod outer;
 
-pub use entropy::{entropy, tos_and_ttl};
+pub use entropy::{Within, entropy, tos_and_ttl};
 pub use header::{Completion, Header, Template};
 pub use inner::{Inner, Options};
 pub use outer::{Carrier, Outer};

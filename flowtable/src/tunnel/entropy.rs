@@ -4,12 +4,43 @@
 
 use super::{ETHERNET_LEN, IPV4, IPV6, PORT_FIRST, be16};
 
+/// What a tunnel takes from a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Within {
+    /// [`entropy`].
+    pub port: u16,
+    /// [`tos_and_ttl`].
+    pub tos_and_ttl: Option<(u8, u8)>,
+}
+
+impl Within {
+    /// All that a tunnel takes from a frame, in one look.
+    #[inline(always)]
+    pub fn of(frame: &[u8]) -> Within {
+        let network = network(frame);
+        Within {
+            port: port(network, frame),
+            tos_and_ttl: network.and_then(tos_and_ttl_of),
+        }
+    }
+}
+
 /// A UDP source port of the dynamic range, the same for all packets of a flow: by Ethernet
 /// addresses, or IP addresses, protocol and ports. Fragments have no ports to tell: all of a
 /// datagram have one.
-#[inline]
 pub fn entropy(frame: &[u8]) -> u16 {
-    let hash = match network(frame) {
+    port(network(frame), frame)
+}
+
+/// Type of service and time to live of an IP packet in a frame.
+#[inline]
+pub fn tos_and_ttl(frame: &[u8]) -> Option<(u8, u8)> {
+    tos_and_ttl_of(network(frame)?)
+}
+
+#[inline(always)]
+fn port(network: Option<(u16, &[u8])>, frame: &[u8]) -> u16 {
+    let hash = match network {
         Some((IPV4, header)) => ipv4(header),
         Some((IPV6, header)) => ipv6(header),
         _ => None,
@@ -23,10 +54,9 @@ pub fn entropy(frame: &[u8]) -> u16 {
     PORT_FIRST | (hash >> 18) as u16
 }
 
-/// Type of service and time to live of an IP packet in a frame.
-#[inline]
-pub fn tos_and_ttl(frame: &[u8]) -> Option<(u8, u8)> {
-    match network(frame)? {
+#[inline(always)]
+fn tos_and_ttl_of(network: (u16, &[u8])) -> Option<(u8, u8)> {
+    match network {
         (IPV4, header) if header.len() >= 20 => Some((header[1], header[8])),
         (IPV6, header) if header.len() >= 40 => Some((header[0] << 4 | header[1] >> 4, header[7])),
         _ => None,
@@ -34,7 +64,7 @@ pub fn tos_and_ttl(frame: &[u8]) -> Option<(u8, u8)> {
 }
 
 /// The Ethernet type behind up to two tags, and what follows.
-#[inline]
+#[inline(always)]
 fn network(frame: &[u8]) -> Option<(u16, &[u8])> {
     let mut at = ETHERNET_LEN - 2;
     let mut kind = be16(frame, at)?;
@@ -47,6 +77,7 @@ fn network(frame: &[u8]) -> Option<(u16, &[u8])> {
     Some((kind, frame.get(at + 2..)?))
 }
 
+#[inline]
 fn ipv4(header: &[u8]) -> Option<u64> {
     let fixed = header.first_chunk::<20>()?;
     let addresses = words::<2, 8>(fixed.last_chunk()?);
@@ -56,6 +87,7 @@ fn ipv4(header: &[u8]) -> Option<u64> {
     Some(with_ports(hash, fixed[9], is_fragment, header.get(at..)))
 }
 
+#[inline(never)]
 fn ipv6(header: &[u8]) -> Option<u64> {
     let fixed = header.first_chunk::<40>()?;
     let addresses = words::<8, 32>(fixed.last_chunk()?);

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow::{Break, Continue};
 
 use arrayvec::ArrayVec;
-use flowtable::tunnel::{Carrier, Completion, Fault, Inner, Kind, Outer, entropy, tos_and_ttl};
+use flowtable::tunnel::{Carrier, Completion, Fault, Inner, Kind, Outer, Within, tos_and_ttl};
 use flowtable::{Carried, FlowKey, eth_type, ip_proto};
 use pmd::offload::checksum;
 use pmd::{Offload, Packet};
@@ -44,11 +44,9 @@ pub fn encapsulate(packet: &mut Packet, encapsulation: &Encapsulation) -> Fate {
         return Break(DropReason::TooBig);
     }
     packet.complete_checksum();
-    let frame = packet.data();
-    let port = entropy(frame);
-    let within = tos_and_ttl(frame);
+    let within = Within::of(packet.data());
     let (mut tos, mut ttl) = header.tos_and_ttl();
-    if let Some((inner_tos, inner_ttl)) = within {
+    if let Some((inner_tos, inner_ttl)) = within.tos_and_ttl {
         if encapsulation.inherits_tos {
             tos = inner_tos & !ECN;
         }
@@ -61,7 +59,7 @@ pub fn encapsulate(packet: &mut Packet, encapsulation: &Encapsulation) -> Fate {
         return Break(DropReason::NoBuffer);
     }
     let completion = Completion {
-        port,
+        port: within.port,
         identification: encapsulation.identification(),
         tos,
         ttl,
