@@ -141,9 +141,8 @@ impl Packet {
     #[must_use]
     pub fn set_offload(&mut self, offload: Offload) -> bool {
         let length = self.len();
+        self.forget_offload();
         let mbuf = self.mbuf_mut();
-        mbuf.ol_flags &= !(OWED | IPV4 | IPV6 | ECN | VALIDITY);
-        mbuf.__bindgen_anon_3.tx_offload = 0;
         if offload.valid {
             mbuf.ol_flags |= VALID;
         }
@@ -235,6 +234,14 @@ impl Packet {
             }
             None => self.offload_clear(),
         }
+    }
+
+    /// The packet owes nothing from now on, and nobody vouches for its checksums.
+    #[inline]
+    pub fn forget_offload(&mut self) {
+        let mbuf = self.mbuf_mut();
+        mbuf.ol_flags &= !(OWED | IPV4 | IPV6 | ECN | VALIDITY);
+        mbuf.__bindgen_anon_3.tx_offload = 0;
     }
 
     /// The packet owes nothing from now on.

@@ -7,6 +7,7 @@ use crate::{Packet, Pools};
 
 impl Packet {
     /// Finishes the checksum that the packet owes, if it owes one and is no super-frame.
+    #[inline]
     pub fn complete_checksum(&mut self) {
         let offload = self.offload();
         if let (Some(partial), None) = (offload.checksum, offload.gso) {

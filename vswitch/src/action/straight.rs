@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use flowtable::{Depth, Field};
 
-use super::{Counted, DropReason, Op, PortNo, Program, Select};
+use super::{Counted, DropReason, Encapsulation, Op, PortNo, Program, Select};
 use crate::pipeline::Meter;
 
 /// A program that is a straight line.
@@ -76,8 +76,20 @@ pub enum Edit {
     Meter(Arc<Meter>),
     /// Count the packet: in a bucket of which nobody knows beforehand whether it is chosen.
     Count(Counted),
+    /// Wrap the packet for a tunnel.
+    Encapsulate(Arc<Encapsulation>),
     /// Any other operation that changes nothing but the packet.
     Other(Box<Op>),
+}
+
+impl Edit {
+    /// Whether it may depend on Ethernet addresses, or move them.
+    fn looks_at_addresses(&self) -> bool {
+        matches!(
+            self,
+            Edit::Addresses(_) | Edit::Encapsulate(_) | Edit::Other(_)
+        )
+    }
 }
 
 /// Where a packet goes.
@@ -238,7 +250,7 @@ impl Line {
                     true => Depth::Link,
                     false => Depth::Nothing,
                 };
-                self.push(Edit::Other(op.clone().into()), depth);
+                self.push(Edit::Encapsulate(Arc::clone(encapsulation)), depth);
             }
             Op::PushMpls(_)
             | Op::PopMpls(_)
@@ -282,7 +294,7 @@ impl Line {
 
     /// Joins a change of the addresses with one before, where nothing between looks at them.
     fn set_addresses(&mut self, value: u128, mask: u128) {
-        let blind = |edit: &&mut Edit| !matches!(edit, Edit::Addresses(_) | Edit::Other(_));
+        let blind = |edit: &&mut Edit| !edit.looks_at_addresses();
         let mut before = self.edits.iter_mut().rev().skip_while(blind);
         if let Some(Edit::Addresses(addresses)) = before.next() {
             return addresses.set(value, mask);

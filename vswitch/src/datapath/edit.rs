@@ -6,12 +6,12 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use flowtable::{Carried, Field, FlowKey, parse};
-use pmd::{Offload, Packet};
+use pmd::Packet;
 
 use super::rewrite::{Fate, Frame, Headers, MALFORMED, set_field, tags, ttl};
 use super::track::Tracked;
 use super::tunnel;
-use crate::action::{Bits, DropReason, Op, PortNo};
+use crate::action::{Bits, DropReason, Encapsulation, Op, PortNo};
 
 /// A packet under execution.
 #[derive(Debug)]
@@ -75,10 +75,7 @@ impl Editor<'_> {
             Op::DecMplsTtl(_) => ttl::decrement_mpls(&mut self.frame()),
             Op::CopyTtlIn => ttl::copy_in(&mut self.frame()),
             Op::CopyTtlOut => ttl::copy_out(&mut self.frame()),
-            Op::Encapsulate(encapsulation) => {
-                *self.headers = Headers::UNKNOWN;
-                tunnel::encapsulate(self.packet, encapsulation)
-            }
+            Op::Encapsulate(encapsulation) => self.encapsulate(encapsulation),
             Op::PushVlan(tpid) => self.push_vlan(*tpid, Bits::default()),
             Op::PopVlan => self.pop_vlan(),
             Op::PushMpls(eth_type) => self.push_mpls(*eth_type),
@@ -162,6 +159,13 @@ impl Editor<'_> {
         })
     }
 
+    /// Wraps the packet, which is no super-frame, for a tunnel.
+    #[inline]
+    pub fn encapsulate(&mut self, encapsulation: &Encapsulation) -> Fate {
+        *self.headers = Headers::UNKNOWN;
+        tunnel::encapsulate(self.packet, encapsulation)
+    }
+
     /// Pushes a VLAN tag and sets bits of its control information.
     #[inline]
     pub fn push_vlan(&mut self, tpid: u16, bits: Bits) -> Fate {
@@ -213,8 +217,7 @@ impl Editor<'_> {
     /// check that of a part.
     fn truncate(&mut self, len: u32) -> Fate {
         if self.packet.len() > len as usize {
-            // Nothing is owed by any packet.
-            let _ = self.packet.set_offload(Offload::default());
+            self.packet.forget_offload();
             self.packet.truncate(len as usize);
             *self.headers = Headers::UNKNOWN;
         }

@@ -139,6 +139,7 @@ fn perform(edit: &Edit, editor: &mut Editor, counting: &mut Counting) -> Fate {
             counting.tallies.add(counters.into(), counts);
             Continue(())
         }
+        Edit::Encapsulate(encapsulation) => editor.encapsulate(encapsulation),
         Edit::Other(op) => editor.edit(op),
     }
 }

@@ -70,7 +70,7 @@ pub fn encapsulate(packet: &mut Packet, encapsulation: &Encapsulation) -> Fate {
         put_checksum(frame, header.carrier(), at, pseudo);
     }
     // What a sum within was worth says nothing of the packet without.
-    let _ = packet.set_offload(Offload::default());
+    packet.forget_offload();
     Continue(())
 }
 

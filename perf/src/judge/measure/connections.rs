@@ -40,7 +40,8 @@ pub(super) fn sample(
     contender.end_connections()?;
     let took = start.elapsed().as_secs_f64();
     let left = contender.connections()?;
-    ensure!(left == 0.0, "{left} connections are left");
+    // Packets may still be on their way that begin one.
+    ensure!(left <= count / 1000.0, "{left} connections are left");
     sample.tear_downs = Some(count / took / 1e6);
     stand.stop()?;
     Ok(Some(sample))
