@@ -38,6 +38,12 @@ impl Carried {
         key.words_mut()[Carried::WORDS].copy_from_slice(&self.0);
     }
 
+    /// Zeroes in a key what tunnels told.
+    #[inline(always)]
+    pub fn clear_tunnel(key: &mut FlowKey) {
+        key.words_mut()[Carried::WORDS.start..CONNECTION.start].fill(0);
+    }
+
     /// Adds all bits of connection tracking.
     pub fn add_connection(&mut self) {
         self.0[CONNECTION.start - Carried::WORDS.start..].fill(u64::MAX);

@@ -18,6 +18,15 @@ pub fn has_right_checksums(frame: &[u8], key: &FlowKey, layout: &Layout, rest: R
     let Some(packet) = frame.get(l3..end).filter(|_| l3 > 0) else {
         return true;
     };
+    let kind = (key.eth_type, key.ip_proto);
+    if kind == (eth_type::IPV4, ip_proto::TCP)
+        && l4 == l3 + IPV4_LEN
+        && let Some((header, segment)) = packet.split_first_chunk::<IPV4_LEN>()
+    {
+        let len = segment.len() as u32 + rest.len;
+        let pseudo = pseudo(ip_proto::TCP, len, sum(&header[12..]));
+        return is_zero(sum(header)) && is_zero(pseudo + sum(segment) + u64::from(rest.sum));
+    }
     if key.eth_type == eth_type::IPV4 && !has_right_header(packet) {
         return false;
     }
@@ -35,18 +44,28 @@ pub fn has_right_checksums(frame: &[u8], key: &FlowKey, layout: &Layout, rest: R
     if !is_known || has_none {
         return true;
     }
-    let addresses = match key.ip_proto {
-        ip_proto::ICMP => None,
-        _ if is_ipv4 => packet.get(12..20),
-        _ => packet.get(8..40),
-    };
     let len = transport.len() as u32 + rest.len;
-    let pseudo = addresses.map_or(0, |addresses| {
-        let words = [len.to_be_bytes(), [0, 0, 0, key.ip_proto]];
-        let words = words.map(|word| u64::from(u32::from_ne_bytes(word)));
-        words[0] + words[1] + sum(addresses)
-    });
+    let pseudo = match key.ip_proto {
+        ip_proto::ICMP => 0,
+        proto if is_ipv4 => pseudo(proto, len, sum_of::<8>(packet, 12)),
+        proto => pseudo(proto, len, sum_of::<32>(packet, 8)),
+    };
     is_zero(pseudo + sum(transport) + u64::from(rest.sum))
+}
+
+/// Sum of a pseudo header with addresses of which this is the sum.
+#[inline(always)]
+fn pseudo(proto: u8, len: u32, addresses: u64) -> u64 {
+    let words = [len.to_be_bytes(), [0, 0, 0, proto]];
+    let words = words.map(|word| u64::from(u32::from_ne_bytes(word)));
+    words[0] + words[1] + addresses
+}
+
+/// Sum of so many bytes from a place on, which are there: a number that is known to the compiler.
+#[inline(always)]
+fn sum_of<const N: usize>(bytes: &[u8], at: usize) -> u64 {
+    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<N>());
+    bytes.map_or(0, |bytes| sum(bytes))
 }
 
 #[inline(always)]
@@ -110,6 +129,8 @@ fn is_zero(total: u64) -> bool {
     fold(total) == 0xffff
 }
 
+/// Bytes of an IPv4 header without options.
+const IPV4_LEN: usize = 20;
 /// Bytes that are summed together.
 const BLOCK: usize = 128;
 

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 use crate::Prepare;
-use crate::hash::{Keyed, Stream};
+use crate::hash::Stream;
 
 mod accounts;
 mod announcement;
@@ -88,8 +88,9 @@ pub use tcp::{Phase, Strictness};
 use timeout::Policies;
 pub use timeout::Timeout;
 pub use tracker::{Item, Tracker};
+use tuple::Hasher;
 pub use tuple::{Tuple, mapped};
-pub use verdict::{Handle, Helper, Known, Refusal, Request, Tally, Verdict, ct_state};
+pub use verdict::{Brief, Handle, Helper, Known, Refusal, Request, Tally, Told, Verdict, ct_state};
 use zone::Zones;
 
 /// All connections, for all workers.
@@ -105,7 +106,7 @@ pub struct Table {
     expectations: Expectations,
     shifts: Shifts,
     accounts: Accounts,
-    hasher: Keyed,
+    hasher: Hasher,
     secret: u64,
     picks_up: AtomicBool,
     checks_window: AtomicBool,
@@ -147,7 +148,7 @@ impl Table {
             expectations: Expectations::new(),
             shifts: Shifts::default(),
             accounts: Accounts::new(),
-            hasher: Keyed::new(stream.next()),
+            hasher: Hasher::new(stream.next()),
             secret: stream.next(),
             picks_up: AtomicBool::new(true),
             checks_window: AtomicBool::new(true),
@@ -313,9 +314,7 @@ impl Table {
     /// Whether a record is a connection that is not over; `zone_generation` is that of its zone.
     #[inline(always)]
     fn is_alive(&self, record: &Record, zone_generation: u32, now_s: u32) -> bool {
-        !record.state().has(DYING)
-            && record.deadline_s.load(Relaxed) > now_s
-            && record.zone_generation.load(Relaxed) == zone_generation
+        !record.state().has(DYING) && record.is_kept(zone_generation, now_s)
     }
 
     /// Whether an entry is that of a tuple whose connection is not over.
@@ -359,7 +358,7 @@ impl Table {
         ];
         for (direction, tuple) in directions {
             if direction == Direction::Original || !record.state().has(LONE) {
-                let hash = tuple.hash(self.hasher);
+                let hash = tuple.hash(&self.hasher);
                 self.index.remove(hash, Found { number, direction });
             }
         }
@@ -381,7 +380,7 @@ impl Table {
         let mut loaded = records().fold(0, |all, record| all ^ record.first_words());
         for record in records().filter(|record| self.is_over(record, now_s)) {
             for tuple in [record.original(), record.reply()] {
-                loaded ^= self.index.fetch(tuple.hash(self.hasher));
+                loaded ^= self.index.fetch(tuple.hash(&self.hasher));
             }
         }
         black_box(loaded);

@@ -40,9 +40,10 @@ pub struct Layout {
 }
 
 /// How much of a packet must be parsed to know some bits of its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
     /// Nothing: they are metadata.
+    #[default]
     Nothing,
     /// What [`parse_link`] reads.
     Link,

@@ -18,6 +18,7 @@ pub struct EntryMask {
     folded: Option<Folded>,
     id: u64,
     depth: Depth,
+    is_coarse: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +84,10 @@ fn fold_odd(words: &mut Vec<MaskWord>) -> Option<Folded> {
 /// first word tells the mask, too.
 pub(super) type Row = [[u64; 2]; PAIRS_MAX];
 
+/// Most bits behind the first word, which is metadata, of a mask under which all packets of a batch
+/// may well be alike: as many as the Ethernet type has.
+const COARSE_BITS_MAX: u32 = 16;
+
 /// Pairs of words of the widest mask.
 pub(super) const PAIRS_MAX: usize = FlowKey::WORDS.div_ceil(2);
 
@@ -98,6 +103,8 @@ impl EntryMask {
             let word_id = Stream(word.mask ^ Stream(word.index as u64).next()).next();
             Stream(id ^ word_id).next()
         });
+        let bits = words.iter().skip(1).map(|word| word.mask.count_ones());
+        let is_coarse = words.len() <= 2 && bits.sum::<u32>() <= COARSE_BITS_MAX;
         let folded = fold_odd(&mut words);
         let word = |at: usize| words.get(at).copied().unwrap_or_default();
         let pairs = (0..words.len().max(1)).step_by(2);
@@ -106,7 +113,27 @@ impl EntryMask {
             folded,
             id,
             depth: Depth::of(mask),
+            is_coarse,
         }
+    }
+
+    /// Whether it has so few bits that all packets of a batch may well be alike under it.
+    #[inline]
+    pub fn is_coarse(&self) -> bool {
+        self.is_coarse
+    }
+
+    /// Whether keys are all the same for the cache under a coarse mask.
+    #[inline]
+    pub fn are_alike(&self, keys: &[FlowKey]) -> bool {
+        let ([[one, other]], [first, rest @ ..]) = (&*self.pairs, keys) else {
+            return false;
+        };
+        let of = |key: &FlowKey| [one.of(key.words()), other.of(key.words())];
+        let [a, b] = of(first);
+        // Without a way out, so that the loop is short.
+        let differs = |sum: u64, key: &FlowKey| sum | (of(key)[0] ^ a) | (of(key)[1] ^ b);
+        self.is_coarse() && rest.iter().fold(0, differs) == 0
     }
 
     /// How deep packets must be parsed for every bit of the mask to be known.
@@ -237,6 +264,34 @@ mod tests {
         let mut row = [[0; 2]; PAIRS_MAX];
         let hash = Secret::new(3).pack(mask, key, &mut row);
         (hash, row)
+    }
+
+    #[test]
+    fn all_are_alike_under_few_bits() {
+        let key = |eth_type, src| FlowKey {
+            eth_type,
+            eth_src: src,
+            ..FlowKey::default()
+        };
+        let keys = [key(7, 1), key(7, 2), key(7, 3)];
+        let coarse = |fields: &[Field]| {
+            let mut mask = FlowMask::default();
+            mask.0.entry = u32::MAX;
+            fields.iter().for_each(|field| mask.unite(&field.mask()));
+            EntryMask::new(&mask)
+        };
+        let mask = coarse(&[Field::EthType]);
+        assert!(mask.are_alike(&keys) && mask.are_alike(&keys[..1]) && !mask.are_alike(&[]));
+        for place in 0..3 {
+            let mut others = keys;
+            others[place].eth_type = 8;
+            assert!(!mask.are_alike(&others));
+            let mut others = keys;
+            others[place].entry = 9;
+            assert!(!mask.are_alike(&others));
+        }
+        assert!(!coarse(&[Field::EthType, Field::IpProto]).are_alike(&keys));
+        assert!(!coarse(&[Field::Ipv4Dst]).are_alike(&keys), "too many bits");
     }
 
     #[test]

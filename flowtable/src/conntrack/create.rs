@@ -165,7 +165,9 @@ impl Scene<'_> {
         zone_generation: u32,
     ) {
         let record = self.table.record(number);
-        record.generation.fetch_add(1, Relaxed);
+        // Only who has taken the record changes it.
+        let generation = record.generation.load(Relaxed).wrapping_add(1);
+        record.generation.store(generation, Relaxed);
         record.fill(&packet.tuple, state, zone_generation);
         record.set_reply(&packet.tuple.reversed());
         let words = record.seen.as_flattened().iter();
@@ -264,7 +266,7 @@ impl Scene<'_> {
     /// Inserts an entry; what is in its way but over is ended first.
     fn insert(&self, tuple: &Tuple, number: u32, direction: Direction) -> Result<(), Obstacle> {
         let table = self.table;
-        let hash = tuple.hash(table.hasher);
+        let hash = tuple.hash(&table.hasher);
         let entry = Found { number, direction };
         let mut outcome = Err(Obstacle::Busy);
         for _ in 0..RETRIES_MAX {

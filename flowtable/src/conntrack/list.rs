@@ -86,7 +86,7 @@ impl Table {
         }
         let original = record.original();
         let zone_generation = self.zones.generation(original.zone);
-        let hash = original.hash(self.hasher);
+        let hash = original.hash(&self.hasher);
         let found = self.find(&original, hash, zone_generation, now_s)?;
         if found.number != number || found.direction != Direction::Original {
             return None;

@@ -58,6 +58,25 @@ impl Packet {
         }
     }
 
+    /// Reads a frame that carries TCP as nearly all do: with no options but timestamps, and no
+    /// fragment. Nothing if it carries anything else.
+    #[inline(always)]
+    pub fn read_plain(frame: &[u8], key: &FlowKey, layout: &Layout, zone: u16) -> Option<Packet> {
+        if key.ip_proto != ip_proto::TCP || key.ip_frag != 0 || layout.l4 == 0 {
+            return None;
+        }
+        let tuple = network(key, zone)?;
+        let payload = frame.get(usize::from(layout.l4)..usize::from(layout.end))?;
+        Some(Packet {
+            tuple: Tuple {
+                src_port: key.tp_src,
+                dst_port: key.tp_dst,
+                ..tuple
+            },
+            body: Body::Tcp(Segment::read_plain(payload)?),
+        })
+    }
+
     /// Reads the first fragment of a datagram of which all others are there, too
     /// ([`crate::fragments`]).
     #[inline(always)]

@@ -103,14 +103,39 @@ fn follow_tcp(
     }
 }
 
+/// Does the same with a segment of an open connection that only moves the windows of its sender.
+/// Returns whether that was so and is done; [`follow`] is for all others. `but` are flags that the
+/// connection must not have.
+#[inline(always)]
+pub(super) fn slide(
+    record: &Record,
+    (state, but): (State, u64),
+    direction: Direction,
+    segment: &Segment,
+) -> bool {
+    let sides = sides(record);
+    let Some(after) = tcp::slide(state, but, &sides, direction, segment) else {
+        return false;
+    };
+    let words = record.seen[direction as usize].iter();
+    let pairs = sides.0[direction as usize].into_iter().zip(after);
+    let mut words = words.zip(pairs);
+    words.all(|(word, (before, after))| swap(word, before, after))
+}
+
 #[inline(always)]
 fn track(record: &Record) -> tcp::Track {
-    let words = record.seen.each_ref();
     tcp::Track {
         state: record.state(),
-        sides: tcp::Sides(words.map(|side| side.each_ref().map(|word| word.load(Relaxed)))),
+        sides: sides(record),
         noted: record.noted.load(Relaxed),
     }
+}
+
+#[inline(always)]
+fn sides(record: &Record) -> tcp::Sides {
+    let words = record.seen.each_ref();
+    tcp::Sides(words.map(|side| side.each_ref().map(|word| word.load(Relaxed))))
 }
 
 /// A SYN that nobody answered is new, however often it comes.

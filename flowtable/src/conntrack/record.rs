@@ -114,6 +114,13 @@ impl Record {
         difference == 0
     }
 
+    /// Whether neither its time is over nor its zone was flushed.
+    #[inline(always)]
+    pub fn is_kept(&self, zone_generation: u32, now_s: u32) -> bool {
+        self.deadline_s.load(Relaxed) > now_s
+            && self.zone_generation.load(Relaxed) == zone_generation
+    }
+
     /// Makes a record that nobody else knows of a connection's.
     pub fn fill(&self, original: &Tuple, state: State, zone_generation: u32) {
         set(&self.original, original);
@@ -168,7 +175,9 @@ pub(super) const SPARED: u64 = 1 << 11;
 pub(super) const LABELLED: u64 = 1 << 12;
 /// Its data was made longer or shorter by translation ([`super::shift`]).
 pub(super) const SHIFTED: u64 = 1 << 47;
-/// A helper reads its packets: number in two bits.
+/// A helper reads its packets.
+pub(super) const HELPED: u64 = 3 << HELPER;
+/// The helper's number in two bits.
 const HELPER: u32 = 13;
 /// Number of its policy of timeouts, 8 bits.
 const POLICY: u32 = 16;

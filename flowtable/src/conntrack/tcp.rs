@@ -29,7 +29,7 @@
 //! compare-and-swap, and asks again if another worker was first. What a side's packets tell is in
 //! words of its own, so that workers with one direction each hardly ever meet.
 
-use super::packet::Segment;
+use super::packet::{ACK, FIN, RST, SYN, Segment, URG};
 use super::record::{ASSURED, Direction, REPLIED, State};
 use super::timeout::Timeout;
 
@@ -112,6 +112,34 @@ pub(super) fn open(state: State, segment: &Segment, strictness: Strictness) -> O
         sides,
         noted: 0,
     })
+}
+
+/// What the words of a sender come to by a segment that does nothing to its connection but move
+/// its windows, and not those of the other side: of nearly all that is so. `but` are more flags
+/// that the connection must not have. Of other segments nothing is said: [`Track::follow`] is for
+/// all.
+#[inline(always)]
+pub(super) fn slide(
+    state: State,
+    but: u64,
+    sides: &Sides,
+    sender: Direction,
+    segment: &Segment,
+) -> Option<[u64; 2]> {
+    let is_plain = segment.flags & (FIN | SYN | RST | ACK | URG) == ACK;
+    let both = |bits| {
+        let one = State::default().with_side(Direction::Original, bits);
+        one.with_side(Direction::Reply, bits)
+    };
+    let confirmed = both(KNOWN | ACKED).with(REPLIED | ASSURED);
+    let open = confirmed.with_phase(Phase::Established as u8);
+    let looked_at = confirmed.with_phase(0xf).with(but);
+    if !is_plain || state.0 & looked_at.0 != open.0 {
+        return None;
+    }
+    let takes_sack = state.side(sender.turned()) & TAKES_SACK != 0;
+    let scaling = (state.side(sender) & SCALE, takes_sack);
+    window::slide(sides, sender, scaling, segment)
 }
 
 impl Track {

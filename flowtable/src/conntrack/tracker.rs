@@ -9,13 +9,15 @@ use super::create::Failure;
 use super::index::Found;
 use super::nat::Translation;
 use super::packet::{Body, Packet, Segment};
-use super::protocol::{Outcome, follow, open};
-use super::record::{DNAT, Direction, EXPECTED, LABELLED, Record, SHIFTED, SNAT, State};
+use super::protocol::{Outcome, follow, open, slide};
+use super::record::{
+    DNAT, DYING, Direction, EXPECTED, HELPED, LABELLED, Record, SHIFTED, SNAT, State,
+};
 use super::shift::Shift;
 use super::tcp::Strictness;
 use super::timeout::Timeout;
 use super::verdict::ct_state::{DNAT as DNAT_BIT, EST, INV, NEW, REL, RPL, SNAT as SNAT_BIT, TRK};
-use super::verdict::{Handle, Helper, Known, Refusal, Request, Tally, Verdict};
+use super::verdict::{Brief, Handle, Helper, Known, Refusal, Request, Tally, Told, Verdict};
 use super::{BATCH_MAX, Expectation, Table, Tuple};
 use crate::hash::Stream;
 
@@ -58,6 +60,8 @@ pub(super) struct Scene<'a> {
     pub table: &'a Table,
     pub own: &'a mut Own,
     pub request: &'a Request,
+    /// [`Request::is_gentle`].
+    is_gentle: bool,
     pub zone_generation: u32,
     pub now_s: u32,
     pub strictness: Strictness,
@@ -100,7 +104,16 @@ impl Tracker {
 
     /// Tracks packets, all of the zone that the request names, in order. `tell` gets the place of
     /// each and what is known of it.
-    pub fn track(&mut self, request: &Request, items: &[Item], tell: impl FnMut(usize, &Verdict)) {
+    pub fn track(
+        &mut self,
+        request: &Request,
+        items: &[Item],
+        mut tell: impl FnMut(usize, &Verdict),
+    ) {
+        let tell = |at: usize, told: Told<'_>| match told {
+            Told::Brief(brief) => tell(at, &brief.verdict(&items[at].packet.tuple)),
+            Told::Whole(verdict) => tell(at, verdict),
+        };
         self.track_each(items, |_| request, tell);
     }
 
@@ -110,7 +123,7 @@ impl Tracker {
         &mut self,
         items: &[Item],
         request_of: impl Fn(usize) -> &'a Request,
-        mut tell: impl FnMut(usize, &Verdict),
+        mut tell: impl FnMut(usize, Told<'_>),
     ) {
         let table = &*self.table;
         let mut scene = Scene {
@@ -120,15 +133,24 @@ impl Tracker {
             strictness: table.strictness(),
             own: &mut self.own,
             request: &Request::NONE,
+            is_gentle: false,
         };
+        let mut places = [(0, None); BATCH_MAX];
         for (batch, items) in items.chunks(BATCH_MAX).enumerate() {
-            let places = scene.fetch(items, |at| request_of(batch * BATCH_MAX + at));
-            for (at, (item, place)) in items.iter().zip(places).enumerate() {
-                let at = batch * BATCH_MAX + at;
-                scene.request = request_of(at);
-                scene.zone_generation = table.zones.generation(scene.request.zone);
-                let verdict = scene.judge(item, place);
-                tell(at, &verdict);
+            let request_of = |at| request_of(batch * BATCH_MAX + at);
+            scene.fetch(items, &mut places, &request_of);
+            for (at, (item, place)) in items.iter().zip(&places).enumerate() {
+                scene.set_request(request_of(at));
+                let (brief, verdict);
+                brief = scene.pass_on(item, place.1);
+                let told = match &brief {
+                    Some(brief) => Told::Brief(brief),
+                    None => {
+                        verdict = scene.judge(item, *place);
+                        Told::Whole(&verdict)
+                    }
+                };
+                tell(batch * BATCH_MAX + at, told);
             }
         }
     }
@@ -181,7 +203,7 @@ impl Tracker {
     pub fn find(&self, tuple: &Tuple) -> Option<(Handle, Direction)> {
         let table = &*self.table;
         let zone_generation = table.zones.generation(tuple.zone);
-        let hash = tuple.hash(table.hasher);
+        let hash = tuple.hash(&table.hasher);
         let found = table.find(tuple, hash, zone_generation, self.own.now_s)?;
         let record = table.record(found.number);
         Some((record.handle(found.number), found.direction))
@@ -214,35 +236,100 @@ impl Drop for Tracker {
 /// Where packets of a batch may be found.
 type Places = [(u64, Option<Found>); BATCH_MAX];
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
     /// Loads what a batch will need, so that the loads overlap: buckets, then records, or for
     /// connections to be made the buckets of their replies.
-    #[inline(always)]
-    fn fetch<'r>(&self, items: &[Item], request_of: impl Fn(usize) -> &'r Request) -> Places {
-        let mut places = [(0, None); BATCH_MAX];
+    #[inline(never)]
+    fn fetch(
+        &self,
+        items: &[Item],
+        places: &mut Places,
+        request_of: &impl Fn(usize) -> &'a Request,
+    ) {
         let mut loaded = 0;
-        for (item, (hash, _)) in items.iter().zip(&mut places) {
-            *hash = wanted(item).hash(self.table.hasher);
+        for (item, (hash, _)) in items.iter().zip(&mut *places) {
+            *hash = wanted(item).hash(&self.table.hasher);
             loaded ^= self.table.index.fetch(*hash);
         }
-        for (at, (item, (hash, place))) in items.iter().zip(&mut places).enumerate() {
+        for (at, (item, (hash, place))) in items.iter().zip(places).enumerate() {
             *place = self.table.index.find(*hash, |_| true);
             if let Some(found) = *place {
                 let record = self.table.record(found.number);
-                loaded ^= record.state().0;
+                if record.state().has(SNAT | DNAT) {
+                    // In the line of the reply's tuple.
+                    loaded ^= u64::from(record.parent.load(Relaxed));
+                }
                 if matches!(item.packet.body, Body::Tcp(_)) {
                     loaded ^= record.seen[0][0].load(Relaxed);
                 }
             } else if request_of(at).commits && request_of(at).nat.is_none() {
                 let reply = item.packet.tuple.reversed();
-                loaded ^= self.table.index.fetch(reply.hash(self.table.hasher));
+                loaded ^= self.table.index.fetch(reply.hash(&self.table.hasher));
             }
         }
         black_box(loaded);
-        places
     }
 
     #[inline(always)]
+    fn set_request(&mut self, request: &'a Request) {
+        if !core::ptr::eq(self.request, request) {
+            self.request = request;
+            self.is_gentle = request.is_gentle();
+            self.zone_generation = self.table.zones.generation(request.zone);
+        }
+    }
+
+    /// What is known of a packet that only moves the windows of a TCP connection, of which there
+    /// is nothing to be done but what is done with all its packets. Nothing if it is another, of
+    /// which nothing is done.
+    #[inline(always)]
+    fn pass_on(&mut self, item: &Item, place: Option<Found>) -> Option<Brief> {
+        let Body::Tcp(segment) = &item.packet.body else {
+            return None;
+        };
+        let found = place?;
+        if !self.is_gentle | item.known.is_some() | item.is_translated {
+            return None;
+        }
+        let (table, direction) = (self.table, found.direction);
+        let record = table.record(found.number);
+        let state = record.state();
+        let is_translated = state.has(SNAT | DNAT);
+        let tuple = &item.packet.tuple;
+        let is_its = match direction {
+            Direction::Original => record.is(Direction::Original, tuple),
+            // What is not translated has all in the first line.
+            Direction::Reply if !is_translated => record.is(Direction::Original, &tuple.swapped()),
+            Direction::Reply => record.is(Direction::Reply, tuple),
+        };
+        if !is_its
+            || is_translated && self.request.nat.is_none()
+            || !record.is_kept(self.zone_generation, self.now_s)
+            || !slide(record, (state, SPECIAL), direction, segment)
+        {
+            return None;
+        }
+        self.own.tally.hits += 1;
+        self.renew(record, state, Timeout::TcpEstablished);
+        let bits = match direction {
+            Direction::Original => TRK | EST,
+            Direction::Reply => TRK | EST | RPL,
+        };
+        let translated = translated_bits(state, direction);
+        Some(Brief {
+            bits: bits | translated,
+            mark: record.mark.load(Relaxed),
+            label: label(record, state),
+            known: Known {
+                handle: record.handle(found.number),
+                direction,
+                bits,
+            },
+            translation: is_translated.then(|| translate(record, direction, translated, item)),
+        })
+    }
+
+    #[inline(never)]
     fn judge(&mut self, item: &Item, (hash, place): (u64, Option<Found>)) -> Verdict {
         if let Some(verdict) = item.known.and_then(|known| self.repeat(item, known)) {
             return verdict;
@@ -311,7 +398,7 @@ impl Scene<'_> {
             Outcome::Part(kind, timeout) => {
                 self.own.tally.hits += 1;
                 if let Some(timeout) = timeout {
-                    self.renew(record, timeout);
+                    self.renew(record, record.state(), timeout);
                 }
                 let reply = if kind == EST { reply } else { 0 };
                 let expected = match record.state().has(EXPECTED) {
@@ -338,11 +425,8 @@ impl Scene<'_> {
     }
 
     #[inline(always)]
-    fn renew(&self, record: &Record, timeout: Timeout) {
-        let seconds = self
-            .table
-            .policies
-            .seconds(record.state().policy(), timeout);
+    fn renew(&self, record: &Record, state: State, timeout: Timeout) {
+        let seconds = self.table.policies.seconds(state.policy(), timeout);
         let deadline_s = deadline(self.now_s, seconds);
         if record.deadline_s.load(Relaxed) != deadline_s {
             record.deadline_s.store(deadline_s, Relaxed);
@@ -554,6 +638,9 @@ impl Record {
         self.change(LABELLED, 0);
     }
 }
+
+/// What sets a connection apart from those whose packets only move windows.
+const SPECIAL: u64 = EXPECTED | DYING | SHIFTED | HELPED;
 
 /// The second of a time in milliseconds.
 pub(super) fn seconds(now_ms: u64) -> u32 {

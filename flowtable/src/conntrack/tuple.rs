@@ -7,7 +7,7 @@
 
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::hash::{Keyed, hash_words};
+use crate::hash::{Stream, fold};
 use crate::ip_proto;
 
 /// One direction of a connection, in one zone.
@@ -37,15 +37,24 @@ impl Tuple {
     /// The tuple of packets in the other direction, if nothing is translated.
     #[inline(always)]
     pub fn reversed(&self) -> Tuple {
-        let (src_port, dst_port) = match self.is_icmp() {
-            true => (self.src_port, answer(self.proto, self.dst_port)),
-            false => (self.dst_port, self.src_port),
-        };
+        match self.is_icmp() {
+            true => Tuple {
+                src_port: self.src_port,
+                dst_port: answer(self.proto, self.dst_port),
+                ..self.swapped()
+            },
+            false => self.swapped(),
+        }
+    }
+
+    /// The same of one that is not of ICMP.
+    #[inline(always)]
+    pub(super) fn swapped(&self) -> Tuple {
         Tuple {
             src: self.dst,
             dst: self.src,
-            src_port,
-            dst_port,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
             ..*self
         }
     }
@@ -97,9 +106,33 @@ impl Tuple {
         }
     }
 
+    /// Each pair of words, hidden behind secret ones, is multiplied on its own, so that the
+    /// products do not wait for one another.
     #[inline(always)]
-    pub(super) fn hash(&self, hasher: Keyed) -> u64 {
-        hash_words(hasher, self.words().iter().copied())
+    pub(super) fn hash(&self, hasher: &Hasher) -> u64 {
+        let [a, b, c, d, e] = *self.words();
+        let secrets = &hasher.secrets;
+        let ends =
+            fold(a ^ secrets[0], b ^ secrets[1]).wrapping_add(fold(c ^ secrets[2], d ^ secrets[3]));
+        fold(
+            ends.wrapping_add(fold(e ^ secrets[4], secrets[5])),
+            secrets[6],
+        )
+    }
+}
+
+/// What the hash of tuples depends on beside them.
+#[derive(Debug)]
+pub(super) struct Hasher {
+    secrets: [u64; 7],
+}
+
+impl Hasher {
+    pub fn new(secret: u64) -> Hasher {
+        let mut stream = Stream(secret);
+        Hasher {
+            secrets: core::array::from_fn(|_| stream.next() | 1),
+        }
     }
 }
 

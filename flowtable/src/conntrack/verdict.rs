@@ -49,6 +49,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether it leaves connections as they are, and translates what is translated.
+    #[inline(always)]
+    pub(super) fn is_gentle(&self) -> bool {
+        !self.forces && self.mark.is_none() && self.label.is_none()
+    }
+
     /// Nothing but to be looked at in zone 0.
     pub(super) const NONE: Request = Request {
         zone: 0,
@@ -137,6 +143,55 @@ impl Verdict {
             shift: None,
             helper: None,
             refusal: None,
+        }
+    }
+}
+
+/// What is known of a packet.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'a> {
+    /// Of one that only moves the windows of its connection, as nearly all do.
+    Brief(&'a Brief),
+    /// Of any other.
+    Whole(&'a Verdict),
+}
+
+/// What is known of a packet that only moves the windows of its connection: whatever else there is
+/// in a [`Verdict`] is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// Bits of [`ct_state`].
+    pub bits: u32,
+    /// Mark of the connection.
+    pub mark: u32,
+    /// Label of the connection.
+    pub label: [u64; 2],
+    /// Connection and direction, for another action on the packet.
+    pub known: Known,
+    /// What to change in the packet.
+    pub translation: Option<Translation>,
+}
+
+impl Brief {
+    /// Original direction of the connection whose packet has this tuple.
+    #[inline(always)]
+    pub fn original(&self, tuple: &Tuple) -> Tuple {
+        match (self.known.direction, &self.translation) {
+            (Direction::Original, _) => *tuple,
+            (Direction::Reply, None) => tuple.swapped(),
+            (Direction::Reply, Some(translation)) => translation.to.swapped(),
+        }
+    }
+
+    /// All of it, for the packet with this tuple.
+    pub fn verdict(&self, tuple: &Tuple) -> Verdict {
+        Verdict {
+            bits: self.bits,
+            mark: self.mark,
+            label: self.label,
+            known: Some(self.known),
+            translation: self.translation,
+            ..Verdict::invalid(self.original(tuple))
         }
     }
 }

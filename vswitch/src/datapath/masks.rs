@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{EntryMask, FlowMask};
+use flowtable::{Depth, EntryMask, FlowMask};
 
 use crate::action::PortNo;
 use crate::pipeline::{Points, State};
@@ -21,15 +21,31 @@ struct Known {
     epoch: Option<u64>,
     bits: Option<Arc<FlowMask>>,
     mask: Option<Arc<EntryMask>>,
+    /// How deep packets are parsed: as deep as the mask has bits at least.
+    depth: Depth,
 }
 
 impl Masks {
-    /// The mask for packets that came in by a port; none if the state does not know the port.
+    /// The mask for packets that came in by a port, and how deep to parse them; none if the state
+    /// does not know the port.
     #[inline]
-    pub fn of_port(&mut self, port: PortNo, state: &State) -> Option<&EntryMask> {
-        known(&mut self.ports, port.0, state.epoch(), || {
+    pub fn of_port(&mut self, port: PortNo, state: &State) -> Option<(&EntryMask, Depth)> {
+        let known = known(&mut self.ports, port.0, state.epoch(), || {
             state.entry_mask(port)
-        })
+        });
+        Some((known.mask.as_deref()?, known.depth))
+    }
+
+    /// Packets that come in by a port are tracked: it is best to parse them as a whole at once.
+    #[inline]
+    pub fn deepen(&mut self, port: PortNo) {
+        let known = self.ports.get_mut(port.0 as usize);
+        known.into_iter().for_each(|known| known.depth = Depth::All);
+    }
+
+    /// Forgets at which ports packets are tracked: some may be so no more.
+    pub fn flatten(&mut self) {
+        self.ports.iter_mut().for_each(Known::flatten);
     }
 
     /// The mask for packets that were taken out of a tunnel; none if the state does not know its
@@ -39,6 +55,8 @@ impl Masks {
         known(&mut self.tunnels, port.0, state.epoch(), || {
             state.tunnel_mask(port)
         })
+        .mask
+        .as_deref()
     }
 
     /// The mask for packets at a recirculation point; none if there is no such point.
@@ -48,6 +66,8 @@ impl Masks {
         known(&mut self.points, index, points.epoch(), || {
             points.entry_mask(point)
         })
+        .mask
+        .as_deref()
     }
 
     /// A point and its mask, if all these points have one and it is the same.
@@ -77,7 +97,7 @@ fn known<'m, 'b>(
     index: u32,
     epoch: u64,
     bits: impl FnOnce() -> Option<&'b Arc<FlowMask>>,
-) -> Option<&'m EntryMask> {
+) -> &'m Known {
     let index = index as usize;
     if index >= entries.len() {
         entries.resize(index + 1, Known::default());
@@ -87,16 +107,23 @@ fn known<'m, 'b>(
         known.epoch = Some(epoch);
         known.renew(bits());
     }
-    known.mask.as_deref()
+    known
 }
 
 impl Known {
+    /// Packets are parsed no deeper than the mask has bits.
+    fn flatten(&mut self) {
+        let depth = self.mask.as_ref().map(|mask| mask.depth());
+        self.depth = depth.unwrap_or_default();
+    }
+
     /// Most often the bits are those of the state before.
     fn renew(&mut self, bits: Option<&Arc<FlowMask>>) {
         let same = |ours: &Arc<FlowMask>| bits.is_some_and(|bits| Arc::ptr_eq(ours, bits));
         if !self.bits.as_ref().is_some_and(same) {
             self.bits = bits.cloned();
             self.mask = bits.map(|mask| Arc::new(EntryMask::new(mask)));
+            self.flatten();
         }
     }
 }

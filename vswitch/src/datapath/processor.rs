@@ -225,7 +225,7 @@ impl Processor {
     /// [`Processor::flush`].
     pub fn process(&mut self, port: PortNo, batch: &mut Batch, now: Now) {
         self.engine.executor.now = now;
-        let Some(mask) = self.masks.of_port(port, &self.state) else {
+        let Some((mask, depth)) = self.masks.of_port(port, &self.state) else {
             let count = batch.len() as u64;
             batch.clear();
             let ports = &mut self.engine.executor.ports;
@@ -238,10 +238,11 @@ impl Processor {
             ingress: Ingress::Port(port),
             origin: Some(port),
             carries: false,
-            depth: mask.depth(),
+            depth,
         };
         self.engine.pass(&entry, batch, &mut self.codes);
         if !batch.is_empty() {
+            self.masks.deepen(port);
             self.go_on(Some(port), batch);
         }
         if !self.engine.executor.recirculated.is_empty() {
@@ -315,6 +316,7 @@ impl Processor {
         executor.tallies.tell(&mut 1, 1);
         executor.now = now;
         executor.give_up_fragments();
+        self.masks.flatten();
         self.end_connections(now)
     }
 
@@ -426,7 +428,10 @@ impl Processor {
 
     fn pass_again(&mut self, ingress: Ingress, origin: Option<PortNo>, batch: &mut Batch) {
         let (mask, number) = match ingress {
-            Ingress::Port(port) => (self.masks.of_port(port, &self.state), port.0),
+            Ingress::Port(port) => {
+                let known = self.masks.of_port(port, &self.state);
+                (known.map(|(mask, _)| mask), port.0)
+            }
             Ingress::Tunnel(port) => (self.masks.of_tunnel(port, &self.state), port.0),
             Ingress::Point(point) => (self.masks.of_point(point, &self.engine.points), point),
             Ingress::PacketOut { .. } | Ingress::Resume { .. } => (None, 0),

@@ -8,7 +8,9 @@
 use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
-use flowtable::conntrack::{self, Body, Item, Known, Refusal, Tracker, Tuple, Verdict};
+use flowtable::conntrack::{
+    self, Body, Brief, Item, Known, Refusal, Tracker, Translation, Tuple, Verdict,
+};
 use flowtable::fragments::Rest;
 use flowtable::{Carried, FlowKey, Layout, has_right_checksums, parse};
 
@@ -28,14 +30,29 @@ pub struct Tracked {
 }
 
 impl Tracked {
-    /// A packet to be tracked in a zone, with what was said of it before.
+    /// Whether it was said in this zone.
     #[inline(always)]
-    pub fn item(before: Option<Tracked>, packet: conntrack::Packet, zone: u16) -> Item {
-        let before = before.filter(|it| it.zone == zone);
+    pub fn is_of(&self, zone: u16) -> bool {
+        self.zone == zone
+    }
+
+    /// A packet to be tracked, with what was said of it in the same zone before.
+    #[inline(always)]
+    pub fn item(before: Option<Tracked>, packet: conntrack::Packet) -> Item {
         Item {
             packet,
             known: before.and_then(|it| it.known),
             is_translated: before.is_some_and(|it| it.is_translated),
+        }
+    }
+
+    /// What was said of a packet in a zone, briefly: it was not translated before.
+    #[inline(always)]
+    pub fn briefly(brief: &Brief, zone: u16) -> Tracked {
+        Tracked {
+            zone,
+            known: Some(brief.known),
+            is_translated: brief.translation.is_some(),
         }
     }
 
@@ -108,7 +125,8 @@ impl Tracking {
             tell(&mut told, &Verdict::invalid(tuple), zone);
             return Ok(Carried::of(&told));
         };
-        let item = Tracked::item(before, packet, zone);
+        let before = before.filter(|it| it.is_of(zone));
+        let item = Tracked::item(before, packet);
         let verdict = &self.ask(track, item, now_ms)?;
         let (packet, headers) = (&mut parcel.packet, parcel.headers);
         let mut fate = carry_out(packet, headers, verdict);
@@ -208,6 +226,12 @@ pub fn is_heard(item: &Item, verdict: &Verdict) -> bool {
     verdict.helper.is_some() && item.known.is_none()
 }
 
+/// Changes addresses and ports of a packet.
+#[inline(always)]
+pub fn translate(packet: &mut pmd::Packet, headers: Headers, translation: &Translation) -> Fate {
+    nat::translate(&mut frame(packet, headers), translation)
+}
+
 /// Changes addresses, ports and sequence numbers of a packet as its connection wants.
 #[inline(always)]
 pub fn carry_out(packet: &mut pmd::Packet, headers: Headers, verdict: &Verdict) -> Fate {
@@ -215,7 +239,7 @@ pub fn carry_out(packet: &mut pmd::Packet, headers: Headers, verdict: &Verdict) 
         return Break(reason(refusal));
     }
     if let Some(translation) = &verdict.translation {
-        nat::translate(&mut frame(packet, headers), translation)?;
+        translate(packet, headers, translation)?;
     }
     match verdict.shift {
         Some(shift) => payload::shift(&mut frame(packet, headers), shift),
@@ -235,11 +259,25 @@ fn frame(packet: &mut pmd::Packet, headers: Headers) -> Frame<'_> {
 /// Writes what is known of a packet's connection into its key.
 #[inline(always)]
 pub fn tell(key: &mut FlowKey, verdict: &Verdict, zone: u16) {
-    let original = &verdict.original;
     key.ct_state = verdict.bits;
     key.ct_zone = zone;
     key.ct_mark = verdict.mark;
     key.ct_label = verdict.label;
+    tell_original(key, &verdict.original);
+}
+
+/// Writes the same of a packet that had this tuple.
+#[inline(always)]
+pub fn tell_briefly(key: &mut FlowKey, brief: &Brief, tuple: &Tuple) {
+    key.ct_state = brief.bits;
+    key.ct_zone = tuple.zone;
+    key.ct_mark = brief.mark;
+    key.ct_label = brief.label;
+    tell_original(key, &brief.original(tuple));
+}
+
+#[inline(always)]
+fn tell_original(key: &mut FlowKey, original: &Tuple) {
     (key.ct_tp_src, key.ct_tp_dst) = original.told_ports();
     key.ct_ip_proto = original.proto.into();
     let (v4, v6) = match original.version {

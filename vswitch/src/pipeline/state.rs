@@ -106,6 +106,8 @@ pub struct Bridge {
     pub(super) entry_mask: Arc<FlowMask>,
     pub(super) tunnel_mask: Arc<FlowMask>,
     pub(super) point_mask: Arc<FlowMask>,
+    /// At a recirculation point that actions of a controller's lead to.
+    pub(super) handed_mask: Arc<FlowMask>,
 }
 
 impl Bridge {

@@ -224,6 +224,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         };
         let port = bridge.port(in_port).map(|port| &**port);
         let mut strand = Strand::new(bridge, port);
+        strand.is_handed = true;
         strand.key = strand::headers_of(key);
         strand.key.in_port = in_port.0;
         strand.key.in_phy_port = in_port.0;
@@ -293,7 +294,7 @@ impl<'a, 't, T: Trace<'a>> Machine<'a, 't, T> {
         if strand.recirculations == limits::RECIRCULATIONS_MAX {
             return self.exceed();
         }
-        match self.points.intern(frozen, &strand.bridge.point_mask) {
+        match self.points.intern(frozen, strand.point_mask()) {
             Some(point) => {
                 self.trace
                     .note(format_args!("recirculate, point {point:#x}"));

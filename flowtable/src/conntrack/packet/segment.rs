@@ -34,11 +34,28 @@ impl Segment {
     /// Reads a segment, header and data.
     #[inline(always)]
     pub(super) fn read(bytes: &[u8]) -> Option<Segment> {
+        let (mut segment, options) = Segment::read_header(bytes)?;
+        if !is_plain(options) {
+            segment.read_options(options);
+        }
+        Some(segment)
+    }
+
+    /// The same of a segment with no options but a timestamp; nothing of others.
+    #[inline(always)]
+    pub(super) fn read_plain(bytes: &[u8]) -> Option<Segment> {
+        let (segment, options) = Segment::read_header(bytes)?;
+        is_plain(options).then_some(segment)
+    }
+
+    /// Reads all but options, which are left.
+    #[inline(always)]
+    fn read_header(bytes: &[u8]) -> Option<(Segment, &[u8])> {
         let header = bytes.first_chunk::<HEADER_LEN>()?;
         let header_len = usize::from(header[12] >> 4) * 4;
         let options = bytes.get(HEADER_LEN..header_len)?;
         let ack = u32_at(header, 8);
-        let mut segment = Segment {
+        let segment = Segment {
             seq: u32_at(header, 4),
             ack,
             sack: ack,
@@ -48,11 +65,7 @@ impl Segment {
             scale: None,
             sack_permitted: false,
         };
-        let is_plain = options.is_empty() || options.starts_with(&TIMESTAMP) && options.len() == 12;
-        if !is_plain {
-            segment.read_options(options);
-        }
-        Some(segment)
+        Some((segment, options))
     }
 
     /// With so many bytes of data more, which are in other fragments.
@@ -114,6 +127,12 @@ impl Segment {
             _ => (),
         }
     }
+}
+
+/// Whether there are no options but a timestamp.
+#[inline(always)]
+fn is_plain(options: &[u8]) -> bool {
+    options.is_empty() || options.starts_with(&TIMESTAMP) && options.len() == 12
 }
 
 const HEADER_LEN: usize = 20;

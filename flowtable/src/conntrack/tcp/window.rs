@@ -163,6 +163,51 @@ fn weigh(track: &mut Track, sender: Direction, kind: Kind, segment: &Segment) ->
     Fit::In
 }
 
+/// What the words of a sender come to by a segment with ACK and without SYN, FIN and RST, if both
+/// sides are known and have acknowledged something: what [`weigh`] makes of it where it fits and
+/// no other word changes. Of all else nothing is said. `shift` is that of the sender's windows;
+/// `takes_sack` says whether the receiver takes selective acknowledgments.
+#[inline(always)]
+pub fn slide(
+    sides: &Sides,
+    sender: Direction,
+    (shift, takes_sack): (u16, bool),
+    segment: &Segment,
+) -> Option<[u64; 2]> {
+    let receiver = sender.turned();
+    let [mut sent, mut offered] = sides.0[sender as usize];
+    let ack = segment.ack;
+    let sack = if takes_sack { segment.sack } else { ack };
+    let seq = match segment.len {
+        0 => sides.end(sender),
+        _ => segment.seq,
+    };
+    let end = seq.wrapping_add(segment.len);
+    let (limit, received) = (sides.limit(sender), sides.end(receiver));
+    let oldest = sides.end(sender).wrapping_sub(sides.window(receiver));
+    let oldest_ack = received.wrapping_sub(sides.window(sender).max(ACK_WINDOW_MIN));
+    let is_beyond = after(seq, limit) | after(end, limit) | after(sack, received);
+    if is_beyond | before(end, oldest) | before(sack, oldest_ack) {
+        return None;
+    }
+    let window = u32::from(segment.window) << shift;
+    let widest = window.wrapping_add(sack.wrapping_sub(ack));
+    if widest > sides.window(sender) {
+        set_high(&mut offered, widest);
+    }
+    if after(end, sides.end(sender)) {
+        set_low(&mut sent, end);
+    }
+    if after(ack, sides.acked(sender)) {
+        set_high(&mut sent, ack);
+    }
+    let limit = sack.wrapping_add(window);
+    if !before(limit, sides.limit(receiver)) {
+        set_low(&mut offered, limit.wrapping_add((window == 0).into()));
+    }
+    Some([sent, offered])
+}
+
 /// Learns what a side's first segment tells; returns whether that is a SYN.
 fn meet(track: &mut Track, sender: Direction, segment: &Segment) -> bool {
     let receiver = sender.turned();

@@ -185,7 +185,7 @@ impl Engine {
     /// Looks up a batch and counts what is found. Returns whether an entry was of an older epoch.
     #[inline(always)]
     fn find(&mut self, entry: &Entry, codes: &mut [CodeNo]) -> bool {
-        if entry.depth == Depth::Nothing {
+        if entry.mask.is_coarse() && self.are_alike(entry, codes.len()) {
             return self.find_one(entry, codes);
         }
         let packets = Packets {
@@ -196,6 +196,13 @@ impl Engine {
         let epoch = entry.state.epoch();
         self.cache
             .count_batch(entry.mask, packets, epoch, Account::credit)
+    }
+
+    /// Whether so many packets are all alike under a coarse mask, as they are where nobody looks at
+    /// any header.
+    #[inline(never)]
+    fn are_alike(&self, entry: &Entry, count: usize) -> bool {
+        entry.depth == Depth::Nothing || entry.mask.are_alike(&self.parsed.keys[..count])
     }
 
     /// Looks up a batch of packets that are all alike under the mask.

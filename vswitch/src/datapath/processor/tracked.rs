@@ -8,15 +8,15 @@
 //! at the cache is at these. Packets that cannot be tracked by their headers alone are taken out
 //! before.
 
-use std::ops::ControlFlow::Break;
+use std::ops::ControlFlow::{Break, Continue};
 
 use arrayvec::ArrayVec;
-use flowtable::conntrack::{self, Item, Verdict};
-use flowtable::{Carried, CodeNo, Depth};
+use flowtable::conntrack::{self, Brief, Item, Told, Verdict};
+use flowtable::{Carried, CodeNo, Depth, FlowKey, Layout};
 use pmd::{BATCH_MAX, Batch, Packet};
 
 use super::super::execute::{Executor, Recirculated};
-use super::super::rewrite::nat;
+use super::super::rewrite::{Fate, nat};
 use super::super::track::{self, Tracked};
 use super::engine::{Engine, Entry};
 use super::parsed::{Kept, Parsed};
@@ -131,43 +131,53 @@ impl Parsed {
         batch: &Batch,
         (items, tracks): (&mut Items, &mut Tracks<'a>),
     ) -> Places {
+        if entry.depth < Depth::All {
+            self.parse_all(Depth::All, entry.number, batch);
+        }
         let mut odd = 0;
         let (mut last, mut track) = (CodeNo::MISS, None);
         for (index, (packet, code)) in batch.iter().zip(codes).enumerate() {
             if *code != last {
                 (last, track) = (*code, way(cache, *code));
             }
-            if entry.depth < Depth::All {
-                self.parse(Depth::All, entry.number, index, packet);
-            }
-            let Some((track, way)) = track else {
-                odd |= 1 << index;
-                continue;
+            let is_read = match track {
+                Some((track, _)) => self.read(entry, track, (index, packet), items),
+                None => false,
             };
-            match self.item(entry, track, index, packet) {
-                Some(item) => {
-                    items.push(item);
-                    tracks.push((track, way));
-                }
+            match track.filter(|_| is_read) {
+                Some(track) => tracks.push(track),
                 None => odd |= 1 << index,
             }
         }
         odd
     }
 
-    /// What is to be tracked of a packet, if its headers tell that and its checksums are right.
+    /// Reads what is to be tracked of a packet, if its headers tell that and its checksums are
+    /// right; returns whether that is so.
     #[inline(always)]
-    fn item(&self, entry: &Entry, track: &Track, index: usize, packet: &Packet) -> Option<Item> {
+    fn read(
+        &self,
+        entry: &Entry,
+        track: &Track,
+        (index, packet): (usize, &Packet),
+        items: &mut Items,
+    ) -> bool {
         let (key, layout) = (&self.keys[index], self.headers[index].layout());
-        let read = conntrack::Packet::read(packet.data(), key, layout, track.request.zone)?;
-        if !self.are_right && !track::has_right_sums(packet, key, layout) {
-            return None;
-        }
+        let (zone, frame) = (track.request.zone, packet.data());
         let before = match entry.carries && !track.forgets {
             true => self.tracked[index],
             false => None,
         };
-        Some(Tracked::item(before, read, track.request.zone))
+        if !self.are_right && !track::has_right_sums(packet, key, layout) {
+            return false;
+        }
+        let before = before.filter(|it| it.is_of(zone));
+        // What nearly all packets are is put together where it stays.
+        if let Some(read) = conntrack::Packet::read_plain(frame, key, layout, zone) {
+            items.push(Tracked::item(before, read));
+            return true;
+        }
+        read_any(frame, (key, layout), zone, before, items)
     }
 
     /// Tracks packets, and lets them go their ways.
@@ -200,50 +210,101 @@ impl Parsed {
         };
         let (ports, mut packets) = (&mut executor.ports, batch.iter_mut());
         let request = |at: usize| &tracks[at].0.request;
-        tracker.track_each(items, request, |at, verdict| {
+        tracker.track_each(items, request, |at, told| {
             let Some(packet) = packets.next() else {
                 return;
             };
-            let item = &items[at];
-            if let Break(reason) = track::carry_out(packet, self.headers[at], verdict) {
-                return ports.count_drops(entry.origin, reason, 1);
-            }
-            left |= 1 << at;
-            if track::is_heard(item, verdict) {
-                heard.push((at, *verdict));
-            }
-            let (track, way) = &tracks[at];
-            if let Way::Point(point) = way {
-                let key = &mut self.keys[at];
-                if !entry.carries {
-                    Carried::NONE.write(key);
+            let (item, way) = (&items[at], &tracks[at].1);
+            let fate = match told {
+                Told::Brief(brief) => self.go_briefly(entry, (at, item), packet, (brief, way)),
+                Told::Whole(verdict) => {
+                    if track::is_heard(item, verdict) {
+                        heard.push((at, *verdict));
+                    }
+                    self.go(entry, (at, item), packet, (verdict, way))
                 }
-                key.entry = *point;
-                track::tell(key, verdict, track.request.zone);
-                self.tracked[at] = Some(Tracked::of(item, verdict));
-                if verdict.translation.is_some() {
-                    self.retarget(at, verdict, packet);
-                }
+            };
+            match fate {
+                Continue(()) => left |= 1 << at,
+                Break(reason) => ports.count_drops(entry.origin, reason, 1),
             }
         });
         for (at, verdict) in &heard {
-            left &= !self.listen(entry, (*at, &items[*at]), verdict, batch, executor);
+            if left >> at & 1 == 1 {
+                left &= !self.listen(entry, (*at, &items[*at]), verdict, batch, executor);
+            }
         }
         left
     }
 
+    /// Changes a packet of which little is said, and writes that into its key.
+    #[inline(always)]
+    fn go_briefly(
+        &mut self,
+        entry: &Entry,
+        (at, item): (usize, &Item),
+        packet: &mut Packet,
+        (brief, way): (&Brief, &Way),
+    ) -> Fate {
+        let headers = self.headers[at];
+        if let Some(translation) = &brief.translation {
+            track::translate(packet, headers, translation)?;
+        }
+        let tuple = &item.packet.tuple;
+        if let Some(key) = self.key_behind(entry, at, way) {
+            track::tell_briefly(key, brief, tuple);
+            if let Some(translation) = &brief.translation {
+                nat::retarget(key, headers.layout(), translation);
+            }
+            self.tracked[at] = Some(Tracked::briefly(brief, tuple.zone));
+        }
+        Continue(())
+    }
+
+    /// Changes a packet as its connection wants, and writes what is said of it into its key.
+    #[inline(never)]
+    fn go(
+        &mut self,
+        entry: &Entry,
+        (at, item): (usize, &Item),
+        packet: &mut Packet,
+        (verdict, way): (&Verdict, &Way),
+    ) -> Fate {
+        track::carry_out(packet, self.headers[at], verdict)?;
+        if let Some(key) = self.key_behind(entry, at, way) {
+            track::tell(key, verdict, item.packet.tuple.zone);
+            self.tracked[at] = Some(Tracked::of(item, verdict));
+            self.retarget(at, verdict, packet);
+        }
+        Continue(())
+    }
+
+    /// The key of a packet that goes on at a point, with what it carries but of connections.
+    #[inline(always)]
+    fn key_behind(&mut self, entry: &Entry, at: usize, way: &Way) -> Option<&mut FlowKey> {
+        let Way::Point(point) = way else {
+            return None;
+        };
+        let key = &mut self.keys[at];
+        if !entry.carries {
+            Carried::clear_tunnel(key);
+        }
+        key.entry = *point;
+        Some(key)
+    }
+
     /// Brings the key of a packet that was translated up to date.
-    #[inline]
     fn retarget(&mut self, at: usize, verdict: &Verdict, packet: &Packet) {
         let key = &mut self.keys[at];
         match &verdict.translation {
             Some(translation) if translation.embedded.is_none() => {
                 nat::retarget(key, self.headers[at].layout(), translation);
             }
-            _ => {
+            Some(_) => {
                 let entry = key.entry;
                 self.parse(Depth::All, entry, at, packet);
             }
+            None => (),
         }
     }
 
@@ -328,6 +389,22 @@ impl Parsed {
         batch.append(&mut stay);
         self.close_up(&places);
     }
+}
+
+/// Reads what is to be tracked of a packet of any kind; returns whether its headers tell that.
+#[inline(never)]
+fn read_any(
+    frame: &[u8],
+    (key, layout): (&FlowKey, &Layout),
+    zone: u16,
+    before: Option<Tracked>,
+    items: &mut Items,
+) -> bool {
+    let read = conntrack::Packet::read(frame, key, layout, zone);
+    if let Some(packet) = read {
+        items.push(Tracked::item(before, packet));
+    }
+    read.is_some()
 }
 
 /// What is to be done with packets that have this code, if they are tracked first and there is one

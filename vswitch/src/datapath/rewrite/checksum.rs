@@ -17,6 +17,12 @@ impl Delta {
         Delta(gone + come)
     }
 
+    /// The change of a sum: what is gone, complemented, and what comes, added up, less than 2^48.
+    #[inline(always)]
+    pub fn of_sum(sum: u64) -> Delta {
+        Delta((sum & 0xffff) as u32 + (sum >> 16 & 0xffff) as u32 + (sum >> 32) as u32)
+    }
+
     /// The change from one word to another.
     #[inline(always)]
     pub fn of_words(old: u16, new: u16) -> Delta {

@@ -45,6 +45,71 @@ pub fn translate_later(frame: &mut Frame, translation: &Translation) -> Fate {
 
 /// Translates a packet.
 pub fn translate(frame: &mut Frame, translation: &Translation) -> Fate {
+    match translate_segment(frame, translation) {
+        true => Continue(()),
+        false => translate_any(frame, translation),
+    }
+}
+
+/// Translates a TCP segment behind an IPv4 header without options that owes no checksum: both
+/// ends at once, the sums over what changes taken in the machine's byte order (RFC 1071 §2 (B)).
+/// Returns whether it was one.
+#[inline(always)]
+fn translate_segment(frame: &mut Frame, translation: &Translation) -> bool {
+    let (headers, to) = (&frame.headers, &translation.to);
+    let kind = (headers.eth_type, headers.ip_proto);
+    let (l3, l4) = (
+        usize::from(headers.layout.l3),
+        usize::from(headers.layout.l4),
+    );
+    if kind != (eth_type::IPV4, ip_proto::TCP) || frame.partial.is_some() || l3 + IPV4_LEN != l4 {
+        return false;
+    }
+    let bytes = frame.bytes.get_mut(l3..);
+    let Some(bytes) = bytes.and_then(|bytes| bytes.first_chunk_mut::<SEGMENT_LEN>()) else {
+        return false;
+    };
+    let ends = [
+        (translation.source, to.src, to.src_port),
+        (translation.destination, to.dst, to.dst_port),
+    ];
+    let (mut of_addresses, mut of_ports) = (0, 0);
+    for (end, (changes, address, port)) in ends.into_iter().enumerate() {
+        if changes {
+            let address = (address[1] as u32).to_be_bytes();
+            of_addresses += replace(bytes, 12 + 4 * end, address, u32::from_ne_bytes);
+            let port = port.to_be_bytes();
+            of_ports += replace(bytes, IPV4_LEN + 2 * end, port, |it| {
+                u16::from_ne_bytes(it).into()
+            });
+        }
+    }
+    for (at, delta) in [(10, of_addresses), (TCP_SUM, of_addresses + of_ports)] {
+        let sum = u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        let sum = Delta::of_sum(delta).apply(sum).to_ne_bytes();
+        bytes[at..at + 2].copy_from_slice(&sum);
+    }
+    true
+}
+
+/// Writes another word to a place; what the sum over it changes by.
+#[inline(always)]
+fn replace<const N: usize>(
+    bytes: &mut [u8; SEGMENT_LEN],
+    at: usize,
+    new: [u8; N],
+    word: impl Fn([u8; N]) -> u32,
+) -> u64 {
+    let mut old = [0xff; N];
+    for (byte, new) in old.iter_mut().zip(&mut bytes[at..at + N]) {
+        *byte ^= *new;
+    }
+    bytes[at..at + N].copy_from_slice(&new);
+    u64::from(word(old)) + u64::from(word(new))
+}
+
+/// Translates a packet of any kind.
+fn translate_any(frame: &mut Frame, translation: &Translation) -> Fate {
     let Some(l3) = frame.headers.l3() else {
         return MALFORMED;
     };
@@ -227,6 +292,10 @@ impl Sums {
     }
 }
 
+const IPV4_LEN: usize = 20;
+/// Offset of TCP's checksum behind such an IPv4 header, and the bytes up to its end.
+const TCP_SUM: usize = IPV4_LEN + 16;
+const SEGMENT_LEN: usize = TCP_SUM + 2;
 /// Offset of the checksum in SCTP's common header.
 const SCTP_CRC: usize = 8;
 /// Offset of the identifier in an ICMP query.

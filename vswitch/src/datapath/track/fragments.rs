@@ -111,7 +111,8 @@ impl Tracking {
                 tracked: None,
             });
         };
-        let item = Tracked::item(before.filter(|_| !track.forgets), packet, zone);
+        let before = before.filter(|it| !track.forgets && it.is_of(zone));
+        let item = Tracked::item(before, packet);
         let verdict = self.ask(track, item, now_ms)?;
         if let Some(refusal) = verdict.refusal {
             return Err(reason(refusal));

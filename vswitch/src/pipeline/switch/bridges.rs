@@ -38,6 +38,7 @@ impl Switch {
             entry_mask: Arc::default(),
             tunnel_mask: Arc::default(),
             point_mask: Arc::default(),
+            handed_mask: Arc::default(),
         };
         let mut draft = Draft {
             bridge: &mut bridge,

@@ -6,7 +6,9 @@
 //! patch ports tie it to. So they follow from the rules; packets have no say. Metadata is no part
 //! of it, since it starts out the same for all packets of an entry; but what packets carry of
 //! their own is, where they carry anything: out of a tunnel, and to a recirculation point. What is
-//! matched only behind such a point is no part of the mask in front of it.
+//! matched only behind such a point is no part of the mask in front of it. Of actions that a
+//! controller sends with a packet no flow tells what they read: points that they lead to have a
+//! mask of their own, with everything that actions read but values of fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -70,23 +72,30 @@ impl Switch {
             of_tunnels.unite(&ledger.own_masks.entry);
             at_points.unite(&ledger.own_masks.points);
         }
+        let mut when_handed = at_points;
         for read in Read::ALL {
-            at_points.unite(&read.mask());
+            when_handed.unite(&read.mask());
         }
         let mut mask = of_tunnels;
         Carried::NONE.write(&mut mask.0);
-        let masks = [mask, of_tunnels, at_points].map(Arc::new);
+        let masks = [mask, of_tunnels, at_points, when_handed].map(Arc::new);
         for id in component {
             let Some(bridge) = self.state.bridges.get_mut(id) else {
                 continue;
             };
-            let known = [&bridge.entry_mask, &bridge.tunnel_mask, &bridge.point_mask];
+            let known = [
+                &bridge.entry_mask,
+                &bridge.tunnel_mask,
+                &bridge.point_mask,
+                &bridge.handed_mask,
+            ];
             if known != masks.each_ref() {
                 let bridge = Arc::make_mut(bridge);
-                let [entry, tunnel, point] = &masks;
+                let [entry, tunnel, point, handed] = &masks;
                 bridge.entry_mask = Arc::clone(entry);
                 bridge.tunnel_mask = Arc::clone(tunnel);
                 bridge.point_mask = Arc::clone(point);
+                bridge.handed_mask = Arc::clone(handed);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowtable::{Field, FlowMask};
+use flowtable::Field;
 use openflow::{
     AggregateStats, ErrorCode, FlowModCommand, FlowRemovedReason, FlowStatsRequest, GroupId,
     GroupModCommand, MeterId, MeterModCommand, OfPort, TableId, TableMod, text,
@@ -16,6 +16,7 @@ use super::*;
 mod clear;
 mod flags;
 mod limits;
+mod masks;
 mod outputs;
 mod sweeps;
 mod users;
@@ -558,69 +559,6 @@ fn an_epoch_is_a_change() {
     let second = world.switch.publish();
     assert_eq!(second.epoch(), first.epoch() + 1);
     assert!(first.port(p1).unwrap().link_up && !second.port(p1).unwrap().link_up);
-}
-
-#[test]
-fn what_packets_carry_counts_out_of_tunnels_and_at_points_alone() {
-    let mut world = run("
-        port p1 1
-        flow tun_id=7,ct_mark=0x10/0x10,actions=move:tun_src->reg0,output:1
-    ");
-    let p1 = world.number("p1");
-    let state = world.switch.publish();
-    let carried = [Field::TunnelId, Field::CtMark, Field::TunnelSrc];
-    let bits = |mask: Option<&Arc<FlowMask>>| carried.map(|it| it.read(&mask.unwrap().0));
-    assert_eq!(bits(state.entry_mask(p1)), [0; 3]);
-    let all = [u64::MAX.into(), 0x10, u32::MAX.into()];
-    assert_eq!(bits(state.tunnel_mask(p1)), all);
-    assert_eq!(
-        bits(Some(&state.bridge(world.bridge).unwrap().point_mask)),
-        all
-    );
-}
-
-#[test]
-fn entry_masks_follow_rules() {
-    let mut world = run("
-        port p1 1
-        port a 2 peer=b
-        bridge br1
-        port b 1 peer=a
-        bridge br0
-        flow dl_dst=00:00:00:00:00:01,actions=goto_table:1
-        flow table=1,tcp,tp_dst=80/0xf0,actions=output:2
-        flow table=2,dl_src=00:00:00:00:00:01,actions=drop
-    ");
-    let p1 = world.number("p1");
-    let bits = |world: &mut Script, field: Field| {
-        let state = world.switch.publish();
-        field.read(&state.entry_mask(p1).unwrap().0)
-    };
-    assert_eq!(bits(&mut world, Field::EthDst), 0xffff_ffff_ffff);
-    assert_eq!(bits(&mut world, Field::TcpDst), 0xf0);
-    assert_eq!(bits(&mut world, Field::IpProto), 0xff);
-    assert_eq!(bits(&mut world, Field::EthSrc), 0);
-    assert_eq!(bits(&mut world, Field::VlanVid), 0);
-    assert_eq!(bits(&mut world, Field::InPort), 0);
-    assert_eq!(
-        world.switch.publish().entry_mask(p1).unwrap().0.entry,
-        u32::MAX
-    );
-
-    world.run(
-        "
-        bridge br1
-        flow dl_vlan=7,actions=pop_vlan
-    ",
-    );
-    assert_eq!(bits(&mut world, Field::VlanVid), 0x1fff);
-    world.run("delete dl_vlan=7");
-    assert_eq!(bits(&mut world, Field::VlanVid), 0);
-    world.run("flow actions=normal");
-    assert_eq!(bits(&mut world, Field::EthSrc), 0xffff_ffff_ffff);
-    let b = world.number("b");
-    world.switch.remove_port(b);
-    assert_eq!(bits(&mut world, Field::EthSrc), 0);
 }
 
 #[test]

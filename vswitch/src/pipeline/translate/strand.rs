@@ -157,6 +157,8 @@ pub struct Strand<'a> {
     pub recirculations: u32,
     /// Whether it was wrapped for a tunnel: who sent it does not know it as it is.
     pub is_wrapped: bool,
+    /// A controller sent it, with actions that no flow has.
+    pub is_handed: bool,
     /// Whether the trace has a level open for the table it is in.
     pub level_open: bool,
 }
@@ -178,6 +180,7 @@ pub struct Frozen {
     stack: Stack,
     recirculations: u32,
     is_wrapped: bool,
+    is_handed: bool,
 }
 
 /// Values that actions keep aside (ovs-actions(7), `push` and `pop`).
@@ -275,6 +278,7 @@ impl<'a> Strand<'a> {
             stack: Stack::default(),
             recirculations: 0,
             is_wrapped: false,
+            is_handed: false,
             level_open: false,
         }
     }
@@ -307,9 +311,17 @@ impl<'a> Strand<'a> {
     pub fn forget(&mut self, field: Field) {
         let mask = match self.recirculations {
             0 => &self.bridge.entry_mask,
-            _ => &self.bridge.point_mask,
+            _ => self.point_mask(),
         };
         self.known &= field.read(&mask.0) == 0;
+    }
+
+    /// The bits that may matter of it at a recirculation point.
+    pub fn point_mask(&self) -> &'a Arc<FlowMask> {
+        match self.is_handed {
+            false => &self.bridge.point_mask,
+            true => &self.bridge.handed_mask,
+        }
     }
 
     /// Writes bits of a metadata field.
@@ -361,6 +373,7 @@ impl<'a> Strand<'a> {
         }
         self.written = Carried::ALL;
         self.recirculations = 0;
+        self.is_handed = true;
     }
 
     /// What tells the controllers about the packet.
@@ -451,6 +464,7 @@ impl<'a> Strand<'a> {
             stack: self.stack.clone(),
             recirculations: self.recirculations + 1,
             is_wrapped: self.is_wrapped,
+            is_handed: self.is_handed,
         }
     }
 
@@ -469,6 +483,7 @@ impl<'a> Strand<'a> {
             stack: frozen.stack.clone(),
             recirculations: frozen.recirculations,
             is_wrapped: frozen.is_wrapped,
+            is_handed: frozen.is_handed,
             ..Strand::new(state.bridge(frozen.bridge)?, port.map(|port| &**port))
         })
     }

@@ -59,9 +59,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         copy.resubmits = 0;
         copy.forgets = false;
         copy.written.take_connection();
-        let point = self
-            .points
-            .intern(copy.freeze(), &strand.bridge.point_mask)?;
+        let point = self.points.intern(copy.freeze(), strand.point_mask())?;
         self.trace.note(format_args!(
             "a copy goes on in table {table} with what is found out, point {point:#x}"
         ));
