@@ -47,6 +47,7 @@ pub struct Guest {
     socket: PathBuf,
     qemu: Background,
     console: UnixStream,
+    is_up: bool,
     commands: u32,
 }
 
@@ -54,6 +55,14 @@ impl Guest {
     /// Boots a guest whose QEMU serves the vhost-user `socket`, and waits for its shell.
     #[track_caller]
     pub fn boot(options: GuestOptions, socket: &Path) -> Guest {
+        let mut guest = Guest::start(options, socket);
+        guest.await_shell();
+        guest
+    }
+
+    /// As [`Guest::boot`], without waiting: the first command that it is to run does.
+    #[track_caller]
+    pub fn start(options: GuestOptions, socket: &Path) -> Guest {
         let folder = socket
             .parent()
             .expect("a socket lies in a folder")
@@ -71,21 +80,29 @@ impl Guest {
             .set_read_timeout(timeout)
             .expect("a Unix socket takes a timeout");
         let socket = socket.to_path_buf();
-        let mut guest = Guest {
+        Guest {
             options,
             folder,
             socket,
             qemu,
             console,
+            is_up: false,
             commands: 0,
-        };
-        guest.read_until("GUEST-UP", BOOT_S_MAX);
-        guest
+        }
+    }
+
+    #[track_caller]
+    fn await_shell(&mut self) {
+        if !self.is_up {
+            self.read_until("GUEST-UP", BOOT_S_MAX);
+            self.is_up = true;
+        }
     }
 
     /// Runs a shell command; its output and exit code.
     #[track_caller]
     pub fn run(&mut self, command: &str, seconds: u64) -> (String, i32) {
+        self.await_shell();
         self.commands += 1;
         let number = self.commands;
         let line = format!("{command}\necho RC{number}-$?-\n");
@@ -122,7 +139,8 @@ impl Guest {
         self.console
             .write_all(b"echo b >/proc/sysrq-trigger\n")
             .expect("the console is open");
-        self.read_until("GUEST-UP", BOOT_S_MAX);
+        self.is_up = false;
+        self.await_shell();
     }
 
     /// Kills QEMU with SIGKILL and boots the guest anew on the same socket.

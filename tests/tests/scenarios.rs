@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tests::{Background, Netns, eventually};
+use tests::{Background, Cloud, Guest, GuestOptions, Netns, eventually};
 
 #[path = "scenarios/balancer.rs"]
 mod balancer;
@@ -72,3 +72,23 @@ fn browse(guest: &Netns, address: &str) -> String {
     let url = format!("http://{address}/");
     guest.run(&["curl", "-s", "--max-time", "5", &url]).stdout
 }
+
+/// The same guest as the virtual machine at its port.
+fn machine(mut guest: Value) -> Value {
+    guest["mac"] = MACHINE_MAC.into();
+    guest
+}
+
+/// Starts the machine of a cloud, at the port `vm` of a node, whose `eth0` has this address, with
+/// prefix length or none.
+#[track_caller]
+fn power_on(cloud: &Cloud, node: usize, address: &str) -> Guest {
+    let options = GuestOptions {
+        address: address.to_string(),
+        ..GuestOptions::new(1)
+    };
+    Guest::start(options, &cloud.node(node).run_dir().join("vm.sock"))
+}
+
+/// The address of a cloud's machine: QEMU's guest of number 1.
+const MACHINE_MAC: &str = "52:54:00:00:00:01";

@@ -1,13 +1,15 @@
 //! Distributed routers, east to west: on one node nothing leaves it, on two each routes its own
 //!
 //! ```text
-//!   a 10.1.0.1, network 1 ── 1 ┐    VLANs 101, 102    ┌ 1 ── d 10.2.0.2, network 2
-//!   b 10.2.0.1, network 2 ── 2 ┤ node 1        node 2 ┤
-//!   c 10.3.0.1, network 3 ── 3 ┴─ 100 ── trunk ── 100 ┘
+//!    a 10.1.0.1, network 1 ── 1 ┐    VLANs 101, 102    ┌ 1 ── d 10.2.0.2, network 2
+//!    b 10.2.0.1, network 2 ── 2 ┤ node 1        node 2 ┤
+//!    c 10.3.0.1, network 3 ── 3 ┼─ 100 ── trunk ── 100 ┘
+//!   vm 10.1.0.2, network 1 ── 4 ┘
 //! ```
 //!
 //! Networks 1 and 2 are of one router. Network 3, of another tenant with a router of his own, is
-//! not reached. Each node's router has a MAC of its own between nodes. Controller: `routers.py`.
+//! not reached. Each node's router has a MAC of its own between nodes. `vm` is a virtual machine.
+//! Controller: `routers.py`.
 
 use super::edge::guest;
 use super::two_tenants::{ping, routed, subnets};
@@ -22,6 +24,7 @@ fn s10_distributed_routers_east_to_west() {
     let a = guest(&mut one, "a", 1, 1, 1, 1);
     let b = guest(&mut one, "b", 2, 2, 2, 1);
     let c = guest(&mut one, "c", 3, 3, 3, 1);
+    one.machine("vm", 4, "");
     one.join("trunk", 100, two.netns(), "trunk");
     let d = guest(&mut two, "d", 1, 4, 2, 2);
     two.port("trunk", 100, "type = \"system\"");
@@ -29,6 +32,7 @@ fn s10_distributed_routers_east_to_west() {
         routed(1, 1, 1, 1, 1),
         routed(1, 2, 2, 2, 1),
         routed(1, 3, 3, 3, 1),
+        machine(routed(1, 4, 1, 5, 2)),
         routed(2, 1, 2, 4, 2),
     ];
     let mut subnets = subnets(&[1, 2, 3]);
@@ -39,14 +43,24 @@ fn s10_distributed_routers_east_to_west() {
         "node_macs": { "1": "02:00:00:00:fe:01", "2": "02:00:00:00:fe:02" },
     });
     let cloud = Cloud::start("routers", [one, two], &wanted);
+    let mut vm = power_on(&cloud, 1, "10.1.0.2/24");
     let there = Capture::start(cloud.node(2).netns(), "trunk", cloud.scratch());
     let at_b = Capture::start(&b, "eth0", cloud.scratch());
     assert!(a.pings("10.2.0.1"), "on the same node");
     assert!(a.pings("10.2.0.2"), "on the other node");
     assert!(d.pings("10.1.0.1"), "and from there");
     assert!(b.pings("10.2.0.2"), "within a network over the trunk");
+    vm.succeed("ip route add default via 10.1.0.254", 60);
+    assert!(vm.pings("10.2.0.1", 30), "from a machine, on the same node");
+    assert!(
+        vm.pings("10.2.0.2", 30),
+        "from a machine, on the other node"
+    );
+    assert!(!vm.pings("10.3.0.1", 2), "from a machine, the other tenant");
+    drop(vm);
+    there.wait("icmp && ip.src == 10.1.0.2", &["ip.src"]);
     let sources = there.wait(
-        "icmp && ip.src == 10.1.0.1",
+        "icmp && ip.src == 10.1.0.0/24",
         &["eth.src", "ip.dst", "vlan.id"],
     );
     let routed = |row: &Vec<String>| *row == ["02:00:00:00:fe:01", "10.2.0.2", "102"];

@@ -1,12 +1,12 @@
 //! Two tenants on one node, routed, and refused until their security groups allow it
 //!
 //! ```text
-//!   a 10.1.0.1, network 1 ── 1 ┐
-//!                              ├ br-int, node 1: routers 10.1.0.254 and 10.2.0.254
-//!   b 10.2.0.1, network 2 ── 2 ┘
+//!    a 10.1.0.1, network 1 ── 1 ┐
+//!    b 10.2.0.1, network 2 ── 2 ┼ br-int, node 1: routers 10.1.0.254 and 10.2.0.254
+//!   vm 10.1.0.2, network 1 ── 3 ┘
 //! ```
 //!
-//! Controller: `secure_routers.py`.
+//! `vm` is a virtual machine. Controller: `secure_routers.py`.
 
 use super::security::{echo, secure, session};
 use super::two_tenants::{ping, routed, subnets};
@@ -16,7 +16,8 @@ use tests::{Capture, Cloud, Plan};
 fn wanted(rules: &[Value]) -> Value {
     let a = secure(routed(1, 1, 1, 1, 1), 101, &[], &[]);
     let b = secure(routed(1, 2, 2, 2, 1), 102, &[], rules);
-    json!({ "guests": [a, b], "subnets": subnets(&[1, 2]) })
+    let vm = secure(machine(routed(1, 3, 1, 3, 2)), 103, &[], &[]);
+    json!({ "guests": [a, b, vm], "subnets": subnets(&[1, 2]) })
 }
 
 #[test]
@@ -29,8 +30,10 @@ fn s03_two_tenants_on_one_node_routed_and_guarded() {
         guest.ip(&format!("route add default via 10.{number}.0.254"));
         guest
     });
+    plan.machine("vm", 3, "");
     let mut cloud = Cloud::start("secure_routers", [plan], &wanted(&[]));
     let folder = cloud.scratch().to_path_buf();
+    let mut vm = power_on(&cloud, 1, "10.1.0.2/24");
     let at_b = Capture::start(&b, "eth0", &folder);
     let _server = echo(&b, &folder);
     assert!(
@@ -42,9 +45,15 @@ fn s03_two_tenants_on_one_node_routed_and_guarded() {
         !session(&a, "10.2.0.1", &folder).wait(30).success(),
         "nor by TCP"
     );
+    vm.succeed("ip route add default via 10.1.0.254", 60);
+    assert!(vm.pings("10.1.0.254", 30), "a machine's router");
+    assert!(!vm.pings("10.2.0.1", 2), "a machine is not allowed either");
+    at_b.wait("icmp.type == 0 && ip.src == 10.2.0.254", &["ip.src"]);
+    assert_eq!(at_b.count("ip.src == 10.1.0.0/24"), 0, "nothing came to b");
     let icmp = json!({ "protocol": 1, "from": "10.1.0.0/24" });
     cloud.want(&wanted(&[icmp]));
     assert!(a.pings("10.2.0.1"), "allowed");
+    assert!(vm.pings("10.2.0.1", 30), "a machine is allowed");
     assert!(
         !session(&a, "10.2.0.1", &folder).wait(30).success(),
         "ICMP alone"
@@ -53,7 +62,11 @@ fn s03_two_tenants_on_one_node_routed_and_guarded() {
         "icmp.type == 8 && ip.dst == 10.2.0.1",
         &["ip.src", "ip.ttl", "eth.src"],
     );
-    assert_eq!(seen[0], ["10.1.0.1", "63", "02:00:00:00:ff:fe"]);
+    for source in ["10.1.0.1", "10.1.0.2"] {
+        let routed = [source, "63", "02:00:00:00:ff:fe"];
+        assert!(seen.iter().any(|row| *row == routed), "{seen:?}");
+    }
+    drop(vm);
     assert_eq!(
         at_b.count("tcp.flags.syn == 1"),
         0,

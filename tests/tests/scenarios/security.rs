@@ -3,11 +3,13 @@
 //! ```text
 //!   a 10.0.0.1, fd00::1, group default ── 1 ┐
 //!   b 10.0.0.2, fd00::2, group default ── 2 ┤ br-int, node 1
-//!   x 10.0.0.3, fd00::3, group other ──── 3 ┘
+//!   x 10.0.0.3, fd00::3, group other ──── 3 ┤
+//!   vm 10.0.0.4, group default ────────── 4 ┘
 //! ```
 //!
 //! Group default lets its own members in. SSH to `a` is opened for everybody, then closed again:
-//! the connections that only this rule allowed end, others go on. Controller: `security.py`.
+//! the connections that only this rule allowed end, others go on. `vm` is a virtual machine.
+//! Controller: `security.py`.
 
 use super::*;
 use tests::{Capture, Cloud, Plan};
@@ -31,8 +33,10 @@ fn wanted(ssh: bool) -> Value {
         guest["ipv6"] = json!([format!("fd00::{number}"), format!("fe80::ff:fe00:{number}")]);
         secure(guest, 100 + number, groups, rules)
     };
+    let vm = secure(machine(member(1, 4, 1, 4)), 104, &["default"], &default);
     json!({ "guests": [
         guest(1, &["default"], &of_a), guest(2, &["default"], &default), guest(3, &["other"], &[]),
+        vm,
     ]})
 }
 
@@ -118,8 +122,11 @@ fn s12_security_groups() {
         guest.ip(&format!("addr add fd00::{number}/64 dev eth0 nodad"));
         guest
     });
+    plan.machine("vm", 4, "");
     let mut cloud = Cloud::start("security", [plan], &wanted(false));
     let folder = cloud.scratch().to_path_buf();
+    let mut vm = power_on(&cloud, 1, "10.0.0.4/24");
+    let [at_a, at_x] = [&a, &x].map(|guest| Capture::start(guest, "eth0", &folder));
     assert!(
         a.pings("10.0.0.2") && b.pings("10.0.0.1"),
         "within group default"
@@ -137,6 +144,25 @@ fn s12_security_groups() {
         "SSH is closed"
     );
     assert_eq!(open_ports(&x, &a, &folder), "7997 8000 8010", "the range");
+    let ports = at_a.wait("tcp && ip.src == 10.0.0.3", &["tcp.dstport"]);
+    let allowed = |row: &Vec<String>| matches!(&*row[0], "7997" | "8000" | "8010");
+    assert!(ports.iter().all(allowed), "{ports:?}");
+    let others = "ip.src == 10.0.0.3 && !tcp || ipv6.src == fd00::3 && icmpv6.type == 128";
+    assert_eq!(at_a.count(others), 0, "nothing else came to a");
+    assert!(vm.pings("10.0.0.1", 30), "a machine of the group");
+    assert!(b.pings("10.0.0.4"), "to a machine of the group");
+    assert!(
+        !vm.pings("10.0.0.3", 2),
+        "nothing may come in, from a machine either"
+    );
+    assert!(x.is_cut_off_from("10.0.0.4"), "another group and a machine");
+    drop(vm);
+    at_x.wait("arp.src.proto_ipv4 == 10.0.0.3", &["arp"]);
+    assert_eq!(
+        at_x.count("icmp.type == 8 && ip.dst == 10.0.0.3"),
+        0,
+        "nothing came in"
+    );
     cloud.want(&wanted(true));
     let mut of_x = session(&x, "10.0.0.1", &folder);
     goes_on("SSH is open", &mut of_x);
@@ -170,10 +196,13 @@ fn s12_security_groups() {
     let mend = format!("link set eth0 address {}", mac(1));
     x.ip(&mend);
     assert!(x.is_cut_off_from("10.0.0.2"), "nor by a foreign MAC");
+    x.run(&["python3", "-c", ADVERTISE]).expect_success();
+    at_x.wait("icmpv6.type == 134", &["ipv6.src"]);
     at_b.wait("icmpv6.type == 136", &["ipv6.src"]);
     let own = "icmpv6.type == 136 || ipv6.src == fd00::1 || arp.src.proto_ipv4 == 10.0.0.1";
     let forged = format!("eth.src == 02:00:00:00:00:03 && ({own})");
     assert_eq!(at_b.count(&forged), 0, "nothing of a's comes from x");
+    assert_eq!(at_b.count("icmpv6.type == 134"), 0, "no guest is a router");
     at_b.wait(
         "arp.src.proto_ipv4 == 10.0.0.1 && arp.opcode == 2",
         &["arp"],
@@ -242,3 +271,10 @@ fn s12_a_remote_group_of_thousands() {
 }
 
 const MEMBERS: u32 = 2_500;
+
+/// Says to all on the link by RFC 4861 §4.2 that it is a router, for half an hour.
+const ADVERTISE: &str = "
+import socket
+router = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+router.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+router.sendto(bytes((134, 0, 0, 0, 64, 0, 7, 8)) + bytes(8), ('ff02::1%eth0', 0))";
