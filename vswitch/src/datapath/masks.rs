@@ -16,9 +16,10 @@ pub struct Masks {
     points: Vec<Known>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Known {
-    epoch: Option<u64>,
+    /// When it was looked up, [`NEVER`] if it was not.
+    epoch: u64,
     bits: Option<Arc<FlowMask>>,
     mask: Option<Arc<EntryMask>>,
     /// How deep packets are parsed: as deep as the mask has bits at least.
@@ -103,11 +104,25 @@ fn known<'m, 'b>(
         entries.resize(index + 1, Known::default());
     }
     let known = &mut entries[index];
-    if known.epoch != Some(epoch) {
-        known.epoch = Some(epoch);
+    if known.epoch != epoch {
+        known.epoch = epoch;
         known.renew(bits());
     }
     known
+}
+
+/// In place of an epoch: there are not as many.
+const NEVER: u64 = u64::MAX;
+
+impl Default for Known {
+    fn default() -> Known {
+        Known {
+            epoch: NEVER,
+            bits: None,
+            mask: None,
+            depth: Depth::default(),
+        }
+    }
 }
 
 impl Known {
