@@ -283,6 +283,23 @@ pub struct Track {
 pub struct Select {
     /// Sum of all weights up to and including the bucket, and its operations.
     pub buckets: Box<[(u32, Box<[Op]>)]>,
+    /// They are next hops: of an IP packet's conversation its two directions are to choose the same
+    /// one, though each has Ethernet addresses and a VLAN of its own.
+    pub routes: bool,
+}
+
+impl Select {
+    /// Buckets by their operations, each with the sum of all weights up to it. Those that set
+    /// Ethernet addresses or decrement the time to live are next hops.
+    pub fn new(buckets: Box<[(u32, Box<[Op]>)]>) -> Select {
+        let is_of_router = |op: &Op| match op {
+            Op::SetField { field, .. } => matches!(field, Field::EthDst | Field::EthSrc),
+            Op::DecNwTtl(_) => true,
+            _ => false,
+        };
+        let routes = buckets.iter().any(|(_, ops)| ops.iter().any(is_of_router));
+        Select { buckets, routes }
+    }
 }
 
 /// Why and with what a packet goes to the controllers (OpenFlow 1.3.5 §7.4.1).

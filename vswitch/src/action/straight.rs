@@ -110,6 +110,8 @@ pub struct Choice {
     /// compared at once.
     sums: Box<[u32]>,
     lines: Box<[Straight]>,
+    /// [`Select::routes`].
+    pub routes: bool,
 }
 
 /// Bits of an integer: a value within a mask.
@@ -341,6 +343,7 @@ impl Choice {
         Some(Choice {
             sums: buckets.map(|(sum, _)| *sum).collect(),
             lines: lines.collect::<Option<_>>()?,
+            routes: select.routes,
         })
     }
 
@@ -438,9 +441,7 @@ mod tests {
             };
             let buckets: Box<[_]> = sums.enumerate().map(bucket).collect();
             let total = buckets[count - 1].0;
-            let choice = Choice::of(&Select {
-                buckets: buckets.clone(),
-            });
+            let choice = Choice::of(&Select::new(buckets.clone()));
             let choice = choice.expect("straight lines");
             for hash in (0..1000_u32).map(|number| number.wrapping_mul(0x9e37_79b9)) {
                 let point = (u64::from(hash) * u64::from(total)) >> 32;
@@ -453,7 +454,7 @@ mod tests {
                 }
             }
         }
-        let none = Choice::of(&Select { buckets: [].into() });
+        let none = Choice::of(&Select::new([].into()));
         assert!(none.is_some_and(|none| none.find(7).is_none()));
     }
 }

@@ -491,24 +491,23 @@ pub fn admit(meter: &Meter, editor: &mut Editor, now: Now) -> Fate {
 /// packets.
 fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
     let total = select.buckets.last().map_or(0, |(sum, _)| *sum);
-    let point = ((u64::from(flow_hash(key)) * u64::from(total)) >> 32) as u32;
+    let point = ((u64::from(flow_hash(key, select.routes)) * u64::from(total)) >> 32) as u32;
     let chosen = select.buckets.iter().find(|(sum, _)| point < *sum);
     chosen.map_or(&[], |(_, ops)| ops)
 }
 
-/// Hash of IP addresses, protocol and ports, symmetric in source and destination, and the same
-/// before and after routing, so that a conversation meets one bucket in both directions though each
-/// has Ethernet addresses and a VLAN of its own. Those are hashed of what is not IP, and ARP's
-/// addresses. Fragments have no ports to tell: all of a datagram go one way. Types of ICMP are no
-/// ports: an echo goes the way of its request.
-pub fn flow_hash(key: &FlowKey) -> u32 {
+/// Hash of addresses (Ethernet, IP or ARP), VLAN, protocol and ports, symmetric in source and
+/// destination. Where the buckets are next hops, IP packets are hashed without what routing changes,
+/// Ethernet addresses and VLAN. Fragments have no ports to tell: all of a datagram go one way. Types
+/// of ICMP are no ports: an echo goes the way of its request.
+pub fn flow_hash(key: &FlowKey, routes: bool) -> u32 {
     let mix = |sum: u64, word: u64| {
         (sum ^ word)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     };
     let link = match key.eth_type {
-        eth_type::IPV4 | eth_type::IPV6 => 0,
+        eth_type::IPV4 | eth_type::IPV6 if routes => 0,
         _ => (key.eth_src ^ key.eth_dst) | (Field::VlanVid.read(key) as u64) << 48,
     };
     let ipv4_or_arp = u64::from(key.ipv4_src ^ key.ipv4_dst);
@@ -534,9 +533,7 @@ mod tests {
             let ops: Box<[Op]> = [Op::Output(PortNo(index as u32))].into();
             (sum, ops)
         };
-        Select {
-            buckets: weights.iter().enumerate().map(bucket).collect(),
-        }
+        Select::new(weights.iter().enumerate().map(bucket).collect())
     }
 
     fn chosen(select: &Select, key: &FlowKey) -> u32 {
@@ -572,7 +569,10 @@ mod tests {
 
     #[test]
     fn both_directions_meet_the_same_bucket_on_both_sides_of_a_router() {
-        let select = select(&[1, 1, 1, 1]);
+        let select = Select {
+            routes: true,
+            ..select(&[1, 1, 1, 1])
+        };
         for port in 0..100 {
             let mut there = tcp(0x0a00_0002, 30_000 + port);
             let mut back = there;
@@ -607,10 +607,8 @@ mod tests {
         let select = select(&[1, 2]);
         let (mut ethernet, mut arp) = ([0; 2], [0; 2]);
         for host in 0..9000 {
-            let key = FlowKey {
-                eth_src: u64::from(host) * 0x0001_0203_0507,
-                ..FlowKey::default()
-            };
+            let mut key = tcp(0x0a00_0002, 1024);
+            key.eth_src = u64::from(host) * 0x0001_0203_0507;
             ethernet[chosen(&select, &key) as usize] += 1;
             let key = FlowKey {
                 eth_type: eth_type::ARP,

@@ -112,7 +112,7 @@ pub fn run(straight: &Straight, editor: &mut Editor, key: &FlowKey, counting: Co
 /// Goes the way of a bucket: the same for both directions of a conversation, and for all its
 /// packets.
 fn select(choice: &Choice, editor: &mut Editor, key: &FlowKey, counting: Counting) -> Way {
-    let Some(straight) = choice.find(flow_hash(key)) else {
+    let Some(straight) = choice.find(flow_hash(key, choice.routes)) else {
         return Way::Drop(None);
     };
     match run(straight, editor, key, counting) {

@@ -78,7 +78,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             self.trace.leave();
         }
         let buckets = buckets.into();
-        self.emit_with(|| Op::Select(std::sync::Arc::new(Select { buckets })));
+        self.emit_with(|| Op::Select(std::sync::Arc::new(Select::new(buckets))));
     }
 
     /// Whether a bucket can be used: what it watches is live.
