@@ -1,6 +1,6 @@
 //! Stock `ovs-ofctl -O OpenFlow13` as the judge: what comes back is what went in.
 
-use tests::{Daemon, null_bridge};
+use tests::{Daemon, Netns, null_bridge};
 
 fn bridge() -> String {
     null_bridge("datapath_id = 42\nlisteners = [\"ptcp:6654:127.0.0.1\"]\n")
@@ -79,7 +79,7 @@ fn dump(daemon: &Daemon) -> Vec<String> {
 
 #[test]
 fn flows_come_back_as_they_went_in() {
-    let daemon = Daemon::start(&bridge());
+    let daemon = Daemon::start_in(Netns::silent("sw"), &bridge());
     let accepted = |command: &str, argument: &str| {
         daemon.ofctl(command, "br0", &[argument]).expect_success();
     };
@@ -117,7 +117,7 @@ fn flows_come_back_as_they_went_in() {
 
 #[test]
 fn groups_meters_ports_and_tables_are_told() {
-    let daemon = Daemon::start(&bridge());
+    let daemon = Daemon::start_in(Netns::silent("sw"), &bridge());
     let group =
         "group_id=7,type=select,bucket=weight:3,actions=output:1,bucket=weight:1,actions=output:2";
     daemon.ofctl("add-group", "br0", &[group]).expect_success();
@@ -202,7 +202,7 @@ fn groups_meters_ports_and_tables_are_told() {
 
 #[test]
 fn refusals_carry_the_error_of_the_specification() {
-    let daemon = Daemon::start(&bridge());
+    let daemon = Daemon::start_in(Netns::silent("sw"), &bridge());
     let refused = |command: &str, argument: &str, error: &str| {
         let output = daemon.ofctl(command, "br0", &[argument]);
         assert!(

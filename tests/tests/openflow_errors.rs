@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use openflow::{ErrorCode, GroupId, MeterId};
-use tests::{Daemon, null_bridge};
+use tests::{Daemon, Netns, null_bridge};
 
 const CASES: &str = include_str!("openflow_errors/cases.txt");
 const DOCUMENT: &str = include_str!("../../docs/openflow.md");
@@ -290,7 +290,7 @@ fn is_code(word: &str) -> bool {
 
 #[test]
 fn every_error_is_provoked() {
-    let daemon = Daemon::start(&null_bridge("flow_limit = 2\n"));
+    let daemon = Daemon::start_in(Netns::silent("sw"), &null_bridge("flow_limit = 2\n"));
     let mut names = Names::new();
     let mut provoked = BTreeSet::new();
     let mut case: Option<Case<'_>> = None;
