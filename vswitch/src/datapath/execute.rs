@@ -497,9 +497,9 @@ fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
 }
 
 /// Hash of addresses (Ethernet, IP or ARP), VLAN, protocol and ports, symmetric in source and
-/// destination. Where the buckets are next hops, IP packets are hashed without what routing changes,
-/// Ethernet addresses and VLAN. Fragments have no ports to tell: all of a datagram go one way. Types
-/// of ICMP are no ports: an echo goes the way of its request.
+/// destination. Where the buckets are next hops, IP packets are hashed without what routing
+/// changes, Ethernet addresses and VLAN. Fragments have no ports to tell: all of a datagram go one
+/// way. Types of ICMP are no ports: an echo goes the way of its request.
 pub fn flow_hash(key: &FlowKey, routes: bool) -> u32 {
     let mix = |sum: u64, word: u64| {
         (sum ^ word)
