@@ -1,21 +1,13 @@
 //! The daemon under test, in a network namespace and run folder of its own.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::netns::{self, Netns};
 use crate::process::{Background, Output, binary, eventually, run};
-
-/// One switch at a time: the machine has two cores.
-static TURN: Mutex<()> = Mutex::new(());
-
-/// Waits until nobody else has the machine, for whoever starts several switches.
-pub fn take_turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::turn::Turn;
 
 /// A bridge `br0` in fail mode secure, with these settings besides, whose ports 1 and 2, `n1` and
 /// `n2`, lead nowhere.
@@ -31,7 +23,7 @@ pub struct Daemon {
     process: Background,
     netns: Netns,
     folder: TempDir,
-    _turn: Option<MutexGuard<'static, ()>>,
+    _turn: Option<Turn>,
 }
 
 impl Daemon {
@@ -86,7 +78,7 @@ impl Daemon {
     /// As [`Daemon::start_in`], with these tables before those of the bridges.
     #[track_caller]
     pub fn start_with(netns: Netns, tables: &str, bridges: &str) -> Daemon {
-        let turn = take_turn();
+        let turn = Turn::beside_another();
         Daemon::launch(
             netns,
             &format!("{tables}{}", memory(256)),
@@ -104,12 +96,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn launch(
-        netns: Netns,
-        settings: &str,
-        bridges: &str,
-        turn: Option<MutexGuard<'static, ()>>,
-    ) -> Daemon {
+    fn launch(netns: Netns, settings: &str, bridges: &str, turn: Option<Turn>) -> Daemon {
         let folder = crate::process::folder();
         let run_dir = folder.path().join("run");
         let text = format!("run_dir = \"{}\"\n{settings}{bridges}", run_dir.display());

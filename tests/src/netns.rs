@@ -185,7 +185,12 @@ impl Netns {
 
     /// Whether `address` answers none of two pings from here.
     pub fn is_cut_off_from(&self, address: &str) -> bool {
-        !self.is_answered(address, &[])
+        self.is_cut_off_with(address, &[])
+    }
+
+    /// As [`Netns::is_cut_off_from`], with further options of `ping`.
+    pub fn is_cut_off_with(&self, address: &str, options: &[&str]) -> bool {
+        !self.is_answered(address, options)
     }
 
     fn is_answered(&self, address: &str, options: &[&str]) -> bool {

@@ -24,7 +24,6 @@ use record::{Field, fields};
 #[derive(Debug, Default)]
 pub struct Exporter {
     sets: BTreeMap<u32, Set>,
-    sockets: Sockets,
     /// Whether there is anything to be sent.
     waits: bool,
     lost: u64,
@@ -33,6 +32,9 @@ pub struct Exporter {
 #[derive(Debug, Default)]
 struct Set {
     targets: Vec<SocketAddr>,
+    /// Its own: with a socket of another set a collector of both would take the templates of one
+    /// for those of the other (RFC 7011 §8).
+    sockets: Sockets,
     /// By observation domain.
     sessions: BTreeMap<u32, Session>,
 }
@@ -61,14 +63,22 @@ struct Sockets {
 }
 
 impl Exporter {
-    /// Takes over the sets of the configuration. What has not been sent is lost with its set.
+    /// Takes over the sets of the configuration. Those that stay go on, their collectors told of
+    /// the templates again if there are others among them; what waits in one that goes is lost.
     pub fn configure(&mut self, sets: &[CollectorSet]) {
-        let set = |set: &CollectorSet| {
-            let targets = set.targets.clone();
-            let sessions = BTreeMap::new();
-            (set.id, Set { targets, sessions })
-        };
-        self.sets = sets.iter().map(set).collect();
+        let mut before = std::mem::take(&mut self.sets);
+        for wanted in sets {
+            let mut set = before.remove(&wanted.id).unwrap_or_default();
+            if set.targets != wanted.targets {
+                set.targets.clone_from(&wanted.targets);
+                set.sessions
+                    .values_mut()
+                    .for_each(|session| session.told = 0);
+            }
+            self.sets.insert(wanted.id, set);
+        }
+        let gone = before.values().flat_map(|set| set.sessions.values());
+        self.lost += gone.map(|session| u64::from(session.records)).sum::<u64>();
     }
 
     /// Messages that could not be sent, and samples that nobody could be told of.
@@ -104,12 +114,17 @@ impl Exporter {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_s = since_1970.map_or(0, |since| since.as_secs() as u32);
         for set in self.sets.values_mut() {
-            for (domain, session) in &mut set.sessions {
+            let Set {
+                targets,
+                sockets,
+                sessions,
+            } = set;
+            for (domain, session) in sessions {
                 let Some(message) = session.take_message((*domain, now_s), now_ms) else {
                     continue;
                 };
-                for target in &set.targets {
-                    if let Err(error) = self.sockets.send(&message, *target) {
+                for target in targets.iter() {
+                    if let Err(error) = sockets.send(&message, *target) {
                         debug!(%target, %error, "samples lost");
                         self.lost += 1;
                     }
@@ -263,6 +278,70 @@ mod tests {
         let again = later(2 + TEMPLATE_REPEAT_MS);
         assert_eq!(again[5], 3, "records so far");
         assert_eq!(again[8..20], templates);
+    }
+
+    /// A collector, and sets of these numbers that it is of.
+    fn collector(ids: &[u32]) -> (UdpSocket, Vec<CollectorSet>) {
+        let collector = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let limit = std::time::Duration::from_secs(60);
+        collector.set_read_timeout(Some(limit)).unwrap();
+        let target = collector.local_addr().unwrap();
+        let set = |id: &u32| CollectorSet {
+            id: *id,
+            targets: vec![target],
+        };
+        let sets = ids.iter().map(set).collect();
+        (collector, sets)
+    }
+
+    /// From where the next message comes, its sequence number and whether it has templates.
+    fn heard(collector: &UdpSocket) -> (SocketAddr, u32, bool) {
+        let mut message = [0; 1500];
+        let (len, from) = collector.recv_from(&mut message).unwrap();
+        let words = words(&message[..len / 2 * 2]);
+        assert_eq!(words[0], VERSION);
+        let sequence = u32::from(words[4]) << 16 | u32::from(words[5]);
+        (from, sequence, words[8] == TEMPLATE_SET)
+    }
+
+    /// RFC 7011 §8: the numbers of templates are those of a transport session.
+    #[test]
+    fn sets_with_one_collector_are_told_apart() {
+        let (collector, sets) = collector(&[1, 2]);
+        let mut exporter = Exporter::default();
+        exporter.configure(&sets);
+        let mut sampled = record::sample_of_udp();
+        exporter.add(&sampled, 5);
+        let mut sampling = (*sampled.sampling).clone();
+        sampling.collector_set = 2;
+        sampled.sampling = sampling.into();
+        exporter.add(&sampled, 5);
+        exporter.send(5);
+        let [one, two] = [(); 2].map(|()| heard(&collector));
+        assert_ne!(one.0, two.0);
+        assert!(one.2 && two.2, "both have templates");
+    }
+
+    #[test]
+    fn sets_that_stay_go_on() {
+        let (collector, mut sets) = collector(&[1, 2]);
+        let mut exporter = Exporter::default();
+        let mut tell = |sets: &[CollectorSet]| {
+            exporter.configure(sets);
+            exporter.add(&record::sample_of_udp(), 5);
+            exporter.send(5);
+            heard(&collector)
+        };
+        let (from, sequence, has_templates) = tell(&sets);
+        assert_eq!((sequence, has_templates), (0, true));
+        sets.pop();
+        assert_eq!(tell(&sets), (from, 1, false));
+        let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        sets[0].targets.push(other.local_addr().unwrap());
+        assert_eq!(tell(&sets), (from, 2, true));
+        exporter.add(&record::sample_of_udp(), 5);
+        exporter.configure(&[]);
+        assert_eq!(exporter.lost(), 1, "what waited");
     }
 
     #[test]
