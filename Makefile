@@ -21,7 +21,8 @@ run: build ## Start the switch on its built-in default and say what to type next
 	@scripts/run.sh "$(TARGET_DIR)"
 
 test: setup lint ## Pass every test: unit, property, text, namespaces, guests, foreign tools
-	$(CARGO) build --workspace
+	@# With other targets cargo would choose other features, and build the half of it twice.
+	$(CARGO) build --workspace --all-targets
 	$(CARGO) build --release -p perf --bin counts
 	$(CARGO) test --workspace
 
