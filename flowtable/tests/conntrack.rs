@@ -15,6 +15,8 @@ mod life;
 mod model;
 #[path = "conntrack/nat.rs"]
 mod nat;
+#[path = "conntrack/nat_model.rs"]
+mod nat_model;
 #[path = "conntrack/tcp.rs"]
 mod tcp;
 #[path = "conntrack/tcp_model.rs"]
