@@ -4,27 +4,63 @@
 //! ```text
 //! h1 eth0 ── p1 [before ─ observer ─ after] p2 ── eth0 h2
 //! ```
+//!
+//! The same connections go through a switch, too, which translates both of their ends:
+//!
+//! ```text
+//! h1 eth0 ── p1 [before ─ observer ─ after] w1 ── w2 vswitchd p2 ── eth0 h2
+//! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowtable::conntrack::{Body, Item, Packet, Phase, Request, Table, Tracker, ct_state};
+use flowtable::conntrack::{
+    Body, Item, Packet, Phase, Request, Segment, Table, Tracker, Tuple, ct_state,
+};
 use flowtable::fragments::{Fate, Fragment, Fragments, Rest};
 use flowtable::{FlowKey, eth_type, has_right_checksums, parse};
 use tests::process::Background;
-use tests::{Netns, eventually};
+use tests::{Daemon, Netns, eventually};
 
 /// Two hosts and the wire between them.
 struct Wire {
     folder: tempfile::TempDir,
     hosts: [Netns; 2],
-    _middle: Netns,
+    /// What the hosts are joined by, but for a switch.
+    _middle: Option<Netns>,
     _wire: Background,
+    daemon: Option<Daemon>,
 }
 
 impl Wire {
     #[track_caller]
     fn new(loss: &str, repeat: &str, reorder: &str) -> Wire {
+        Wire::to("p2", loss, repeat, reorder)
+    }
+
+    /// A wire of which a switch that translates is part.
+    #[track_caller]
+    fn translated(loss: &str, repeat: &str, reorder: &str) -> Wire {
+        let mut wire = Wire::to("w1", loss, repeat, reorder);
+        let bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n\
+             [[bridge.port]]\nname = \"w2\"\ntype = \"system\"\nnumber = 1\n\
+             [[bridge.port]]\nname = \"p2\"\ntype = \"system\"\nnumber = 2\n";
+        let daemon = Daemon::start_in(wire._middle.take().expect("just made"), bridge);
+        for flow in TRANSLATION {
+            daemon.ofctl("add-flow", "br0", &[flow]).expect_success();
+        }
+        for (here, there, other) in [(0, 1, VIRTUAL[1]), (1, 0, VIRTUAL[0])] {
+            let mac = wire.hosts[there].run(&["cat", "/sys/class/net/eth0/address"]);
+            let mac = mac.stdout.trim().to_string();
+            wire.hosts[here].ip(&format!("neigh add {other} lladdr {mac} dev eth0"));
+        }
+        wire.daemon = Some(daemon);
+        wire
+    }
+
+    /// A wire from `p1` to another device of the middle.
+    #[track_caller]
+    fn to(other: &str, loss: &str, repeat: &str, reorder: &str) -> Wire {
         let (middle, hosts) = tests::netns::hosts::<2>();
         for (number, host) in hosts.iter().enumerate() {
             let address = format!("addr add fd00::{}/64 dev eth0 nodad", number + 1);
@@ -36,6 +72,8 @@ impl Wire {
             host.run(&words).expect_success();
             middle.ip(&format!("link set p{} promisc on", number + 1));
         }
+        middle.veth("w1", &middle, "w2");
+        middle.ip("link set w1 promisc on");
         let folder = tests::folder();
         let record = folder.path().join("record");
         let script = concat!(
@@ -43,7 +81,9 @@ impl Wire {
             "/tests/kernel_connections/wire.py"
         );
         let record = record.to_str().expect("paths here are text");
-        let words = ["python3", script, "p1", "p2", record, loss, repeat, reorder];
+        let words = [
+            "python3", script, "p1", other, record, loss, repeat, reorder,
+        ];
         let wire = Background::start(&middle.words(&words), &folder.path().join("wire.log"));
         eventually("the wire is there", 30, || {
             wire.output().contains("ready").then_some(())
@@ -51,14 +91,21 @@ impl Wire {
         Wire {
             folder,
             hosts,
-            _middle: middle,
+            _middle: Some(middle),
             _wire: wire,
+            daemon: None,
         }
     }
 
     /// Has both hosts talk until both are done.
     #[track_caller]
     fn talk(&self, what: &str, addresses: [&str; 2]) {
+        self.talk_as(what, addresses, addresses);
+    }
+
+    /// As [`Wire::talk`], where each calls the other as `seen` says.
+    #[track_caller]
+    fn talk_as(&self, what: &str, addresses: [&str; 2], seen: [&str; 2]) {
         let script = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/kernel_connections/talk.py"
@@ -71,7 +118,7 @@ impl Wire {
                 what,
                 &number,
                 addresses[side],
-                addresses[1 - side],
+                seen[1 - side],
             ];
             let log = self.folder.path().join(format!("{what}-{side}.log"));
             Background::start(&self.hosts[side].words(&words), &log)
@@ -103,6 +150,75 @@ impl Wire {
         frames
     }
 }
+
+/// Both hosts call each other by virtual addresses; what is invalid is counted by flows of its own.
+const TRANSLATION: [&str; 14] = [
+    "priority=9,arp,actions=NORMAL",
+    "priority=5,in_port=1,ip,nw_dst=10.0.0.200,actions=ct(table=1,zone=1,nat)",
+    "table=1,priority=9,cookie=0xbad,ct_state=+inv,actions=drop",
+    "table=1,priority=5,ip,ct_state=+new,actions=ct(commit,zone=1,nat(dst=10.0.0.2),table=2)",
+    "table=1,priority=1,ip,actions=resubmit(,2)",
+    "table=2,ip,actions=ct(table=3,zone=2,nat)",
+    "table=3,priority=9,cookie=0xbad,ct_state=+inv,actions=drop",
+    "table=3,priority=5,ip,ct_state=+new,\
+     actions=ct(commit,zone=2,nat(src=10.0.0.100),table=4)",
+    "table=3,priority=1,ip,actions=resubmit(,4)",
+    "table=4,actions=output:2",
+    "priority=5,in_port=2,ip,nw_dst=10.0.0.100,actions=ct(table=5,zone=2,nat)",
+    "table=5,priority=9,cookie=0xbad,ct_state=+inv,actions=drop",
+    "table=5,priority=5,ip,ct_state=-new,actions=ct(table=6,zone=1,nat)",
+    "table=6,priority=9,ip,ct_state=-inv-new,actions=output:1",
+];
+/// What the first host is called by the second, and the second by the first.
+const VIRTUAL: [&str; 2] = ["10.0.0.100", "10.0.0.200"];
+
+/// The TCP segments of a record, in order.
+fn segments(frames: &[Vec<u8>]) -> Vec<(Tuple, Segment)> {
+    let read = |frame: &Vec<u8>| {
+        let mut key = FlowKey::default();
+        let layout = parse(frame, &mut key);
+        let packet = Packet::read_whole(frame, &key, &layout, 1, Rest::default())?;
+        match packet.body {
+            Body::Tcp(segment) => Some((packet.tuple, segment)),
+            _ => None,
+        }
+    };
+    frames.iter().filter_map(read).collect()
+}
+
+/// Ends whose SYN got a SYN for an answer: each has sent its sequence number first alone, then
+/// with an acknowledgement (RFC 9293 §3.5, figure 7).
+fn crossing_syns(segments: &[(Tuple, Segment)]) -> usize {
+    let crossed = |(place, (tuple, syn)): (usize, &(Tuple, Segment))| {
+        let answered = segments[place..].iter().any(|(other, segment)| {
+            other == tuple && segment.seq == syn.seq && segment.flags & 0x17 == SYN | ACK
+        });
+        syn.flags & 0x17 == SYN && answered
+    };
+    let all = segments.iter().enumerate();
+    all.filter(|each| crossed(*each)).count()
+}
+
+/// Segments without data one before what the other end has acknowledged, with the window of its
+/// last segment: how Linux probes a window that is shut, and an end that is silent.
+fn probes(segments: &[(Tuple, Segment)], port: u16) -> Vec<u16> {
+    let mut windows = Vec::new();
+    for (place, (tuple, probe)) in segments.iter().enumerate() {
+        let mut before = segments[..place].iter().rev();
+        let last = before.find(|(other, _)| *other == tuple.reversed());
+        let Some((_, last)) = last.filter(|_| tuple.dst_port == port) else {
+            continue;
+        };
+        let is_probe = probe.len == 0 && probe.flags & 0x17 == ACK;
+        if is_probe && probe.seq == last.ack.wrapping_sub(1) {
+            windows.push(last.window);
+        }
+    }
+    windows
+}
+
+const SYN: u8 = 2;
+const ACK: u8 = 16;
 
 /// What connection tracking told of the frames of a record.
 #[derive(Default)]
@@ -244,6 +360,17 @@ fn closed_windows_keep_alives_and_resets() {
         wire.talk(what, IPV4);
     }
     let told = no_fault(&wire, "windows");
+    let segments = segments(&wire.record());
+    let shut = probes(&segments, 5002);
+    assert!(
+        shut.contains(&0),
+        "no probe of a window that is shut: {shut:?}"
+    );
+    let alive = probes(&segments, 5003);
+    assert!(
+        alive.iter().any(|window| *window > 0),
+        "no keep-alive: {alive:?}"
+    );
     // Nobody was at one port: that connection was new and closed at once.
     assert!(told.phases.contains(&Phase::Close), "{:?}", told.phases);
 }
@@ -253,6 +380,8 @@ fn both_sides_open_at_once() {
     let wire = Wire::new("0", "0", "0.3");
     wire.talk("simultaneous", IPV4);
     let told = no_fault(&wire, "simultaneous");
+    let crossing = crossing_syns(&segments(&wire.record()));
+    assert!(crossing >= 2, "the SYNs of {crossing} ends crossed");
     assert!(
         count(&told, ct_state::EST | ct_state::RPL) > 0,
         "{:?}",
@@ -278,4 +407,35 @@ fn datagrams_fragments_and_errors() {
         "{:?}",
         told.bits
     );
+}
+
+/// Opening at once is left out: a SYN from outside is let in only once there is a connection.
+#[test]
+fn translated_connections_have_no_fault_either() {
+    let mut wire = Wire::translated("0.005", "0.02", "0.1");
+    let all = [
+        "bulk",
+        "window",
+        "keepalive",
+        "reset",
+        "again",
+        "simultaneous",
+    ];
+    for what in all {
+        wire.talk_as(what, IPV4, VIRTUAL);
+    }
+    no_fault(&wire, "translated");
+    let segments = segments(&wire.record());
+    assert!(probes(&segments, 5002).contains(&0), "no window was probed");
+    let daemon = wire.daemon.take().expect("a switch");
+    let invalid = daemon.ofctl("dump-flows", "br0", &["cookie=0xbad/-1"]);
+    let invalid = invalid.expect_success();
+    let counted = invalid.lines().filter(|line| line.contains("n_packets="));
+    let counted: Vec<_> = counted.collect();
+    assert_eq!(counted.len(), 3, "{invalid}");
+    assert!(
+        counted.iter().all(|line| line.contains("n_packets=0,")),
+        "{invalid}"
+    );
+    daemon.stop();
 }
