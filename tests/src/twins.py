@@ -2,16 +2,25 @@
 
 The next frame is sent when as many as wanted of the last have come, or when what was sent after it
 to mark its end has. A record is the number of the frame sent, the number of the device and a length,
-four bytes each, then the frame. Frames tell their number by the last four bytes of their source."""
+four bytes each, then the frame. Frames tell their number by the last four bytes of their source.
 
+A length of 2^31 or more stands before an order: what an end does about what came of an earlier
+frame (see twins_answers.py). Nothing is done about what has not come."""
+
+import json
 import select
 import socket
 import sys
+
+import twins_answers
 
 frames, record, wanted = open(sys.argv[1], "rb").read(), open(sys.argv[2], "wb"), int(sys.argv[3])
 SOURCE = bytes.fromhex("065e")
 FENCE = bytes.fromhex("0200000000ee") + bytes.fromhex("065fffffffff") + bytes.fromhex("88b5")
 PATIENCE_S, END_S = 0.05, 60
+ORDER = 1 << 31
+# By number of the frame sent, what first left for the other end.
+arrived = {}
 
 
 def device(name):
@@ -40,6 +49,8 @@ def write(port, frame):
         return False
     head = frame[8:12] + port.to_bytes(4, "big") + len(frame).to_bytes(4, "big")
     record.write(head + frame)
+    if port == 2:
+        arrived.setdefault(int.from_bytes(frame[8:12], "big"), frame)
     return True
 
 
@@ -72,6 +83,14 @@ def send(frame):
 at = 0
 while at < len(frames):
     length = int.from_bytes(frames[at : at + 4], "big")
-    send(frames[at + 4 : at + 4 + length])
+    is_order, length = length & ORDER, length & ~ORDER
+    content = frames[at + 4 : at + 4 + length]
     at += 4 + length
+    if is_order:
+        order = json.loads(content)
+        if order["of"] not in arrived:
+            continue
+        content = twins_answers.frame(order, arrived[order["of"]])
+    send(content)
+drain()
 record.close()

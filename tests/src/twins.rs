@@ -20,6 +20,49 @@ pub struct Seen {
     pub frame: Vec<u8>,
 }
 
+/// What is sent into port 1.
+#[derive(Clone, Debug)]
+pub enum Sent {
+    /// A frame.
+    Frame(Vec<u8>),
+    /// What an end makes of the first frame that left by port 2 of an earlier one: see
+    /// `twins_answers.py`.
+    Order {
+        /// The number of the earlier one.
+        of: usize,
+        /// `answer`, `error` or `announced`.
+        what: &'static str,
+        /// Ethernet destination.
+        destination: [u8; 6],
+        /// More, as members of a JSON object, each with a comma before it.
+        more: String,
+    },
+}
+
+impl Sent {
+    /// As `twins.py` reads it. The number becomes the source address.
+    fn encoded(&self, number: u32) -> Vec<u8> {
+        match self {
+            Sent::Frame(frame) => {
+                let frame = numbered(frame, number);
+                [&(frame.len() as u32).to_be_bytes()[..], &frame].concat()
+            }
+            Sent::Order {
+                of,
+                what,
+                destination,
+                more,
+            } => {
+                let head = numbered(&[&destination[..], &[0; 6]].concat(), number);
+                let head: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+                let text = format!(r#"{{"of": {of}, "what": "{what}", "head": "{head}"{more}}}"#);
+                let len = text.len() as u32 | ORDER;
+                [&len.to_be_bytes()[..], text.as_bytes()].concat()
+            }
+        }
+    }
+}
+
 /// What one switch made of each frame, in the order of the frames.
 pub type Record = Vec<Vec<Seen>>;
 
@@ -29,17 +72,19 @@ pub type Record = Vec<Vec<Seen>>;
 /// of a frame becomes its source address. What ours made of them, then what Open vSwitch did.
 #[track_caller]
 pub fn through_both(flows: &str, frames: &[Vec<u8>], wanted: usize) -> [Record; 2] {
-    let frames: Vec<_> = frames
-        .iter()
-        .zip(0..)
-        .map(|(frame, n)| numbered(frame, n))
-        .collect();
+    let frames: Vec<_> = frames.iter().cloned().map(Sent::Frame).collect();
+    exchanged_by_both(flows, &frames, wanted)
+}
+
+/// As [`through_both`] does, where what is sent may depend on what came out.
+#[track_caller]
+pub fn exchanged_by_both(flows: &str, sent: &[Sent], wanted: usize) -> [Record; 2] {
     let flows = format!("priority=65535,dl_type=0x88b5,actions=output:2\n{flows}");
-    let [ours, theirs] = [ours, theirs].map(|way| way(&flows, &frames, wanted));
+    let [ours, theirs] = [ours, theirs].map(|way| way(&flows, sent, wanted));
     [ours, theirs]
 }
 
-fn ours(flows: &str, frames: &[Vec<u8>], wanted: usize) -> Record {
+fn ours(flows: &str, frames: &[Sent], wanted: usize) -> Record {
     let (switch, ends) = namespaces();
     let mut bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n".to_string();
     for port in PORTS {
@@ -53,7 +98,7 @@ fn ours(flows: &str, frames: &[Vec<u8>], wanted: usize) -> Record {
     record
 }
 
-fn theirs(flows: &str, frames: &[Vec<u8>], wanted: usize) -> Record {
+fn theirs(flows: &str, frames: &[Sent], wanted: usize) -> Record {
     let (switch, ends) = namespaces();
     let ovs = Ovs::start_without_dpdk(switch);
     ovs.add_bridge("br0", &["fail_mode=secure"]);
@@ -75,7 +120,7 @@ fn namespaces() -> (Netns, Netns) {
 }
 
 #[track_caller]
-fn drive(ends: &Netns, bridge: &Path, flows: &str, frames: &[Vec<u8>], wanted: usize) -> Record {
+fn drive(ends: &Netns, bridge: &Path, flows: &str, frames: &[Sent], wanted: usize) -> Record {
     let folder = crate::folder();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let [rules, sent, record] = ["flows", "frames", "record"].map(path);
@@ -90,7 +135,11 @@ fn drive(ends: &Netns, bridge: &Path, flows: &str, frames: &[Vec<u8>], wanted: u
         &rules,
     ])
     .expect_success();
-    std::fs::write(&sent, joined(frames)).expect("the folder is writable");
+    let orders = frames.iter().zip(0..);
+    let orders: Vec<_> = orders
+        .flat_map(|(frame, number)| frame.encoded(number))
+        .collect();
+    std::fs::write(&sent, orders).expect("the folder is writable");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/twins.py");
     let words = ["python3", script, &sent, &record, &wanted.to_string()];
     ends.run(&words).expect_success();
@@ -113,12 +162,6 @@ fn drive(ends: &Netns, bridge: &Path, flows: &str, frames: &[Vec<u8>], wanted: u
     out
 }
 
-/// Each frame behind its length.
-fn joined(frames: &[Vec<u8>]) -> Vec<u8> {
-    let with_len = |frame: &Vec<u8>| [&(frame.len() as u32).to_be_bytes()[..], frame].concat();
-    frames.iter().flat_map(with_len).collect()
-}
-
 /// The frame with its number as source address.
 fn numbered(frame: &[u8], number: u32) -> Vec<u8> {
     let mut frame = frame.to_vec();
@@ -127,4 +170,6 @@ fn numbered(frame: &[u8], number: u32) -> Vec<u8> {
     frame
 }
 
+/// What is before an order rather than a frame, added to its length.
+const ORDER: u32 = 1 << 31;
 const PORTS: [u32; 3] = [1, 2, 3];

@@ -8,7 +8,9 @@
 //!
 //! - A FIN or RST opens no connection: it is invalid. Userspace Open vSwitch calls it new.
 //! - The original tuple is that of the connection for related ICMP errors, too. Userspace Open
-//!   vSwitch tells none.
+//!   vSwitch tells none, nor the ports of it for SCTP and later fragments.
+//! - Where all ports of an address are taken those of the next are tried. Open vSwitch gives up.
+//! - What cannot be translated is dropped. Userspace Open vSwitch lets it pass as it is.
 //! - Windows, challenged SYNs, resets and reopened connections are judged by netfilter's automaton,
 //!   for which its own tests have a model: once an end breaks the rules of TCP, what the two say of
 //!   the rest of that dialogue may differ, and is only counted.
@@ -19,6 +21,10 @@ mod conjunctions;
 mod courses;
 #[path = "ct_vs_ovs/dialogue.rs"]
 mod dialogue;
+#[path = "ct_vs_ovs/exchanges.rs"]
+mod exchanges;
+#[path = "ct_vs_ovs/translations.rs"]
+mod translations;
 
 use std::collections::BTreeMap;
 
