@@ -197,6 +197,8 @@ fn internet_checksum(header: &[u8]) -> u16 {
         .chunks_exact(2)
         .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let sum: u32 = words.map(u32::from).sum();
+    // Adding what was carried may carry once more.
+    let sum = (sum & 0xffff) + (sum >> 16);
     !((sum & 0xffff) + (sum >> 16)) as u16
 }
 
