@@ -175,11 +175,22 @@ impl Engine {
         }
         if !left.is_empty() {
             batch.append(&mut left);
-            self.parsed.close_up(&places);
-            places.close_up(codes);
-            let count = batch.len();
-            self.track_all(entry, &mut codes[..count], batch);
+            self.track_left(entry, codes, batch, &places);
         }
+    }
+
+    /// Tracks the packets of a batch that were kept of a larger one.
+    fn track_left(
+        &mut self,
+        entry: &Entry,
+        codes: &mut [CodeNo],
+        batch: &mut Batch,
+        places: &Kept,
+    ) {
+        self.parsed.close_up(places);
+        places.close_up(codes);
+        let count = batch.len();
+        self.track_all(entry, &mut codes[..count], batch);
     }
 
     /// Looks up a batch and counts what is found. Returns whether an entry was of an older epoch.
@@ -268,12 +279,17 @@ impl Engine {
     }
 
     /// Sends a batch as a whole by one port but for packets that are dropped as they come, all of
-    /// one reason: where a flood is dropped, others do not pay for being among it.
+    /// one reason, and others that are tracked first: where there is a flood, be it one of new
+    /// connections, others do not pay for being among it.
     #[inline(never)]
     fn finish_most(&mut self, entry: &Entry, codes: &mut [CodeNo], batch: &mut Batch) -> bool {
+        let begins_tracked = codes.first().is_some_and(|code| self.tracks(*code));
+        if begins_tracked && self.track_those(entry, codes, batch) {
+            return true;
+        }
         let mut sent: Option<(CodeNo, PortNo)> = None;
         let mut dropped: Option<(CodeNo, DropReason)> = None;
-        let mut kept: Places = 0;
+        let (mut kept, mut tracked): (Places, Places) = (0, 0);
         for (index, code) in codes.iter().enumerate() {
             if sent.is_none_or(|(known, _)| known != *code) {
                 if dropped.is_some_and(|(known, _)| known == *code) {
@@ -288,22 +304,40 @@ impl Engine {
                         dropped = Some((*code, reason));
                         continue;
                     }
-                    Some(([Op::Track(_), ..], None)) if index == 0 => {
-                        return self.track_those(entry, codes, batch);
+                    Some(([Op::Track(_), ..], None)) if self.tracks(*code) => {
+                        tracked |= 1 << index;
+                        continue;
                     }
                     _ => return false,
                 }
             }
             kept |= 1 << index;
         }
-        let (Some((_, port)), Some((_, reason))) = (sent, dropped) else {
+        let Some((_, port)) = sent else {
             return false;
         };
         let (executor, origin) = (&mut self.executor, entry.origin);
-        let count = codes.len() as u32 - kept.count_ones();
-        executor.ports.count_drops(origin, reason, count.into());
-        keep(batch, kept);
-        executor.output_batch(port, origin, batch);
+        if let Some((_, reason)) = dropped {
+            let count = codes.len() as u32 - (kept | tracked).count_ones();
+            executor.ports.count_drops(origin, reason, count.into());
+        }
+        if tracked == 0 {
+            keep(batch, kept);
+            executor.output_batch(port, origin, batch);
+            return true;
+        }
+        let (mut going, mut left) = (Batch::new(), Batch::new());
+        let mut places = Kept::default();
+        for (index, packet) in batch.drain().enumerate() {
+            match (kept >> index & 1, tracked >> index & 1) {
+                (0, 0) => drop(packet),
+                (0, _) => places.keep(index, packet, &mut left),
+                _ => _ = going.push(packet),
+            }
+        }
+        executor.output_batch(port, origin, &mut going);
+        batch.append(&mut left);
+        self.track_left(entry, codes, batch, &places);
         true
     }
 

@@ -310,6 +310,42 @@ fn batches_are_tracked_as_packets_are_one_by_one() {
     assert!(rigs.iter().all(|rig| rig.pools.in_use() == 0));
 }
 
+#[test]
+fn who_is_among_a_flood_leaves_in_order() {
+    let mut rig = Rig::new(
+        3,
+        &[
+            "ip,ct_state=-trk,actions=ct(table=1,zone=1)",
+            "table=1,priority=9,ip,ct_state=+est,actions=output:2",
+            "table=1,priority=8,ip,ct_state=+new,nw_src=10.0.0.0/8,\
+             actions=ct(commit,zone=1,table=2)",
+            "table=1,priority=7,ip,ct_state=+new,actions=drop",
+            "table=2,ip,actions=output:3",
+        ],
+    );
+    let from =
+        |net: [u8; 3]| (0..20).map(move |host| udp(([net[0], net[1], net[2], host], 7), SERVER));
+    let known: Vec<_> = from([10, 1, 0]).collect();
+    rig.receive(1, &known);
+    let answers = (0..20).map(|host| udp(SERVER, ([10, 1, 0, host], 7)));
+    rig.receive(1, &answers.collect::<Vec<_>>());
+    assert_eq!((rig.sent(3).len(), rig.sent(2).len()), (20, 20));
+    for round in 0..4 {
+        let begin: Vec<_> = from([10, 2, round]).collect();
+        let dropped = from([11, 2, round]);
+        let turns = known.iter().zip(&begin).zip(dropped);
+        let turn = |((known, begin), dropped): ((&Vec<u8>, &Vec<u8>), Vec<u8>)| match round {
+            0 | 1 => [known.clone(), begin.clone(), dropped],
+            _ => [begin.clone(), dropped, known.clone()],
+        };
+        rig.receive(1, &turns.flat_map(turn).collect::<Vec<_>>());
+        assert_eq!(rig.sent(2), known, "round {round}");
+        assert_eq!(rig.sent(3), begin, "round {round}");
+        assert_eq!(rig.drops(1), [("no_output", 20 * (u64::from(round) + 1))]);
+    }
+    assert_eq!(rig.pools.in_use(), 0);
+}
+
 /// Clients are tracked in zones of their own; what is invalid leaves by port 3.
 fn zoned() -> Vec<String> {
     let of_client = |client: u32| {
