@@ -81,7 +81,7 @@ use lists::Shard;
 pub use nat::{Nat, Range, Translation};
 pub use packet::{Body, Chunk, Chunks, Embedded, Packet, Segment};
 pub use record::Direction;
-use record::{DNAT, DYING, LONE, Record, SHIFTED, SNAT, State};
+use record::{DYING, LONE, Record, SHIFTED, State};
 pub use shift::Shift;
 use shift::Shifts;
 pub use tcp::{Phase, Strictness};
@@ -301,14 +301,7 @@ impl Table {
     #[inline(always)]
     fn is(&self, found: Found, tuple: &Tuple) -> bool {
         let record = self.record(found.number);
-        match found.direction {
-            Direction::Original => record.is(Direction::Original, tuple),
-            // What is not translated has all in the first line.
-            Direction::Reply if !record.state().has(SNAT | DNAT) => {
-                record.is(Direction::Original, &tuple.reversed())
-            }
-            Direction::Reply => record.is(Direction::Reply, tuple),
-        }
+        record.is_of(found.direction, record.state(), tuple, Tuple::reversed)
     }
 
     /// Whether a record is a connection that is not over; `zone_generation` is that of its zone.

@@ -114,6 +114,26 @@ impl Record {
         difference == 0
     }
 
+    /// The same in this state, by as few lines of memory as tell it. `reverse` makes the tuple of
+    /// the other direction.
+    #[inline(always)]
+    pub fn is_of(
+        &self,
+        direction: Direction,
+        state: State,
+        tuple: &Tuple,
+        reverse: impl Fn(&Tuple) -> Tuple,
+    ) -> bool {
+        match direction {
+            Direction::Original => self.is(Direction::Original, tuple),
+            // What is not translated has all in the first line.
+            Direction::Reply if !state.has(SNAT | DNAT) => {
+                self.is(Direction::Original, &reverse(tuple))
+            }
+            Direction::Reply => self.is(Direction::Reply, tuple),
+        }
+    }
+
     /// Whether neither its time is over nor its zone was flushed.
     #[inline(always)]
     pub fn is_kept(&self, zone_generation: u32, now_s: u32) -> bool {

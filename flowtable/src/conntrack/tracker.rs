@@ -295,14 +295,7 @@ impl<'a> Scene<'a> {
         let record = table.record(found.number);
         let state = record.state();
         let is_translated = state.has(SNAT | DNAT);
-        let tuple = &item.packet.tuple;
-        let is_its = match direction {
-            Direction::Original => record.is(Direction::Original, tuple),
-            // What is not translated has all in the first line.
-            Direction::Reply if !is_translated => record.is(Direction::Original, &tuple.swapped()),
-            Direction::Reply => record.is(Direction::Reply, tuple),
-        };
-        if !is_its
+        if !record.is_of(direction, state, &item.packet.tuple, Tuple::swapped)
             || is_translated && self.request.nat.is_none()
             || !record.is_kept(self.zone_generation, self.now_s)
             || !slide(record, (state, SPECIAL), direction, segment)
