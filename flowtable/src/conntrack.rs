@@ -359,19 +359,19 @@ impl Table {
 
     /// Ends those of a few connections that are over; bit n is set if the nth is gone.
     fn end_those_over(&self, numbers: &[u32], now_s: u32, tally: &mut Tally) -> u32 {
-        self.foresee_ends(numbers, now_s);
+        self.foresee_ends(numbers, |record| self.is_over(record, now_s));
         let numbers = numbers.iter().enumerate();
         numbers.fold(0, |gone, (place, number)| {
             gone | u32::from(self.end_if_over(*number, now_s, tally)) << place
         })
     }
 
-    /// Loads what it takes to end connections, so that the loads overlap: records, then the buckets
-    /// of their entries.
-    fn foresee_ends(&self, numbers: &[u32], now_s: u32) {
+    /// Loads what it takes to end those of a few connections that end, so that the loads overlap:
+    /// records, then the buckets of their entries.
+    fn foresee_ends(&self, numbers: &[u32], ends: impl Fn(&Record) -> bool) {
         let records = || numbers.iter().map(|number| self.record(*number));
         let mut loaded = records().fold(0, |all, record| all ^ record.first_words());
-        for record in records().filter(|record| self.is_over(record, now_s)) {
+        for record in records().filter(|record| ends(record)) {
             for tuple in [record.original(), record.reply()] {
                 loaded ^= self.index.fetch(tuple.hash(&self.hasher));
             }

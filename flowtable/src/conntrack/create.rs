@@ -8,7 +8,7 @@ use core::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use super::expectation::Expected;
 use super::index::{Found, Obstacle};
-use super::limits::{EVICTED_MAX, RETRIES_MAX};
+use super::limits::RETRIES_MAX;
 use super::lists::{Held, Shard};
 use super::nat::{Nat, Trial};
 use super::packet::Packet;
@@ -143,17 +143,14 @@ impl Scene<'_> {
         if !shard.is_short() || !is_last_resort {
             return !shard.is_short();
         }
-        let mut has_victim = false;
-        for _ in 0..EVICTED_MAX {
-            let Some(victim) = held.victim() else {
-                break;
-            };
-            has_victim = true;
-            if self.table.retire(victim) {
-                self.own.tally.evicted += 1;
-            }
+        if held.replace() {
+            return true;
         }
-        has_victim
+        let victims = held.victims();
+        self.table.foresee_ends(&victims, |_| true);
+        let gone = victims.iter().filter(|victim| self.table.retire(**victim));
+        self.own.tally.evicted += gone.count() as u64;
+        held.replace()
     }
 
     fn fill(

@@ -13,7 +13,7 @@
 //! Why not simpler. Reference counts would be two writes to a shared line for each packet. Time
 //! alone proves nothing: a worker may be stopped for as long as the machine likes.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use super::limits::TRACKERS_MAX;
 
@@ -22,6 +22,8 @@ use super::limits::TRACKERS_MAX;
 pub(super) struct Epochs {
     now: AtomicU64,
     pins: Box<[Pin]>,
+    /// So many pins, from the first on, were ever anybody's.
+    joined: AtomicUsize,
 }
 
 /// A pin, with lines of its own.
@@ -35,6 +37,7 @@ impl Epochs {
         Epochs {
             now: AtomicU64::new(0),
             pins: (0..TRACKERS_MAX).map(vacant).collect(),
+            joined: AtomicUsize::new(0),
         }
     }
 
@@ -44,7 +47,10 @@ impl Epochs {
             let taken = pin.0.compare_exchange(VACANT, IDLE, SeqCst, Relaxed);
             taken.is_ok()
         };
-        self.pins.iter().position(free)
+        let pin = self.pins.iter().position(free)?;
+        // Before it is written for the first time, so that who misses it here misses nothing there.
+        self.joined.fetch_max(pin + 1, SeqCst);
+        Some(pin)
     }
 
     /// Gives a pin back.
@@ -72,7 +78,8 @@ impl Epochs {
     /// The oldest epoch in which somebody's batch began that has not ended.
     pub fn oldest(&self) -> u64 {
         fence(SeqCst);
-        let pinned = self.pins.iter().map(|pin| pin.0.load(Relaxed));
+        let pins = self.pins.iter().take(self.joined.load(Relaxed));
+        let pinned = pins.map(|pin| pin.0.load(Relaxed));
         pinned.min().unwrap_or(IDLE)
     }
 }

@@ -40,8 +40,11 @@ pub(super) const TOGETHER: usize = 16;
 pub(super) const WARM_AHEAD: u32 = 1 << 16;
 /// Connections looked at to find a half-open one that may go.
 pub(super) const VICTIMS_MAX: usize = 32;
-/// Half-open connections that go for a new one, so that there is room again after a while.
-pub(super) const EVICTED_MAX: usize = 2;
+/// Half-open connections that go for a new one at least, so that there is room again after a while.
+pub(super) const EVICTED_MIN: usize = 2;
+/// As many go as this part of a shard's reserve, if that is more, and at most [`TOGETHER`]: what is
+/// free but for them stays much more than what rests.
+pub(super) const VICTIMS_SHARE: usize = 8;
 /// Seconds around a wheel. A connection is looked at that often at least, so that one that has come
 /// to a shorter timeout is gone soon after; with millions of them that is little work still.
 pub(super) const WHEEL_SLOTS: usize = 1 << 6;

@@ -30,7 +30,10 @@ use std::sync::{Mutex, MutexGuard};
 use arrayvec::ArrayVec;
 
 use super::epoch::Epochs;
-use super::limits::{RESERVE_MAX, RESERVE_SHIFT, TOGETHER, VICTIMS_MAX, WARM_AHEAD, WHEEL_SLOTS};
+use super::limits::{
+    EVICTED_MIN, RESERVE_MAX, RESERVE_SHIFT, TOGETHER, VICTIMS_MAX, VICTIMS_SHARE, WARM_AHEAD,
+    WHEEL_SLOTS,
+};
 use super::record::{ASSURED, DYING, REPLIED, Record, SPARED};
 use super::zone::Zones;
 
@@ -70,6 +73,8 @@ pub(super) struct Lists {
     turned_s: u32,
     /// Half-open connections, the oldest first.
     queue: List,
+    /// Half-open connections that had to go and whose place no other has taken.
+    replaceable: u32,
     /// How many times zones had been flushed when the last sweep began, and how far it is.
     swept: (u64, u32),
 }
@@ -89,7 +94,7 @@ enum Chain {
 }
 
 /// Records whose memory is fetched together.
-type Few = ArrayVec<u32, TOGETHER>;
+pub(super) type Few = ArrayVec<u32, TOGETHER>;
 
 /// The lock of a shard together with what it guards.
 pub(super) struct Held<'a> {
@@ -118,6 +123,7 @@ impl Shard {
             wheel: vec![List::default(); WHEEL_SLOTS].into(),
             turned_s: 0,
             queue: List::default(),
+            replaceable: 0,
             swept: (0, 0),
         };
         Shard {
@@ -272,10 +278,27 @@ impl Held<'_> {
         }
     }
 
+    /// Half-open connections that have to go: a part of those that were kept free, so that it is
+    /// long until others have to, and they cost less together.
+    pub fn victims(&mut self) -> Few {
+        let count = self.shard.reserve as usize / VICTIMS_SHARE;
+        let count = count.clamp(EVICTED_MIN, TOGETHER);
+        let victims: Few = (0..count).map_while(|_| self.victim()).collect();
+        self.lists.replaceable += victims.len() as u32;
+        victims
+    }
+
+    /// Whether a new connection can take the place of one that had to go.
+    pub fn replace(&mut self) -> bool {
+        let left = self.lists.replaceable.checked_sub(1);
+        self.lists.replaceable = left.unwrap_or(0);
+        left.is_some()
+    }
+
     /// The half-open connection that has to go: an old one of the zone that has most of those
     /// looked at, so that a zone that is flooded loses its own. One that was answered is passed
     /// over once.
-    pub fn victim(&mut self) -> Option<u32> {
+    fn victim(&mut self) -> Option<u32> {
         let mut victim: Option<(u32, u32)> = None;
         for _ in 0..VICTIMS_MAX.min(self.shard.queued() as usize) {
             let number = self.lists.queue.first.checked_sub(1)?;
