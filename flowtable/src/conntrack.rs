@@ -93,6 +93,9 @@ pub use tuple::{Tuple, mapped};
 pub use verdict::{Brief, Handle, Helper, Known, Refusal, Request, Tally, Told, Verdict, ct_state};
 use zone::Zones;
 
+/// Has the CPU fetch the lines of memory at these places, and does not wait for them.
+pub type Prefetch = fn(&[*const u8]);
+
 /// All connections, for all workers.
 #[derive(Debug)]
 pub struct Table {
@@ -106,6 +109,7 @@ pub struct Table {
     expectations: Expectations,
     shifts: Shifts,
     accounts: Accounts,
+    prefetch: Prefetch,
     hasher: Hasher,
     secret: u64,
     picks_up: AtomicBool,
@@ -148,11 +152,17 @@ impl Table {
             expectations: Expectations::new(),
             shifts: Shifts::default(),
             accounts: Accounts::new(),
+            prefetch: |_| (),
             hasher: Hasher::new(stream.next()),
             secret: stream.next(),
             picks_up: AtomicBool::new(true),
             checks_window: AtomicBool::new(true),
         })
+    }
+
+    /// The same that has the CPU fetch memory before it is needed, in this way.
+    pub fn fetched_by(self, prefetch: Prefetch) -> Table {
+        Table { prefetch, ..self }
     }
 
     /// How many connections there can be.

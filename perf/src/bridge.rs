@@ -122,7 +122,8 @@ impl Bridge {
 /// Room for the connections of any scenario whose frames repeat.
 fn connections() -> Result<Arc<conntrack::Table>> {
     let table = conntrack::Table::new(CONNECTIONS, SECRET, pmd::prefer_huge_pages);
-    table.map(Arc::new).context("no memory for connections")
+    let table = table.context("no memory for connections")?;
+    Ok(Arc::new(table.fetched_by(pmd::prefetch)))
 }
 
 /// The queue of a device that drops what it is sent.

@@ -20,7 +20,7 @@ mod worker;
 pub use batch::{BATCH_MAX, Batch};
 pub use eal::{Eal, EalConfig, free_hugepages_mib};
 pub use error::Error;
-pub use memory::{prefer_huge_pages, vacate};
+pub use memory::{prefer_huge_pages, prefetch, vacate};
 pub use offload::{Gso, GsoKind, Offload, PartialChecksum};
 pub use packet::Packet;
 pub use pool::{FRAME_MAX, Pool, PoolStatus, Pools, PoolsConfig};

@@ -91,6 +91,12 @@ impl Index {
         self.buckets[self.home(hash)].home.load(Relaxed)
     }
 
+    /// Where the home bucket is.
+    #[inline(always)]
+    pub fn line(&self, hash: u64) -> *const u8 {
+        core::ptr::from_ref(&self.buckets[self.home(hash)]).cast()
+    }
+
     /// The first entry with this hash that `is` says is the one.
     #[inline(always)]
     pub fn find(&self, hash: u64, mut is: impl FnMut(Found) -> bool) -> Option<Found> {

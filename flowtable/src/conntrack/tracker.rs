@@ -2,6 +2,7 @@
 //! housekeeping between batches.
 
 use core::hint::black_box;
+use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
@@ -237,8 +238,10 @@ impl Drop for Tracker {
 type Places = [(u64, Option<Found>); BATCH_MAX];
 
 impl<'a> Scene<'a> {
-    /// Loads what a batch will need, so that the loads overlap: buckets, then records, or for
-    /// connections to be made the buckets of their replies.
+    /// Fetches what a batch will need, so that the CPU waits once: buckets, then records, or for
+    /// connections to be made the buckets of their replies. Buckets are asked for and not loaded:
+    /// a load that waits for memory soon has all behind it wait, too, and of a batch of which only
+    /// some packets are new the others have no time to hide it.
     #[inline(never)]
     fn fetch(
         &self,
@@ -246,11 +249,13 @@ impl<'a> Scene<'a> {
         places: &mut Places,
         request_of: &impl Fn(usize) -> &'a Request,
     ) {
-        let mut loaded = 0;
-        for (item, (hash, _)) in items.iter().zip(&mut *places) {
+        let mut lines = [ptr::null(); BATCH_MAX];
+        for ((item, (hash, _)), line) in items.iter().zip(&mut *places).zip(&mut lines) {
             *hash = wanted(item).hash(&self.table.hasher);
-            loaded ^= self.table.index.fetch(*hash);
+            *line = self.table.index.line(*hash);
         }
+        (self.table.prefetch)(&lines[..items.len().min(BATCH_MAX)]);
+        let (mut loaded, mut replies) = (0, 0);
         for (at, (item, (hash, place))) in items.iter().zip(places).enumerate() {
             *place = self.table.index.find(*hash, |_| true);
             if let Some(found) = *place {
@@ -264,15 +269,19 @@ impl<'a> Scene<'a> {
                 }
             } else if request_of(at).commits && request_of(at).nat.is_none() {
                 let reply = item.packet.tuple.reversed();
-                loaded ^= self.table.index.fetch(reply.hash(&self.table.hasher));
+                lines[replies] = self.table.index.line(reply.hash(&self.table.hasher));
+                replies += 1;
             }
+        }
+        if replies > 0 {
+            (self.table.prefetch)(&lines[..replies]);
         }
         black_box(loaded);
     }
 
     #[inline(always)]
     fn set_request(&mut self, request: &'a Request) {
-        if !core::ptr::eq(self.request, request) {
+        if !ptr::eq(self.request, request) {
             self.request = request;
             self.is_gentle = request.is_gentle();
             self.zone_generation = self.table.zones.generation(request.zone);

@@ -228,7 +228,8 @@ impl Base {
         let secret = RandomState::new().hash_one(std::process::id());
         let (prepare, vacate) = (pmd::prefer_huge_pages, pmd::vacate);
         let table = Table::vacated(count as usize, secret, prepare, vacate);
-        let connections = table.and_then(|table| Connections::new(Arc::new(table), clock));
+        let table = table.map(|table| Arc::new(table.fetched_by(pmd::prefetch)));
+        let connections = table.and_then(|table| Connections::new(table, clock));
         connections.ok_or_else(|| {
             let message = format!("conntrack.connections = {count}: no memory for so many");
             self.file
