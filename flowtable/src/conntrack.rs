@@ -38,6 +38,7 @@ use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use zerocopy::IntoBytes;
 
 use crate::Prepare;
@@ -376,17 +377,21 @@ impl Table {
         })
     }
 
-    /// Loads what it takes to end those of a few connections that end, so that the loads overlap:
-    /// records, then the buckets of their entries.
+    /// Fetches what it takes to end those of a few connections that end, so that the CPU waits for
+    /// several at once: records, then the buckets of their entries.
     fn foresee_ends(&self, numbers: &[u32], ends: impl Fn(&Record) -> bool) {
         let records = || numbers.iter().map(|number| self.record(*number));
-        let mut loaded = records().fold(0, |all, record| all ^ record.first_words());
-        for record in records().filter(|record| ends(record)) {
+        black_box(records().fold(0, |all, record| all ^ record.first_words()));
+        let mut lines = ArrayVec::<_, { 2 * limits::TOGETHER }>::new();
+        for record in records()
+            .filter(|record| ends(record))
+            .take(limits::TOGETHER)
+        {
             for tuple in [record.original(), record.reply()] {
-                loaded ^= self.index.fetch(tuple.hash(&self.hasher));
+                lines.push(self.index.line(tuple.hash(&self.hasher)));
             }
         }
-        black_box(loaded);
+        (self.prefetch)(&lines);
     }
 
     /// Whether a record is of no connection any more.

@@ -85,12 +85,6 @@ impl Index {
         size_of_val(&*self.buckets)
     }
 
-    /// Loads the home bucket, for its own sake.
-    #[inline(always)]
-    pub fn fetch(&self, hash: u64) -> u64 {
-        self.buckets[self.home(hash)].home.load(Relaxed)
-    }
-
     /// Where the home bucket is.
     #[inline(always)]
     pub fn line(&self, hash: u64) -> *const u8 {

@@ -84,6 +84,7 @@ pub(super) struct Lists {
 struct List {
     first: u32,
     last: u32,
+    len: u32,
 }
 
 /// Which of a record's links make a list: of free, resting and timed ones, or of half-open ones.
@@ -262,15 +263,11 @@ impl Held<'_> {
     /// Frees what rested, then lets what was gathered rest.
     fn settle(&mut self, epochs: &Epochs) {
         if self.lists.resting.first != 0 && epochs.oldest() > self.lists.closed {
-            let mut resting = core::mem::take(&mut self.lists.resting);
-            let mut count = 0;
+            let resting = core::mem::take(&mut self.lists.resting);
             let mut free = self.lists.free;
-            while let Some(number) = self.pop(&mut resting, Chain::Main) {
-                self.push(&mut free, Chain::Main, number);
-                count += 1;
-            }
+            self.append(&mut free, Chain::Main, resting);
             self.lists.free = free;
-            note(&self.shard.vacant, count);
+            note(&self.shard.vacant, resting.len as i32);
         }
         if self.lists.resting.first == 0 && self.lists.gathered.first != 0 {
             self.lists.resting = core::mem::take(&mut self.lists.gathered);
@@ -457,6 +454,23 @@ impl Held<'_> {
             }
         }
         list.last = number + 1;
+        list.len += 1;
+    }
+
+    /// Adds all records of another list behind those of one.
+    fn append(&self, list: &mut List, chain: Chain, other: List) {
+        let (Some(last), Some(first)) = (list.last.checked_sub(1), other.first.checked_sub(1))
+        else {
+            if list.len == 0 {
+                *list = other;
+            }
+            return;
+        };
+        let links = [last, first].map(|number| &self.record(number).links[chain as usize]);
+        links[0].next.store(other.first, Relaxed);
+        links[1].before.store(list.last, Relaxed);
+        list.last = other.last;
+        list.len += other.len;
     }
 
     /// Takes the first record off.
@@ -468,6 +482,7 @@ impl Held<'_> {
 
     /// Takes a record out of the list in which it is.
     fn drop_from(&self, list: &mut List, chain: Chain, number: u32) {
+        list.len -= 1;
         let links = &self.record(number).links[chain as usize];
         let (next, before) = (links.next.load(Relaxed), links.before.load(Relaxed));
         match before.checked_sub(1) {
