@@ -78,7 +78,7 @@ impl Daemon {
     /// As [`Daemon::start_in`], with these tables before those of the bridges.
     #[track_caller]
     pub fn start_with(netns: Netns, tables: &str, bridges: &str) -> Daemon {
-        let turn = Turn::beside_another();
+        let turn = Turn::of_one_switch();
         Daemon::launch(
             netns,
             &format!("{tables}{}", memory(256)),

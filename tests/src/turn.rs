@@ -1,6 +1,5 @@
-//! Turns at the machine among the cases of one program. Most wait far more than they compute, for
-//! pings that nobody answers or processes that start, so two of them run side by side; whoever
-//! starts several switches has the machine alone.
+//! Turns at the machine among the cases of one program: how many of those with one switch may run
+//! side by side. Whoever starts several switches has the machine alone.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -11,8 +10,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Waits until one other case has the machine at most.
-    pub fn beside_another() -> Turn {
+    /// Waits until there is room for one switch more.
+    pub fn of_one_switch() -> Turn {
         Turn::take(1)
     }
 
@@ -39,8 +38,8 @@ fn free() -> MutexGuard<'static, usize> {
     FREE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One for each core of a small machine.
-const PLACES: usize = 2;
+/// One switch at a time: the machine has two cores.
+const PLACES: usize = 1;
 
 static FREE: Mutex<usize> = Mutex::new(PLACES);
 static FREED: Condvar = Condvar::new();

@@ -199,7 +199,7 @@ fn auxiliary_connections_come_and_go_with_the_main_one() {
 fn a_standalone_switch_bridges_while_its_controller_is_lost_or_half_open() {
     let exchange = Exchange::new(1);
     let (switch, hosts) = silent_hosts::<3>();
-    let controller = ", inactivity_probe_s = 3, max_backoff_s = 1";
+    let controller = ", inactivity_probe_s = 5, max_backoff_s = 1";
     let daemon = Daemon::start_in(switch, &bridge(&exchange, "standalone", controller));
     let mut peer = exchange.accept(0);
     peer.barrier();
