@@ -8,18 +8,25 @@ use core::hash::{BuildHasher, Hasher};
 
 /// Hashes words one after the other, for maps whose keys are short.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keyed {
+pub struct Keyed {
     start: u64,
     factor: u64,
 }
 
 impl Keyed {
-    pub(crate) fn new(secret: u64) -> Keyed {
+    /// With a secret that nobody else knows.
+    pub fn new(secret: u64) -> Keyed {
         let mut stream = Stream(secret);
         Keyed {
             start: stream.next(),
             factor: stream.next() | 1,
         }
+    }
+
+    /// The hash of words.
+    #[inline(always)]
+    pub fn hash_words(self, words: &[u64]) -> u64 {
+        hash_words(self, words.iter().copied())
     }
 }
 
@@ -34,7 +41,9 @@ impl BuildHasher for Keyed {
     }
 }
 
-pub(crate) struct WordHasher {
+/// Words on their way.
+#[derive(Clone, Debug)]
+pub struct WordHasher {
     sum: u64,
     factor: u64,
 }

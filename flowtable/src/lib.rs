@@ -30,6 +30,7 @@ pub use changes::{Changed, Changes, Question, Scopes};
 pub use checksum::has_right_checksums;
 pub use classifier::{Classifier, HashTable, Rule, RuleId, Rules, Tuning, Walk};
 pub use field::{Field, Prerequisite};
+pub use hash::Keyed;
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};
 pub use matching::{Known, Match};
 pub use parse::{Depth, FRAME_LEN_MAX, Layout, parse, parse_link, parse_network};

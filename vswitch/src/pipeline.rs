@@ -8,6 +8,7 @@
 mod action_set;
 mod flow;
 mod group;
+mod instruction_list;
 pub mod limits;
 mod mac;
 mod meter;

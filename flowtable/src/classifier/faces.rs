@@ -33,14 +33,26 @@ pub(super) struct Place {
 impl Faces {
     /// All, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Face> {
-        self.chunks().flatten()
+        self.first().iter().chain(self.others().flatten())
     }
 
-    /// The same, piece by piece.
+    /// Whether there is just one.
     #[inline(always)]
-    pub(super) fn chunks(&self) -> impl Iterator<Item = &[Face]> {
+    pub(super) fn is_one(&self) -> bool {
+        self.first().len() == 1 && self.others.is_none()
+    }
+
+    /// The first of them in order, all of most tables.
+    #[inline(always)]
+    pub(super) fn first(&self) -> &[Face] {
+        self.first.as_ref().map_or(&[], |chunk| chunk)
+    }
+
+    /// Those behind, piece by piece.
+    #[inline(always)]
+    pub(super) fn others(&self) -> impl Iterator<Item = &[Face]> {
         let others = self.others.iter().flat_map(|others| others.iter());
-        self.first.iter().chain(others).map(|chunk| &chunk[..])
+        others.map(|chunk| &chunk[..])
     }
 
     /// The tuple at a place, or the next one; the place becomes its.
@@ -58,7 +70,7 @@ impl Faces {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.chunks().map(<[Face]>::len).sum()
+        self.first().len() + self.others().map(<[Face]>::len).sum::<usize>()
     }
 
     pub(super) fn insert(&mut self, face: Face) {

@@ -144,32 +144,47 @@ pub(super) struct Near {
 }
 
 impl Near {
-    /// The hash of the words of `key` that count in `mask`, of which this is a part.
+    /// The first words of `key` that count, masked; 0 where there are fewer.
     #[inline(always)]
-    pub(super) fn hash(&self, hasher: Keyed, key: &FlowKey, mask: &TupleMask) -> u64 {
-        match self.words_of(key) {
-            Some(words) => hash(hasher, words),
+    pub(super) fn words_of(&self, key: &FlowKey) -> [u64; NEAR] {
+        let word = |place| key.words()[usize::from(self.indices[place])] & self.masks[place];
+        core::array::from_fn(word)
+    }
+
+    /// The hash of the words of `key` that count in `mask`, of which these are the first.
+    #[inline(always)]
+    pub(super) fn hash(
+        &self,
+        hasher: Keyed,
+        near: &[u64; NEAR],
+        key: &FlowKey,
+        mask: &TupleMask,
+    ) -> u64 {
+        match near.get(..usize::from(self.len)) {
+            Some(words) => hash(hasher, words.iter().copied()),
             None => hash(hasher, mask.words_of(key)),
         }
     }
 
     /// Whether these are the words of `key` that count in `mask`, masked.
     #[inline(always)]
-    pub(super) fn agrees(&self, values: &[AtomicU64], key: &FlowKey, mask: &TupleMask) -> bool {
-        match self.words_of(key) {
-            Some(words) => {
-                let mut pairs = values.iter().zip(words);
-                pairs.all(|(value, word)| value.load(Ordering::Relaxed) == word)
+    pub(super) fn agrees(
+        &self,
+        values: &[AtomicU64],
+        near: &[u64; NEAR],
+        key: &FlowKey,
+        mask: &TupleMask,
+    ) -> bool {
+        match usize::from(self.len) <= NEAR {
+            true => {
+                let difference =
+                    |(value, word): (&AtomicU64, &u64)| value.load(Ordering::Relaxed) ^ word;
+                // A cell has as many values as there are words.
+                let differences = values.iter().zip(near).map(difference);
+                differences.fold(0, |all, one| all | one) == 0
             }
-            None => mask.agrees(values, key),
+            false => mask.agrees(values, key),
         }
-    }
-
-    #[inline(always)]
-    fn words_of(&self, key: &FlowKey) -> Option<impl Iterator<Item = u64>> {
-        let len = usize::from(self.len);
-        let pairs = self.indices.get(..len)?.iter().zip(&self.masks);
-        Some(pairs.map(|(index, mask)| key.words()[usize::from(*index)] & mask))
     }
 }
 

@@ -158,23 +158,40 @@ impl Rules {
     /// The rule of highest priority that a packet with `key` matches.
     #[inline]
     pub fn find(&self, key: &FlowKey, epoch: u64) -> Option<Rule<'_>> {
-        let (mut best, mut least) = (None, 0);
-        let faces = match self.gate.admits(key) {
+        // To pass the gate costs as much as to ask one hash table.
+        let faces = match self.faces.is_one() || self.gate.admits(key) {
             true => &self.faces,
             false => &self.rest,
         };
-        'all: for chunk in faces.chunks() {
-            for face in chunk {
-                if face.weight_max < least {
-                    break 'all;
-                }
-                if let Some((number, weight)) = face.find(key, self.hasher, epoch, least) {
-                    least = weight + 1;
-                    best = Some((face, number));
-                }
+        let mut best = None;
+        let mut least = self.find_among(faces.first(), key, epoch, 0, &mut best);
+        for chunk in faces.others() {
+            least = self.find_among(chunk, key, epoch, least, &mut best);
+        }
+        best
+    }
+
+    /// Takes the heaviest rule of these tuples if it is not lighter than `least`; what the next one
+    /// must not be lighter than.
+    #[inline(always)]
+    fn find_among<'a>(
+        &'a self,
+        faces: &'a [Face],
+        key: &FlowKey,
+        epoch: u64,
+        mut least: u64,
+        best: &mut Option<Rule<'a>>,
+    ) -> u64 {
+        for face in faces {
+            if face.weight_max < least {
+                break;
+            }
+            if let Some(rule) = face.find(key, self.hasher, epoch, least) {
+                least = rule.cell.weight() + 1;
+                *best = Some(rule);
             }
         }
-        best.and_then(|(face, number)| Rule::at(face, number))
+        least
     }
 
     /// Tells `each` of every rule that a packet with `key` matches, in no particular order.
@@ -248,21 +265,22 @@ impl Rules {
 }
 
 impl Face {
-    /// The heaviest rule that a packet matches, and its weight; nothing if all that might are
-    /// lighter than `least`.
+    /// The heaviest rule that a packet matches; nothing if all that might are lighter than `least`.
     #[inline(always)]
-    fn find(&self, key: &FlowKey, hasher: Keyed, epoch: u64, least: u64) -> Option<(u32, u64)> {
-        let hash = self.near.hash(hasher, key, &self.probe);
-        let mut top = self.index.first(hash);
+    fn find(&self, key: &FlowKey, hasher: Keyed, epoch: u64, least: u64) -> Option<Rule<'_>> {
+        let near = self.near.words_of(key);
+        let mut top = self
+            .index
+            .first(self.near.hash(hasher, &near, key, &self.probe));
         while top != 0 {
             let cell = self.cells.get(top)?;
             let values = self.cells.key(cell);
             match &self.layout {
-                None if self.near.agrees(values, key, &self.probe) => {
-                    return self.visible(top, epoch, least);
+                None if self.near.agrees(values, &near, key, &self.probe) => {
+                    return self.visible((top, cell), epoch, least);
                 }
                 Some(layout) if layout.agrees(values, &self.probe, key) => {
-                    return self.matching(layout, top, key, epoch, least);
+                    return self.matching(layout, (top, cell), key, epoch, least);
                 }
                 _ => top = cell.link(self.index.side()),
             }
@@ -272,11 +290,14 @@ impl Face {
 
     /// Tells `each` of the rules that a packet matches, those that are not visible, too.
     fn find_all(&self, key: &FlowKey, hasher: Keyed, mut each: impl FnMut(u32)) {
-        let mut top = self.index.first(self.near.hash(hasher, key, &self.probe));
+        let near = self.near.words_of(key);
+        let mut top = self
+            .index
+            .first(self.near.hash(hasher, &near, key, &self.probe));
         while let Some(cell) = self.cells.get(top).filter(|_| top != 0) {
             let values = self.cells.key(cell);
             let is_stack = match &self.layout {
-                None => self.near.agrees(values, key, &self.probe),
+                None => self.near.agrees(values, &near, key, &self.probe),
                 Some(layout) => layout.agrees(values, &self.probe, key),
             };
             if is_stack {
@@ -301,37 +322,35 @@ impl Face {
         }
     }
 
-    /// The first cell of a stack that is there, and its weight.
+    /// The first rule of a stack that is there.
     #[inline(always)]
-    fn visible(&self, mut number: u32, epoch: u64, least: u64) -> Option<(u32, u64)> {
-        while number != 0 {
-            let cell = self.cells.get(number)?;
-            if cell.is_visible(epoch) {
-                return Some((number, cell.weight())).filter(|(_, weight)| *weight >= least);
-            }
+    fn visible<'a>(&'a self, top: (u32, Cell<'a>), epoch: u64, least: u64) -> Option<Rule<'a>> {
+        let face = self;
+        let (mut number, mut cell) = top;
+        while !cell.is_visible(epoch) {
             number = cell.below();
+            cell = self.cells.get(number).filter(|_| number != 0)?;
         }
-        None
+        (cell.weight() >= least).then_some(Rule { face, cell, number })
     }
 
-    /// The first cell of a stack that is there and matches, and its weight.
-    fn matching(
-        &self,
+    /// The first rule of a stack that is there and matches.
+    fn matching<'a>(
+        &'a self,
         layout: &Layout,
-        mut number: u32,
+        top: (u32, Cell<'a>),
         key: &FlowKey,
         epoch: u64,
         least: u64,
-    ) -> Option<(u32, u64)> {
-        while number != 0 {
-            let cell = self.cells.get(number)?;
-            if cell.weight() < least {
-                return None;
-            }
+    ) -> Option<Rule<'a>> {
+        let face = self;
+        let (mut number, mut cell) = top;
+        while cell.weight() >= least {
             if layout.matches(self.cells.key(cell), key) && cell.is_visible(epoch) {
-                return Some((number, cell.weight()));
+                return Some(Rule { face, cell, number });
             }
             number = cell.below();
+            cell = self.cells.get(number).filter(|_| number != 0)?;
         }
         None
     }

@@ -73,6 +73,9 @@ pub struct Verdict {
     /// Or at most.
     #[serde(default)]
     pub is_most: bool,
+    /// It is so many times what Open vSwitch reaches.
+    #[serde(default)]
+    pub is_of_ovs: bool,
 }
 
 impl Verdict {
@@ -176,6 +179,7 @@ impl Row {
             measured: measured.unwrap_or(0.0),
             least,
             is_most: false,
+            is_of_ovs: matches!(wanted, Wanted::TimesOvs(_)),
         })
     }
 
@@ -189,6 +193,7 @@ impl Row {
             measured: self.value(Kind::Ours).unwrap_or(0.0),
             least: limit,
             is_most: self.figure.is_cost(),
+            is_of_ovs: false,
         }
     }
 
@@ -208,11 +213,27 @@ impl Row {
 
     /// How many times better ours is than another's.
     pub fn ratio(&self, kind: Kind) -> Option<f64> {
-        let (ours, other) = self.value(Kind::Ours).zip(self.value(kind))?;
+        self.ratio_of(Kind::Ours, kind)
+    }
+
+    fn ratio_of(&self, one: Kind, other: Kind) -> Option<f64> {
+        let (one, other) = self.value(one).zip(self.value(other))?;
         Some(match self.figure.is_cost() {
-            true => other / ours,
-            false => ours / other,
+            true => other / one,
+            false => one / other,
         })
+    }
+
+    /// How many times better testpmd is than Open vSwitch, if that is less than what was wanted of
+    /// us and missed: then it is not the switch that is in the way.
+    pub fn low_ceiling(&self) -> Option<f64> {
+        let missed = self
+            .verdicts
+            .iter()
+            .filter(|it| it.is_of_ovs && !it.is_met());
+        let least = missed.map(|verdict| verdict.least).reduce(f64::max)?;
+        let ceiling = self.ratio_of(Kind::Testpmd, Kind::Ovs);
+        ceiling.filter(|ceiling| *ceiling < least)
     }
 
     /// Cycles for a packet, where packets are counted.

@@ -147,8 +147,8 @@ impl Hash for FlowCounters {
 pub enum Counted {
     /// Counters of their own: those of tables and groups.
     Shared(Arc<Counters>),
-    /// Those of a flow.
-    Flow(FlowCounters),
+    /// Those of a flow and of its table: a packet that matches is counted in both.
+    Flow(FlowCounters, Arc<Counters>),
 }
 
 impl Counted {
@@ -157,7 +157,10 @@ impl Counted {
     pub fn add(&self, packets: u64, bytes: u64, now_ms: u64) {
         match self {
             Counted::Shared(counters) => counters.add(packets, bytes, now_ms),
-            Counted::Flow(counters) => counters.add(packets, bytes, now_ms),
+            Counted::Flow(flow, table) => {
+                flow.add(packets, bytes, now_ms);
+                table.add(packets, bytes, now_ms);
+            }
         }
     }
 }
@@ -175,6 +178,8 @@ pub enum CountedIn<'a> {
         row: u32,
         /// That of the flow.
         serial: u64,
+        /// Those of its table.
+        table: &'a Arc<Counters>,
     },
 }
 
@@ -183,11 +188,15 @@ impl CountedIn<'_> {
     pub fn kept(self) -> Counted {
         match self {
             CountedIn::Shared(counters) => Counted::Shared(Arc::clone(counters)),
-            CountedIn::Flow { rows, row, serial } => Counted::Flow(FlowCounters {
-                rows: Arc::clone(rows),
+            CountedIn::Flow {
+                rows,
                 row,
                 serial,
-            }),
+                table,
+            } => {
+                let rows = Arc::clone(rows);
+                Counted::Flow(FlowCounters { rows, row, serial }, Arc::clone(table))
+            }
         }
     }
 
@@ -196,9 +205,12 @@ impl CountedIn<'_> {
     pub fn is(self, other: &Counted) -> bool {
         match (self, other) {
             (CountedIn::Shared(ours), Counted::Shared(theirs)) => Arc::ptr_eq(ours, theirs),
-            (CountedIn::Flow { rows, row, serial }, Counted::Flow(theirs)) => {
-                (serial, row) == (theirs.serial, theirs.row) && Arc::ptr_eq(rows, &theirs.rows)
-            }
+            (
+                CountedIn::Flow {
+                    rows, row, serial, ..
+                },
+                Counted::Flow(theirs, _),
+            ) => (serial, row) == (theirs.serial, theirs.row) && Arc::ptr_eq(rows, &theirs.rows),
             _ => false,
         }
     }
@@ -217,10 +229,11 @@ impl<'a> From<&'a Counted> for CountedIn<'a> {
     fn from(counted: &'a Counted) -> CountedIn<'a> {
         match counted {
             Counted::Shared(counters) => CountedIn::Shared(counters),
-            Counted::Flow(FlowCounters { rows, row, serial }) => CountedIn::Flow {
+            Counted::Flow(FlowCounters { rows, row, serial }, table) => CountedIn::Flow {
                 rows,
                 row: *row,
                 serial: *serial,
+                table,
             },
         }
     }
@@ -231,7 +244,7 @@ impl PartialEq for Counted {
     fn eq(&self, other: &Counted) -> bool {
         match (self, other) {
             (Counted::Shared(ours), Counted::Shared(theirs)) => Arc::ptr_eq(ours, theirs),
-            (Counted::Flow(ours), Counted::Flow(theirs)) => ours == theirs,
+            (Counted::Flow(ours, _), Counted::Flow(theirs, _)) => ours == theirs,
             _ => false,
         }
     }
@@ -243,7 +256,7 @@ impl Hash for Counted {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             Counted::Shared(counters) => Arc::as_ptr(counters).hash(state),
-            Counted::Flow(counters) => counters.hash(state),
+            Counted::Flow(flow, _) => flow.hash(state),
         }
     }
 }
@@ -251,12 +264,6 @@ impl Hash for Counted {
 impl From<&Arc<Counters>> for Counted {
     fn from(counters: &Arc<Counters>) -> Counted {
         Counted::Shared(Arc::clone(counters))
-    }
-}
-
-impl From<FlowCounters> for Counted {
-    fn from(counters: FlowCounters) -> Counted {
-        Counted::Flow(counters)
     }
 }
 

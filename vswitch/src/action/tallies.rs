@@ -4,7 +4,7 @@
 //! nobody knows beforehand how far a packet comes: in the buckets of a group that selects, and
 //! behind an operation that may end it in a program that is no straight line; and not for packets
 //! of flows that get no place in the cache, each of which is counted in everything that its rules
-//! count it in, as sixteen counters with eight tables. It is added up here then, since to add to
+//! count it in, as eight flows with eight tables. It is added up here then, since to add to
 //! what all workers share costs as much as a lookup. The counters are told on request and now and
 //! then.
 //!

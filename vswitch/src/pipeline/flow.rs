@@ -13,7 +13,7 @@ use openflow::text::Ports;
 use openflow::{FlowFlags, FlowRemoved, FlowRemovedReason, FlowStats, Instructions, TableId};
 
 use super::{Bridge, State};
-use crate::action::{BridgeId, CountedIn, FlowCounters};
+use crate::action::{BridgeId, CountedIn, Counters, FlowCounters};
 
 /// What a table keeps with a flow's match and priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,16 +168,17 @@ impl<'a> FlowRef<'a> {
 
     pub fn instructions(&self) -> Option<&'a Arc<Instructions>> {
         let number = self.rule.word(0) as u32;
-        self.bridge.instructions.get(number as usize)
+        self.bridge.instructions.get(number)
     }
 
-    /// Its counters, as packets are counted in them.
+    /// Its counters and those of its table, as packets are counted in them.
     #[inline(always)]
-    pub fn counted(&self) -> CountedIn<'a> {
+    pub fn counted(&self, table: &'a Arc<Counters>) -> CountedIn<'a> {
         CountedIn::Flow {
             rows: &self.bridge.flow_rows,
             row: self.row(),
             serial: self.serial(),
+            table,
         }
     }
 

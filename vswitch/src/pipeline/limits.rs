@@ -73,8 +73,8 @@ pub const PATH_MAX: usize = 192;
 /// Operations of a packet that needs no program to run: changes of a few headers, and a way out.
 pub const LINE_OPS_MAX: usize = 16;
 
-/// What such a packet is counted in: two for each table that it passes.
-pub const LINE_COUNTED_MAX: usize = 2 * PATH_MAX;
+/// What such a packet is counted in: a flow of each table that it passes, and some ports.
+pub const LINE_COUNTED_MAX: usize = PATH_MAX;
 
 /// Ways through the rules, of flows in the cache, up to which a flow gets a program of its own with
 /// its second packet. One through eight tables takes a kilobyte and a half: 400 MB, where as many

@@ -30,7 +30,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use flowtable::{Counts, FlowKey, KeyHash, Pair, Visitors};
+use flowtable::{Counts, FlowKey, KeyHash, Keyed, Pair, Visitors};
 use foldhash::fast::RandomState;
 
 use super::limits::{ACCOUNTS_MAX, PROGRAMS_MAX};
@@ -45,7 +45,7 @@ use path::{Line, Path, Way};
 /// The programs of one worker, which are kept in its flow cache.
 #[derive(Debug)]
 pub struct Programs {
-    hasher: RandomState,
+    hasher: Keyed,
     /// Parts of the hashes of the ways in each set, [`NO_WAY`] where there is none of this epoch.
     tags: Box<[[u16; WAYS]]>,
     epoch: u64,
@@ -111,10 +111,10 @@ impl Programs {
     }
 
     fn of_sets(count: usize) -> Programs {
-        let hasher = RandomState::default();
+        let secrets = RandomState::default();
         Programs {
-            visitors: Visitors::new(VISITORS, hasher.hash_one(VISITORS)),
-            hasher,
+            visitors: Visitors::new(VISITORS, secrets.hash_one(VISITORS)),
+            hasher: Keyed::new(secrets.hash_one(WAYS)),
             tags: vec![[NO_WAY; WAYS]; count].into(),
             epoch: 0,
             sets: vec![Set::default(); count].into(),
@@ -211,7 +211,7 @@ impl Programs {
             line: &mut line,
         };
         let reason = walk(context, ingress, arrival.key, &mut path);
-        way.hash = self.hasher.hash_one(&way.words[..]);
+        way.hash = self.hasher.hash_words(&way.words);
         let is_admitted = self.admits(at, arrival, books.cache);
         if is_admitted || !line.is_whole() {
             return Fate::Open { is_admitted };

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flowtable::{Changed, FlowMask, Rows, TlvTable};
-use imbl::{HashMap, HashSet, OrdMap, Vector};
-use openflow::{GroupId, Instructions, MeterId, OfPort, TableId};
+use imbl::{HashMap, HashSet, OrdMap};
+use openflow::{GroupId, MeterId, OfPort, TableId};
 
+use super::instruction_list::InstructionList;
 use super::table::Tables;
 use super::{BridgePort, Group, MacEntry, Meter, Table, Underlay};
 use crate::action::{BridgeId, PortNo};
@@ -92,7 +93,7 @@ pub struct Bridge {
     pub(super) endpoints: u32,
     pub(super) tables: Tables,
     /// What flows do, by the number that a flow has of it.
-    pub(super) instructions: Vector<Arc<Instructions>>,
+    pub(super) instructions: InstructionList,
     /// Counters of flows.
     pub(super) flow_rows: Arc<Rows>,
     pub(super) groups: OrdMap<GroupId, Arc<Group>>,

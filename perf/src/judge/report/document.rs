@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::cells::{COLUMNS, cells};
 use super::curve::{curve as svg_of, curves};
-use super::{Report, Row, chart};
+use super::{Report, Row, chart, number};
 
 /// Writes charts into a folder, and method, machine and figures into its performance.md, between
 /// the marks; the rest of that file stays.
@@ -96,6 +96,15 @@ fn section(report: &Report, rows: &[&Row]) -> String {
             let shares = row.profile.iter();
             let shares = shares.map(|(share, function)| format!("`{function}` {share:.0} %"));
             shares.collect::<Vec<String>>().join(", ")
+        },
+    ));
+    text.push_str(&list(
+        "Missed by testpmd as well, which looks into no packet: there the guest, the copy or the ring \
+         is the limit",
+        rows,
+        |row| {
+            let ceiling = row.low_ceiling();
+            ceiling.map_or(String::new(), |it| format!("testpmd has {} x OVS-DPDK", number(it)))
         },
     ));
     text.push_str(&list("The scenarios", rows, |row| row.about.clone()));

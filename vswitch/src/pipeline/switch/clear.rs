@@ -31,7 +31,7 @@ impl Switch {
         let successor = ledger.successor();
         let old = std::mem::replace(ledger, successor);
         bridge.tables = Default::default();
-        bridge.instructions.clear();
+        bridge.instructions = Default::default();
         bridge.groups.clear();
         bridge.meters.clear();
         bridge.flow_rows = Arc::clone(ledger.rows.shared());

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use imbl::Vector;
 use openflow::{Instructions, OfPort};
 
+use super::super::instruction_list::InstructionList;
 use super::footprint;
 use super::rows::{FlowRows, NONE};
 
@@ -33,11 +33,7 @@ pub struct Interner {
 
 impl Interner {
     /// The number of these instructions, with one more flow.
-    pub fn take(
-        &mut self,
-        instructions: &Instructions,
-        list: &mut Vector<Arc<Instructions>>,
-    ) -> u32 {
+    pub fn take(&mut self, instructions: &Instructions, list: &mut InstructionList) -> u32 {
         if let Some(number) = self.numbers.get(instructions) {
             self.users[*number as usize] += 1;
             return *number;
@@ -46,13 +42,13 @@ impl Interner {
         let is_plain = footprint::is_plain(&instructions);
         let number = match self.free.pop() {
             Some(number) => {
-                list.set(number as usize, Arc::clone(&instructions));
+                list.set(number, Arc::clone(&instructions));
                 self.users[number as usize] = 1;
                 self.plain[number as usize] = is_plain;
                 number
             }
             None => {
-                list.push_back(Arc::clone(&instructions));
+                list.push(Arc::clone(&instructions));
                 self.users.push(1);
                 self.plain.push(is_plain);
                 self.newest.push(NONE);
@@ -107,19 +103,19 @@ impl Interner {
     }
 
     /// One flow less with these.
-    pub fn release(&mut self, number: u32, list: &mut Vector<Arc<Instructions>>) {
+    pub fn release(&mut self, number: u32, list: &mut InstructionList) {
         let Some(users) = self.users.get_mut(number as usize) else {
             return;
         };
         *users -= 1;
         if *users == 0
-            && let Some(instructions) = list.get(number as usize)
+            && let Some(instructions) = list.get(number)
         {
             self.numbers.remove(instructions);
             for port in instructions.outputs() {
                 self.outputs.remove(&(port, number));
             }
-            list.set(number as usize, Arc::clone(&self.nothing));
+            list.set(number, Arc::clone(&self.nothing));
             self.free.push(number);
         }
     }
@@ -133,7 +129,7 @@ mod tests {
 
     #[test]
     fn equal_instructions_share_a_number_until_their_last_flow_goes() {
-        let (mut interner, mut list) = (Interner::default(), Vector::new());
+        let (mut interner, mut list) = (Interner::default(), InstructionList::default());
         let goto = Instructions {
             goto: Some(TableId(1)),
             ..Instructions::default()
@@ -147,9 +143,15 @@ mod tests {
         interner.release(first, &mut list);
         assert_ne!(interner.take(&meter, &mut list), first);
         interner.release(first, &mut list);
-        assert_eq!(*list[first as usize], Instructions::default());
+        assert_eq!(
+            **list.get(first).expect("a number"),
+            Instructions::default()
+        );
         assert_eq!(interner.take(&Instructions::default(), &mut list), first);
-        assert_eq!(*list[first as usize], Instructions::default());
-        assert_eq!(list.len(), 2);
+        assert_eq!(
+            **list.get(first).expect("a number"),
+            Instructions::default()
+        );
+        assert!(list.get(1).is_some());
     }
 }

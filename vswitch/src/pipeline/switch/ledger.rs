@@ -359,19 +359,19 @@ impl Ledger {
         let payload = Payload::of(&rule);
         let number = payload.instructions;
         if let Some(journal) = &mut self.journal
-            && let Some(instructions) = bridge.instructions.get(number as usize)
+            && let Some(instructions) = bridge.instructions.get(number)
         {
             journal
                 .entries
                 .push(Entry::NoFlow(GoneFlow::new(table, &rule, instructions)));
         }
         flows.remove(id, draft.epoch);
-        let instructions = bridge.instructions.get(number as usize);
+        let instructions = bridge.instructions.get(number);
         let instructions = instructions.filter(|_| !self.instructions.is_plain(number));
         let name = (table, payload.cookie);
         let makes_room = self.learned.strike(name, instructions.map(|all| &**all));
         if !self.instructions.is_plain(number)
-            && let Some(instructions) = bridge.instructions.get(number as usize)
+            && let Some(instructions) = bridge.instructions.get(number)
         {
             if let Some(footprint) = self.footprints.get_mut(&table) {
                 footprint.remove(instructions);

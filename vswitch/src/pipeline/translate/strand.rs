@@ -506,9 +506,10 @@ pub fn headers_of(key: &FlowKey) -> FlowKey {
 /// Writes the header part of a key, only the bits of `mask` of it.
 #[inline(always)]
 pub fn write_headers(headers: &mut FlowKey, key: &FlowKey, mask: &FlowMask) {
-    let words = key.words().iter().zip(mask.0.words());
-    let places = headers.words_mut().iter_mut().zip(words);
-    for (place, (word, mask)) in places.skip(FlowKey::HEADER_WORD) {
+    const FIRST: usize = FlowKey::HEADER_WORD;
+    let words = key.words()[FIRST..].iter().zip(&mask.0.words()[FIRST..]);
+    let places = headers.words_mut()[FIRST..].iter_mut().zip(words);
+    for (place, (word, mask)) in places {
         *place = word & mask;
     }
 }

@@ -90,8 +90,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         self.ask(scope, rule.priority());
         self.trace.choose(way::rule(rule.id()));
         let flow = FlowRef::new(strand.bridge, id, rule);
-        self.count(strand, CountedIn::Shared(&table.matched));
-        self.count(strand, flow.counted());
+        self.count(strand, flow.counted(&table.matched));
         self.trace.note(format_args!("{flow}"));
         if T::WANTS_PROGRAM {
             strand.origin = Origin {

@@ -91,7 +91,7 @@ fn what_is_longer_goes_another_way() {
         flow actions=check_pkt_larger(1500)->reg0[0],resubmit(,1),dec_ttl,output:3
         flow table=1,reg0=1,actions=output:2
         packet p1 ip
-        > longer(1500,(count,count,p2,dec_ttl,p3),(count,dec_ttl,p3))
+        > longer(1500,(count,p2,dec_ttl,p3),(count,dec_ttl,p3))
     ");
 }
 
