@@ -30,6 +30,14 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if let Some(flag) = lacks(&processor) {
+        eprintln!(
+            "vswitchd: this processor lacks {flag}: this program was built for x86-64-v3; \
+             take another -C target-cpu in .cargo/config.toml and build it anew"
+        );
+        return ExitCode::FAILURE;
+    }
     let arguments = Arguments::parse();
     let options = Options {
         config: arguments.config,
@@ -44,5 +52,29 @@ fn main() -> ExitCode {
             eprintln!("vswitchd: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What this program was built to use (.cargo/config.toml) and the first processor does not have,
+/// going by `/proc/cpuinfo`: else it would end at some instruction without a word.
+fn lacks(cpuinfo: &str) -> Option<&'static str> {
+    let needed: &[&str] = match cfg!(target_feature = "avx2") {
+        true => &["avx2", "bmi1", "bmi2", "fma", "f16c", "movbe", "abm"],
+        false => &[],
+    };
+    let line = cpuinfo.lines().find(|line| line.starts_with("flags"))?;
+    let has = |flag: &&str| line.split_ascii_whitespace().any(|known| known == *flag);
+    needed.iter().find(|flag| !has(flag)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_processor_is_told_apart() {
+        let all = "processor : 0\nflags : fpu abm avx2 bmi1 bmi2 f16c fma movbe\n";
+        assert_eq!((lacks(all), lacks("")), (None, None));
+        assert_eq!(lacks(&all.replace(" bmi2", "")), Some("bmi2"));
     }
 }
