@@ -110,14 +110,20 @@ def reset():
 
 
 def simultaneous():
-    """Both sides connect to each other until their SYNs cross."""
+    """Both sides connect to each other at one moment until their SYNs cross, each time by other
+    ports: a SYN back on ports that were just refused would be no part of a connection."""
     print("ready", flush=True)
     for _ in range(200):
+        turn = int(time.time() * 5) + 1
+        time.sleep(max(0, turn / 5 - time.time() - 0.002))
+        while time.time() * 5 < turn:
+            pass
+        first = 6000 + turn % 1000 * 2
         end = new()
-        end.bind((own, 6000 + side))
+        end.bind((own, first + side))
         end.settimeout(2)
         try:
-            end.connect((peer, 6001 - side))
+            end.connect((peer, first + 1 - side))
         except (ConnectionRefusedError, ConnectionResetError, TimeoutError):
             end.close()
             continue
