@@ -261,3 +261,6 @@ fn fragments_are_translated_each() {
     );
     daemon.stop();
 }
+
+#[path = "tracking/hairpin.rs"]
+mod hairpin;

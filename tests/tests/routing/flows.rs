@@ -40,6 +40,39 @@ fn routing_flows_answer_arp_and_echo() {
     daemon.stop();
 }
 
+/// A neighbour solicitation becomes the advertisement that answers it: its option, the asker's
+/// link-layer address, becomes the target's.
+const ND_RESPONDER: &str = "priority=20,icmp6,icmp_type=135,icmp_code=0,nd_target=fd01::1,actions=\
+     move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],mod_dl_src:02:00:00:00:00:f1,\
+     move:NXM_NX_IPV6_SRC[]->NXM_NX_IPV6_DST[],set_field:fd01::1->ipv6_src,\
+     set_field:02:00:00:00:00:f1->nd_sll,set_field:2->nd_options_type,\
+     set_field:0xe0000000->nd_reserved,set_field:136->icmpv6_type,in_port";
+
+#[test]
+fn routing_flows_answer_neighbour_discovery() {
+    let (switch, [h1]) = hosts::<1>();
+    let daemon = Daemon::start_in(switch, &bridge(1, &[]));
+    add_flows(&daemon, "br0", &[RESPONDERS[2], ND_RESPONDER]);
+    let seen = capture(&h1, daemon.scratch());
+    // The kernel asks, and believes no answer that is wrong.
+    assert!(h1.pings("fd01::1"), "{}", daemon.log());
+    let known = h1.ip("-6 neigh show fd01::1 dev eth0");
+    assert!(
+        known.contains("lladdr 02:00:00:00:00:f1") && known.contains("router"),
+        "{known}"
+    );
+    let columns = [
+        "ipv6.src",
+        "icmpv6.nd.na.target_address",
+        "icmpv6.opt.linkaddr",
+    ];
+    let told = seen.wait("icmpv6.type == 136", &columns);
+    assert_eq!(told[0], ["fd01::1", "fd01::1", "02:00:00:00:00:f1"]);
+    assert_right(&seen);
+    assert!(!h1.pings("fd01::9"), "nobody's address");
+    daemon.stop();
+}
+
 /// A host h1 in a network of its own, and h2 that has two devices, to p2 and p3, with the address
 /// 10.9.0.9 behind both.
 fn two_ways() -> (Netns, [Netns; 2]) {
@@ -47,12 +80,15 @@ fn two_ways() -> (Netns, [Netns; 2]) {
     switch.veth("p3", &h2, "eth1");
     h2.ip("link set eth1 address 02:00:00:00:00:03");
     h2.ip("addr add 10.9.0.9/32 dev lo");
+    h2.ip("addr add fd09::9/128 dev lo");
     for device in ["all", "eth0", "eth1"] {
         let loose = format!("net.ipv4.conf.{device}.rp_filter=0");
         h2.run(&["sysctl", "-qw", &loose]).expect_success();
     }
     h1.ip("neigh replace 10.0.1.1 lladdr 02:00:00:00:00:f1 dev eth0");
     h2.ip("neigh replace 10.0.2.1 lladdr 02:00:00:00:00:f2 dev eth0");
+    h1.ip("neigh replace fd01::1 lladdr 02:00:00:00:00:f1 dev eth0");
+    h2.ip("neigh replace fd02::1 lladdr 02:00:00:00:00:f2 dev eth0");
     (switch, [h1, h2])
 }
 
@@ -212,6 +248,7 @@ fn routing_flows_choose_the_way_by_source() {
     let (switch, [h1, h2]) = two_ways();
     let daemon = Daemon::start_in(switch, &bridge(3, &[]));
     h1.ip("addr add 10.0.1.8/24 dev eth0");
+    h1.ip("addr add fd01::8/64 dev eth0 nodad");
     let flows = [
         "priority=20,in_port=1,icmp,nw_src=10.0.1.8,nw_dst=10.9.0.9,actions=dec_ttl,\
          set_field:02:00:00:00:00:03->eth_dst,output:3",
@@ -219,15 +256,39 @@ fn routing_flows_choose_the_way_by_source() {
          set_field:02:00:00:00:00:02->eth_dst,output:2",
         "priority=10,icmp,nw_src=10.9.0.9,actions=dec_ttl,\
          set_field:02:00:00:00:00:01->eth_dst,output:1",
+        "priority=20,in_port=1,icmp6,ipv6_src=fd01::8,ipv6_dst=fd09::9,actions=dec_ttl,\
+         set_field:02:00:00:00:00:03->eth_dst,output:3",
+        "priority=10,in_port=1,icmp6,ipv6_dst=fd09::9,actions=dec_ttl,\
+         set_field:02:00:00:00:00:02->eth_dst,output:2",
+        "priority=10,icmp6,ipv6_src=fd09::9,actions=dec_ttl,\
+         set_field:02:00:00:00:00:01->eth_dst,output:1",
     ];
     add_flows(&daemon, "br0", &flows);
     let [by_eth0, by_eth1] =
         ["eth0", "eth1"].map(|device| Capture::start(&h2, device, daemon.scratch()));
-    assert!(h1.pings_with("10.9.0.9", &["-I", "10.0.1.7"]));
-    assert!(h1.pings_with("10.9.0.9", &["-I", "10.0.1.8"]));
-    by_eth0.wait("icmp.type == 8 && ip.src == 10.0.1.7", &["ip.src"]);
-    by_eth1.wait("icmp.type == 8 && ip.src == 10.0.1.8", &["ip.src"]);
-    assert_eq!(by_eth0.count("icmp.type == 8 && ip.src == 10.0.1.8"), 0);
-    assert_eq!(by_eth1.count("icmp.type == 8 && ip.src == 10.0.1.7"), 0);
+    for (to, [first, second], (request, source)) in [
+        (
+            "10.9.0.9",
+            ["10.0.1.7", "10.0.1.8"],
+            ("icmp.type == 8", "ip.src"),
+        ),
+        (
+            "fd09::9",
+            ["fd01::7", "fd01::8"],
+            ("icmpv6.type == 128", "ipv6.src"),
+        ),
+    ] {
+        for own in [first, second] {
+            assert!(h1.pings_with(to, &["-I", own]), "{own}");
+        }
+        let of = |own: &str| format!("{request} && {source} == {own}");
+        by_eth0.wait(&of(first), &[source]);
+        by_eth1.wait(&of(second), &[source]);
+        assert_eq!(
+            (by_eth0.count(&of(second)), by_eth1.count(&of(first))),
+            (0, 0),
+            "{to}"
+        );
+    }
     daemon.stop();
 }

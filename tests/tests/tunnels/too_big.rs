@@ -111,20 +111,68 @@ fn tunnels_believe_routers_that_let_less_pass() {
         let end = behind_router(&far);
         vxlan(&end, 42, own, "");
         daemon.netns().ip(&format!("route add {remote} via {near}"));
-        let told = || daemon.vsctl(&["stats"]).stdout + &daemon.log();
-        assert!(guest.pings("10.1.0.2"), "{}", told());
-        eventually("the guest is told what the router lets pass", 30, || {
-            let route = guest.ip("route get 10.1.0.2");
-            let is_told = route.contains(&format!("mtu {mtu} "));
-            is_told.then_some(()).or_else(|| {
-                ping(&guest, "10.1.0.2", 1420);
-                None
-            })
-        });
-        let passed = ping(&guest, "10.1.0.2", mtu);
-        assert!(passed.contains("1 received"), "{passed}\n{}", told());
+        check_path(&daemon, &guest, mtu);
         daemon.stop();
     }
+}
+
+/// The guest learns that the path to the far end takes packets of `mtu` bytes, which pass.
+#[track_caller]
+fn check_path(daemon: &Daemon, guest: &Netns, mtu: u32) {
+    let told = || daemon.vsctl(&["stats"]).stdout + &daemon.log();
+    assert!(guest.pings("10.1.0.2"), "{}", told());
+    eventually("the guest is told what the router lets pass", 30, || {
+        let route = guest.ip("route get 10.1.0.2");
+        let is_told = route.contains(&format!("mtu {mtu} "));
+        is_told.then_some(()).or_else(|| {
+            ping(guest, "10.1.0.2", 1420);
+            None
+        })
+    });
+    let passed = ping(guest, "10.1.0.2", mtu);
+    assert!(passed.contains("1 received"), "{passed}\n{}", told());
+}
+
+/// The same where the underlay's address is the switch's own, of which the node's kernel knows
+/// nothing: it is the switch that the router tells.
+///
+/// ```text
+///   guest ── br-int, tun, br-phy: endpoint ── eth0 far, a router, r1 (1400 bytes) ── eth0 end, v0
+/// ```
+#[test]
+fn tunnels_believe_routers_that_tell_an_address_of_the_switch() {
+    for (own, remote, mtu) in [
+        ("172.16.0.1", "192.0.2.2", 1350),
+        ("fd16::1", "fd19::2", 1330),
+    ] {
+        let (daemon, guest, far) = by_endpoint(remote);
+        let end = behind_router(&far);
+        vxlan(&end, 42, own, "");
+        check_path(&daemon, &guest, mtu);
+        daemon.stop();
+    }
+}
+
+/// A node without an address, whose tunnel goes by an endpoint, a guest and the next router.
+fn by_endpoint(remote: &str) -> (Daemon, Netns, Netns) {
+    let (node, guest, far) = (Netns::new("sw"), Netns::new("guest"), Netns::new("far"));
+    node.veth("g1", &guest, "eth0");
+    node.veth("u1", &far, "eth0");
+    guest.ip("addr add 10.1.0.1/24 dev eth0");
+    far.ip("addr add 172.16.0.2/24 dev eth0");
+    far.ip("addr add fd16::2/64 dev eth0 nodad");
+    let bridges = format!(
+        "[[bridge]]\nname = \"br-int\"\n\
+         [[bridge.port]]\nname = \"g1\"\ntype = \"system\"\n\
+         [[bridge.port]]\nname = \"tun\"\ntype = \"vxlan\"\n\
+         options = {{ remote_ip = \"{remote}\", key = 42, pmtud = true }}\n\
+         [[bridge]]\nname = \"br-phy\"\n\
+         [[bridge.port]]\nname = \"br-phy\"\ntype = \"endpoint\"\n\
+         options.addresses = \"172.16.0.1/24,fd16::1/64\"\n\
+         options.gateways = \"172.16.0.2,fd16::2\"\n\
+         [[bridge.port]]\nname = \"u1\"\ntype = \"system\"\n"
+    );
+    (Daemon::start_in(node, &bridges), guest, far)
 }
 
 /// A host behind a router whose link to it is narrow.
