@@ -37,6 +37,16 @@ fn joined<const N: usize>(netns: fn(&str) -> Netns) -> (Netns, [Netns; N]) {
     (switch, hosts)
 }
 
+/// TCP segments that a kernel found to have a wrong checksum, as its `/proc/net/snmp` tells.
+#[track_caller]
+pub fn wrong_checksums(snmp: &str) -> u64 {
+    let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
+    let names = lines.next().expect("names").split_whitespace();
+    let values = lines.next().expect("values").split_whitespace();
+    let errors = names.zip(values).find(|(name, _)| *name == "InCsumErrors");
+    errors.expect("a counter").1.parse().expect("a number")
+}
+
 /// A network namespace of the test's own; removed when dropped.
 #[derive(Debug)]
 pub struct Netns {

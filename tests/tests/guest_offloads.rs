@@ -11,6 +11,7 @@ use pmd::port::{self, LostReason};
 use pmd::{Pools, PortKind};
 use tempfile::TempDir;
 use tests::crossing::{pools, port as config};
+use tests::netns::wrong_checksums;
 use tests::{Background, Crossing, Guest, GuestOptions, Netns, eventually};
 
 struct Pair {
@@ -77,11 +78,7 @@ impl Pair {
             .run(&["grep", "^Tcp:", "/proc/net/snmp"])
             .expect_success();
         for text in [own, other] {
-            let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
-            let names = lines.next().expect("names").split_whitespace();
-            let values = lines.next().expect("values").split_whitespace();
-            let errors = names.zip(values).find(|(name, _)| *name == "InCsumErrors");
-            assert_eq!(errors.expect("a counter").1, "0", "{text}");
+            assert_eq!(wrong_checksums(&text), 0, "{text}");
         }
         for control in &self.crossing.controls {
             let counters = control.counters();

@@ -264,3 +264,5 @@ fn fragments_are_translated_each() {
 
 #[path = "tracking/hairpin.rs"]
 mod hairpin;
+#[path = "tracking/offloads.rs"]
+mod offloads;

@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use tests::netns::wrong_checksums;
 use tests::{Background, Daemon, Netns, eventually, run};
 
 /// A node with a guest behind a tunnel, and a stranger at the other end of the underlay.
@@ -138,6 +139,8 @@ fn tcp(from: &Netns, to: &Netns, address: &str, folder: &Path) {
     assert!(bytes >= 10 << 20, "{bytes} bytes of 20 MiB");
 }
 
+#[path = "tunnels/guests.rs"]
+mod guests;
 #[path = "tunnels/kernel.rs"]
 mod kernel;
 #[path = "tunnels/networks.rs"]

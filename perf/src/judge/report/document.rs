@@ -99,12 +99,14 @@ fn section(report: &Report, rows: &[&Row]) -> String {
         },
     ));
     text.push_str(&list(
-        "Missed by testpmd as well, which looks into no packet: there the guest, the copy or the ring \
-         is the limit",
+        "Missed by testpmd as well, which looks into no packet: there the guest, the copy or the \
+         ring is the limit",
         rows,
         |row| {
             let ceiling = row.low_ceiling();
-            ceiling.map_or(String::new(), |it| format!("testpmd has {} x OVS-DPDK", number(it)))
+            ceiling.map_or(String::new(), |it| {
+                format!("testpmd has {} x OVS-DPDK", number(it))
+            })
         },
     ));
     text.push_str(&list("The scenarios", rows, |row| row.about.clone()));
