@@ -83,7 +83,8 @@ impl Memif {
         self.taken = tail;
         let waiting = self.sent.wrapping_sub(tail);
         Ok(Slots {
-            free: RING - waiting,
+            // A switch that ends may leave anything there.
+            free: RING.saturating_sub(waiting),
             newly_taken,
         })
     }
