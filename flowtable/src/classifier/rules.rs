@@ -166,6 +166,9 @@ impl Rules {
         let mut best = None;
         let mut least = self.find_among(faces.first(), key, epoch, 0, &mut best);
         for chunk in faces.others() {
+            if chunk.first().is_some_and(|face| face.weight_max < least) {
+                break;
+            }
             least = self.find_among(chunk, key, epoch, least, &mut best);
         }
         best
