@@ -7,7 +7,9 @@
 //! keeps any switch busy.
 //! How: the region is a memory file, read and written by `pread` and `pwrite`: those are copies by
 //! the same CPU, and x86 lets other CPUs see stores in their order, so a ring's head follows its
-//! descriptors. No pointer into shared memory is needed.
+//! descriptors. No pointer into shared memory is needed. Positions are read and written with the
+//! eight bytes in which they lie: the kernel copies such a word at once, but two bytes of their own
+//! one after the other, so that the switch could see half of one, or be seen so.
 //! See DPDK's guide to the memif driver, "Memif internals".
 
 use std::fs::File;
@@ -47,8 +49,7 @@ impl Memif {
         rustix::fs::ftruncate(&memory, size)?;
         let memory = File::from(memory);
         for ring in [TO_SWITCH].into_iter().chain((0..rings).map(from_switch)) {
-            memory.write_all_at(&COOKIE.to_le_bytes(), ring)?;
-            memory.write_all_at(&WITHOUT_INTERRUPT.to_le_bytes(), ring + 4)?;
+            write_head(&memory, ring, 0)?;
         }
         let control = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None)?;
         connect(&control, &SocketAddrUnix::new(path)?)
@@ -78,13 +79,16 @@ impl Memif {
 
     /// Slots of the ring to the switch that are free, after looking how far it is.
     pub fn free_slots(&mut self) -> Result<Slots> {
-        let tail = self.read_word(TO_SWITCH + TAIL)?;
+        let tail = self.read_tail(TO_SWITCH)?;
         let newly_taken = tail.wrapping_sub(self.taken);
         self.taken = tail;
         let waiting = self.sent.wrapping_sub(tail);
+        ensure!(
+            waiting <= RING,
+            "{waiting} of {RING} slots wait: more were taken than sent"
+        );
         Ok(Slots {
-            // A switch that ends may leave anything there.
-            free: RING.saturating_sub(waiting),
+            free: RING - waiting,
             newly_taken,
         })
     }
@@ -116,15 +120,14 @@ impl Memif {
     /// Hands over so many slots.
     pub fn publish(&mut self, count: u16) -> Result<()> {
         self.sent = self.sent.wrapping_add(count);
-        let head = self.sent.to_le_bytes();
-        Ok(self.memory.write_all_at(&head, TO_SWITCH + HEAD)?)
+        write_head(&self.memory, TO_SWITCH, self.sent)
     }
 
     /// Takes what the switch has sent and gives its slots back; how many frames that were.
     pub fn receive(&mut self) -> Result<u32> {
         let mut taken = 0;
         for ring in 0..self.returned.len() {
-            let tail = self.read_word(from_switch(ring as u16) + TAIL)?;
+            let tail = self.read_tail(from_switch(ring as u16))?;
             let first = std::mem::replace(&mut self.returned[ring], tail);
             let count = tail.wrapping_sub(first);
             if count > 0 {
@@ -149,14 +152,21 @@ impl Memif {
             self.memory.write_all_at(&empty, place)?;
         }
         let head = from.wrapping_add(count).wrapping_add(RING);
-        Ok(self.memory.write_all_at(&head.to_le_bytes(), ring + HEAD)?)
+        write_head(&self.memory, ring, head)
     }
 
-    fn read_word(&self, offset: u64) -> Result<u16> {
-        let mut word = [0; 2];
-        self.memory.read_exact_at(&mut word, offset)?;
-        Ok(u16::from_le_bytes(word))
+    /// The receiver's position in a ring.
+    fn read_tail(&self, ring: u64) -> Result<u16> {
+        let mut word = [0; 8];
+        self.memory.read_exact_at(&mut word, ring + TAIL)?;
+        Ok(u64::from_le_bytes(word) as u16)
     }
+}
+
+/// Writes the sender's position in a ring, with what lies before it in the same word.
+fn write_head(memory: &File, ring: u64, head: u16) -> Result<()> {
+    let word = u64::from(COOKIE) | u64::from(WITHOUT_INTERRUPT) << 32 | u64::from(head) << 48;
+    Ok(memory.write_all_at(&word.to_le_bytes(), ring)?)
 }
 
 /// What is known of the ring to the switch.
@@ -276,8 +286,8 @@ const MESSAGE: usize = 128;
 
 /// Slots of a ring: as many as the driver allows.
 pub const RING: u16 = 1 << 14;
-/// In a ring: the sender's position, the receiver's, and the descriptors.
-const HEAD: u64 = 6;
+/// In a ring: the receiver's position, and the descriptors. The first word has the cookie, flags
+/// and the sender's position.
 const TAIL: u64 = 64;
 const DESCRIPTORS: u64 = 128;
 /// Bytes of a descriptor.
