@@ -9,12 +9,9 @@ use std::sync::Arc;
 
 use openflow::Instructions;
 
-/// Instructions by number.
+/// Instructions by number; none at all by those that stand for nothing.
 #[derive(Clone, Debug, Default)]
-pub struct InstructionList {
-    chunks: Arc<[Chunk]>,
-    len: usize,
-}
+pub struct InstructionList(Arc<[Chunk]>);
 
 type Chunk = Arc<[Arc<Instructions>; CHUNK]>;
 
@@ -23,29 +20,22 @@ impl InstructionList {
     #[inline(always)]
     pub fn get(&self, number: u32) -> Option<&Arc<Instructions>> {
         let number = number as usize;
-        Some(&self.chunks.get(number / CHUNK)?[number % CHUNK])
+        Some(&self.0.get(number / CHUNK)?[number % CHUNK])
     }
 
-    /// Adds a number: that of the last one and one more.
-    pub fn push(&mut self, instructions: Arc<Instructions>) {
-        if self.len == self.chunks.len() * CHUNK {
-            let nothing = Arc::default();
-            let chunk = Arc::new(std::array::from_fn(|_| Arc::clone(&nothing)));
-            self.chunks = self.chunks.iter().cloned().chain([chunk]).collect();
-        }
-        self.len += 1;
-        self.set(self.len as u32 - 1, instructions);
-    }
-
-    /// Lets a number stand for something else.
+    /// Lets a number stand for something, or for something else.
     pub fn set(&mut self, number: u32, instructions: Arc<Instructions>) {
         let (chunk, place) = (number as usize / CHUNK, number as usize % CHUNK);
-        if let Some(chunk) = Arc::make_mut(&mut self.chunks).get_mut(chunk) {
-            Arc::make_mut(chunk)[place] = instructions;
+        if chunk >= self.0.len() {
+            let nothing = Arc::new(std::array::from_fn(|_| Arc::default()));
+            let more = std::iter::repeat_n(nothing, chunk + 1 - self.0.len());
+            self.0 = self.0.iter().cloned().chain(more).collect();
         }
+        Arc::make_mut(&mut Arc::make_mut(&mut self.0)[chunk])[place] = instructions;
     }
 }
 
+/// Numbers in a chunk, all of which a change copies once for each state.
 const CHUNK: usize = 128;
 
 #[cfg(test)]
@@ -66,12 +56,12 @@ mod tests {
         let mut list = InstructionList::default();
         assert!(list.get(0).is_none());
         for number in 0..300_u32 {
-            list.push(to(number as u8));
+            list.set(number, to(number as u8));
         }
         let shared = list.clone();
         list.set(7, to(100));
         list.set(299, to(101));
-        list.push(to(102));
+        list.set(300, to(102));
         let goto =
             |list: &InstructionList, number| list.get(number).and_then(|it| it.goto).map(|it| it.0);
         assert_eq!(

@@ -40,21 +40,15 @@ impl Interner {
         }
         let instructions = Arc::new(instructions.clone());
         let is_plain = footprint::is_plain(&instructions);
-        let number = match self.free.pop() {
-            Some(number) => {
-                list.set(number, Arc::clone(&instructions));
-                self.users[number as usize] = 1;
-                self.plain[number as usize] = is_plain;
-                number
-            }
-            None => {
-                list.push(Arc::clone(&instructions));
-                self.users.push(1);
-                self.plain.push(is_plain);
-                self.newest.push(NONE);
-                self.users.len() as u32 - 1
-            }
-        };
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.users.push(0);
+            self.plain.push(false);
+            self.newest.push(NONE);
+            self.users.len() as u32 - 1
+        });
+        list.set(number, Arc::clone(&instructions));
+        self.users[number as usize] = 1;
+        self.plain[number as usize] = is_plain;
         let outputs = instructions.outputs().map(|port| (port, number));
         self.outputs.extend(outputs);
         self.numbers.insert(instructions, number);
