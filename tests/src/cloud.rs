@@ -8,15 +8,15 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::controller::{Controller, OPENFLOW_PORT};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, take_turn};
 use crate::netns::Netns;
 use crate::process::{Output, eventually, target_dir};
-use crate::turn::Turn;
 
 /// A node that is not running yet.
 #[derive(Debug)]
@@ -131,14 +131,14 @@ pub struct Cloud {
     generation: u64,
     folder: TempDir,
     _control: Netns,
-    _turn: Turn,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Cloud {
     /// Starts `application` and the nodes, and waits until what is `wanted` is in force.
     #[track_caller]
     pub fn start<const N: usize>(application: &str, plans: [Plan; N], wanted: &Value) -> Cloud {
-        let turn = Turn::alone();
+        let turn = take_turn();
         let folder = crate::process::folder();
         let control = control_network(&plans);
         let intent = folder.path().join("intent.json");

@@ -1,13 +1,21 @@
 //! The daemon under test, in a network namespace and run folder of its own.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::netns::{self, Netns};
 use crate::process::{Background, Output, binary, eventually, run};
-use crate::turn::Turn;
+
+/// One switch at a time: the machine has two cores.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits until nobody else has the machine, for whoever starts several switches.
+pub fn take_turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A bridge `br0` in fail mode secure, with these settings besides, whose ports 1 and 2, `n1` and
 /// `n2`, lead nowhere.
@@ -23,7 +31,7 @@ pub struct Daemon {
     process: Background,
     netns: Netns,
     folder: TempDir,
-    _turn: Option<Turn>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Daemon {
@@ -78,7 +86,7 @@ impl Daemon {
     /// As [`Daemon::start_in`], with these tables before those of the bridges.
     #[track_caller]
     pub fn start_with(netns: Netns, tables: &str, bridges: &str) -> Daemon {
-        let turn = Turn::of_one_switch();
+        let turn = take_turn();
         Daemon::launch(
             netns,
             &format!("{tables}{}", memory(256)),
@@ -96,7 +104,12 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn launch(netns: Netns, settings: &str, bridges: &str, turn: Option<Turn>) -> Daemon {
+    fn launch(
+        netns: Netns,
+        settings: &str,
+        bridges: &str,
+        turn: Option<MutexGuard<'static, ()>>,
+    ) -> Daemon {
         let folder = crate::process::folder();
         let run_dir = folder.path().join("run");
         let text = format!("run_dir = \"{}\"\n{settings}{bridges}", run_dir.display());
@@ -171,6 +184,16 @@ impl Daemon {
     pub fn json(&self, words: &[&str]) -> Value {
         let text = self.vsctl(&[&["--json"], words].concat()).expect_success();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Packets and bytes that a port has received.
+    #[track_caller]
+    pub fn received(&self, port: &str) -> [u64; 2] {
+        let stats = self.json(&["stats"]);
+        let mut ports = stats["ports"].as_array().expect("ports").iter();
+        let port = ports.find(|known| known["name"] == port);
+        let rx = &port.expect("it is counted")["rx"];
+        ["packets", "bytes"].map(|count| rx[count].as_u64().expect("a number"))
     }
 
     /// Runs stock `ovs-ofctl -O OpenFlow13 COMMAND BRIDGE ARGUMENTS` over the Unix socket.

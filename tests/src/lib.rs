@@ -2,7 +2,7 @@
 //!
 //! This library is the harness; the cases are in `tests/`. What a case starts it ends by process
 //! id, and what it creates it removes, also when it fails. Cases that use the machine (namespaces,
-//! guests, the switch itself) take turns in a process ([`turn`]): [`Daemon::start`] takes one.
+//! guests, the switch itself) run one at a time in a process: [`Daemon::start`] takes the turn.
 #![forbid(unsafe_code)]
 
 pub mod capture;
@@ -19,7 +19,6 @@ pub mod ovs;
 pub mod peer;
 pub mod process;
 pub mod tshark;
-pub mod turn;
 pub mod twins;
 
 pub use capture::Capture;
@@ -31,4 +30,3 @@ pub use guest::{Guest, GuestOptions};
 pub use netns::Netns;
 pub use ovs::Ovs;
 pub use process::{Background, Output, binary, eventually, folder, run, target_dir};
-pub use turn::Turn;

@@ -51,17 +51,6 @@ fn tcp(from: &Netns, to: &Netns, address: &str, folder: &Path) {
     println!("TCP to {address}: {:.2} Gb/s", received / 1e9);
 }
 
-/// Mean length of the frames that a port has received.
-#[track_caller]
-fn mean_received(daemon: &Daemon, name: &str) -> u64 {
-    let stats = daemon.json(&["stats"]);
-    let ports = stats["ports"].as_array().expect("ports");
-    let port = ports.iter().find(|port| port["name"] == name);
-    let rx = &port.expect("it is counted")["rx"];
-    let count = |what: &str| rx[what].as_u64().expect("a number");
-    count("bytes") / count("packets")
-}
-
 #[test]
 fn system_ports_carry_ping_and_tcp_with_offloads_on() {
     let (switch, hosts) = hosts(2, 1500);
@@ -75,7 +64,8 @@ fn system_ports_carry_ping_and_tcp_with_offloads_on() {
     tcp(&hosts[0], &hosts[1], "10.0.0.2", daemon.scratch());
     tcp(&hosts[1], &hosts[0], "fd00::1", daemon.scratch());
     for name in ["p1", "p2"] {
-        let mean = mean_received(&daemon, name);
+        let [packets, bytes] = daemon.received(name);
+        let mean = bytes / packets;
         assert!(mean > 1514, "{name}: {mean} bytes, acknowledgements too");
     }
     daemon.stop();

@@ -16,8 +16,6 @@ use tests::{Capture, Daemon, Netns, run};
 mod endpoints;
 #[path = "routing/flows.rs"]
 mod flows;
-#[path = "routing/tunnels.rs"]
-mod tunnels;
 
 /// Hosts each in a network of its own, host i with the addresses 10.0.i.7 and fd0i::7 and with
 /// 10.0.i.1 and fd0i::1 for routers.

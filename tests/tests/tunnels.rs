@@ -139,6 +139,8 @@ fn tcp(from: &Netns, to: &Netns, address: &str, folder: &Path) {
     assert!(bytes >= 10 << 20, "{bytes} bytes of 20 MiB");
 }
 
+#[path = "tunnels/endpoint.rs"]
+mod endpoint;
 #[path = "tunnels/guests.rs"]
 mod guests;
 #[path = "tunnels/kernel.rs"]

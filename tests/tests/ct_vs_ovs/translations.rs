@@ -91,6 +91,7 @@ const fn source(
     }
 }
 
+/// To one of four addresses.
 const fn destination(
     number: u8,
     nat: &'static str,
@@ -98,12 +99,8 @@ const fn destination(
     ports: Option<(u16, u16)>,
 ) -> Translation {
     Translation {
-        number,
-        nat,
-        nat_v6,
         free: Free::Destination,
-        addresses: (1, 4),
-        ports,
+        ..source(number, nat, nat_v6, (1, 4), ports)
     }
 }
 

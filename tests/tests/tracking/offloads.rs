@@ -47,10 +47,7 @@ fn flows() -> Vec<String> {
 
 /// Bytes in a packet that a port received since, on average.
 fn mean(daemon: &Daemon, name: &str, since: &mut [u64; 2]) -> u64 {
-    let ports = daemon.json(&["stats"])["ports"].clone();
-    let mut ports = ports.as_array().expect("ports").iter();
-    let port = ports.find(|port| port["name"] == name).expect("the port");
-    let now = ["packets", "bytes"].map(|count| port["rx"][count].as_u64().expect("a number"));
+    let now = daemon.received(name);
     let (packets, bytes) = (now[0] - since[0], now[1] - since[1]);
     *since = now;
     bytes / packets.max(1)

@@ -24,28 +24,19 @@ fn scene() -> (Scene, Guest) {
     (scene, guest)
 }
 
-/// Packets and bytes that a port received.
-fn received(daemon: &Daemon, name: &str) -> [u64; 2] {
-    let ports = daemon.json(&["stats"])["ports"].clone();
-    let ports = ports.as_array().expect("ports").clone();
-    let port = ports.iter().find(|port| port["name"] == name);
-    let rx = &port.expect("it is counted")["rx"];
-    ["packets", "bytes"].map(|count| rx[count].as_u64().expect("a number"))
-}
-
 #[test]
 fn tunnels_carry_super_frames_of_a_guest() {
     let (scene, mut guest) = scene();
     vxlan(&scene.far, 42, "172.16.0.1", "");
     assert!(guest.pings("10.1.0.2", 30), "{}", scene.told());
     let folder = scene.daemon.scratch();
-    let before = received(&scene.daemon, "vm");
+    let before = scene.daemon.received("vm");
     let file = scene.capture(|| {
         let log = folder.join("iperf3.log");
         let _server = scene.far.serve(&["iperf3", "-s", "-1"], "-t", 5201, &log);
         guest.succeed("iperf3 -c 10.1.0.2 -n 4M </dev/null 2>&1", 240);
     });
-    let after = received(&scene.daemon, "vm");
+    let after = scene.daemon.received("vm");
     let mean = (after[1] - before[1]) / (after[0] - before[0]);
     assert!(mean > 3_000, "{mean} bytes on average leave the guest");
 

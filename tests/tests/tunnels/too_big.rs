@@ -145,34 +145,13 @@ fn tunnels_believe_routers_that_tell_an_address_of_the_switch() {
         ("172.16.0.1", "192.0.2.2", 1350),
         ("fd16::1", "fd19::2", 1330),
     ] {
-        let (daemon, guest, far) = by_endpoint(remote);
+        let gateways = ", gateways = \"172.16.0.2,fd16::2\"";
+        let Scene { daemon, guest, far } = endpoint::scene(remote, ", pmtud = true", gateways);
         let end = behind_router(&far);
         vxlan(&end, 42, own, "");
         check_path(&daemon, &guest, mtu);
         daemon.stop();
     }
-}
-
-/// A node without an address, whose tunnel goes by an endpoint, a guest and the next router.
-fn by_endpoint(remote: &str) -> (Daemon, Netns, Netns) {
-    let (node, guest, far) = (Netns::new("sw"), Netns::new("guest"), Netns::new("far"));
-    node.veth("g1", &guest, "eth0");
-    node.veth("u1", &far, "eth0");
-    guest.ip("addr add 10.1.0.1/24 dev eth0");
-    far.ip("addr add 172.16.0.2/24 dev eth0");
-    far.ip("addr add fd16::2/64 dev eth0 nodad");
-    let bridges = format!(
-        "[[bridge]]\nname = \"br-int\"\n\
-         [[bridge.port]]\nname = \"g1\"\ntype = \"system\"\n\
-         [[bridge.port]]\nname = \"tun\"\ntype = \"vxlan\"\n\
-         options = {{ remote_ip = \"{remote}\", key = 42, pmtud = true }}\n\
-         [[bridge]]\nname = \"br-phy\"\n\
-         [[bridge.port]]\nname = \"br-phy\"\ntype = \"endpoint\"\n\
-         options.addresses = \"172.16.0.1/24,fd16::1/64\"\n\
-         options.gateways = \"172.16.0.2,fd16::2\"\n\
-         [[bridge.port]]\nname = \"u1\"\ntype = \"system\"\n"
-    );
-    (Daemon::start_in(node, &bridges), guest, far)
 }
 
 /// A host behind a router whose link to it is narrow.

@@ -6,13 +6,14 @@
 //!   br-phy's own port is an endpoint: 172.16.0.1, fd16::1
 //! ```
 
+use super::kernel::vxlan;
 use super::*;
 
-fn node(remote: &str) -> (Daemon, Netns, Netns) {
+/// A node without an address, whose tunnel and endpoint have these options besides.
+pub fn scene(remote: &str, tunnel: &str, endpoint: &str) -> Scene {
     let (node, guest, far) = (Netns::new("sw"), Netns::new("guest"), Netns::new("far"));
     node.veth("g1", &guest, "eth0");
     node.veth("u1", &far, "eth0");
-    guest.ip("link set eth0 mtu 1400");
     guest.ip("addr add 10.1.0.1/24 dev eth0");
     far.ip("addr add 172.16.0.2/24 dev eth0");
     far.ip("addr add fd16::2/64 dev eth0 nodad");
@@ -20,30 +21,22 @@ fn node(remote: &str) -> (Daemon, Netns, Netns) {
         "[[bridge]]\nname = \"br-int\"\n\
          [[bridge.port]]\nname = \"g1\"\ntype = \"system\"\n\
          [[bridge.port]]\nname = \"tun\"\ntype = \"vxlan\"\n\
-         options = {{ remote_ip = \"{remote}\", key = 42 }}\n\
+         options = {{ remote_ip = \"{remote}\", key = 42{tunnel} }}\n\
          [[bridge]]\nname = \"br-phy\"\n\
          [[bridge.port]]\nname = \"br-phy\"\ntype = \"endpoint\"\n\
-         options.addresses = \"172.16.0.1/24,fd16::1/64\"\n\
+         options = {{ addresses = \"172.16.0.1/24,fd16::1/64\"{endpoint} }}\n\
          [[bridge.port]]\nname = \"u1\"\ntype = \"system\"\n"
     );
-    (Daemon::start_in(node, &bridges), guest, far)
-}
-
-/// The far end's tunnel device.
-fn vxlan(far: &Netns, remote: &str) {
-    far.ip(&format!(
-        "link add v0 type vxlan id 42 dstport 4789 remote {remote} dev eth0"
-    ));
-    far.ip("link set v0 mtu 1400");
-    far.ip("addr add 10.1.0.2/24 dev v0");
-    far.ip("link set v0 up");
+    let daemon = Daemon::start_in(node, &bridges);
+    Scene { daemon, guest, far }
 }
 
 #[test]
-fn routing_tunnels_by_an_address_of_the_switch() {
+fn tunnels_by_an_address_of_the_switch() {
     for (own, remote) in [("172.16.0.1", "172.16.0.2"), ("fd16::1", "fd16::2")] {
-        let (daemon, guest, far) = node(remote);
-        vxlan(&far, own);
+        let Scene { daemon, guest, far } = scene(remote, "", "");
+        guest.ip("link set eth0 mtu 1400");
+        vxlan(&far, 42, own, "");
         let log = || daemon.vsctl(&["stats"]).stdout + &daemon.log();
         assert!(guest.pings("10.1.0.2"), "{own}: {}", log());
         assert!(far.pings("10.1.0.1"), "{own}, back: {}", log());
