@@ -184,11 +184,8 @@ impl Table {
     /// wait until the kernel has cleared it: of at most so many records. Returns of how many, which
     /// may take the kernel a microsecond for three.
     pub fn warm(&self, budget: u32) -> u32 {
-        let mut left = budget;
-        for shard in &self.shards {
-            left -= shard.warm(&self.records, left);
-        }
-        budget - left
+        let warm = |done, shard: &Shard| done + shard.warm(&self.records, budget - done);
+        self.shards.iter().fold(0, warm)
     }
 
     /// Bytes of memory when all of it is used; what is expected, which is bounded, comes on top.

@@ -20,6 +20,7 @@
 //! Why not simpler. A wheel that packets touched would need its lock for each of them. A sweep over
 //! all records costs more the fewer connections there are.
 
+use core::ops::Range;
 use core::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -176,23 +177,29 @@ impl Shard {
         self.len - self.vacant.load(Relaxed)
     }
 
-    /// Lets the kernel give memory to records that will be taken soon, if any ever was, of at most
-    /// so many; returns how many that were.
+    /// Lets the kernel give memory to the next records that have none, of at most so many; returns
+    /// of how many.
     pub fn warm(&self, records: &[Record], budget: u32) -> u32 {
-        let used = self.used();
-        if used == 0 {
-            return 0;
-        }
-        let start = self.warm.load(Relaxed).max(used);
-        let end = (used + WARM_AHEAD).min(self.len);
-        let end = end.min(start.saturating_add(budget)).max(start);
-        for place in (start..end).step_by(PAGE_BYTES / size_of::<Record>()) {
+        let places = self.next_to_warm(budget);
+        for place in places.clone().step_by(RECORDS_A_PAGE) {
             // It must be a write, and one that whoever takes the record now does not notice.
             let word = &records[(self.first + place) as usize].generation;
             word.fetch_or(black_box(0), Relaxed);
         }
-        self.warm.store(end, Relaxed);
-        end - start
+        self.warm.store(places.end, Relaxed);
+        places.end - places.start
+    }
+
+    /// Places of records to have memory next: of so many at most, none farther than [`WARM_AHEAD`]
+    /// behind those that were ever taken, and none of a shard that nobody takes any of.
+    fn next_to_warm(&self, budget: u32) -> Range<u32> {
+        let used = self.used();
+        let start = self.warm.load(Relaxed).max(used);
+        let goal = match used {
+            0 => 0,
+            _ => (used + WARM_AHEAD).min(self.len),
+        };
+        start..goal.clamp(start, start.saturating_add(budget))
     }
 
     /// How many connections there are that may be half-open.
@@ -512,8 +519,8 @@ fn note(count: &AtomicU32, change: i32) {
     count.store(count.load(Relaxed).wrapping_add_signed(change), Relaxed);
 }
 
-/// No page of memory is smaller.
-const PAGE_BYTES: usize = 4096;
+/// Records that the smallest page of memory has room for.
+const RECORDS_A_PAGE: usize = 4096 / size_of::<Record>();
 const _: () = assert!(TOGETHER <= u32::BITS as usize);
 
 /// Bits of a record's place: the slot of the wheel, whether it is in one, and in the queue.

@@ -192,7 +192,8 @@ impl Connections {
         (count, page.next)
     }
 
-    /// Has memory at hand for connections that workers will make, before they do.
+    /// Has memory at hand for connections that workers will make, before they do. It looks how far
+    /// they are by itself: a worker that had to wake it would make system calls.
     pub async fn warm(self: Arc<Connections>) {
         loop {
             let pause = match self.table.warm(WARMED_AT_ONCE) {
