@@ -95,6 +95,11 @@ impl Guest {
     fn await_shell(&mut self) {
         if !self.is_up {
             self.read_until("GUEST-UP", BOOT_S_MAX);
+            // The shell greets whoever speaks to it first.
+            self.console
+                .write_all(b"echo SHELL-UP\n")
+                .expect("the console is open");
+            self.read_until("SHELL-UP", BOOT_S_MAX);
             self.is_up = true;
         }
     }

@@ -90,5 +90,19 @@ fn power_on(cloud: &Cloud, node: usize, address: &str) -> Guest {
     Guest::start(options, &cloud.node(node).run_dir().join("vm.sock"))
 }
 
+/// What the web server at `address` says to a machine that asks so many times, for three seconds
+/// each; "" if it is not reached.
+fn browse_by(machine: &mut Guest, address: &str, tries: u64) -> String {
+    let ask = format!("timeout 3 wget -q -O - http://{address}/ 2>/dev/null");
+    let again = format!("[ $n -lt {tries} ] || exit 1; sleep 1");
+    let command = format!("(n=0; until {ask}; do n=$((n + 1)); {again}; done)");
+    let (text, code) = machine.run(&command, 4 * tries + 60);
+    if code == 0 {
+        text.trim().to_string()
+    } else {
+        String::new()
+    }
+}
+
 /// The address of a cloud's machine: QEMU's guest of number 1.
 const MACHINE_MAC: &str = "52:54:00:00:00:01";

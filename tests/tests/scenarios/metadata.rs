@@ -1,12 +1,13 @@
 //! Metadata: every guest asks 169.254.169.254, and a proxy sees which guest asks
 //!
 //! ```text
-//!   a 10.0.0.1, network 1, known as 192.168.100.11 ── 1 ┐
-//!   b 10.0.0.1, network 2, known as 192.168.100.12 ── 2 ┼ br-int ── 50 ── proxy 192.168.100.1:8775
-//!   c 10.0.0.3, network 2, known as 192.168.100.13 ── 3 ┘
+//!    a 10.0.0.1, network 1, known as 192.168.100.11 ── 1 ┐
+//!    b 10.0.0.1, network 2, known as 192.168.100.12 ── 2 ┼ br-int ── 50 ── proxy
+//!    c 10.0.0.3, network 2, known as 192.168.100.13 ── 3 ┤           192.168.100.1:8775
+//!   vm 10.0.0.4, network 1, known as 192.168.100.14 ── 4 ┘
 //! ```
 //!
-//! `a` and `b` have the same address. Controller: `metadata.py`.
+//! `a` and `b` have the same address; `vm` is a virtual machine. Controller: `metadata.py`.
 
 use super::*;
 use tests::{Capture, Cloud, Plan};
@@ -35,6 +36,7 @@ fn s11_metadata_by_a_proxy() {
         guest.ip("route add 169.254.169.254 dev eth0");
         guest
     });
+    plan.machine("vm", 4, "");
     let proxy = plan.guest("proxy", 50, &mac(50), "192.168.100.1/24");
     let known = |port, network, number, address: &str| {
         let mut guest = member(1, port, network, number);
@@ -45,6 +47,7 @@ fn s11_metadata_by_a_proxy() {
         known(1, 1, 1, "192.168.100.11"),
         known(2, 2, 1, "192.168.100.12"),
         known(3, 2, 3, "192.168.100.13"),
+        machine(known(4, 1, 4, "192.168.100.14")),
     ];
     let there = json!({ "port": 50, "mac": mac(50), "address": "192.168.100.1", "tcp": 8775 });
     let cloud = Cloud::start(
@@ -52,6 +55,7 @@ fn s11_metadata_by_a_proxy() {
         [plan],
         &json!({ "guests": all, "proxy": there }),
     );
+    let mut vm = power_on(&cloud, 1, "10.0.0.4/24");
     let log = cloud.scratch().join("proxy.log");
     let _proxy = proxy.serve(&["python3", "-c", PROXY], "-t", 8775, &log);
     let at_a = Capture::start(&guests[0], "eth0", cloud.scratch());
@@ -86,9 +90,14 @@ fn s11_metadata_by_a_proxy() {
         browse(&guests[1], "169.254.169.254"),
         "you are 192.168.100.12"
     );
+    vm.succeed("ip route add 169.254.169.254 dev eth0", 60);
+    let told = browse_by(&mut vm, "169.254.169.254", 10);
+    assert_eq!(told, "you are 192.168.100.14", "a machine");
+    assert_eq!(browse_by(&mut vm, "169.254.169.254:8775", 1), "");
+    drop(vm);
     assert_eq!(
         at_proxy.wait("http.request", &["ip.src"]).len(),
-        4,
+        5,
         "nothing else came"
     );
     let flow = "in_port=2,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:ff:a9,\

@@ -6,7 +6,8 @@
 //!   c 10.0.0.1, local VLAN 3 ── 3 ┘   node 1               switch      └ untagged ── g3 10.0.0.254
 //! ```
 //!
-//! Behind each gateway is 198.51.100.1. Controller: `provider.py`.
+//! Behind each gateway is 198.51.100.1. A virtual machine, 10.0.0.4, is in `a`'s network at port 4.
+//! Controller: `provider.py`.
 
 use super::*;
 use tests::{Capture, Cloud, Ovs, Plan};
@@ -22,6 +23,7 @@ fn s13_provider_networks_with_the_gateway_outside() {
         guest.ip("route add default via 10.0.0.254");
         guest
     });
+    plan.machine("vm", 4, "tag = 1");
     plan.bridge("br-ex");
     plan.patch("phy-br-ex", 100, "int-br-ex");
     plan.join("uplink", 1, &rack, "node1");
@@ -42,6 +44,7 @@ fn s13_provider_networks_with_the_gateway_outside() {
         { "local": 1, "vlan": 200 }, { "local": 2, "vlan": 201 }, { "local": 3, "vlan": 0 },
     ]});
     let mut cloud = Cloud::start("provider", [plan], &wanted);
+    let mut vm = power_on(&cloud, 1, "10.0.0.4/24");
     let rack = Ovs::start_without_dpdk(rack);
     rack.add_bridge("rack", &[]);
     for (port, settings) in [
@@ -69,11 +72,18 @@ fn s13_provider_networks_with_the_gateway_outside() {
     let vlans: Vec<_> = pages.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(vlans, ["200", "201", ""]);
 
+    vm.succeed("ip route add default via 10.0.0.254", 60);
+    assert_eq!(browse_by(&mut vm, "198.51.100.1", 10), "g1", "a machine");
+    let to_vm = wire.wait("eth.dst == 52:54:00:00:00:01", &["vlan.id"]);
+    assert!(to_vm.iter().all(|row| row[0] == "200"), "{to_vm:?}");
+
     // A network that is no longer wanted has no way out; the others do.
     let mut less = wanted.clone();
     less["networks"] = wanted["networks"].as_array().expect("a list")[1..].into();
     cloud.want(&less);
     assert!(guests[0].is_cut_off_from("10.0.0.254"), "VLAN 200 is gone");
+    assert!(!vm.pings("10.0.0.254", 2), "nor for a machine");
+    drop(vm);
     assert!(guests[1].pings("198.51.100.1"), "VLAN 201 is there");
     let flow = "in_port=2,eth_src=02:00:00:00:00:01,eth_dst=02:00:00:00:00:fe,\
                 icmp,nw_src=10.0.0.1,nw_dst=198.51.100.1";

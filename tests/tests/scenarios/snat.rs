@@ -3,10 +3,14 @@
 //! ```text
 //!   a 10.1.0.1, router 1 (203.0.113.101) ── 1 ┐
 //!   b 10.1.0.1, router 2 (203.0.113.102) ── 2 ┼ br-int, node 1 ── 200 ── outside 198.51.100.1
-//!   c 10.1.0.2, router 2                 ── 3 ┘
+//!   c 10.1.0.2, router 2                 ── 3 ┤
+//!  vm 10.1.0.3, router 2                 ── 4 ┘
 //! ```
 //!
-//! Two tenants with the same addresses. From outside nobody is reached. Controller: `edges.py`.
+//! Two tenants with the same addresses. From outside nobody is reached. `vm` is a virtual machine.
+//! Controller: `edges.py`.
+
+use std::collections::BTreeSet;
 
 use super::edge::{Outside, edge, guest};
 use super::two_tenants::routed;
@@ -20,6 +24,7 @@ fn s07_a_way_out_by_snat() {
     plan.bridge("br-int");
     let guests = [("a", 1, 1, 1), ("b", 2, 2, 1), ("c", 3, 3, 2)]
         .map(|(name, port, number, host)| guest(&mut plan, name, port, number, 1, host));
+    plan.machine("vm", 4, "");
     outside.join(&mut plan, "n1");
     // Network 2 is another tenant's, of the same prefix.
     let of = |network: u32, port: u32, host: u32| {
@@ -34,7 +39,7 @@ fn s07_a_way_out_by_snat() {
         json!({ "zone": number, "address": address, "node": 1 })
     };
     let wanted = json!({
-        "guests": [of(1, 1, 1), of(2, 2, 1), of(2, 3, 2)],
+        "guests": [of(1, 1, 1), of(2, 2, 1), of(2, 3, 2), machine(of(2, 4, 3))],
         "subnets": { "1": subnet(1), "2": subnet(2) }, "edge": edge(),
         "routers": { "1": router(1), "2": router(2) },
     });
@@ -42,7 +47,9 @@ fn s07_a_way_out_by_snat() {
     let folder = cloud.scratch();
     let _sees = outside.serve(folder);
     let _page = serve(&guests[0], "a", folder);
+    let mut vm = power_on(&cloud, 1, "10.1.0.3/24");
     let at_a = Capture::start(&guests[0], "eth0", folder);
+    let at_edge = Capture::start(&outside.netns, "n1", folder);
     for (guest, address) in guests.iter().zip([101, 102, 102]) {
         assert_eq!(
             browse(guest, "198.51.100.1"),
@@ -70,6 +77,30 @@ fn s07_a_way_out_by_snat() {
             "whatever its port becomes"
         );
     }
+    let opened = "tcp.flags.syn == 1 && tcp.flags.ack == 0 && !tcp.analysis.retransmission";
+    let of_router_2 = format!("{opened} && ip.src == 203.0.113.102");
+    let ports = at_edge.wait(&of_router_2, &["tcp.srcport"]);
+    let different: BTreeSet<_> = ports.iter().collect();
+    assert_eq!(ports.len(), 4, "each of two guests twice: {ports:?}");
+    assert_eq!(different.len(), 4, "one port for two: {ports:?}");
+    vm.succeed("ip route add default via 10.1.0.254", 60);
+    assert_eq!(
+        browse_by(&mut vm, "198.51.100.1", 10),
+        "203.0.113.102",
+        "a machine"
+    );
+    assert!(vm.pings("10.1.0.1", 5), "its own tenant's b");
+    drop(vm);
+    assert_eq!(
+        at_a.count("ip.addr == 10.1.0.3 || arp.src.proto_ipv4 == 10.1.0.3"),
+        0,
+        "and not the other tenant's a, of the same address"
+    );
+    assert_eq!(
+        at_edge.count("ip.src == 10.0.0.0/8"),
+        0,
+        "no tenant's address"
+    );
     assert_eq!(
         browse(&outside.netns, "203.0.113.101"),
         "",
