@@ -289,16 +289,20 @@ pub struct Select {
 }
 
 impl Select {
-    /// Buckets by their operations, each with the sum of all weights up to it. Those that set
-    /// Ethernet addresses or decrement the time to live are next hops.
-    pub fn new(buckets: Box<[(u32, Box<[Op]>)]>) -> Select {
+    /// Buckets by their operations, each with the sum of all weights up to it, for packets that
+    /// were routed before or not. Those that set Ethernet addresses or decrement the time to live
+    /// are next hops, and so are those that packets come to whose time to live was.
+    pub fn new(buckets: Box<[(u32, Box<[Op]>)]>, is_routed: bool) -> Select {
         let is_of_router = |op: &Op| match op {
             Op::SetField { field, .. } => matches!(field, Field::EthDst | Field::EthSrc),
             Op::DecNwTtl(_) => true,
             _ => false,
         };
-        let routes = buckets.iter().any(|(_, ops)| ops.iter().any(is_of_router));
-        Select { buckets, routes }
+        let buckets_route = buckets.iter().any(|(_, ops)| ops.iter().any(is_of_router));
+        Select {
+            buckets,
+            routes: is_routed || buckets_route,
+        }
     }
 }
 

@@ -441,7 +441,7 @@ mod tests {
             };
             let buckets: Box<[_]> = sums.enumerate().map(bucket).collect();
             let total = buckets[count - 1].0;
-            let choice = Choice::of(&Select::new(buckets.clone()));
+            let choice = Choice::of(&Select::new(buckets.clone(), false));
             let choice = choice.expect("straight lines");
             for hash in (0..1000_u32).map(|number| number.wrapping_mul(0x9e37_79b9)) {
                 let point = (u64::from(hash) * u64::from(total)) >> 32;
@@ -454,7 +454,7 @@ mod tests {
                 }
             }
         }
-        let none = Choice::of(&Select::new([].into()));
+        let none = Choice::of(&Select::new([].into(), false));
         assert!(none.is_some_and(|none| none.find(7).is_none()));
     }
 }

@@ -533,7 +533,7 @@ mod tests {
             let ops: Box<[Op]> = [Op::Output(PortNo(index as u32))].into();
             (sum, ops)
         };
-        Select::new(weights.iter().enumerate().map(bucket).collect())
+        Select::new(weights.iter().enumerate().map(bucket).collect(), false)
     }
 
     fn chosen(select: &Select, key: &FlowKey) -> u32 {

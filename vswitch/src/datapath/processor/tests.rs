@@ -468,6 +468,28 @@ fn select_keeps_a_conversation_in_one_bucket() {
     assert_eq!(statistics.misses, 1, "buckets are no part of the cache key");
 }
 
+/// Who decrements the time to live before a group routes as who does it in each bucket: both
+/// directions choose the same one, whatever their Ethernet addresses.
+#[test]
+fn select_keeps_routed_conversations_in_one_bucket() {
+    let mut rig = Rig::new(4, &[]);
+    rig.bridge
+        .group("group_id=1,type=select,bucket=output:2,bucket=output:3,bucket=output:4");
+    rig.bridge.flow("ip,actions=dec_ttl,group:1");
+    rig.publish();
+    for seed in 0..60 {
+        let there = frame(eth_type::IPV4, ip_proto::UDP, seed);
+        let (l3, l4) = (there.l3, there.l4);
+        let mut back = there.bytes.clone();
+        back[..12].copy_from_slice(&[2, 0, 0, 0, 0, seed as u8, 2, 0, 0, 0, 1, seed as u8]);
+        back[l3 + 12..l3 + 20].rotate_left(4);
+        back[l4..l4 + 4].rotate_left(2);
+        rig.receive(1, &[there.bytes, back]);
+        let counts = [2, 3, 4].map(|port| rig.sent(port).len());
+        assert!(counts.contains(&2), "{counts:?}");
+    }
+}
+
 /// Packets and bytes of a group's buckets, cached ones with them.
 fn buckets(rig: &mut Rig) -> (u64, u64) {
     rig.processor.flush_counters();

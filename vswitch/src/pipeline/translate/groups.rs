@@ -78,7 +78,8 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             self.trace.leave();
         }
         let buckets = buckets.into();
-        self.emit_with(|| Op::Select(std::sync::Arc::new(Select::new(buckets))));
+        let is_routed = self.ops.iter().any(|op| matches!(op, Op::DecNwTtl(_)));
+        self.emit_with(|| Op::Select(std::sync::Arc::new(Select::new(buckets, is_routed))));
     }
 
     /// Whether a bucket can be used: what it watches is live.
