@@ -34,6 +34,6 @@ pub use hash::Keyed;
 pub use key::{FRAGMENT_ANY, FRAGMENT_LATER, FlowKey, FlowMask, VLAN_PRESENT};
 pub use matching::{Known, Match};
 pub use parse::{Depth, FRAME_LEN_MAX, Layout, parse, parse_link, parse_network};
-pub use protocol::{ETH_TYPE_LLC, eth_type, exthdr, icmpv6_type, ip_proto};
+pub use protocol::{ETH_TYPE_LLC, eth_type, exthdr, icmpv6_type, ip_proto, too_big};
 pub use rows::Rows;
 pub use tlv::{TlvError, TlvMapping, TlvTable};

@@ -49,6 +49,14 @@ pub mod ip_proto {
     pub const SCTP: u8 = 132;
 }
 
+/// Type and code of the errors of ICMP and ICMPv6 that tell of a path how long packets may be.
+pub mod too_big {
+    /// Fragmentation needed and DF set (RFC 1191 §4).
+    pub const V4: [u8; 2] = [3, 4];
+    /// Packet too big (RFC 4443 §3.2).
+    pub const V6: [u8; 2] = [2, 0];
+}
+
 /// ICMPv6 types, as wide as the key holds them.
 pub mod icmpv6_type {
     /// Neighbour solicitation.

@@ -18,6 +18,8 @@ mod nd;
 mod neighbours;
 pub mod path;
 mod settings;
+#[cfg(test)]
+mod testing;
 
 pub use endpoint::{Endpoint, Link, Outcome};
 pub use settings::{Prefix, Settings};

@@ -14,6 +14,8 @@ pub struct Masks {
     ports: Vec<Known>,
     tunnels: Vec<Known>,
     points: Vec<Known>,
+    /// Whether packets of some port are parsed deeper than its mask has bits.
+    is_deepened: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,11 +44,14 @@ impl Masks {
     pub fn deepen(&mut self, port: PortNo) {
         let known = self.ports.get_mut(port.0 as usize);
         known.into_iter().for_each(|known| known.depth = Depth::All);
+        self.is_deepened = true;
     }
 
     /// Forgets at which ports packets are tracked: some may be so no more.
     pub fn flatten(&mut self) {
-        self.ports.iter_mut().for_each(Known::flatten);
+        if core::mem::take(&mut self.is_deepened) {
+            self.ports.iter_mut().for_each(Known::flatten);
+        }
     }
 
     /// The mask for packets that were taken out of a tunnel; none if the state does not know its

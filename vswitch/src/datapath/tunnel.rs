@@ -13,7 +13,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use arrayvec::ArrayVec;
 use flowtable::tunnel::{Carrier, Completion, Fault, Inner, Kind, Outer, Within, tos_and_ttl};
-use flowtable::{Carried, FlowKey, eth_type, ip_proto};
+use flowtable::{Carried, FlowKey, eth_type, ip_proto, too_big};
 use pmd::offload::checksum;
 use pmd::{Offload, Packet};
 
@@ -225,10 +225,10 @@ pub fn tells_of_path(frame: &[u8]) -> bool {
         Some(eth_type::IPV4) => {
             frame.get(ip) == Some(&0x45)
                 && frame.get(ip + 9) == Some(&ip_proto::ICMP)
-                && bytes(ip + 20) == Some(FRAGMENTATION_NEEDED)
+                && bytes(ip + 20) == Some(too_big::V4)
         }
         Some(eth_type::IPV6) => {
-            frame.get(ip + 6) == Some(&ip_proto::ICMPV6) && bytes(ip + 40) == Some(PACKET_TOO_BIG)
+            frame.get(ip + 6) == Some(&ip_proto::ICMPV6) && bytes(ip + 40) == Some(too_big::V6)
         }
         _ => false,
     }
@@ -350,9 +350,6 @@ fn take_congestion(packet: &mut Packet, outer_tos: u8) -> Result<(), DropReason>
 /// compare than to look up.
 const KNOWN_MAX: usize = 8;
 const UDP: u16 = 17;
-/// Type and code.
-const FRAGMENTATION_NEEDED: [u8; 2] = [3, 4];
-const PACKET_TOO_BIG: [u8; 2] = [2, 0];
 /// Bits of a type of service that tell congestion, and their values but for 0, that the ends cannot
 /// be told of any (RFC 3168 §5).
 const ECN: u8 = 3;

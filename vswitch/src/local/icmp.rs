@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use flowtable::{FRAGMENT_LATER, eth_type, ip_proto};
+use flowtable::{FRAGMENT_LATER, eth_type, ip_proto, too_big};
 
 use super::frame::{IPV4_HEADER, IPV6_HEADER, Received, TTL, checksum, icmpv6, ipv4};
 use super::limits;
@@ -31,7 +31,7 @@ impl Error {
     fn v4(self) -> ([u8; 2], u32) {
         match self {
             Error::TimeExceeded => ([11, 0], 0),
-            Error::TooBig(mtu) => ([3, 4], mtu.into()),
+            Error::TooBig(mtu) => (too_big::V4, mtu.into()),
             Error::NoRoute => ([3, 0], 0),
             Error::NoHost => ([3, 1], 0),
             Error::NoProtocol => ([3, 2], 0),
@@ -43,7 +43,7 @@ impl Error {
     fn v6(self) -> ([u8; 2], u32) {
         match self {
             Error::TimeExceeded => ([3, 0], 0),
-            Error::TooBig(mtu) => ([2, 0], mtu.into()),
+            Error::TooBig(mtu) => (too_big::V6, mtu.into()),
             Error::NoRoute => ([1, 0], 0),
             Error::NoHost => ([1, 3], 0),
             Error::NoPort => ([1, 4], 0),
@@ -138,11 +138,7 @@ const INTERNETWORK_CONTROL: u8 = 0xc0;
 mod tests {
     use super::*;
     use crate::local::frame::ethernet;
-
-    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
-    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 7);
-    const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+    use crate::local::testing::{A, A6, B, B6};
 
     fn frame(packet: &[u8]) -> Vec<u8> {
         let kind = match packet[0] >> 4 {

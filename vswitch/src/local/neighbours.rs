@@ -87,9 +87,8 @@ fn answered(entries: &BTreeMap<IpAddr, Entry>) -> usize {
 mod tests {
     use super::*;
     use limits::{ASK_AGAIN_MS, ASKED_MAX, NEIGHBOURS_MAX, REACHABLE_MS};
-    use std::net::Ipv4Addr;
 
-    const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
+    const A: IpAddr = IpAddr::V4(crate::local::testing::A);
 
     #[test]
     fn who_does_not_answer_is_asked_again_and_then_forgotten() {

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use flowtable::tunnel::{Carrier, Outer};
-use flowtable::{eth_type, ip_proto};
+use flowtable::{eth_type, ip_proto, too_big};
 
 use super::endpoint::Link;
 use super::frame::{Received, ethernet};
@@ -64,9 +64,9 @@ impl Report {
         let received = Received::parse(frame).filter(Received::is_icmp)?;
         let (header, quoted) = received.transport().split_first_chunk::<8>()?;
         let [kind, code, _, _, a, b, c, d] = *header;
-        let (eth_type, least, word) = match (received.key.ip_proto, kind, code) {
-            (ip_proto::ICMP, 3, 4) => (eth_type::IPV4, limits::PATH_V4_MIN, [0, 0, c, d]),
-            (ip_proto::ICMPV6, 2, 0) => (eth_type::IPV6, limits::MTU_V6_MIN, [a, b, c, d]),
+        let (eth_type, least, word) = match (received.key.ip_proto, [kind, code]) {
+            (ip_proto::ICMP, too_big::V4) => (eth_type::IPV4, limits::PATH_V4_MIN, [0, 0, c, d]),
+            (ip_proto::ICMPV6, too_big::V6) => (eth_type::IPV6, limits::MTU_V6_MIN, [a, b, c, d]),
             _ => return None,
         };
         let about = Outer::decode(&ethernet((0, 0), None, eth_type, quoted))?;
@@ -85,15 +85,11 @@ const GROUP: u64 = 1 << 40;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv4Addr;
 
     use super::super::frame::{checksum, icmpv6, ipv4, ipv6};
+    use super::super::testing::{A, A6, B, B6};
     use super::*;
-
-    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
-    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 7);
-    const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 
     fn link() -> Link {
         Link {

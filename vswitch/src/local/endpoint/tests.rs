@@ -4,14 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
 use crate::local::frame::{checksum, icmpv6, ipv4, ipv6};
+use crate::local::testing::{A, A6, B as OWN, B6 as OWN6};
 
 const MAC: u64 = 0x0200_0000_0001;
 const GUEST: u64 = 0x0200_0000_0007;
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
 const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
-const OWN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
-const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 7);
 
 fn endpoint() -> Endpoint {
     Endpoint::new(Settings::parse(MAC, "10.0.0.1/24,fd00::1/64", "").unwrap())
