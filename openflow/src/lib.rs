@@ -56,8 +56,8 @@ pub use monitor::{FlowChange, FlowEvent, FlowMonitor, FlowUpdate, MonitorFlags, 
 pub use multipart::{MultipartReply, MultipartRequest};
 pub use nicira::{
     Bundle, BundleAlgorithm, Controller, HashFields, Learn, LearnSource, LearnSpec, Multipath,
-    MultipathAlgorithm, Nicira, NiciraMessage, PacketIn2, PacketInFormat, Sample, SampleDirection,
-    Subfield, TlvMap, TlvTableMod, TlvTableReply,
+    MultipathAlgorithm, Nicira, NiciraMessage, ObservationId, PacketIn2, PacketInFormat, Sample,
+    SampleDirection, Subfield, TlvMap, TlvTableMod, TlvTableReply,
 };
 pub use packet::{PacketIn, PacketInReason, PacketOut};
 pub use port::{

@@ -213,13 +213,38 @@ pub struct Sample {
     /// Which collectors.
     pub collector_set: u32,
     /// Observation domain.
-    pub domain: u32,
+    pub domain: ObservationId,
     /// Observation point.
-    pub point: u32,
+    pub point: ObservationId,
     /// The port that is told of.
     pub port: Option<OfPort>,
     /// On which side of it.
     pub direction: SampleDirection,
+}
+
+impl Sample {
+    /// The bits of the packet that are told as its domain and its point.
+    pub fn sources(&self) -> impl Iterator<Item = Subfield> {
+        let source = |id| match id {
+            ObservationId::Number(_) => None,
+            ObservationId::Field(source) => Some(source),
+        };
+        [self.domain, self.point].into_iter().filter_map(source)
+    }
+}
+
+/// What a domain or a point of observation is called: a number, or bits of the packet that are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObservationId {
+    /// This one.
+    Number(u32),
+    /// [`ObservationId::WIDTH_MAX`] bits at most.
+    Field(Subfield),
+}
+
+impl ObservationId {
+    /// Bits of a number.
+    pub const WIDTH_MAX: u8 = 32;
 }
 
 /// On which side of a port packets are seen (`nx_action_sample_direction`).

@@ -86,6 +86,33 @@ fn collectors_hear_of_what_flows_sample() {
     daemon.stop();
 }
 
+/// What domain and point are called may stand in fields, in a form of the action that is younger
+/// than the stock tools here.
+#[test]
+fn collectors_hear_what_is_in_fields() {
+    let (daemon, hosts, capture) = scene();
+    let sample = "sample(probability=65535,collector_set_id=7,obs_domain_id=NXM_NX_REG0[],\
+                  obs_point_id=NXM_OF_UDP_DST[])";
+    for flow in [
+        "priority=0,actions=NORMAL",
+        &format!("udp,actions=set_field:5->reg0,{sample},NORMAL"),
+    ] {
+        daemon.vsctl(&["flow", "add", "br0", flow]).expect_success();
+    }
+    for port in [54, 53] {
+        let send = format!("echo -n 12345678 > /dev/udp/10.0.0.2/{port}");
+        hosts[0].run(&["bash", "-c", &send]).expect_success();
+    }
+    for port in ["53", "54"] {
+        let told = records(
+            &capture,
+            &format!("cflow.od_id == 5 && cflow.dstport == {port}"),
+        );
+        assert!(told.iter().any(|record| record[0] == port), "{told:?}");
+    }
+    daemon.stop();
+}
+
 /// Of packets over IPv6, plain and with a VLAN tag, tshark reads what they were.
 #[test]
 fn collectors_hear_of_ipv6_and_vlans() {

@@ -81,6 +81,7 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
         sample::FIRST => Nicira::Sample(sample::decode(body)?),
         sample::SECOND => Nicira::Sample(sample::decode_with_port(body, false)?),
         sample::THIRD => Nicira::Sample(sample::decode_with_port(body, true)?),
+        sample::FOURTH => Nicira::Sample(sample::decode_with_fields(body)?),
         _ => return Err(ErrorCode::BAD_ACTION_BAD_EXP_TYPE),
     };
     Ok(Action::Nicira(nicira))
@@ -627,6 +628,19 @@ mod tests {
              =3,sampling_port=4,egress)",
             "ffff002000002320002900050000000100000002000000030004020000000000",
         ),
+        // As Open vSwitch 3.4 does: older ones know no such form.
+        (
+            "sample(probability=12345,collector_set_id=23456,obs_domain_id=NXM_OF_IN_PORT[\
+             ],obs_point_id=NXM_NX_CT_LABEL[32..63],sampling_port=0)",
+            "ffff0028000023200033303900005ba000000002000f00000001d810081f0000000000000000\
+             0000",
+        ),
+        (
+            "sample(probability=5,collector_set_id=1,obs_domain_id=2,obs_point_id=NXM_NX_\
+             REG0[],ingress)",
+            "ffff0028000023200033000500000001000000000000000200010004001f0000ffff01000000\
+             0000",
+        ),
         (
             "output(port=1,max_len=100)",
             "ffff0010000023200027000100000064",
@@ -749,6 +763,22 @@ mod tests {
             (
                 "ffff001800002320000700070001d2040000000000000007",
                 ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT,
+            ),
+            // Of no packet, more bits than a number has, in a direction that there is not.
+            (
+                "ffff00280000232000330000000005ba00000002000f00000001d810081f000000000000\
+                 00000000",
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
+            ),
+            (
+                "ffff00280000232000333039000005ba00000002000f00000001d8100820000000000000\
+                 00000000",
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
+            ),
+            (
+                "ffff00280000232000333039000005ba00000002000f00000001d810081f000000000300\
+                 00000000",
+                ErrorCode::BAD_ACTION_BAD_ARGUMENT,
             ),
             // No clauses, one, and one beyond the last.
             (

@@ -2,7 +2,8 @@
 
 use openflow::{
     Bundle, BundleAlgorithm, Controller, HashFields, Learn, LearnSource, LearnSpec, Multipath,
-    MultipathAlgorithm, NiciraMessage, PacketIn2, PacketInFormat, Sample, SampleDirection,
+    MultipathAlgorithm, NiciraMessage, ObservationId, PacketIn2, PacketInFormat, Sample,
+    SampleDirection,
 };
 
 use super::*;
@@ -164,7 +165,12 @@ fn multipath() -> impl Strategy<Value = Multipath> {
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
-    let numbers = (1..=u16::MAX, any::<u32>(), any::<u32>(), any::<u32>());
+    let numbers = (
+        1..=u16::MAX,
+        any::<u32>(),
+        observation_id(),
+        observation_id(),
+    );
     let directions = vec![
         SampleDirection::Default,
         SampleDirection::Ingress,
@@ -180,6 +186,17 @@ fn sample() -> impl Strategy<Value = Sample> {
             direction,
         }
     })
+}
+
+fn observation_id() -> impl Strategy<Value = ObservationId> {
+    let source = subfield().prop_map(|source| Subfield {
+        width: source.width.min(ObservationId::WIDTH_MAX),
+        ..source
+    });
+    prop_oneof![
+        any::<u32>().prop_map(ObservationId::Number),
+        source.prop_map(ObservationId::Field),
+    ]
 }
 
 /// Any message of Nicira's.

@@ -60,7 +60,10 @@ pub fn op(op: &Op, name: &dyn Fn(PortNo) -> String) -> String {
             list(&longer.longer, name),
             list(&longer.other, name)
         ),
-        Op::Sample(it) => format!("sample({}/65535,set={})", it.probability, it.collector_set),
+        Op::Sample(it) => format!(
+            "sample({}/65535,set={},domain={},point={})",
+            it.probability, it.collector_set, it.domain, it.point
+        ),
         Op::Truncate(len) => format!("truncate({len})"),
         Op::Track(track) => tracked(track),
         Op::Resolve(it) => format!("resolve:{}({})", name(it.port), it.address),

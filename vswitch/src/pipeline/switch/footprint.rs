@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use flowtable::{Field, FlowMask, Prerequisite};
-use openflow::{Action, BundleAlgorithm, CtZone, Instructions, LearnSpec, Nicira, OfPort, TableId};
+use openflow::{
+    Action, BundleAlgorithm, CtZone, Instructions, LearnSpec, Nicira, OfPort, Sample, TableId,
+};
 
 use super::super::translate::{choice, learn};
 
@@ -158,7 +160,12 @@ fn taken(action: &Action) -> impl Iterator<Item = Field> {
         },
         _ => (None, &[], &[]),
     };
-    let specs = specs.iter().filter_map(LearnSpec::taken);
+    let sampled = match action {
+        Action::Nicira(Nicira::Sample(sample)) => Some(sample),
+        _ => None,
+    };
+    let sampled = sampled.into_iter().flat_map(Sample::sources);
+    let specs = specs.iter().filter_map(LearnSpec::taken).chain(sampled);
     let all = one.into_iter().chain(hashed.iter().copied());
     let all = all.chain(specs.map(|src| src.field));
     all.filter(|field| !field.is_metadata() || field.is_carried())

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use flowtable::{Field, FlowKey, VLAN_PRESENT, eth_type};
 use openflow::{
-    Action, BundleAlgorithm, Controller, LearnSpec, Nicira, OfPort, Sample, SampleDirection,
-    Subfield, TableId,
+    Action, BundleAlgorithm, Controller, LearnSpec, Nicira, ObservationId, OfPort, Sample,
+    SampleDirection, Subfield, TableId,
 };
 
 use super::super::{Trace, limits};
@@ -213,13 +213,17 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         }
         self.trace
             .note(format_args!("tell collectors of set {set}"));
+        let [domain, point] = [sample.domain, sample.point].map(|id| match id {
+            ObservationId::Number(number) => number,
+            ObservationId::Field(source) => self.read(strand, source) as u32,
+        });
         let is_egress = sample.direction == SampleDirection::Egress;
         self.emit_with(|| {
             Op::Sample(Arc::new(Sampling {
                 probability: sample.probability,
                 collector_set: set,
-                domain: sample.domain,
-                point: sample.point,
+                domain,
+                point,
                 in_port: OfPort(strand.key.in_port),
                 out_port: sample.port.filter(|_| is_egress),
                 is_egress,
@@ -307,6 +311,7 @@ pub(super) fn reads_headers(nicira: &Nicira) -> bool {
         Nicira::FinTimeout { .. } | Nicira::Multipath(_) => true,
         Nicira::Bundle(bundle) => bundle.algorithm == BundleAlgorithm::HighestRandomWeight,
         Nicira::Ct(ct) => track::reads_headers(ct),
+        Nicira::Sample(sample) => sample.sources().any(|src| !src.field.is_metadata()),
         _ => false,
     }
 }

@@ -119,7 +119,23 @@ fn collectors_are_told_where_there_are_any() {
         > p2
     ");
     world.switch.set_collectors([1].into());
-    world.run("packet p1 ip\n> sample(65535/65535,set=1),p2");
+    world.run("packet p1 ip\n> sample(65535/65535,set=1,domain=0,point=0),p2");
     world.switch.set_collectors([2].into());
     world.run("packet p1 ip\n> p2");
+}
+
+#[test]
+fn collectors_are_told_what_is_in_fields() {
+    let mut world = run("port p1 1\nport p2 2");
+    world.switch.set_collectors([1].into());
+    world.run(
+        "
+        flow udp,actions=load:9->NXM_NX_REG0[4..7],sample(probability=1,collector_set_id=1,\
+            obs_domain_id=NXM_NX_REG0[],obs_point_id=NXM_OF_UDP_DST[0..7]),output:2
+        packet p1 udp,udp_dst=0x135
+        > sample(1/65535,set=1,domain=144,point=53),p2
+        packet p1 udp,udp_dst=0x136
+        > sample(1/65535,set=1,domain=144,point=54),p2
+    ",
+    );
 }
