@@ -85,6 +85,8 @@ fn answered(entries: &BTreeMap<IpAddr, Entry>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use limits::{ASK_AGAIN_MS, ASKED_MAX, NEIGHBOURS_MAX, REACHABLE_MS};
 
