@@ -41,7 +41,7 @@ const MEANINGS: &[(ErrorCode, &str)] = &[
     ),
     (
         ErrorCode::TLV_TABLE_MOD_FAILED_TABLE_FULL,
-        "there is room for options of 16 bytes at most each, 64 bytes together",
+        "there is room for 64 bytes of options together; longer than 8, they take multiples of 16",
     ),
     (
         ErrorCode::TLV_TABLE_MOD_FAILED_ALREADY_MAPPED,

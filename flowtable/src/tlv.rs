@@ -7,6 +7,11 @@
 //! `tun_metadata5` means that field for as long as the mapping is there. Codecs and flow syntax
 //! ask the table; rules, masks and actions know fields of the key only.
 //!
+//! A field has 16 bytes at most. A longer option is several, side by side, of which the last has
+//! its last 16 bytes, and so on; the first has what is left, in its lower bits. Matches need
+//! nothing more, since they are words of the key; what sets a long option sets its fields, one by
+//! one.
+//!
 //! Why not a place in the key for each of the 64: 124 bytes each would be 8 KB of key. Why not room
 //! for 256 bytes, as Open vSwitch has it: a packet that carries options is copied with all of it.
 
@@ -25,8 +30,8 @@ pub struct TlvMapping {
     pub kind: u8,
     /// Bytes of its data, a multiple of 4.
     pub len: u8,
-    /// The field of the key that it is.
-    pub field: Field,
+    /// The fields of the key that it is, with its first bytes first.
+    pub fields: &'static [Field],
 }
 
 /// The mappings of a bridge.
@@ -52,15 +57,55 @@ pub enum TlvError {
 }
 
 impl TlvMapping {
-    /// All ones in the option's length.
-    pub fn ones(&self) -> u128 {
-        u128::MAX >> (128 - 8 * u32::from(self.len))
+    /// The field that stands for it.
+    pub fn field(&self) -> Field {
+        self.fields[0]
+    }
+
+    /// Whether one field has no room for it.
+    pub fn is_long(&self) -> bool {
+        self.fields.len() > 1
+    }
+
+    /// Its bits.
+    pub fn width(&self) -> u16 {
+        u16::from(self.len) * 8
+    }
+
+    /// All ones in what a field has of it.
+    pub fn ones(&self, field: Field) -> u128 {
+        let width = self.width() - self.offset(field);
+        u128::MAX >> 128_u16.saturating_sub(width)
+    }
+
+    /// Its bits to the right of a field.
+    pub fn offset(&self, field: Field) -> u16 {
+        let after = self.fields.iter().rev().position(|it| *it == field);
+        after.unwrap_or(0) as u16 * FIELD_WIDTH
+    }
+
+    /// The field that has so many adjacent bits of it, and where in that; none if they are beyond
+    /// its end or in two fields.
+    pub fn part(&self, offset: u16, width: u16) -> Option<(Field, u8)> {
+        let field = *self
+            .fields
+            .iter()
+            .nth_back(usize::from(offset / FIELD_WIDTH))?;
+        let within = offset % FIELD_WIDTH;
+        let is_inside =
+            width <= FIELD_WIDTH - within && width <= self.width().saturating_sub(offset);
+        is_inside.then_some((field, within as u8))
+    }
+
+    /// The units of the data of all options that are its own, bit n for unit n.
+    pub fn units(&self) -> u64 {
+        let fields = self.fields.iter();
+        fields.fold(0, |all, field| all | field.option_units())
     }
 
     /// Whether the option is there.
     pub fn is_in(&self, key: &FlowKey) -> bool {
-        let units = self.field.option_units();
-        key.tunnel_option_units & units == units
+        key.tunnel_option_units & self.units() != 0
     }
 }
 
@@ -69,8 +114,6 @@ impl TlvTable {
     pub const FIELDS: u8 = 64;
     /// Bytes of all options that are mapped.
     pub const BYTES_MAX: usize = OPTION_WORDS * 8;
-    /// Longest data of an option that there is room for.
-    pub const LEN_MAX: u8 = 16;
     /// No mapping.
     pub const EMPTY: &TlvTable = &TlvTable {
         mappings: Vec::new(),
@@ -96,7 +139,7 @@ impl TlvTable {
             class,
             kind,
             len,
-            field: self.room(len).ok_or(TlvError::Full)?,
+            fields: self.room(len).ok_or(TlvError::Full)?,
         };
         self.mappings.insert(at, mapping);
         Ok(())
@@ -122,9 +165,9 @@ impl TlvTable {
         self.iter().find(|mapping| mapping.index == index)
     }
 
-    /// What a field of the key is.
+    /// What a field of the key is, or is part of.
     pub fn of_field(&self, field: Field) -> Option<&TlvMapping> {
-        self.iter().find(|mapping| mapping.field == field)
+        self.iter().find(|mapping| mapping.fields.contains(&field))
     }
 
     /// What an option is.
@@ -137,7 +180,8 @@ impl TlvTable {
     pub fn mask(&self) -> FlowMask {
         let mut mask = FlowMask::default();
         for mapping in self.iter() {
-            mask.unite(&mapping.field.mask());
+            let fields = mapping.fields.iter();
+            fields.for_each(|field| mask.unite(&field.mask()));
         }
         mask
     }
@@ -149,9 +193,11 @@ impl TlvTable {
             let (class, kind, data) = option?;
             match self.of_option(class, kind) {
                 Some(mapping) if data.len() == usize::from(mapping.len) => {
-                    let value = data.iter();
-                    let value = value.fold(0, |all, byte| all << 8 | u128::from(*byte));
-                    mapping.field.write(key, value, u128::MAX);
+                    for (field, bytes) in mapping.fields.iter().rev().zip(data.rchunks(16)) {
+                        let value = bytes.iter();
+                        let value = value.fold(0, |all, byte| all << 8 | u128::from(*byte));
+                        field.write(key, value, u128::MAX);
+                    }
                 }
                 Some(_) => return Err(Fault::Length),
                 None if kind & Options::CRITICAL != 0 => return Err(Fault::Option),
@@ -162,35 +208,36 @@ impl TlvTable {
     }
 
     /// The options that a key has, as they go before a packet: in the order of their fields, at
-    /// most 192 bytes.
+    /// most 192 bytes, that is, as many of 4 as there are units.
     pub fn encode(&self, key: &FlowKey) -> Vec<u8> {
         let mut options = Vec::new();
         for mapping in self.iter().filter(|mapping| mapping.is_in(key)) {
             options.extend(mapping.class.to_be_bytes());
             options.extend([mapping.kind, mapping.len / 4]);
-            let value = mapping.field.read(key).to_be_bytes();
-            options.extend(&value[16 - usize::from(mapping.len)..]);
+            for &field in mapping.fields {
+                let value = field.read(key).to_be_bytes();
+                let is_zero = mapping.ones(field).leading_zeros() as usize / 8;
+                options.extend(&value[is_zero..]);
+            }
         }
         options
     }
 
-    /// A field that no mapping has a part of.
-    fn room(&self, len: u8) -> Option<Field> {
-        let taken = self.iter();
-        let taken = taken.fold(0, |all, mapping| all | mapping.field.option_units());
-        let mut fields = match len {
+    /// Fields that no mapping has a part of.
+    fn room(&self, len: u8) -> Option<&'static [Field]> {
+        let taken = self.iter().fold(0, |all, mapping| all | mapping.units());
+        let fields = match len {
             4 => SINGLE,
             8 => PAIRS,
-            12 | 16 => QUADS,
-            _ => return None,
-        }
-        .iter();
-        fields
-            .find(|field| field.option_units() & taken == 0)
-            .copied()
+            _ => QUADS,
+        };
+        let mut places = fields.windows(usize::from(len.div_ceil(16)));
+        places.find(|fields| fields.iter().all(|field| field.option_units() & taken == 0))
     }
 }
 
+/// Bits of the widest fields.
+const FIELD_WIDTH: u16 = 128;
 /// Longest data of an option (RFC 8926 §3.5).
 const LEN_OF_OPTIONS_MAX: u8 = 124;
 
@@ -248,14 +295,14 @@ mod tests {
         let mut table = table();
         let mut seen = 0u64;
         for mapping in table.iter() {
-            let units = mapping.field.option_units();
+            let units = mapping.units();
             assert_eq!(
                 units.count_ones(),
                 u32::from(mapping.len.next_power_of_two() / 4)
             );
             assert_eq!(seen & units, 0);
             seen |= units;
-            assert_eq!(mapping.field.mask().0.tunnel_option_units, units);
+            assert_eq!(mapping.field().mask().0.tunnel_option_units, units);
         }
         // 16 units, of which 1, 2, 4 and 4 are taken.
         for index in 20..25 {
@@ -298,11 +345,44 @@ mod tests {
         );
         let mapping = table.of_index(0).unwrap();
         assert!(mapping.is_in(&key));
-        assert_eq!(mapping.field.read(&key), 0xdead_beef);
+        assert_eq!(mapping.field().read(&key), 0xdead_beef);
         let longer = table.of_index(7).unwrap();
-        assert_eq!(longer.field.read(&key), 0x0102_0304_0506_0708_090a_0b0c);
+        assert_eq!(longer.field().read(&key), 0x0102_0304_0506_0708_090a_0b0c);
         assert_eq!(table.encode(&key), [&option[..], &other].concat());
         assert!(!table.of_index(63).unwrap().is_in(&key));
+    }
+
+    #[test]
+    fn a_long_option_is_several_fields() {
+        let mut table = TlvTable::default();
+        assert_eq!(table.add(0, 0x102, 1, 4), Ok(()));
+        assert_eq!(table.add(1, 0x102, 2, 20), Ok(()));
+        assert_eq!(table.add(2, 0x102, 3, 16), Ok(()));
+        assert_eq!(table.add(3, 0x102, 4, 20), Err(TlvError::Full));
+        let long = table.of_index(1).unwrap();
+        let [first, last] = *long.fields else {
+            panic!("{long:?}");
+        };
+        assert_eq!(table.of_field(last), Some(long));
+        assert_eq!(
+            (long.ones(first), long.ones(last)),
+            (0xffff_ffff, u128::MAX)
+        );
+        assert_eq!((long.offset(first), long.offset(last)), (128, 0));
+        assert_eq!(long.part(0, 128), Some((last, 0)));
+        assert_eq!(long.part(130, 30), Some((first, 2)));
+        assert_eq!(long.part(120, 9), None);
+        assert_eq!(long.part(130, 31), None);
+        assert_eq!(long.part(256, 1), None);
+
+        let bytes: Vec<u8> = [1, 2, 2, 5].into_iter().chain(1..=20).collect();
+        let mut key = FlowKey::default();
+        assert_eq!(table.decode(&bytes, &mut key), Ok(()));
+        assert!(long.is_in(&key));
+        assert_eq!(first.read(&key), 0x0102_0304);
+        assert_eq!(last.read(&key) >> 112, 0x0506);
+        assert_eq!(table.encode(&key), bytes);
+        assert_eq!(table.decode(&bytes[..20], &mut key), Err(Fault::Length));
     }
 
     #[test]

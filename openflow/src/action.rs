@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowtable::Field;
+use flowtable::{Field, TlvMapping, TlvTable};
 
 use crate::nicira::Nicira;
 use crate::{GroupId, MeterId, OfPort, QueueId, TableId};
@@ -58,7 +58,34 @@ pub enum Action {
     Nicira(Nicira),
 }
 
+/// Value and mask of a field.
+type Part = (Field, u128, u128);
+
 impl Action {
+    /// The option that the first actions of a list set, and what of each of its fields, the last
+    /// first: one of several fields is set by several actions.
+    pub(crate) fn sets_option<'a>(
+        list: &[Action],
+        tlvs: &'a TlvTable,
+    ) -> Option<(&'a TlvMapping, Vec<Part>)> {
+        let &[Action::SetField { field, .. }, ..] = list else {
+            return None;
+        };
+        let mapping = tlvs.of_field(field).filter(|_| field.is_tunnel_option())?;
+        let mut parts: Vec<Part> = Vec::new();
+        for action in list {
+            let &Action::SetField { field, value, mask } = action else {
+                break;
+            };
+            let is_next = |(last, ..): &Part| mapping.offset(*last) < mapping.offset(field);
+            if !mapping.fields.contains(&field) || !parts.last().is_none_or(is_next) {
+                break;
+            }
+            parts.push((field, value, mask));
+        }
+        Some((mapping, parts))
+    }
+
     /// What it is, without its arguments; `None` if that is not the specification's.
     pub fn kind(&self) -> Option<ActionKind> {
         Some(match self {

@@ -224,7 +224,10 @@ impl Oxm {
     /// How `field` is spelled.
     pub(crate) fn of(field: Field, tlvs: &TlvTable) -> Oxm {
         match field.is_tunnel_option() {
-            true => Oxm::of_option(field, tlvs.of_field(field)),
+            // What is not mapped, nothing refers to.
+            true => tlvs
+                .of_field(field)
+                .map_or_else(|| oxm(field, NICIRA, OPTION_FIRST, 4, ""), Oxm::of_option),
             false => TABLE[usize::from(PLACES[field as usize])],
         }
     }
@@ -235,18 +238,10 @@ impl Oxm {
         found.copied().unwrap_or_else(|| Oxm::of(field, tlvs))
     }
 
-    /// How an option is spelled. What is not mapped, nothing refers to.
-    fn of_option(field: Field, mapping: Option<&TlvMapping>) -> Oxm {
-        let (index, len) = mapping.map_or((0, 4), |mapping| (mapping.index, mapping.len));
-        oxm(field, NICIRA, OPTION_FIRST + index, len, "")
-    }
-
-    /// All bits that a value can have.
-    pub(crate) fn ones(&self) -> u128 {
-        match self.field.is_tunnel_option() {
-            true => u128::MAX >> (128 - 8 * self.value_len()),
-            false => self.field.ones(),
-        }
+    /// How an option is spelled.
+    fn of_option(mapping: &TlvMapping) -> Oxm {
+        let number = OPTION_FIRST + mapping.index;
+        oxm(mapping.field(), NICIRA, number, mapping.len, "")
     }
 
     /// The spelling with this name.
@@ -279,13 +274,34 @@ impl Oxm {
         }
     }
 
-    /// Writes the field with a value, and a mask unless it is all ones.
+    /// Writes the field, which is no option, with a value, and a mask unless it is all ones.
     pub(crate) fn encode(&self, value: u128, mask: u128, out: &mut Writer) {
-        let masked = mask & self.ones() != self.ones();
+        let masked = mask & self.field.ones() != self.field.ones();
         self.encode_header(masked, out);
         out.uint(value, self.value_len());
         if masked {
             out.uint(mask, self.value_len());
+        }
+    }
+
+    /// Writes an option by value and mask of each of its fields, with a mask unless it is all ones.
+    pub(crate) fn encode_option(
+        mapping: &TlvMapping,
+        read: impl Fn(Field) -> (u128, u128),
+        out: &mut Writer,
+    ) {
+        let parts = mapping
+            .fields
+            .iter()
+            .map(|field| (read(*field), mapping.ones(*field)));
+        let masked = parts.clone().any(|((_, mask), ones)| mask & ones != ones);
+        Oxm::of_option(mapping).encode_header(masked, out);
+        let len = |ones: u128| 16 - ones.leading_zeros() as usize / 8;
+        for ((value, _), ones) in parts.clone() {
+            out.uint(value, len(ones));
+        }
+        for ((_, mask), ones) in parts.filter(|_| masked) {
+            out.uint(mask, len(ones));
         }
     }
 }
@@ -298,6 +314,41 @@ pub(crate) struct Tlv<'a> {
     pub(crate) masked: bool,
     /// Value and mask, without an experimenter number.
     pub(crate) payload: Reader<'a>,
+}
+
+impl<'a> Tlv<'a> {
+    /// Value and mask of each field of an option, that with the last bytes first. All bits of an
+    /// option may be fewer than those of its fields: they count as a whole.
+    pub(crate) fn option(
+        &self,
+        oxm: &Oxm,
+    ) -> Result<impl Iterator<Item = (Field, u128, u128)> + use<'a>, ErrorCode> {
+        let mut payload = self.payload.clone();
+        let value = payload.take(oxm.value_len())?;
+        let mask = match self.masked {
+            true => Some(payload.take(oxm.value_len())?),
+            false => None,
+        };
+        payload.finish()?;
+        let mapping = payload.tlvs().of_field(oxm.field);
+        let mapping = mapping.ok_or(ErrorCode::INVALID_TLV_FIELD)?;
+        let part = |bytes: &[u8], at: usize| {
+            let bytes = bytes.rchunks(16).nth(at).unwrap_or_default().iter();
+            bytes.fold(0, |sum, byte| sum << 8 | u128::from(*byte))
+        };
+        let fields = mapping.fields.iter().rev().enumerate();
+        // In the order that sets of them are told apart by (`Action::sets_option`).
+        Ok(fields.map(move |(at, &field)| {
+            let ones = field.ones();
+            let mask = mask.map_or(ones, |mask| part(mask, at));
+            let mask = if mask == mapping.ones(field) {
+                ones
+            } else {
+                mask
+            };
+            (field, part(value, at), mask)
+        }))
+    }
 }
 
 /// Reads a TLV: too short is the reader's own error.
@@ -345,7 +396,7 @@ fn decode_header(reader: &mut Reader) -> Result<(Key, usize), ErrorCode> {
 /// Finds the field, reading the experimenter number where there is one.
 fn find(key: Key, payload: &mut Reader) -> Result<Option<Oxm>, ErrorCode> {
     if let Some(mapping) = option(key, payload.tlvs())? {
-        return Ok(Some(Oxm::of_option(mapping.field, Some(mapping))));
+        return Ok(Some(Oxm::of_option(mapping)));
     }
     if key.class == EXPERIMENTER && payload.u32()? != ONF {
         return Ok(None);

@@ -71,7 +71,7 @@ pub(super) fn parse(
         return Ok(());
     }
     let result = match token.key {
-        "set_field" => set_field(token, context).map(|action| list.push(action)),
+        "set_field" => set_field(token, context, list),
         "mod_vlan_vid" | "mod_vlan_pcp" => mod_vlan(token, context, list),
         "enqueue" => enqueue(token, context, list),
         _ => single(token, context).map(|action| list.push(action)),
@@ -199,17 +199,36 @@ fn output(port: OfPort) -> Action {
 }
 
 /// `set_field:value[/mask]->field`.
-fn set_field(token: &Token<'_>, context: &Context<'_>) -> Result<Action, SyntaxError> {
+fn set_field(
+    token: &Token<'_>,
+    context: &Context<'_>,
+    list: &mut Vec<Action>,
+) -> Result<(), SyntaxError> {
     let Some((value, word)) = token.argument().rsplit_once("->") else {
         let allowed = "set_field:VALUE->FIELD, without white space";
         return Err(SyntaxError::new(token.text, "no -> in it", allowed));
     };
     if let Some(mapping) = option::named(word, context.ports)? {
-        let (value, mask) = option::parse(mapping, value).map_err(|e| e.within(token.text))?;
-        let field = mapping.field;
-        settable(field, value, mask, false).map_err(|e| e.within(token.text))?;
-        return Ok(Action::SetField { field, value, mask });
+        let parts = option::parse(mapping, value).map_err(|e| e.within(token.text))?;
+        let is_set = parts.iter().any(|(.., mask)| *mask != 0);
+        // Fields of which no bit is set are left out, unless it is all of them.
+        let parts = parts
+            .into_iter()
+            .filter(|(field, _, mask)| *mask != 0 || !is_set && *field == mapping.field());
+        for (field, value, mask) in parts {
+            settable(field, value, mask, false).map_err(|e| e.within(token.text))?;
+            list.push(Action::SetField { field, value, mask });
+        }
+        return Ok(());
     }
+    set_plain(token, (value, word), context).map(|action| list.push(action))
+}
+
+fn set_plain(
+    token: &Token<'_>,
+    (value, word): (&str, &str),
+    context: &Context<'_>,
+) -> Result<Action, SyntaxError> {
     let Some(name) = Name::find(word) else {
         let words = name::words();
         return Err(name::unknown(token.text, word, "field", words, ""));

@@ -94,14 +94,15 @@ impl<'a> Reader<'a> {
 
     /// An option, which is to be there: with a value or with any.
     fn option(&mut self, token: &Token<'a>, mapping: &TlvMapping) -> Result<(), SyntaxError> {
-        let (value, mask) = match token.value {
+        let parts = match token.value {
             Some(text) => option::parse(mapping, text).map_err(|e| e.within(token.text))?,
-            None => (0, 0),
+            None => Vec::new(),
         };
-        let units = mapping.field.option_units();
+        let units = mapping.units();
         self.key.tunnel_option_units |= units;
         self.mask.0.tunnel_option_units |= units;
-        self.set(token.text, mapping.field, value, mask)
+        let mut parts = parts.into_iter();
+        parts.try_for_each(|(field, value, mask)| self.set(token.text, field, value, mask))
     }
 
     fn field(&mut self, token: &Token<'a>, field: Field) -> Result<(), SyntaxError> {

@@ -230,7 +230,7 @@ fn parse_check_larger(text: &str, ports: &Ports) -> Result<Nicira, SyntaxError> 
 
 fn parse_delete(name: &str, ports: &Ports) -> Result<Field, SyntaxError> {
     match option::named(name, ports)? {
-        Some(mapping) => Ok(mapping.field),
+        Some(mapping) => Ok(mapping.field()),
         None => {
             let allowed = "tun_metadata0 to tun_metadata63";
             Err(SyntaxError::new(name, "cannot be deleted", allowed))
@@ -302,37 +302,46 @@ fn field(name: &str) -> Option<Field> {
 pub(super) fn subfield(text: &str, ports: &Ports) -> Result<Subfield, SyntaxError> {
     let (name, range) = text.split_once('[').unwrap_or((text, "]"));
     let option = option::named(name, ports)?;
-    let Some(field) = option.map(|mapping| mapping.field).or_else(|| field(name)) else {
+    let Some(field) = option
+        .map(|mapping| mapping.field())
+        .or_else(|| field(name))
+    else {
         return Err(name::unknown(text, name, "field", name::words(), ""));
     };
-    let whole = match option {
-        Some(mapping) => Subfield {
-            field,
-            offset: 0,
-            width: mapping.len * 8,
-        },
-        None => Subfield::whole(field),
+    let width = option.map_or(field.width() as u16, |mapping| mapping.width());
+    let allowed = || match option.filter(|mapping| mapping.is_long()) {
+        None => format!("{}[0..{}]", option::name(field, ports), width - 1),
+        Some(_) => "bits of 16 bytes, which the last are, those before, and so on".to_owned(),
     };
-    let allowed = || format!("{}[0..{}]", option::name(field, ports), field.width() - 1);
     let wrong = || SyntaxError::new(text, "not bits of this field", allowed());
     let range = range.strip_suffix(']').ok_or_else(wrong)?;
-    if range.is_empty() {
-        return Ok(whole);
-    }
-    let (first, last) = range.split_once("..").unwrap_or((range, range));
-    let bit = |text: &str| value::integer(text).and_then(|bit| u8::try_from(bit).ok());
-    let (first, last) = bit(first).zip(bit(last)).ok_or_else(wrong)?;
-    let width = (last.checked_sub(first).ok_or_else(wrong)?).saturating_add(1);
+    let (offset, width) = match range.is_empty() {
+        true if option.is_none() => return Ok(Subfield::whole(field)),
+        true => (0, width),
+        false => bits(range).ok_or_else(wrong)?,
+    };
+    let (field, offset) = match option {
+        Some(mapping) => mapping.part(offset, width).ok_or_else(wrong)?,
+        None => (field, u8::try_from(offset).map_err(|_| wrong())?),
+    };
     let subfield = Subfield {
         field,
-        offset: first,
-        width,
+        offset,
+        width: u8::try_from(width).map_err(|_| wrong())?,
     };
-    let is_in_option = subfield.mask() & !whole.mask() == 0;
-    match subfield.is_inside() && (option.is_none() || is_in_option) {
+    match subfield.is_inside() {
         true => Ok(subfield),
         false => Err(wrong()),
     }
+}
+
+/// Reads `BIT` or `FIRST..LAST`: the first and how many they are.
+fn bits(range: &str) -> Option<(u16, u16)> {
+    let (first, last) = range.split_once("..").unwrap_or((range, range));
+    let bit = |text: &str| value::integer(text).and_then(|bit| u16::try_from(bit).ok());
+    let (first, last) = bit(first).zip(bit(last))?;
+    let width = last.checked_sub(first)?.checked_add(1)?;
+    Some((first, width))
 }
 
 fn writable(text: &str, ports: &Ports) -> Result<Subfield, SyntaxError> {
@@ -511,11 +520,15 @@ impl std::fmt::Display for Shown<'_> {
             Some(mapping) => write!(f, "{}{}", option::NXM, mapping.index)?,
             None => f.write_str(Oxm::nxm(field, TlvTable::EMPTY).name)?,
         }
+        let is_whole = match option {
+            Some(mapping) => u16::from(width) == mapping.width(),
+            None => self.0.is_whole(),
+        };
+        let offset = u16::from(offset) + option.map_or(0, |mapping| mapping.offset(field));
         match width {
-            _ if self.0.is_whole() => f.write_str("[]"),
-            _ if option.is_some_and(|mapping| width == mapping.len * 8) => f.write_str("[]"),
+            _ if is_whole => f.write_str("[]"),
             1 => write!(f, "[{offset}]"),
-            _ => write!(f, "[{offset}..{}]", offset + width - 1),
+            _ => write!(f, "[{offset}..{}]", offset + u16::from(width) - 1),
         }
     }
 }

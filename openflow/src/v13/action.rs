@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowtable::{Field, VLAN_PRESENT};
+use flowtable::{Field, TlvMapping, VLAN_PRESENT};
 
 use super::nicira::{self, NICIRA};
 use crate::bundle::ONF;
@@ -53,13 +53,20 @@ pub(super) fn decode_nested(
             if actions.len() == ACTIONS_MAX {
                 return Err(ErrorCode::BAD_ACTION_TOO_MANY);
             }
-            actions.push(decode(reader, place, depth)?);
+            let mut more = Vec::new();
+            actions.push(decode(reader, (place, depth), &mut more)?);
+            actions.append(&mut more);
         }
         Ok(actions.into())
     })
 }
 
-fn decode(reader: &mut Reader, place: Place, depth: u32) -> Result<Action, ErrorCode> {
+/// Reads an action. One that sets an option of several fields is several: the first, and `more`.
+fn decode(
+    reader: &mut Reader,
+    (place, depth): (Place, u32),
+    more: &mut Vec<Action>,
+) -> Result<Action, ErrorCode> {
     let kind = reader.u16()?;
     let len = usize::from(reader.u16()?);
     if len < ACTION_LEN_MIN || len != padded(len) {
@@ -68,7 +75,7 @@ fn decode(reader: &mut Reader, place: Place, depth: u32) -> Result<Action, Error
     let mut body = reader.part(len - HEADER_LEN, reader.short())?;
     if kind == EXPERIMENTER {
         let action = match body.u32()? {
-            NICIRA => nicira::decode(&mut body, place, depth)?,
+            NICIRA => nicira::decode(&mut body, (place, depth), more)?,
             ONF => return Err(ErrorCode::BAD_ACTION_BAD_EXP_TYPE),
             _ => return Err(ErrorCode::BAD_ACTION_BAD_EXPERIMENTER),
         };
@@ -76,17 +83,22 @@ fn decode(reader: &mut Reader, place: Place, depth: u32) -> Result<Action, Error
         return Ok(action);
     }
     let kind = decode_kind(kind).ok_or(ErrorCode::BAD_ACTION_BAD_TYPE)?;
-    let action = decode_body(kind, &mut body, place)?;
+    let action = decode_body(kind, &mut body, place, more)?;
     body.finish()?;
     Ok(action)
 }
 
-fn decode_body(kind: ActionKind, body: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
+fn decode_body(
+    kind: ActionKind,
+    body: &mut Reader,
+    place: Place,
+    more: &mut Vec<Action>,
+) -> Result<Action, ErrorCode> {
     Ok(match kind {
         ActionKind::Output => decode_output(body, place)?,
         ActionKind::Group => Action::Group(decode_group(body)?),
         ActionKind::SetQueue => Action::SetQueue(decode_queue(body)?),
-        ActionKind::SetField => decode_set_field(body, place)?,
+        ActionKind::SetField => decode_set_field(body, place, more)?,
         ActionKind::PushVlan => Action::PushVlan(decode_tag(body, &[0x8100, 0x88a8])?),
         ActionKind::PushMpls => Action::PushMpls(decode_tag(body, &[0x8847, 0x8848])?),
         ActionKind::PushPbb => Action::PushPbb(decode_tag(body, &[0x88e7])?),
@@ -160,7 +172,11 @@ fn decode_plain(body: &mut Reader, action: Action) -> Result<Action, ErrorCode> 
     Ok(action)
 }
 
-fn decode_set_field(body: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
+fn decode_set_field(
+    body: &mut Reader,
+    place: Place,
+    more: &mut Vec<Action>,
+) -> Result<Action, ErrorCode> {
     let action_len = HEADER_LEN + body.len();
     let tlv = body.reporting(ErrorCode::BAD_ACTION_BAD_SET_LEN, oxm::decode)?;
     let oxm = tlv.oxm.filter(|oxm| !tlv.masked && settable(oxm.field));
@@ -168,14 +184,46 @@ fn decode_set_field(body: &mut Reader, place: Place) -> Result<Action, ErrorCode
     if place.protects(oxm.field) {
         return Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT);
     }
-    let mut payload = tlv.payload;
+    let action = match oxm.field.is_tunnel_option() {
+        true => decode_set_option(&oxm, &tlv, more)?,
+        false => decode_set_plain(&oxm, tlv.payload)?,
+    };
+    let used = action_len - body.len();
+    body.skip(padded(used) - used)?;
+    Ok(action)
+}
+
+/// Fields of which no bit is set are left out, unless it is all of them.
+pub(super) fn decode_set_option(
+    oxm: &Oxm,
+    tlv: &oxm::Tlv,
+    more: &mut Vec<Action>,
+) -> Result<Action, ErrorCode> {
+    let mut first = None;
+    for (field, value, mask) in tlv.option(oxm)? {
+        if value & !mask != 0 {
+            return Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT);
+        }
+        let action = Action::SetField { field, value, mask };
+        match first {
+            _ if mask == 0 => {}
+            None => first = Some(action),
+            Some(_) => more.push(action),
+        }
+    }
+    Ok(first.unwrap_or(Action::SetField {
+        field: oxm.field,
+        value: 0,
+        mask: 0,
+    }))
+}
+
+fn decode_set_plain(oxm: &Oxm, mut payload: Reader) -> Result<Action, ErrorCode> {
     let value = payload.uint(oxm.value_len())?;
     payload.finish()?;
     if value > oxm.field.ones() || oxm.field == Field::VlanVid && value & VID_PRESENT == 0 {
         return Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT);
     }
-    let used = action_len - body.len();
-    body.skip(padded(used) - used)?;
     Ok(Action::SetField {
         field: oxm.field,
         value,
@@ -191,9 +239,43 @@ fn settable(field: Field) -> bool {
 
 /// Writes the actions one after the other.
 pub(super) fn encode_list(actions: &[Action], out: &mut Writer) {
-    for action in actions {
-        encode(action, out);
+    let mut rest = actions;
+    while let [action, others @ ..] = rest {
+        let option = Action::sets_option(rest, out.tlvs());
+        rest = match &option {
+            Some((mapping, parts)) => {
+                encode_set_option(mapping, parts, out);
+                &rest[parts.len()..]
+            }
+            None => {
+                encode(action, out);
+                others
+            }
+        };
     }
+}
+
+/// The specification has no mask here.
+fn encode_set_option(mapping: &TlvMapping, parts: &[(Field, u128, u128)], out: &mut Writer) {
+    let read = |field: Field| {
+        let part = parts.iter().find(|(it, ..)| *it == field);
+        part.map_or((0, 0), |(_, value, mask)| (*value, *mask))
+    };
+    let is_whole = |field: &Field| read(*field).1 & mapping.ones(*field) == mapping.ones(*field);
+    let start = out.position();
+    let is_plain = mapping.fields.iter().all(is_whole);
+    out.u16(if is_plain {
+        ActionKind::SetField as u16
+    } else {
+        EXPERIMENTER
+    });
+    out.u16(0);
+    if !is_plain {
+        nicira::begin_load2(out);
+    }
+    Oxm::encode_option(mapping, read, out);
+    out.pad(start);
+    out.patch_len(start + 2, start);
 }
 
 fn encode(action: &Action, out: &mut Writer) {

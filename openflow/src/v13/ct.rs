@@ -62,7 +62,7 @@ fn decode_zone(body: &mut Reader) -> Result<CtZone, ErrorCode> {
     }
     let field = decode_field(&mut source)?;
     let range = body.u16()?;
-    let subfield = readable(field, range >> 6, (range & 0x3f) + 1)?;
+    let subfield = readable(field, (range >> 6, (range & 0x3f) + 1), body.tlvs())?;
     match subfield.width {
         16 => Ok(CtZone::Field(subfield)),
         _ => Err(ErrorCode::BAD_ACTION_BAD_SET_LEN),
@@ -157,7 +157,7 @@ pub(super) fn encode(ct: &Ct, out: &mut Writer) {
         }
         CtZone::Field(source) => {
             Oxm::nxm(source.field, out.tlvs()).encode_header(false, out);
-            out.u16(range(source));
+            out.u16(range(source, out.tlvs()));
         }
     }
     out.u8(ct.table.unwrap_or(TableId::ALL).0);

@@ -1,7 +1,7 @@
 //! Matches (OpenFlow 1.3.5 §7.2.3): a list of fields in TLVs, prerequisites before what needs
 //! them.
 
-use flowtable::{Field, FlowKey, FlowMask, Known, Match, TlvMapping, VLAN_PRESENT};
+use flowtable::{Field, FlowKey, FlowMask, Known, Match, VLAN_PRESENT};
 
 use crate::oxm::{self, Oxm, Tlv};
 use crate::wire::{Reader, Writer, padded};
@@ -34,8 +34,11 @@ fn decode_fields(fields: &mut Reader) -> Result<Match, ErrorCode> {
         if !known.meets(oxm.field.prerequisite()) {
             return Err(ErrorCode::BAD_MATCH_BAD_PREREQ);
         }
+        if oxm.field.is_tunnel_option() {
+            decode_option(&oxm, &tlv, &mut key, &mut masks)?;
+            continue;
+        }
         let (field, value, mask) = plain(decode_value(&oxm, tlv)?)?;
-        require_option(field, &mut key, &mut masks);
         let conflict = field.read(&key) ^ value;
         if conflict & mask & field.read(&masks.0) != 0 {
             return Err(ErrorCode::BAD_MATCH_DUP_FIELD);
@@ -47,10 +50,23 @@ fn decode_fields(fields: &mut Reader) -> Result<Match, ErrorCode> {
 }
 
 /// Whoever matches an option, even without a bit of it, wants it to be there.
-fn require_option(field: Field, key: &mut FlowKey, masks: &mut FlowMask) {
-    let units = field.option_units();
-    key.tunnel_option_units |= units;
-    masks.0.tunnel_option_units |= units;
+fn decode_option(
+    oxm: &Oxm,
+    tlv: &Tlv,
+    key: &mut FlowKey,
+    masks: &mut FlowMask,
+) -> Result<(), ErrorCode> {
+    for (field, value, mask) in tlv.option(oxm)? {
+        if value & !mask != 0 {
+            return Err(ErrorCode::BAD_MATCH_BAD_WILDCARDS);
+        }
+        let units = field.option_units();
+        key.tunnel_option_units |= units;
+        masks.0.tunnel_option_units |= units;
+        field.write(key, value, mask);
+        field.write(&mut masks.0, u128::MAX, mask);
+    }
+    Ok(())
 }
 
 /// Value and mask. A mask of all ones or all zeros says nothing that could not be said without
@@ -63,12 +79,6 @@ fn decode_value(oxm: &Oxm, tlv: Tlv) -> Result<(Field, u128, u128), ErrorCode> {
         payload.uint(oxm.value_len())? & ones
     } else {
         ones
-    };
-    // All bits of an option may be fewer than those of the field that it lies in.
-    let option = payload.tlvs().of_field(oxm.field);
-    let mask = match option.is_some_and(|option| option.ones() == mask) {
-        true => ones,
-        false => mask,
     };
     payload.finish()?;
     if value > ones {
@@ -109,8 +119,11 @@ pub(super) fn decode_metadata(fields: &mut Reader) -> Result<Match, ErrorCode> {
         let Some(oxm) = tlv.oxm.filter(|oxm| oxm.field.is_metadata()) else {
             continue;
         };
+        if oxm.field.is_tunnel_option() {
+            decode_option(&oxm, &tlv, &mut key, &mut masks)?;
+            continue;
+        }
         let (field, value, mask) = plain(decode_value(&oxm, tlv)?)?;
-        require_option(field, &mut key, &mut masks);
         field.write(&mut key, value, mask);
         field.write(&mut masks.0, u128::MAX, mask);
     }
@@ -124,11 +137,10 @@ pub(super) fn encode_fields(matching: &Match, out: &mut Writer) {
         Oxm::of(field, out.tlvs()).encode(value, mask, out);
     }
     let (there, wanted) = matching.read(Field::TunnelOptionUnits);
-    let others = !(there & wanted) as u64;
-    let is_required = |it: &&TlvMapping| it.field.option_units() & others == 0;
-    for mapping in out.tlvs().iter().filter(is_required) {
-        let (value, mask) = matching.read(mapping.field);
-        Oxm::of(mapping.field, out.tlvs()).encode(value, mask, out);
+    let required = (there & wanted) as u64;
+    let mappings = out.tlvs().iter();
+    for mapping in mappings.filter(|mapping| mapping.units() & required != 0) {
+        Oxm::encode_option(mapping, |field| matching.read(field), out);
     }
 }
 
@@ -245,6 +257,35 @@ mod tests {
         assert_ne!(with_options(&[there]), with_options(&[masked]));
         let ones = [0, 1, 40 << 1 | 1, 8, 0, 0, 0x12, 0x34, 255, 255, 255, 255];
         assert_eq!(with_options(&[&ones]), matching);
+    }
+
+    /// As stock `ovs-ofctl` sends them: all of a value, and a mask unless it is all ones.
+    #[test]
+    fn long_options_are_several_fields() {
+        let mut tlvs = TlvTable::default();
+        tlvs.add(1, 0x102, 0x80, 40).unwrap();
+        let value: Vec<u8> = (1..=40).collect();
+        let exact = [&[0, 1, 41 << 1, 40][..], &value].concat();
+        let mut mask = [0; 40];
+        mask[..3].fill(0xff);
+        let masked = [&[0, 1, 41 << 1 | 1, 80, 1, 2, 3][..], &[0; 37], &mask].concat();
+        let there = [&[0, 1, 41 << 1 | 1, 80][..], &[0; 80]].concat();
+        let mapping = tlvs.of_index(1).unwrap();
+        for fields in [&exact, &masked, &there] {
+            let bytes = bytes(OXM, &[fields]);
+            let reader = Reader::new(&bytes, ErrorCode::BAD_REQUEST_BAD_LEN);
+            let matching = decode(&mut reader.knowing(&tlvs)).unwrap();
+            let mask = matching.mask().0;
+            assert_eq!(mask.tunnel_option_units, mapping.units());
+            let mut out = Vec::new();
+            encode(&matching, &mut Writer::new(&mut out).knowing(&tlvs));
+            assert_eq!(out, bytes);
+        }
+        let wild = [&[0, 1, 41 << 1 | 1, 80, 1][..], &[0; 79]].concat();
+        let wild = bytes(OXM, &[&wild]);
+        let reader = Reader::new(&wild, ErrorCode::BAD_REQUEST_BAD_LEN);
+        let error = decode(&mut reader.knowing(&tlvs));
+        assert_eq!(error, Err(ErrorCode::BAD_MATCH_BAD_WILDCARDS));
     }
 
     #[test]

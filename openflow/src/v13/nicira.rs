@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flowtable::Field;
+use flowtable::{Field, TlvTable};
 
 use super::action::{self, Place};
 use super::ct;
@@ -24,8 +24,13 @@ pub(crate) use choice::MEMBERS_MAX;
 /// `NX_VENDOR_ID`.
 pub(super) const NICIRA: u32 = 0x0000_2320;
 
-/// Decodes what follows the experimenter number in an action.
-pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Action, ErrorCode> {
+/// Decodes what follows the experimenter number in an action; what sets an option of several fields
+/// is several, the first and `more`.
+pub(super) fn decode(
+    body: &mut Reader,
+    (place, depth): (Place, u32),
+    more: &mut Vec<Action>,
+) -> Result<Action, ErrorCode> {
     let nicira = match body.u16()? {
         RESUBMIT => decode_resubmit(body, false)?,
         RESUBMIT_TABLE => decode_resubmit(body, true)?,
@@ -38,7 +43,7 @@ pub(super) fn decode(body: &mut Reader, place: Place, depth: u32) -> Result<Acti
             body.skip(6)?;
             return Ok(set_tunnel(body.u64()?.into()));
         }
-        REG_LOAD2 => return decode_load2(body, place),
+        REG_LOAD2 => return decode_load2(body, place, more),
         DEC_TTL => return plain(body).map(|()| Action::DecNwTtl),
         REG_MOVE => decode_move(body, place)?,
         REG_LOAD => decode_load(body, place)?,
@@ -155,7 +160,7 @@ fn decode_check_larger(body: &mut Reader) -> Result<Nicira, ErrorCode> {
     let field = decode_field(body)?;
     // As long as if there were an experimenter number in the field.
     body.rest();
-    let dst = writable(field, offset, 1)?;
+    let dst = writable(field, (offset, 1), body.tlvs())?;
     Ok(Nicira::CheckPacketLarger { len, dst })
 }
 
@@ -175,16 +180,16 @@ fn decode_move(body: &mut Reader, place: Place) -> Result<Nicira, ErrorCode> {
     let (src, dst) = (decode_field(body)?, decode_field(body)?);
     pad(body)?;
     Ok(Nicira::Move {
-        src: readable(src, src_offset, width)?,
-        dst: writable_in(place, dst, dst_offset, width)?,
+        src: readable(src, (src_offset, width), body.tlvs())?,
+        dst: writable_in(place, dst, (dst_offset, width), body.tlvs())?,
     })
 }
 
 fn decode_load(body: &mut Reader, place: Place) -> Result<Nicira, ErrorCode> {
-    let (offset, width) = decode_range(body)?;
+    let range = decode_range(body)?;
     let field = decode_field(body)?;
     let value = body.u64()?;
-    let dst = writable_in(place, field, offset, width)?;
+    let dst = writable_in(place, field, range, body.tlvs())?;
     match u128::from(value) & !dst.ones() {
         0 => Ok(Nicira::Load { dst, value }),
         _ => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
@@ -192,19 +197,22 @@ fn decode_load(body: &mut Reader, place: Place) -> Result<Nicira, ErrorCode> {
 }
 
 /// A set-field with a mask is the same as this one.
-fn decode_load2(body: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
+fn decode_load2(
+    body: &mut Reader,
+    place: Place,
+    more: &mut Vec<Action>,
+) -> Result<Action, ErrorCode> {
     let tlv = oxm::decode(body)?;
     let oxm = tlv.oxm.ok_or(ErrorCode::BAD_ACTION_BAD_SET_TYPE)?;
+    if oxm.field.is_tunnel_option() {
+        pad(body)?;
+        return action::decode_set_option(&oxm, &tlv, more);
+    }
     let (field, mut payload) = (oxm.field, tlv.payload);
     let value = payload.uint(oxm.value_len())?;
     let mask = match tlv.masked {
         true => payload.uint(oxm.value_len())?,
         false => field.ones(),
-    };
-    let option = payload.tlvs().of_field(field);
-    let mask = match option.is_some_and(|option| option.ones() == mask) {
-        true => field.ones(),
-        false => mask,
     };
     payload.finish()?;
     pad(body)?;
@@ -221,21 +229,21 @@ fn decode_load2(body: &mut Reader, place: Place) -> Result<Action, ErrorCode> {
 }
 
 fn decode_output(body: &mut Reader) -> Result<Nicira, ErrorCode> {
-    let (offset, width) = decode_range(body)?;
+    let range = decode_range(body)?;
     let field = decode_field(body)?;
     let max_len = body.u16()?;
     body.skip(6)?;
-    let src = readable(field, offset, width)?;
+    let src = readable(field, range, body.tlvs())?;
     Ok(Nicira::OutputReg { src, max_len })
 }
 
 /// The same in a form that has room for fields of experimenters.
 fn decode_output2(body: &mut Reader) -> Result<Nicira, ErrorCode> {
-    let (offset, width) = decode_range(body)?;
+    let range = decode_range(body)?;
     let max_len = body.u16()?;
     let field = decode_field(body)?;
     pad(body)?;
-    let src = readable(field, offset, width)?;
+    let src = readable(field, range, body.tlvs())?;
     Ok(Nicira::OutputReg { src, max_len })
 }
 
@@ -245,8 +253,8 @@ fn decode_stack(body: &mut Reader, popped: Option<Place>) -> Result<Subfield, Er
     let width = body.u16()?;
     pad(body)?;
     match popped {
-        Some(place) => writable_in(place, field, offset, width),
-        None => readable(field, offset, width),
+        Some(place) => writable_in(place, field, (offset, width), body.tlvs()),
+        None => readable(field, (offset, width), body.tlvs()),
     }
 }
 
@@ -293,7 +301,22 @@ fn pad(body: &mut Reader) -> Result<(), ErrorCode> {
     }
 }
 
-pub(super) fn readable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
+/// Bits of a field by their offset and their number. Those of a long option are to be in one of its
+/// fields.
+pub(super) fn readable(
+    field: Field,
+    (offset, width): (u16, u16),
+    tlvs: &TlvTable,
+) -> Result<Subfield, ErrorCode> {
+    let option = tlvs.of_field(field).filter(|option| option.is_long());
+    let (field, offset) = match option {
+        None => (field, offset),
+        Some(option) => {
+            let part = option.part(offset, width);
+            let (field, offset) = part.ok_or(ErrorCode::BAD_ACTION_BAD_SET_LEN)?;
+            (field, offset.into())
+        }
+    };
     let small = |number: u16| u8::try_from(number).map_err(|_| ErrorCode::BAD_ACTION_BAD_SET_LEN);
     let subfield = Subfield {
         field,
@@ -306,14 +329,19 @@ pub(super) fn readable(field: Field, offset: u16, width: u16) -> Result<Subfield
     }
 }
 
-fn writable(field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
-    writable_in(Place::Pipeline, field, offset, width)
+fn writable(field: Field, range: (u16, u16), tlvs: &TlvTable) -> Result<Subfield, ErrorCode> {
+    writable_in(Place::Pipeline, field, range, tlvs)
 }
 
-fn writable_in(place: Place, field: Field, offset: u16, width: u16) -> Result<Subfield, ErrorCode> {
+fn writable_in(
+    place: Place,
+    field: Field,
+    range: (u16, u16),
+    tlvs: &TlvTable,
+) -> Result<Subfield, ErrorCode> {
     match place.protects(field) {
         true => Err(ErrorCode::BAD_ACTION_BAD_SET_ARGUMENT),
-        false => readable(field, offset, width),
+        false => readable(field, range, tlvs),
     }
 }
 
@@ -344,8 +372,8 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
         Nicira::Move { src, dst } => {
             header(REG_MOVE, out);
             out.u16(src.width.into());
-            out.u16(src.offset.into());
-            out.u16(dst.offset.into());
+            out.u16(offset(*src, out.tlvs()));
+            out.u16(offset(*dst, out.tlvs()));
             Oxm::nxm(src.field, out.tlvs()).encode_header(false, out);
             Oxm::nxm(dst.field, out.tlvs()).encode_header(false, out);
         }
@@ -418,7 +446,7 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
         Nicira::CheckPacketLarger { len, dst } => {
             header(CHECK_PACKET_LARGER, out);
             out.u16(*len);
-            out.u16(dst.offset.into());
+            out.u16(offset(*dst, out.tlvs()));
             Oxm::nxm(dst.field, out.tlvs()).encode_header(false, out);
         }
         Nicira::DeleteField(field) => {
@@ -432,8 +460,13 @@ pub(super) fn encode(nicira: &Nicira, out: &mut Writer) {
 
 /// Writes a set-field that OpenFlow 1.3 has no bytes for: with a mask, or on what is no header.
 pub(super) fn encode_load2(field: Field, value: u128, mask: u128, out: &mut Writer) {
-    header(REG_LOAD2, out);
+    begin_load2(out);
     Oxm::nxm(field, out.tlvs()).encode(value, mask, out);
+}
+
+/// What comes before the field.
+pub(super) fn begin_load2(out: &mut Writer) {
+    header(REG_LOAD2, out);
 }
 
 /// The experimenter number and a type.
@@ -443,24 +476,31 @@ fn header(kind: u16, out: &mut Writer) {
 }
 
 /// Offset and width in 16 bits.
-pub(super) fn range(subfield: Subfield) -> u16 {
-    u16::from(subfield.offset) << 6 | (u16::from(subfield.width) - 1) & 0x3f
+pub(super) fn range(subfield: Subfield, tlvs: &TlvTable) -> u16 {
+    offset(subfield, tlvs) << 6 | (u16::from(subfield.width) - 1) & 0x3f
+}
+
+/// The first bit, in an option that may be more than its field.
+fn offset(subfield: Subfield, tlvs: &TlvTable) -> u16 {
+    let option = tlvs.of_field(subfield.field);
+    let before = option.map_or(0, |option| option.offset(subfield.field));
+    before + u16::from(subfield.offset)
 }
 
 fn encode_range(subfield: Subfield, out: &mut Writer) {
-    out.u16(range(subfield));
+    out.u16(range(subfield, out.tlvs()));
     Oxm::nxm(subfield.field, out.tlvs()).encode_header(false, out);
 }
 
 /// A field and the first of its bits.
 fn encode_plain(subfield: Subfield, out: &mut Writer) {
     Oxm::nxm(subfield.field, out.tlvs()).encode_header(false, out);
-    out.u16(subfield.offset.into());
+    out.u16(offset(subfield, out.tlvs()));
 }
 
 fn encode_stack(kind: u16, subfield: Subfield, out: &mut Writer) {
     header(kind, out);
-    out.u16(subfield.offset.into());
+    out.u16(offset(subfield, out.tlvs()));
     Oxm::nxm(subfield.field, out.tlvs()).encode_header(false, out);
     out.u16(subfield.width.into());
 }
@@ -504,8 +544,6 @@ const CHECK_PACKET_LARGER: u16 = 49;
 
 #[cfg(test)]
 mod tests {
-    use flowtable::TlvTable;
-
     use super::*;
     use crate::text::{Ports, flow, write_actions};
     use crate::{FlowModCommand, Instructions};
@@ -816,7 +854,7 @@ mod tests {
             list.map(|list| list.to_vec())
         };
         let sent = "ffff00180000232000320001640400000000000000000000";
-        let field = tlvs.of_index(10).unwrap().field;
+        let field = tlvs.of_index(10).unwrap().field();
         let delete = [Action::Nicira(Nicira::DeleteField(field))];
         assert_eq!(decoded(sent).as_deref(), Ok(&delete[..]));
         assert_eq!(
@@ -842,6 +880,42 @@ mod tests {
             ),
         ] {
             assert_eq!(decoded(&sent), Err(code), "{sent}");
+        }
+    }
+
+    /// As stock `ovs-ofctl` sends them, parts of options longer than a field too.
+    #[test]
+    fn long_options_are_set_and_read_by_their_fields() {
+        let mut tlvs = TlvTable::default();
+        tlvs.add(2, 0x102, 1, 40).unwrap();
+        let whole = [
+            &[0, 25, 0, 48, 0, 1, 42 << 1, 40][..],
+            &(1..=40).collect::<Vec<u8>>(),
+        ]
+        .concat();
+        // set_field:0x5000..0/0xff00..0->tun_metadata2: of the first field alone.
+        let mut masked = bytes("ffff006000002320002100015550");
+        masked.resize(0x60, 0);
+        (masked[14], masked[54]) = (5, 0xff);
+        // move:NXM_NX_TUN_METADATA2[288..319]->NXM_NX_REG0[], load:1->NXM_NX_TUN_METADATA2[130].
+        let moved = bytes("ffff00180000232000060020012000000001542800010004");
+        let loaded = bytes("ffff00180000232000072080000154280000000000000001");
+        for (sent, count) in [(&whole, 3), (&masked, 1), (&moved, 1), (&loaded, 1)] {
+            let reader = Reader::new(sent, ErrorCode::BAD_REQUEST_BAD_LEN);
+            let list = action::decode_list(&mut reader.knowing(&tlvs), Place::Pipeline);
+            let list = list.unwrap();
+            assert_eq!(list.len(), count, "{list:?}");
+            let mut out = Vec::new();
+            action::encode_list(&list, &mut Writer::new(&mut out).knowing(&tlvs));
+            assert_eq!(&out, sent);
+        }
+        // Across two fields, and beyond the end.
+        for range in ["0070", "0140"] {
+            let sent = format!("ffff00180000232000060020{range}00000001542800010004");
+            let sent = bytes(&sent);
+            let reader = Reader::new(&sent, ErrorCode::BAD_REQUEST_BAD_LEN);
+            let refused = action::decode_list(&mut reader.knowing(&tlvs), Place::Pipeline);
+            assert_eq!(refused, Err(ErrorCode::BAD_ACTION_BAD_SET_LEN));
         }
     }
 

@@ -147,6 +147,101 @@ fn tunnels_geneve_options_to_and_from_open_vswitch() {
     daemon.stop();
 }
 
+/// Options longer than 16 bytes, of which flows match and set all or a part.
+#[test]
+fn tunnels_long_geneve_options_to_and_from_open_vswitch() {
+    let Scene { daemon, guest, far } = scene();
+    let ours = |command: &str, arguments: &[&str]| {
+        let output = daemon.ofctl(command, "br-int", arguments);
+        output.expect_success()
+    };
+    let remote = "options:remote_ip=\"172.16.0.1\"";
+    let (ovs, _guest) = stranger(
+        far,
+        &["type=geneve", remote, "options:key=77", "ofport_request=2"],
+    );
+    let digits = |first: u8| -> String {
+        let bytes = (first..first + 40).map(|byte| format!("{byte:02x}"));
+        bytes.collect()
+    };
+    let (sent, answer) = (digits(0x11), digits(0x61));
+    let map = "{class=0x102,type=0x7,len=40}->tun_metadata3";
+    ours("add-tlv-map", &[map]);
+    ofctl(&ovs, "add-tlv-map", &[map]).expect_success();
+    // All but the last byte, and that by itself.
+    let set = format!(
+        "in_port=1,actions=set_field:0x{}00->tun_metadata3,\
+         load:0x{}->NXM_NX_TUN_METADATA3[0..7],output:2",
+        &sent[..78],
+        &sent[78..]
+    );
+    ours("add-flow", &[&set]);
+    let matching = format!(
+        "cookie=1,in_port=2,tun_metadata3=0x{answer},\
+         actions=move:NXM_NX_TUN_METADATA3[288..319]->NXM_NX_REG0[0..31],resubmit(,1)"
+    );
+    ours("add-flow", &[&matching]);
+    let masked = format!(
+        "table=1,reg0=0x{},tun_metadata3=0x{}{zeros}/0xffff{zeros},actions=output:1",
+        &answer[..8],
+        &answer[..4],
+        zeros = "0".repeat(76)
+    );
+    ours("add-flow", &[&masked]);
+    ofctl(&ovs, "del-flows", &[]).expect_success();
+    for flow in [
+        format!("in_port=1,actions=set_field:0x{answer}->tun_metadata3,output:2"),
+        format!("in_port=2,tun_metadata3=0x{sent},actions=output:1"),
+    ] {
+        ofctl(&ovs, "add-flow", &[&flow]).expect_success();
+    }
+    let file = capture(ovs.netns(), daemon.scratch(), || {
+        assert!(guest.pings("10.1.0.2"), "{}", told(&daemon));
+    });
+    for (source, data) in [("172.16.0.1", &sent), ("172.16.0.2", &answer)] {
+        let rows = dissect(
+            &file,
+            // The kernel beside Open vSwitch calls the port unreachable, and quotes.
+            &format!("geneve && icmp && icmp.type != 3 && ip.src == {source}"),
+            &["geneve.option.unknown.data"],
+        );
+        assert!(!rows.is_empty());
+        for row in rows {
+            assert_eq!(row, [data.as_str()]);
+        }
+    }
+    assert!(packets(&daemon, "cookie=1/-1") > 0);
+
+    // Stock `ovs-ofctl` and `vsctl` show what was said.
+    let [whole, high] = [&matching, &masked].map(|flow| {
+        let start = flow.find("tun_metadata3").expect("an option");
+        flow[start..].split(",actions").next().expect("a match")
+    });
+    let set = format!(
+        "set_field:0x{}00->tun_metadata3,set_field:0x{}/0xff->tun_metadata3",
+        &sent[..78],
+        &sent[78..]
+    );
+    for dump in [
+        ours("dump-flows", &[]),
+        daemon.vsctl(&["flow", "dump", "br-int"]).expect_success(),
+    ] {
+        for words in [whole, high, &set, "NXM_NX_TUN_METADATA3[288..319]"] {
+            assert!(dump.contains(words), "{words}: {dump}");
+        }
+    }
+
+    // Another byte is another option's.
+    let other = format!(
+        "in_port=1,actions=set_field:0x{}00->tun_metadata3,output:2",
+        &sent[..78]
+    );
+    ours("add-flow", &[&other]);
+    assert!(guest.is_cut_off_from("10.1.0.2"));
+    drop(ovs);
+    daemon.stop();
+}
+
 /// Who was mapped and is used stays mapped; `vsctl` shows what stock `ovs-ofctl` set and dumps.
 #[test]
 fn tunnels_tlv_table_as_ovs_ofctl_has_it() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use flowtable::Field;
+use flowtable::{Field, TlvMapping};
 
 use crate::text::{Ports, nicira, option, port, value};
 use crate::{Action, OfPort};
@@ -12,12 +12,30 @@ pub fn write(out: &mut String, actions: &[Action], ports: &Ports) {
     if actions.is_empty() {
         out.push_str("drop");
     }
-    for (at, action) in actions.iter().enumerate() {
-        if at > 0 {
+    let mut rest = actions;
+    while let [action, others @ ..] = rest {
+        let option = Action::sets_option(rest, ports.tlvs());
+        rest = match &option {
+            Some((mapping, parts)) => {
+                set_option(out, mapping, parts, ports);
+                &rest[parts.len()..]
+            }
+            None => {
+                one(out, action, ports);
+                others
+            }
+        };
+        if !rest.is_empty() {
             out.push(',');
         }
-        one(out, action, ports);
     }
+}
+
+fn set_option(out: &mut String, mapping: &TlvMapping, parts: &[option::Part], ports: &Ports) {
+    out.push_str("set_field:");
+    option::write(out, mapping, parts);
+    out.push_str("->");
+    out.push_str(&option::name(mapping.field(), ports));
 }
 
 fn one(out: &mut String, action: &Action, ports: &Ports) {
@@ -59,11 +77,6 @@ fn output(out: &mut String, port: OfPort, max_len: u16, ports: &Ports) {
 
 fn set_field(out: &mut String, field: Field, value: u128, mask: u128, ports: &Ports) {
     out.push_str("set_field:");
-    if let Some(mapping) = ports.tlvs().of_field(field) {
-        option::write(out, mapping, value, mask);
-        out.push_str("->");
-        return out.push_str(&option::name(field, ports));
-    }
     match value::Style::of(field) {
         value::Style::Port
         | value::Style::Fragment

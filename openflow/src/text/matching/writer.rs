@@ -107,11 +107,15 @@ impl Writer<'_> {
             if !mapping.is_in(&self.mask.0) || !mapping.is_in(&self.key) {
                 continue;
             }
-            let (value, mask) = self.read(mapping.field);
-            self.word(&option::name(mapping.field, self.ports));
-            if mask != 0 {
+            let part = |field: &Field| {
+                let (value, mask) = self.read(*field);
+                (*field, value, mask)
+            };
+            let parts: Vec<option::Part> = mapping.fields.iter().map(part).collect();
+            self.word(&option::name(mapping.field(), self.ports));
+            if parts.iter().any(|(.., mask)| *mask != 0) {
                 self.out.push('=');
-                option::write(self.out, mapping, value, mask);
+                option::write(self.out, mapping, &parts);
             }
         }
     }

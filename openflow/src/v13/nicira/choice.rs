@@ -11,7 +11,7 @@ pub(super) fn decode_bundle(body: &mut Reader, loads: bool) -> Result<Bundle, Er
     let algorithm = listed(&BundleAlgorithm::ALL, body.u16()?)?;
     let fields = listed(&HashFields::ALL, body.u16()?)?;
     let (basis, kind, count) = (body.u16()?, body.u32()?, body.u16()?);
-    let (offset, width) = decode_range(body)?;
+    let range = decode_range(body)?;
     if kind != IN_PORT || count > MEMBERS_MAX {
         return Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT);
     }
@@ -19,14 +19,14 @@ pub(super) fn decode_bundle(body: &mut Reader, loads: bool) -> Result<Bundle, Er
         true => {
             let field = decode_field(body)?;
             body.skip(4)?;
-            let dst = writable(field, offset, width)?;
+            let dst = writable(field, range, body.tlvs())?;
             if dst.width < 16 {
                 return Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT);
             }
             Some(dst)
         }
         false => {
-            let is_empty = (offset, width) == (0, 1) && body.take(8)?.iter().all(|b| *b == 0);
+            let is_empty = range == (0, 1) && body.take(8)?.iter().all(|b| *b == 0);
             if !is_empty {
                 return Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT);
             }
@@ -52,8 +52,8 @@ pub(super) fn decode_multipath(body: &mut Reader) -> Result<Multipath, ErrorCode
     let algorithm = listed(&MultipathAlgorithm::ALL, body.u16()?)?;
     let (last, argument) = (body.u16()?, body.u32()?);
     body.skip(2)?;
-    let (offset, width) = decode_range(body)?;
-    let dst = writable(decode_field(body)?, offset, width)?;
+    let range = decode_range(body)?;
+    let dst = writable(decode_field(body)?, range, body.tlvs())?;
     if u128::from(last) > dst.ones() {
         return Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT);
     }

@@ -2,7 +2,7 @@
 //! head, then specifications, each with a head of its own that says how many bits there are, where
 //! they come from and where they go.
 
-use super::{decode_field, encode_plain, header, readable, writable};
+use super::{decode_field, encode_plain, header, offset, readable, writable};
 use crate::nicira::{Learn, LearnSource, LearnSpec, Subfield};
 use crate::oxm::Oxm;
 use crate::wire::{Reader, Writer};
@@ -47,7 +47,7 @@ fn decode_limit(body: &mut Reader, has_result: bool) -> Result<(u32, Option<Subf
     let (limit, offset) = (body.u32()?, body.u16()?);
     body.skip(2)?;
     let result = match has_result {
-        true => Some(writable(decode_field(body)?, offset, 1)?),
+        true => Some(writable(decode_field(body)?, (offset, 1), body.tlvs())?),
         false => None,
     };
     Ok((limit, result))
@@ -82,9 +82,9 @@ fn decode_spec(body: &mut Reader) -> Result<Option<LearnSpec>, ErrorCode> {
     Ok(Some(match (head & !IS_VALUE & !WIDTH, source) {
         (MATCH, _) => LearnSpec::Match(decode_subfield(body, width)?, source),
         (LOAD, _) => {
-            let offset_at = decode_subfield(body, width)?;
-            let (offset, width) = (offset_at.offset.into(), offset_at.width.into());
-            LearnSpec::Load(writable(offset_at.field, offset, width)?, source)
+            let field = decode_field(body)?;
+            let range = (body.u16()?, width);
+            LearnSpec::Load(writable(field, range, body.tlvs())?, source)
         }
         (OUTPUT, LearnSource::Field(src)) => LearnSpec::Output(src),
         _ => return Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
@@ -94,7 +94,7 @@ fn decode_spec(body: &mut Reader) -> Result<Option<LearnSpec>, ErrorCode> {
 fn decode_subfield(body: &mut Reader, width: u16) -> Result<Subfield, ErrorCode> {
     let field = decode_field(body)?;
     let offset = body.u16()?;
-    readable(field, offset, width)
+    readable(field, (offset, width), body.tlvs())
 }
 
 /// Writes all but length and padding.
@@ -118,7 +118,7 @@ pub(super) fn encode(learn: &Learn, out: &mut Writer) {
     out.u16(learn.fin_hard_timeout_s);
     if is_second {
         out.u32(learn.limit);
-        out.u16(learn.result.map_or(0, |result| result.offset.into()));
+        out.u16(learn.result.map_or(0, |result| offset(result, out.tlvs())));
         out.zeros(2);
         if let Some(result) = learn.result {
             Oxm::nxm(result.field, out.tlvs()).encode_header(false, out);

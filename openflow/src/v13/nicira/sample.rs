@@ -80,9 +80,9 @@ fn decode_id(body: &mut Reader) -> Result<ObservationId, ErrorCode> {
         return Ok(ObservationId::Number(body.u32()?));
     }
     let field = decode_field(&mut source.part(FIELD_LEN, body.short())?)?;
-    let (offset, width) = decode_range(body)?;
+    let range = decode_range(body)?;
     body.skip(2)?;
-    let source = readable(field, offset, width)?;
+    let source = readable(field, range, body.tlvs())?;
     match source.width <= ObservationId::WIDTH_MAX {
         true => Ok(ObservationId::Field(source)),
         false => Err(ErrorCode::BAD_ACTION_BAD_ARGUMENT),
@@ -120,7 +120,7 @@ fn encode_id(id: ObservationId, form: u16, out: &mut Writer) {
         }
         ObservationId::Field(source) => {
             Oxm::nxm(source.field, out.tlvs()).encode_header(false, out);
-            out.u16(range(source));
+            out.u16(range(source, out.tlvs()));
             out.zeros(2);
         }
     }

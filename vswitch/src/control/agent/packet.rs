@@ -226,7 +226,8 @@ fn metadata(punt: &Punt, carried: &Carried, tlvs: &TlvTable) -> Match {
         }
     }
     for mapping in tlvs.iter().filter(|mapping| mapping.is_in(key)) {
-        mask.unite(&mapping.field.mask());
+        let fields = mapping.fields.iter();
+        fields.for_each(|field| mask.unite(&field.mask()));
     }
     Match::new(key, &mask)
 }

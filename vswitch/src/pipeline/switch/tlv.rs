@@ -36,9 +36,7 @@ impl Switch {
             TlvTableMod::Clear => table = TlvTable::default(),
         }
         let mut gone = old.iter().filter(|it| table.of_index(it.index).is_none());
-        let units = gone
-            .by_ref()
-            .fold(0, |all, it| all | it.field.option_units());
+        let units = gone.by_ref().fold(0, |all, it| all | it.units());
         if units != 0 && self.option_units_used(id) & units != 0 {
             return Err(ErrorCode::TLV_TABLE_MOD_FAILED_INVALID_TLV_DEL);
         }

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use flowtable::{Carried, Field, FlowKey, FlowMask, Match};
+use flowtable::{Carried, Field, FlowKey, FlowMask, Match, TlvMapping};
 use openflow::{Action, Controller, MeterId, OfPort, TableId};
 
 use super::super::action_set::ActionSet;
@@ -330,13 +330,30 @@ impl<'a> Strand<'a> {
         if field.is_carried() {
             let mut bits = FlowKey::default();
             field.write(&mut bits, mask, mask);
+            // With a part of an option all of it is there.
+            if let Some(option) = self.option(field).filter(|_| mask != 0) {
+                bits.tunnel_option_units |= option.units();
+                self.key.tunnel_option_units |= option.units();
+            }
             self.written.unite(&bits);
+        }
+    }
+
+    fn option(&self, field: Field) -> Option<&'a TlvMapping> {
+        match field.is_tunnel_option() {
+            true => self.bridge.tlvs.of_field(field),
+            false => None,
         }
     }
 
     /// The packet has this option no more, whether it had it or not.
     pub fn delete(&mut self, option: Field) {
-        let FlowMask(bits) = option.mask();
+        let mapping = self.option(option);
+        let mut mask = FlowMask::default();
+        for field in mapping.map_or([option].as_slice(), |mapping| mapping.fields) {
+            mask.unite(&field.mask());
+        }
+        let FlowMask(bits) = mask;
         let words = self.key.words_mut().iter_mut().zip(bits.words());
         words.for_each(|(word, gone)| *word &= !gone);
         self.written.unite(&bits);
