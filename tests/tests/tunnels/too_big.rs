@@ -116,6 +116,40 @@ fn tunnels_believe_routers_that_let_less_pass() {
     }
 }
 
+/// Without `df_default` a router on the way cuts packets, and the kernel behind it puts them
+/// together. Pieces that come are not put together here, but dropped and counted.
+#[test]
+fn tunnels_let_routers_cut_what_may_be_cut_and_take_no_pieces() {
+    let scene = scene("192.0.2.2", ", df_default = false");
+    let end = behind_router(&scene.far);
+    // What the kernel wraps may be longer than its link takes.
+    end.ip("link set eth0 mtu 1600");
+    vxlan(&end, 42, "172.16.0.1", "");
+    end.ip("link set v0 mtu 1500");
+    end.ip("link set eth0 mtu 1400");
+    let node = scene.daemon.netns();
+    node.ip("route add 192.0.2.2 via 172.16.0.2");
+    scene.check_ping();
+    assert!(
+        !scene.told().contains("tunnel_fragment"),
+        "{}",
+        scene.told()
+    );
+    let echoes = || -> u64 {
+        let told = end.run(&["nstat", "-asz", "IcmpInEchos"]).expect_success();
+        let words: Vec<&str> = told.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "IcmpInEchos");
+        let count = at.and_then(|at| words.get(at + 1)?.parse().ok());
+        count.expect("a counter")
+    };
+    let before = echoes();
+    let told = ping(&scene.guest, "10.1.0.2", 1450);
+    assert!(told.contains("0 received"), "{told}");
+    assert_eq!(echoes(), before + 1, "{}", scene.told());
+    assert!(scene.told().contains("tunnel_fragment"), "{}", scene.told());
+    scene.daemon.stop();
+}
+
 /// The guest learns that the path to the far end takes packets of `mtu` bytes, which pass.
 #[track_caller]
 fn check_path(daemon: &Daemon, guest: &Netns, mtu: u32) {
