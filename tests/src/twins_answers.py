@@ -6,8 +6,11 @@ import re
 import struct
 
 FIN, SYN, ACK = 1, 2, 16
-TCP, UDP, SCTP = 6, 17, 132
+TCP, UDP, SCTP, FRAGMENT = 6, 17, 132, 44
 FIRST_SEQ = 7000
+# More than any payload here: Open vSwitch wants the end of a segment in it, netfilter its start.
+WINDOW = 8000
+IDENTIFICATION = 9
 EMBEDDED_MAX = 128
 
 
@@ -55,12 +58,30 @@ def wrap(is_v6, src, dst, proto, body):
         body = body[:place] + struct.pack(">H", checksum(covered)) + body[place + 2 :]
     if proto == SCTP:
         body = body[:8] + crc32c(body[:8] + bytes(4) + body[12:]) + body[12:]
+    return enclose(is_v6, src, dst, proto, body)
+
+
+def enclose(is_v6, src, dst, proto, body, fragment=0):
+    """The same around a body as it is; flags and fragment offset are of IPv4."""
     if is_v6:
         head = struct.pack(">IHBB", 6 << 28, len(body), proto, 64) + src + dst
         return b"\x86\xdd" + head + body
-    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 9, 0, 64, proto, 0) + src + dst
+    fields = 0x45, 0, 20 + len(body), IDENTIFICATION, fragment, 64, proto, 0
+    head = struct.pack(">BBHHHBBH", *fields) + src + dst
     head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
     return b"\x08\x00" + head + body
+
+
+def piece(whole, number, size):
+    """One of the fragments of so many bytes that a frame is cut into (RFC 791, RFC 8200 §4.5)."""
+    packet = Packet(bytes(12) + whole)
+    start, end = number * size, (number + 1) * size
+    part, has_more = packet.body[start:end], end < len(packet.body)
+    ends = packet.is_v6, packet.src, packet.dst
+    if packet.is_v6:
+        head = struct.pack(">BBHI", packet.proto, 0, start | has_more, IDENTIFICATION)
+        return enclose(*ends, FRAGMENT, head + part)
+    return enclose(*ends, packet.proto, part, start // 8 | has_more << 13)
 
 
 def pseudo_end(is_v6, proto, body):
@@ -70,7 +91,7 @@ def pseudo_end(is_v6, proto, body):
 
 def tcp(src, dst, seq, ack, flags, payload):
     """A TCP segment."""
-    return struct.pack(">HHIIHHHH", src, dst, seq, ack, 5 << 12 | flags, 1000, 0, 0) + payload
+    return struct.pack(">HHIIHHHH", src, dst, seq, ack, 5 << 12 | flags, WINDOW, 0, 0) + payload
 
 
 def answer(packet, order):
@@ -116,4 +137,6 @@ def frame(order, seen):
     """The frame that an order asks for, of what was received of another."""
     ways = {"answer": answer, "error": error, "announced": announced}
     inside = ways[order["what"]](Packet(seen), order)
+    if "piece" in order:
+        inside = piece(inside, order["piece"], order["size"])
     return bytes.fromhex(order["head"]) + inside

@@ -190,6 +190,21 @@ impl Script {
         self.order("chunk", "answer", of, &more)
     }
 
+    /// A segment or datagram back in pieces, as long as those of [`Script::fragments`].
+    pub fn pieces(&mut self, of: usize, flags: u8, is_reversed: bool) {
+        let payload = hex(&"p".repeat(2 * PIECE));
+        let whole = format!(r#", "flags": {flags}, "payload": "{payload}", "size": {PIECE}"#);
+        // The header makes a third.
+        let mut numbers = [0, 1, 2];
+        if is_reversed {
+            numbers.reverse();
+        }
+        for number in numbers {
+            let more = format!(r#"{whole}, "piece": {number}"#);
+            self.order("piece", "answer", of, &more);
+        }
+    }
+
     /// That nobody is at the port that was asked.
     pub fn error(&mut self, of: usize) -> usize {
         self.order("error", "error", of, "")

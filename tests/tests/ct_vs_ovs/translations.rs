@@ -191,12 +191,14 @@ fn clashes(script: &mut Script) {
             }
         }
     }
-    for client in [7, 8] {
-        let (client, server) = (End(1, client, 1025), End(2, 1, 80));
-        script.begin(HAIRPIN, false);
-        connection(script, client, server);
-        script.begin(HAIRPIN, false);
-        datagrams(script, client, server);
+    for is_v6 in [false, true] {
+        for client in [7, 8] {
+            let (client, server) = (End(1, client, 1025), End(2, 1, 80));
+            script.begin(HAIRPIN, is_v6);
+            connection(script, client, server);
+            script.begin(HAIRPIN, is_v6);
+            datagrams(script, client, server);
+        }
     }
 }
 
@@ -483,6 +485,41 @@ fn fragments_are_tracked_and_translated_alike() {
     }
     let judge = judged(script);
     assert!(judge.same > 20, "{}", judge.same);
+}
+
+#[test]
+fn answers_and_segments_in_fragments_are_tracked_and_translated_alike() {
+    let mut script = Script::default();
+    for way in [18, 19] {
+        for is_v6 in [false, true] {
+            for is_reversed in [false, true] {
+                let server = End(2, 1, 80);
+                let client = End(1, 1, 2100 + u16::from(is_reversed));
+                script.begin(way, is_v6);
+                in_pieces(&mut script, client, server, is_reversed);
+            }
+        }
+    }
+    let judge = judged(script);
+    assert_eq!(judge.same, judge.script.steps.len());
+    // Forth and back, by translated source and destination: six pieces of each of four dialogues.
+    for bits in [0x62, 0xaa, 0xa2, 0x6a] {
+        let told = judge.states.get(&bits);
+        assert!(told >= Some(&24), "{:02x?}", judge.states);
+    }
+}
+
+/// A dialogue over TCP and one over UDP of which both ends send in fragments.
+fn in_pieces(script: &mut Script, client: End, server: End, is_reversed: bool) {
+    let syn = script.open(TCP, client, server);
+    let answer = script.segment(syn, SYN | ACK, "");
+    let last = script.segment(answer, ACK, "");
+    script.pieces(answer, ACK | PSH, is_reversed);
+    script.pieces(last, ACK | PSH, is_reversed);
+    let question = script.open(UDP, client, server);
+    script.pieces(question, 0, is_reversed);
+    let reply = script.reply(question, None, "an answer");
+    script.pieces(reply, 0, is_reversed);
 }
 
 #[test]
