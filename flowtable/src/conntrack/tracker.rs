@@ -112,7 +112,7 @@ impl Tracker {
         mut tell: impl FnMut(usize, &Verdict),
     ) {
         let tell = |at: usize, told: Told<'_>| match told {
-            Told::Brief(brief) => tell(at, &brief.verdict(&items[at].packet.tuple)),
+            Told::Brief(brief, tuple) => tell(at, &brief.verdict(tuple)),
             Told::Whole(verdict) => tell(at, verdict),
         };
         self.track_each(items, |_| request, tell);
@@ -145,7 +145,7 @@ impl Tracker {
                 let (brief, verdict);
                 brief = scene.pass_on(item, place.1);
                 let told = match &brief {
-                    Some(brief) => Told::Brief(brief),
+                    Some(brief) => Told::Brief(brief, &item.packet.tuple),
                     None => {
                         verdict = scene.judge(item, *place);
                         Told::Whole(&verdict)

@@ -150,14 +150,52 @@ impl Verdict {
 /// What is known of a packet.
 #[derive(Clone, Copy, Debug)]
 pub enum Told<'a> {
-    /// Of one that only moves the windows of its connection, as nearly all do.
-    Brief(&'a Brief),
+    /// Of one that only moves the windows of its connection, as nearly all do, and has this tuple.
+    Brief(&'a Brief, &'a Tuple),
     /// Of any other.
     Whole(&'a Verdict),
 }
 
-/// What is known of a packet that only moves the windows of its connection: whatever else there is
-/// in a [`Verdict`] is nothing.
+impl Told<'_> {
+    /// Bits of [`ct_state`], mark and label of the connection.
+    #[inline(always)]
+    pub fn state(&self) -> (u32, u32, [u64; 2]) {
+        match self {
+            Told::Brief(it, _) => (it.bits, it.mark, it.label),
+            Told::Whole(it) => (it.bits, it.mark, it.label),
+        }
+    }
+
+    /// Original direction of the connection.
+    #[inline(always)]
+    pub fn original(&self) -> Tuple {
+        match self {
+            Told::Brief(it, tuple) => it.original(tuple),
+            Told::Whole(it) => it.original,
+        }
+    }
+
+    /// Connection and direction.
+    #[inline(always)]
+    pub fn known(&self) -> Option<Known> {
+        match self {
+            Told::Brief(it, _) => Some(it.known),
+            Told::Whole(it) => it.known,
+        }
+    }
+
+    /// What to change in the packet.
+    #[inline(always)]
+    pub fn translation(&self) -> Option<&Translation> {
+        match self {
+            Told::Brief(it, _) => it.translation.as_ref(),
+            Told::Whole(it) => it.translation.as_ref(),
+        }
+    }
+}
+
+/// What is known of a packet that only moves the windows of its connection and was not translated
+/// before: whatever else there is in a [`Verdict`] is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Brief {
     /// Bits of [`ct_state`].

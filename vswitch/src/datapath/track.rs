@@ -8,9 +8,8 @@
 use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
-use flowtable::conntrack::{
-    self, Body, Brief, Item, Known, Refusal, Tracker, Translation, Tuple, Verdict,
-};
+use flowtable::conntrack::Told::{Brief, Whole};
+use flowtable::conntrack::{self, Body, Item, Known, Refusal, Tracker, Tuple, Verdict};
 use flowtable::fragments::Rest;
 use flowtable::{Carried, FlowKey, Layout, has_right_checksums, parse};
 
@@ -46,23 +45,17 @@ impl Tracked {
         }
     }
 
-    /// What was said of a packet in a zone, briefly: it was not translated before.
-    #[inline(always)]
-    pub fn briefly(brief: &Brief, zone: u16) -> Tracked {
-        Tracked {
-            zone,
-            known: Some(brief.known),
-            is_translated: brief.translation.is_some(),
-        }
-    }
-
     /// What was said of a packet now.
     #[inline(always)]
-    pub fn of(item: &Item, verdict: &Verdict) -> Tracked {
+    pub fn of(item: &Item, told: conntrack::Told<'_>) -> Tracked {
+        let was_translated = match told {
+            Brief(..) => false,
+            Whole(_) => item.is_translated,
+        };
         Tracked {
             zone: item.packet.tuple.zone,
-            known: verdict.known,
-            is_translated: item.is_translated || verdict.translation.is_some(),
+            known: told.known(),
+            is_translated: was_translated || told.translation().is_some(),
         }
     }
 }
@@ -122,22 +115,22 @@ impl Tracking {
         parcel.carried().write(&mut told);
         let Some(packet) = read.filter(|_| is_right) else {
             let tuple = read.map_or(Tuple::default(), |packet| packet.tuple);
-            tell(&mut told, &Verdict::invalid(tuple), zone);
+            tell(&mut told, Whole(&Verdict::invalid(tuple)), zone);
             return Ok(Carried::of(&told));
         };
         let before = before.filter(|it| it.is_of(zone));
         let item = Tracked::item(before, packet);
         let verdict = &self.ask(track, item, now_ms)?;
         let (packet, headers) = (&mut parcel.packet, parcel.headers);
-        let mut fate = carry_out(packet, headers, verdict);
+        let mut fate = carry_out(packet, headers, Whole(verdict));
         if fate.is_continue() && is_heard(&item, verdict) {
             fate = self.listen(packet, &item, verdict, headers.layout());
         }
         if let Break(reason) = fate {
             return Err(reason);
         }
-        parcel.tracked = Some(Tracked::of(&item, verdict));
-        tell(&mut told, verdict, zone);
+        parcel.tracked = Some(Tracked::of(&item, Whole(verdict)));
+        tell(&mut told, Whole(verdict), zone);
         Ok(Carried::of(&told))
     }
 
@@ -226,22 +219,20 @@ pub fn is_heard(item: &Item, verdict: &Verdict) -> bool {
     verdict.helper.is_some() && item.known.is_none()
 }
 
-/// Changes addresses and ports of a packet.
-#[inline(always)]
-pub fn translate(packet: &mut pmd::Packet, headers: Headers, translation: &Translation) -> Fate {
-    nat::translate(&mut frame(packet, headers), translation)
-}
-
 /// Changes addresses, ports and sequence numbers of a packet as its connection wants.
 #[inline(always)]
-pub fn carry_out(packet: &mut pmd::Packet, headers: Headers, verdict: &Verdict) -> Fate {
-    if let Some(refusal) = verdict.refusal {
+pub fn carry_out(packet: &mut pmd::Packet, headers: Headers, told: conntrack::Told<'_>) -> Fate {
+    let (refusal, shift) = match told {
+        Brief(..) => (None, None),
+        Whole(verdict) => (verdict.refusal, verdict.shift),
+    };
+    if let Some(refusal) = refusal {
         return Break(reason(refusal));
     }
-    if let Some(translation) = &verdict.translation {
-        translate(packet, headers, translation)?;
+    if let Some(translation) = told.translation() {
+        nat::translate(&mut frame(packet, headers), translation)?;
     }
-    match verdict.shift {
+    match shift {
         Some(shift) => payload::shift(&mut frame(packet, headers), shift),
         None => Continue(()),
     }
@@ -258,22 +249,10 @@ fn frame(packet: &mut pmd::Packet, headers: Headers) -> Frame<'_> {
 
 /// Writes what is known of a packet's connection into its key.
 #[inline(always)]
-pub fn tell(key: &mut FlowKey, verdict: &Verdict, zone: u16) {
-    key.ct_state = verdict.bits;
+pub fn tell(key: &mut FlowKey, told: conntrack::Told<'_>, zone: u16) {
+    (key.ct_state, key.ct_mark, key.ct_label) = told.state();
     key.ct_zone = zone;
-    key.ct_mark = verdict.mark;
-    key.ct_label = verdict.label;
-    tell_original(key, &verdict.original);
-}
-
-/// Writes the same of a packet that had this tuple.
-#[inline(always)]
-pub fn tell_briefly(key: &mut FlowKey, brief: &Brief, tuple: &Tuple) {
-    key.ct_state = brief.bits;
-    key.ct_zone = tuple.zone;
-    key.ct_mark = brief.mark;
-    key.ct_label = brief.label;
-    tell_original(key, &brief.original(tuple));
+    tell_original(key, &told.original());
 }
 
 #[inline(always)]

@@ -1,5 +1,6 @@
 //! Packets that come to an operation that tracks, one by one, and fragments among them.
 
+use flowtable::conntrack::Told::Whole;
 use flowtable::{Carried, FlowKey, parse};
 
 use super::super::edit::Parcel;
@@ -71,7 +72,7 @@ impl Executor {
             let layout = parse(part.packet.data(), &mut key);
             part.carried.write(&mut key);
             let mut carried = key;
-            track::tell(&mut carried, &told.verdict, track.request.zone);
+            track::tell(&mut carried, Whole(&told.verdict), track.request.zone);
             let parcel = Parcel {
                 packet: part.packet,
                 key: &key,

@@ -11,7 +11,7 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use arrayvec::ArrayVec;
-use flowtable::conntrack::{self, Brief, Item, Told, Verdict};
+use flowtable::conntrack::{self, Item, Told, Verdict};
 use flowtable::{Carried, CodeNo, Depth, FlowKey, Layout};
 use pmd::{BATCH_MAX, Batch, Packet};
 
@@ -216,12 +216,12 @@ impl Parsed {
             };
             let (item, way) = (&items[at], &tracks[at].1);
             let fate = match told {
-                Told::Brief(brief) => self.go_briefly(entry, (at, item), packet, (brief, way)),
+                Told::Brief(..) => self.go(entry, (at, item), packet, (told, way)),
                 Told::Whole(verdict) => {
                     if track::is_heard(item, verdict) {
                         heard.push((at, *verdict));
                     }
-                    self.go(entry, (at, item), packet, (verdict, way))
+                    self.go_on(entry, (at, item), packet, (verdict, way))
                 }
             };
             match fate {
@@ -237,46 +237,35 @@ impl Parsed {
         left
     }
 
-    /// Changes a packet of which little is said, and writes that into its key.
+    /// Changes a packet as its connection wants, and writes what is said of it into its key. What
+    /// is said briefly has code of its own: in line, and without what it never says.
     #[inline(always)]
-    fn go_briefly(
-        &mut self,
-        entry: &Entry,
-        (at, item): (usize, &Item),
-        packet: &mut Packet,
-        (brief, way): (&Brief, &Way),
-    ) -> Fate {
-        let headers = self.headers[at];
-        if let Some(translation) = &brief.translation {
-            track::translate(packet, headers, translation)?;
-        }
-        let tuple = &item.packet.tuple;
-        if let Some(key) = self.key_behind(entry, at, way) {
-            track::tell_briefly(key, brief, tuple);
-            if let Some(translation) = &brief.translation {
-                nat::retarget(key, headers.layout(), translation);
-            }
-            self.tracked[at] = Some(Tracked::briefly(brief, tuple.zone));
-        }
-        Continue(())
-    }
-
-    /// Changes a packet as its connection wants, and writes what is said of it into its key.
-    #[inline(never)]
     fn go(
         &mut self,
         entry: &Entry,
         (at, item): (usize, &Item),
         packet: &mut Packet,
-        (verdict, way): (&Verdict, &Way),
+        (told, way): (Told<'_>, &Way),
     ) -> Fate {
-        track::carry_out(packet, self.headers[at], verdict)?;
+        track::carry_out(packet, self.headers[at], told)?;
         if let Some(key) = self.key_behind(entry, at, way) {
-            track::tell(key, verdict, item.packet.tuple.zone);
-            self.tracked[at] = Some(Tracked::of(item, verdict));
-            self.retarget(at, verdict, packet);
+            track::tell(key, told, item.packet.tuple.zone);
+            self.retarget(at, told, packet);
+            self.tracked[at] = Some(Tracked::of(item, told));
         }
         Continue(())
+    }
+
+    /// The same of what is said at length, out of line.
+    #[inline(never)]
+    fn go_on(
+        &mut self,
+        entry: &Entry,
+        item: (usize, &Item),
+        packet: &mut Packet,
+        (verdict, way): (&Verdict, &Way),
+    ) -> Fate {
+        self.go(entry, item, packet, (Told::Whole(verdict), way))
     }
 
     /// The key of a packet that goes on at a point, with what it carries but of connections.
@@ -294,18 +283,16 @@ impl Parsed {
     }
 
     /// Brings the key of a packet that was translated up to date.
-    fn retarget(&mut self, at: usize, verdict: &Verdict, packet: &Packet) {
-        let key = &mut self.keys[at];
-        match &verdict.translation {
-            Some(translation) if translation.embedded.is_none() => {
-                nat::retarget(key, self.headers[at].layout(), translation);
-            }
-            Some(_) => {
-                let entry = key.entry;
-                self.parse(Depth::All, entry, at, packet);
-            }
-            None => (),
+    #[inline(always)]
+    fn retarget(&mut self, at: usize, told: Told<'_>, packet: &Packet) {
+        let Some(translation) = told.translation() else {
+            return;
+        };
+        if matches!(told, Told::Whole(_)) && translation.embedded.is_some() {
+            let entry = self.keys[at].entry;
+            return self.parse(Depth::All, entry, at, packet);
         }
+        nat::retarget(&mut self.keys[at], self.headers[at].layout(), translation);
     }
 
     /// Lets who reads a connection's packets read one. Returns its place if it ended there.

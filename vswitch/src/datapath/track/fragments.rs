@@ -8,6 +8,7 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
+use flowtable::conntrack::Told::Whole;
 use flowtable::conntrack::{self, Tuple, Verdict};
 use flowtable::fragments::{Fate, Flaw, Fragment, Fragments, Rest};
 use flowtable::{Carried, FlowKey, has_right_checksums, parse};
@@ -120,7 +121,7 @@ impl Tracking {
         match change(parts, rest, &verdict) {
             Break(reason) => Err(reason),
             Continue(()) => Ok(Told {
-                tracked: Some(Tracked::of(&item, &verdict)),
+                tracked: Some(Tracked::of(&item, Whole(&verdict))),
                 verdict,
             }),
         }
