@@ -11,7 +11,7 @@
 //! h1 eth0 ── p1 [before ─ observer ─ after] w1 ── w2 vswitchd p2 ── eth0 h2
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use flowtable::conntrack::{
@@ -218,6 +218,7 @@ fn probes(segments: &[(Tuple, Segment)], port: u16) -> Vec<u16> {
 }
 
 const SYN: u8 = 2;
+const RST: u8 = 4;
 const ACK: u8 = 16;
 
 /// What connection tracking told of the frames of a record.
@@ -226,6 +227,9 @@ struct Told {
     /// How often each combination of state bits.
     bits: BTreeMap<u32, usize>,
     invalid: Vec<String>,
+    /// Segments of a connection that these ports had before, and resets without ACK, by which an
+    /// end answers such.
+    strays: usize,
     phases: Vec<Phase>,
     wholes: usize,
 }
@@ -233,6 +237,8 @@ struct Told {
 struct Observer {
     tracker: Tracker,
     fragments: Fragments<Vec<u8>>,
+    /// The sequence number of each end's last SYN.
+    begun: HashMap<Tuple, u32>,
     told: Told,
 }
 
@@ -242,6 +248,7 @@ impl Observer {
         let mut observer = Observer {
             tracker: table.tracker().expect("a tracker"),
             fragments: Fragments::default(),
+            begun: HashMap::new(),
             told: Told::default(),
         };
         for frame in frames {
@@ -295,15 +302,38 @@ impl Observer {
             known: None,
             is_translated: false,
         };
+        if let Body::Tcp(segment) = &packet.body
+            && segment.flags & SYN > 0
+        {
+            self.begun.insert(packet.tuple, segment.seq);
+        }
+        let is_late = self.is_of_the_last(&packet);
+        let is_answer = matches!(&packet.body, Body::Tcp(it) if it.flags & (RST | ACK) == RST);
         let told = &mut self.told;
+        told.strays += usize::from(is_late || is_answer);
         self.tracker.begin(0);
         self.tracker.track(&request, &[item], |_, verdict| {
             *told.bits.entry(verdict.bits).or_default() += 1;
-            if verdict.bits & ct_state::INV > 0 {
+            if verdict.bits & ct_state::INV > 0 && !is_late {
                 told.invalid.push(describe(&packet));
             }
         });
         self.tracker.end();
+    }
+
+    /// Whether a segment is older than the SYNs of the connection that its ports are in now: for
+    /// an observer who saw those it is part of none.
+    fn is_of_the_last(&self, packet: &Packet) -> bool {
+        let Body::Tcp(segment) = &packet.body else {
+            return false;
+        };
+        let since = |number: u32, tuple| {
+            let begun = self.begun.get(&tuple)?;
+            Some(number.wrapping_sub(*begun) as i32)
+        };
+        since(segment.seq, packet.tuple).is_some_and(|since| since < 0)
+            || segment.flags & ACK > 0
+                && since(segment.ack, packet.tuple.reversed()).is_some_and(|since| since <= 0)
     }
 }
 
@@ -422,18 +452,23 @@ fn translated_connections_have_no_fault_either() {
     for what in all {
         wire.talk_as(what, IPV4, VIRTUAL);
     }
-    no_fault(&wire, "translated");
+    let told = no_fault(&wire, "translated");
     let segments = segments(&wire.record());
     assert!(!probes(&segments, 5002).is_empty(), "no window was probed");
     let daemon = wire.daemon.take().expect("a switch");
     let invalid = daemon.ofctl("dump-flows", "br0", &["cookie=0xbad/-1"]);
     let invalid = invalid.expect_success();
-    let counted = invalid.lines().filter(|line| line.contains("n_packets="));
-    let counted: Vec<_> = counted.collect();
-    assert_eq!(counted.len(), 3, "{invalid}");
+    let counts = invalid.lines().filter_map(|line| {
+        let (_, count) = line.split_once("n_packets=")?;
+        count.split(',').next()?.parse::<usize>().ok()
+    });
+    let counts: Vec<_> = counts.collect();
+    assert_eq!(counts.len(), 3, "{invalid}");
+    // The wire may repeat and put off behind the observer what it saw once.
+    let strays = told.strays;
     assert!(
-        counted.iter().all(|line| line.contains("n_packets=0,")),
-        "{invalid}"
+        counts.iter().sum::<usize>() <= 2 * strays,
+        "{strays}: {invalid}"
     );
     daemon.stop();
 }
