@@ -13,6 +13,7 @@ use openflow::{OfPort, TableId};
 mod counters;
 mod drop_reason;
 mod encapsulation;
+pub(crate) mod select;
 mod shared;
 mod straight;
 mod tallies;
@@ -22,6 +23,7 @@ mod wish;
 pub use counters::{Counted, CountedIn, Counters, FlowCounters};
 pub use drop_reason::DropReason;
 pub use encapsulation::Encapsulation;
+pub use select::{Bucket, Select};
 pub use shared::{Account, Cache, Hashes, Likeness, Routine};
 pub use straight::{Addresses, Bits, Choice, Edit, End, Quick, Straight, Tag};
 pub use tallies::Tallies;
@@ -197,8 +199,8 @@ impl Op {
             Op::Clone(ops) => ops.iter().any(Op::sends),
             Op::Longer(longer) => longer.ops().any(Op::sends),
             Op::Select(select) => {
-                let mut buckets = select.buckets.iter();
-                buckets.any(|(_, ops)| ops.iter().any(Op::sends))
+                let mut buckets = select.live();
+                buckets.any(|ops| ops.iter().any(Op::sends))
             }
             _ => false,
         }
@@ -211,7 +213,7 @@ impl Op {
             Op::DecNwTtl(expiry) => expiry.answers,
             Op::Clone(ops) => ops.iter().find_map(Op::answers_expiry),
             Op::Select(select) => {
-                let mut ops = select.buckets.iter().flat_map(|(_, ops)| ops);
+                let mut ops = select.live().flatten();
                 ops.find_map(Op::answers_expiry)
             }
             _ => None,
@@ -276,34 +278,6 @@ pub struct Track {
     /// Which of the operations that a packet comes to this is: the same on all workers and for all
     /// fragments of a datagram, and another for another copy of a packet.
     pub site: u32,
-}
-
-/// The buckets of a select group.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Select {
-    /// Sum of all weights up to and including the bucket, and its operations.
-    pub buckets: Box<[(u32, Box<[Op]>)]>,
-    /// They are next hops: of an IP packet's conversation its two directions are to choose the same
-    /// one, though each has Ethernet addresses and a VLAN of its own.
-    pub routes: bool,
-}
-
-impl Select {
-    /// Buckets by their operations, each with the sum of all weights up to it, for packets that
-    /// were routed before or not. Those that set Ethernet addresses or decrement the time to live
-    /// are next hops, and so are those that packets come to whose time to live was.
-    pub fn new(buckets: Box<[(u32, Box<[Op]>)]>, is_routed: bool) -> Select {
-        let is_of_router = |op: &Op| match op {
-            Op::SetField { field, .. } => matches!(field, Field::EthDst | Field::EthSrc),
-            Op::DecNwTtl(_) => true,
-            _ => false,
-        };
-        let buckets_route = buckets.iter().any(|(_, ops)| ops.iter().any(is_of_router));
-        Select {
-            buckets,
-            routes: is_routed || buckets_route,
-        }
-    }
 }
 
 /// Why and with what a packet goes to the controllers (OpenFlow 1.3.5 §7.4.1).

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use flowtable::{Depth, Field};
 
+use super::select::{first_live, point};
 use super::{Counted, DropReason, Encapsulation, Op, PortNo, Program, Select};
 use crate::pipeline::Meter;
 
@@ -109,7 +110,7 @@ pub struct Choice {
     /// Of each the sum of all weights up to and including its own: apart, so that several are
     /// compared at once.
     sums: Box<[u32]>,
-    lines: Box<[Straight]>,
+    lines: Box<[Option<Straight>]>,
     /// [`Select::routes`].
     pub routes: bool,
 }
@@ -329,7 +330,7 @@ impl Line {
 impl End {
     fn encapsulates(&self) -> bool {
         match self {
-            End::Select(choice) => choice.lines.iter().any(|line| line.encapsulates),
+            End::Select(choice) => choice.lines.iter().flatten().any(|line| line.encapsulates),
             _ => false,
         }
     }
@@ -337,11 +338,14 @@ impl End {
 
 impl Choice {
     /// The buckets of a group, if all are straight lines.
-    fn of(select: &Select) -> Option<Choice> {
+    pub(super) fn of(select: &Select) -> Option<Choice> {
         let buckets = select.buckets.iter();
-        let lines = buckets.clone().map(|(_, ops)| Straight::of_bucket(ops));
+        let lines = buckets.clone().map(|bucket| match &bucket.ops {
+            Some(ops) => Some(Some(Straight::of_bucket(ops)?)),
+            None => Some(None),
+        });
         Some(Choice {
-            sums: buckets.map(|(sum, _)| *sum).collect(),
+            sums: buckets.map(|bucket| bucket.upto).collect(),
             lines: lines.collect::<Option<_>>()?,
             routes: select.routes,
         })
@@ -350,17 +354,21 @@ impl Choice {
     /// The one for packets with this hash.
     #[inline(always)]
     pub fn find(&self, hash: u32) -> Option<&Straight> {
-        let total = self.sums.last().copied().unwrap_or_default();
-        let point = ((u64::from(hash) * u64::from(total)) >> 32) as u32;
-        let chosen = match self.sums.len() {
+        let chosen = first_live(hash, |hash| self.lines.get(self.place(hash)));
+        chosen.or_else(|| self.lines.iter().flatten().next())
+    }
+
+    #[inline(always)]
+    fn place(&self, hash: u32) -> usize {
+        let point = point(hash, self.sums.last().copied().unwrap_or_default());
+        match self.sums.len() {
             // Without a way out, so that several are compared at once.
             ..=FEW => {
                 let below = self.sums.iter().map(|sum| u32::from(*sum <= point));
                 below.sum::<u32>() as usize
             }
             _ => self.sums.partition_point(|sum| *sum <= point),
-        };
-        self.lines.get(chosen)
+        }
     }
 }
 
@@ -425,27 +433,20 @@ const PCP_SHIFT: u32 = 13;
 
 #[cfg(test)]
 mod tests {
+    use super::super::select::tests::select;
     use super::*;
 
     #[test]
     fn few_and_many_buckets_are_found_where_their_weights_say() {
         for count in [1, 2, 16, FEW, FEW + 1, 200] {
-            let weights = (0..count as u32).map(|bucket| 1 + bucket * 7 % 5);
-            let sums = weights.scan(0, |sum, weight| {
-                *sum += weight;
-                Some(*sum)
-            });
-            let bucket = |(bucket, sum): (usize, u32)| {
-                let ops: Box<[Op]> = [Op::Output(PortNo(bucket as u32))].into();
-                (sum, ops)
-            };
-            let buckets: Box<[_]> = sums.enumerate().map(bucket).collect();
-            let total = buckets[count - 1].0;
-            let choice = Choice::of(&Select::new(buckets.clone(), false));
-            let choice = choice.expect("straight lines");
+            let weights: Vec<u32> = (0..count as u32).map(|bucket| 1 + bucket * 7 % 5).collect();
+            let total: u32 = weights.iter().sum();
+            let select = select(weights.iter().map(|weight| (*weight, true)));
+            let choice = Choice::of(&select).expect("straight lines");
             for hash in (0..1000_u32).map(|number| number.wrapping_mul(0x9e37_79b9)) {
                 let point = (u64::from(hash) * u64::from(total)) >> 32;
-                let expected = buckets.iter().position(|(sum, _)| point < u64::from(*sum));
+                let mut buckets = select.buckets.iter();
+                let expected = buckets.position(|bucket| point < u64::from(bucket.upto));
                 match choice.find(hash).map(|line| &line.end) {
                     Some(End::Output(PortNo(found))) => {
                         assert_eq!(Some(*found as usize), expected);

@@ -7,7 +7,9 @@ use flowtable::{Field, FlowKey, FlowMask, Match};
 use openflow::text::Ports;
 use openflow::text::flow::{format_match, write_modification};
 
-use super::{Encapsulation, Op, PortNo, Program, Punt, PuntReason, Select, Track, Wish, WishKind};
+use super::{
+    Bucket, Encapsulation, Op, PortNo, Program, Punt, PuntReason, Select, Track, Wish, WishKind,
+};
 
 /// A program's operations in one line, and `drop(REASON)` where it sends nothing.
 pub fn describe(program: &Program, name: &dyn Fn(PortNo) -> String) -> String {
@@ -152,9 +154,12 @@ fn controller(punt: &Punt) -> String {
 
 fn select(select: &Select, name: &dyn Fn(PortNo) -> String) -> String {
     let mut below = 0;
-    let buckets = select.buckets.iter().map(|(upto, ops)| {
+    let buckets = select.buckets.iter().map(|Bucket { upto, ops }| {
         let weight = upto - std::mem::replace(&mut below, *upto);
-        format!("{weight}:({})", list(ops, name))
+        match ops {
+            Some(ops) => format!("{weight}:({})", list(ops, name)),
+            None => format!("{weight}:down"),
+        }
     });
     format!("select({})", buckets.collect::<Vec<_>>().join(","))
 }

@@ -490,10 +490,7 @@ pub fn admit(meter: &Meter, editor: &mut Editor, now: Now) -> Fate {
 /// The bucket for a packet: the same for both directions of a conversation, and for all its
 /// packets.
 fn bucket<'a>(select: &'a Select, key: &FlowKey) -> &'a [Op] {
-    let total = select.buckets.last().map_or(0, |(sum, _)| *sum);
-    let point = ((u64::from(flow_hash(key, select.routes)) * u64::from(total)) >> 32) as u32;
-    let chosen = select.buckets.iter().find(|(sum, _)| point < *sum);
-    chosen.map_or(&[], |(_, ops)| ops)
+    select.choose(flow_hash(key, select.routes))
 }
 
 /// Hash of addresses (Ethernet, IP or ARP), VLAN, protocol and ports, symmetric in source and
@@ -527,13 +524,7 @@ mod tests {
     use super::*;
 
     fn select(weights: &[u32]) -> Select {
-        let mut sum = 0;
-        let bucket = |(index, weight): (usize, &u32)| {
-            sum += weight;
-            let ops: Box<[Op]> = [Op::Output(PortNo(index as u32))].into();
-            (sum, ops)
-        };
-        Select::new(weights.iter().enumerate().map(bucket).collect(), false)
+        crate::action::select::tests::select(weights.iter().map(|weight| (*weight, true)))
     }
 
     fn chosen(select: &Select, key: &FlowKey) -> u32 {
@@ -635,6 +626,7 @@ mod tests {
     #[test]
     fn no_buckets_lead_nowhere() {
         assert!(bucket(&select(&[]), &tcp(1, 1)).is_empty());
-        assert!(bucket(&select(&[0]), &tcp(1, 1)).is_empty());
+        let dead = crate::action::select::tests::select([(1, false)]);
+        assert!(bucket(&dead, &tcp(1, 1)).is_empty());
     }
 }

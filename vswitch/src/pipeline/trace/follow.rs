@@ -53,7 +53,7 @@ impl Followed {
             match op {
                 Op::Clone(ops) => self.clone().follow(ops, states, arrivals),
                 Op::Select(select) => {
-                    for (_, ops) in &select.buckets {
+                    for ops in select.live() {
                         self.clone().follow(ops, states, arrivals);
                     }
                 }

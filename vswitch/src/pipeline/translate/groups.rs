@@ -6,7 +6,7 @@ use openflow::{GroupId, GroupKind, OfPort};
 use super::super::{Bridge, Group, GroupBucket, Trace, limits};
 use super::strand::{List, Strand};
 use super::{Machine, Step};
-use crate::action::{CountedIn, DropReason, Op, Select};
+use crate::action::{Bucket, CountedIn, DropReason, Op, Select};
 
 impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
     pub(super) fn group(&mut self, strand: &mut Strand<'a>, id: GroupId) {
@@ -60,26 +60,34 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         let bridge = strand.bridge;
         let candidates = group.buckets.iter();
         let candidates: Vec<_> = candidates
-            .filter(|bucket| bucket.bucket.weight > 0 && self.is_live(bridge, bucket, 0))
+            .filter(|bucket| bucket.bucket.weight > 0)
+            .map(|bucket| (bucket, self.is_live(bridge, bucket, 0)))
             .collect();
-        let mut total = 0;
-        let mut buckets = Vec::with_capacity(candidates.len());
-        match candidates[..] {
-            [] => return self.refuse(DropReason::NoLiveBucket),
-            [bucket] => return self.copy_to(strand, bucket),
+        let mut live = candidates.iter().filter(|(_, is_live)| *is_live);
+        match (live.next(), live.next()) {
+            (None, _) => return self.refuse(DropReason::NoLiveBucket),
+            (Some((bucket, _)), None) => return self.copy_to(strand, bucket),
             _ => {}
         }
-        for bucket in candidates {
-            total += u32::from(bucket.bucket.weight);
-            self.trace
-                .enter(format_args!("bucket of weight {}", bucket.bucket.weight));
-            let body = self.collect(|machine| machine.bucket(strand, bucket, false));
-            buckets.push((total, body.into()));
-            self.trace.leave();
+        let mut upto = 0;
+        let mut buckets = Vec::with_capacity(candidates.len());
+        for (bucket, is_live) in candidates {
+            upto += u32::from(bucket.bucket.weight);
+            let ops = is_live.then(|| self.candidate(strand, bucket));
+            buckets.push(Bucket { upto, ops });
         }
         let buckets = buckets.into();
         let is_routed = self.ops.iter().any(|op| matches!(op, Op::DecNwTtl(_)));
         self.emit_with(|| Op::Select(std::sync::Arc::new(Select::new(buckets, is_routed))));
+    }
+
+    /// What packets undergo whom execution lets choose a bucket.
+    fn candidate(&mut self, strand: &Strand<'a>, bucket: &'a GroupBucket) -> Box<[Op]> {
+        let weight = bucket.bucket.weight;
+        self.trace.enter(format_args!("bucket of weight {weight}"));
+        let body = self.collect(|machine| machine.bucket(strand, bucket, false));
+        self.trace.leave();
+        body.into()
     }
 
     /// Whether a bucket can be used: what it watches is live.

@@ -19,6 +19,47 @@ fn select_keeps_a_conversation_in_one_bucket() {
     assert_eq!(statistics.misses, 1, "buckets are no part of the cache key");
 }
 
+/// Where each of many conversations leaves.
+fn ways(rig: &mut Rig) -> Vec<u32> {
+    let way = |seed| {
+        rig.receive(1, &[udp(seed)]);
+        let sent = [2, 3, 4].map(|port| rig.sent(port).len());
+        let place = sent.iter().position(|count| *count == 1);
+        2 + place.expect("one of them has it") as u32
+    };
+    (0..200).map(way).collect()
+}
+
+/// The others stay where they are, and all come back when the link does.
+#[test]
+fn of_a_bucket_that_goes_down_only_its_own_conversations_move() {
+    for copy in ["", "output:1,"] {
+        let mut rig = Rig::new(4, &[]);
+        let bucket = |port| format!(",bucket=watch_port:{port},{copy}output:{port}");
+        let buckets: String = [2, 3, 4].map(bucket).concat();
+        rig.bridge
+            .group(&format!("group_id=1,type=select{buckets}"));
+        rig.bridge.flow("ip,actions=group:1");
+        rig.publish();
+        let before = ways(&mut rig);
+        let port = rig.bridge.port(3);
+        rig.bridge.switch.set_link(port, false);
+        rig.publish();
+        let without = ways(&mut rig);
+        let mut moved = [0; 5];
+        for (before, after) in before.iter().zip(&without) {
+            match before {
+                3 => moved[*after as usize] += 1,
+                _ => assert_eq!(before, after),
+            }
+        }
+        assert!(moved[3] == 0 && moved[2] > 10 && moved[4] > 10, "{moved:?}");
+        rig.bridge.switch.set_link(port, true);
+        rig.publish();
+        assert_eq!(ways(&mut rig), before);
+    }
+}
+
 /// Who decrements the time to live before a group routes as who does it in each bucket: both
 /// directions choose the same one, whatever their Ethernet addresses.
 #[test]
