@@ -14,7 +14,7 @@ use tests::naive::model::{
     Bridge, Counter, Flow, Group, Interpreter, Model, Outcome, Port, Vlan, advance,
 };
 use tests::naive::random::{
-    Fields, PATCH, Random, Setup, Style, change, flow, matching, output, packet, setup,
+    Fields, PATCH, Random, Setup, Style, change, flow, leads_ahead, matching, output, packet, setup,
 };
 use tests::naive::wire;
 use vswitch::action::{BridgeId, DropReason, Learn, PortNo, PuntReason};
@@ -402,6 +402,9 @@ impl Pair {
             matching: matching(&flow.fields),
             ..other
         };
+        if !leads_ahead(flow.table, &change.instructions) {
+            return;
+        }
         let (id, now_ms) = (self.bridges[index], self.now.ms());
         if self.switch.flow_mod(id, &change, now_ms).is_err() {
             return;

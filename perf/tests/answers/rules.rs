@@ -196,7 +196,7 @@ impl Told {
             return any;
         }
         let frame = &frames[self.random.below(frames.len())];
-        let outcome = Interpreter::new(&mut self.model.clone(), &[]).receive(0, 1, frame);
+        let outcome = Interpreter::new(&mut self.model, &[]).receive(0, 1, frame);
         let met: Vec<_> = outcome.counted.keys().filter_map(flow_cookie).collect();
         let Some(&cookie) = met.get(self.random.below(met.len().max(1))) else {
             return any;

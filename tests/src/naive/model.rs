@@ -4,10 +4,12 @@
 //! Which bucket a select group takes is the switch's choice, so it is an input here: an
 //! [`Interpreter`] is given choices and says how many there were ([`Interpreter::arities`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use flowtable::Field;
-use openflow::{Action, Bucket, GroupId, GroupKind, Instructions, OfPort, TableId};
+use openflow::{
+    Action, Bucket, GroupId, GroupKind, Instructions, Nicira, OfPort, Subfield, TableId,
+};
 
 use super::wire;
 
@@ -134,10 +136,13 @@ struct Packet {
     in_port: u32,
     metadata: u64,
     tunnel: u64,
+    registers: [u32; 16],
     table: u8,
     cookie: u64,
     miss: bool,
     ended: bool,
+    /// The action set.
+    set: Vec<Action>,
 }
 
 /// Runs one packet through a model.
@@ -192,45 +197,57 @@ impl<'a> Interpreter<'a> {
     }
 
     fn pipeline(&mut self, packet: &mut Packet, first: u8) {
-        let mut set: Vec<Action> = Vec::new();
+        if self.pass(packet, first) && !packet.ended {
+            let list = in_order(&std::mem::take(&mut packet.set));
+            packet.cookie = u64::MAX;
+            self.apply(packet, &list);
+        }
+    }
+
+    /// From table to table; `false` after one that has no flow for the packet.
+    fn pass(&mut self, packet: &mut Packet, first: u8) -> bool {
         let mut next = Some(first);
         while let Some(table) = next {
             let Some(flow) = self.find(packet, table) else {
-                return self.count(Counter::Missed(packet.bridge, table));
+                self.count(Counter::Missed(packet.bridge, table));
+                return false;
             };
             self.count(Counter::Matched(packet.bridge, table));
             self.count(Counter::Flow(packet.bridge, flow.cookie));
             packet.table = table;
             packet.cookie = flow.cookie;
             packet.miss = flow.priority == 0 && flow.fields.is_empty();
-            next = self.follow(packet, &flow.instructions, &mut set);
+            next = self.follow(packet, &flow.instructions);
             if packet.ended {
-                return;
+                return true;
             }
         }
-        let list = in_order(&set);
-        packet.cookie = u64::MAX;
-        self.apply(packet, &list);
+        true
     }
 
     fn find(&self, packet: &Packet, table: u8) -> Option<Flow> {
+        // One look at each field: there may be thousands of flows.
+        let mut values = HashMap::new();
+        let mut matches = |flow: &&Flow| {
+            let mut fields = flow.fields.iter();
+            fields.all(|(field, value, mask)| {
+                let found = values.entry(*field).or_insert_with(|| read(packet, *field));
+                *found & mask == value & mask
+            })
+        };
         let flows = self.model.bridges[packet.bridge].flows.iter();
-        let matching = flows.filter(|flow| flow.table == table && matches(packet, &flow.fields));
+        let matching = flows.filter(|flow| flow.table == table && matches(flow));
         matching.max_by_key(|flow| flow.priority).cloned()
     }
 
-    fn follow(
-        &mut self,
-        packet: &mut Packet,
-        instructions: &Instructions,
-        set: &mut Vec<Action>,
-    ) -> Option<u8> {
+    fn follow(&mut self, packet: &mut Packet, instructions: &Instructions) -> Option<u8> {
         if let Some(meter) = instructions.meter {
             self.meter(packet, meter.0);
         }
         if let Some(list) = instructions.apply.as_ref().filter(|_| !packet.ended) {
             self.apply(packet, list);
         }
+        let set = &mut packet.set;
         if instructions.clear {
             set.clear();
         }
@@ -267,17 +284,7 @@ impl<'a> Interpreter<'a> {
             Action::Output { port, .. } => self.output(packet, port),
             Action::Group(group) => self.group(packet, group),
             Action::SetQueue(_) => {}
-            Action::SetField {
-                field: Field::Metadata,
-                value,
-                ..
-            } => packet.metadata = value as u64,
-            Action::SetField {
-                field: Field::TunnelId,
-                value,
-                ..
-            } => packet.tunnel = value as u64,
-            Action::SetField { field, value, .. } => wire::write(bytes, field, value),
+            Action::SetField { field, value, mask } => write(packet, field, value, mask),
             Action::SetMplsTtl(ttl) => wire::write(bytes, Field::MplsTtl, ttl.into()),
             Action::SetNwTtl(ttl) => wire::write(bytes, Field::IpTtl, ttl.into()),
             Action::PushVlan(tpid) => wire::push_vlan(bytes, tpid),
@@ -290,8 +297,32 @@ impl<'a> Interpreter<'a> {
             Action::CopyTtlOut => wire::copy_ttl(bytes, false),
             Action::DecMplsTtl => self.decrement(packet, Field::MplsTtl),
             Action::DecNwTtl => self.decrement(packet, Field::IpTtl),
-            Action::Nicira(_) => panic!("the model has no actions of Nicira's: {action:?}"),
+            Action::Nicira(ref action) => self.nicira(packet, action),
         }
+    }
+
+    fn nicira(&mut self, packet: &mut Packet, action: &Nicira) {
+        match *action {
+            Nicira::Load { dst, value } => write_bits(packet, dst, value.into()),
+            Nicira::Move { src, dst } => {
+                let value = read(packet, src.field) >> src.offset & src.ones();
+                write_bits(packet, dst, value);
+            }
+            Nicira::Resubmit {
+                in_port: None,
+                table,
+                by_connection: false,
+            } => self.resubmit(packet, table.map_or(packet.table, |table| table.0)),
+            ref other => panic!("the model has no {other:?}"),
+        }
+    }
+
+    /// What flows say from this table on, up to where it would end; then the packet is where it
+    /// was.
+    fn resubmit(&mut self, packet: &mut Packet, table: u8) {
+        let place = (packet.table, packet.cookie, packet.miss);
+        self.pass(packet, table);
+        (packet.table, packet.cookie, packet.miss) = place;
     }
 
     fn decrement(&mut self, packet: &mut Packet, field: Field) {
@@ -478,10 +509,12 @@ fn new_packet(bridge: usize, in_port: u32, bytes: Vec<u8>) -> Packet {
         in_port,
         metadata: 0,
         tunnel: 0,
+        registers: [0; 16],
         table: 0,
         cookie: u64::MAX,
         miss: false,
         ended: false,
+        set: Vec::new(),
     }
 }
 
@@ -492,16 +525,41 @@ fn carries(vlan: &Vlan, vid: u16) -> bool {
         || vlan.trunk && vid != 0 && vid == vlan.untagged
 }
 
-fn matches(packet: &Packet, fields: &[(Field, u128, u128)]) -> bool {
-    fields.iter().all(|(field, value, mask)| {
-        let found = match field {
-            Field::InPort | Field::InPhyPort => packet.in_port.into(),
-            Field::Metadata => packet.metadata.into(),
-            Field::TunnelId => packet.tunnel.into(),
-            field => wire::value(&packet.bytes, *field),
-        };
-        found & mask == value & mask
-    })
+/// What a match compares.
+fn read(packet: &Packet, field: Field) -> u128 {
+    match field {
+        Field::InPort | Field::InPhyPort => packet.in_port.into(),
+        Field::Metadata => packet.metadata.into(),
+        Field::TunnelId => packet.tunnel.into(),
+        field => match register(field) {
+            Some(number) => packet.registers[number].into(),
+            None => wire::value(&packet.bytes, field),
+        },
+    }
+}
+
+/// Sets the bits of `mask`.
+fn write(packet: &mut Packet, field: Field, value: u128, mask: u128) {
+    let new = read(packet, field) & !mask | value & mask;
+    match field {
+        Field::Metadata => packet.metadata = new as u64,
+        Field::TunnelId => packet.tunnel = new as u64,
+        field => match register(field) {
+            Some(number) => packet.registers[number] = new as u32,
+            None => wire::write(&mut packet.bytes, field, new),
+        },
+    }
+}
+
+fn write_bits(packet: &mut Packet, dst: Subfield, value: u128) {
+    write(packet, dst.field, value << dst.offset, dst.mask());
+}
+
+/// The number of a register.
+fn register(field: Field) -> Option<usize> {
+    (Field::Reg0..=Field::Reg15)
+        .contains(&field)
+        .then(|| field as usize - Field::Reg0 as usize)
 }
 
 /// What there is one of in an action set.

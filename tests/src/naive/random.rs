@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use flowtable::{Field, Match, Prerequisite};
 use openflow::{
     Action, Band, Bucket, FlowFlags, FlowMod, FlowModCommand, GroupId, GroupKind, GroupMod,
-    GroupModCommand, Instructions, MeterFlags, MeterId, MeterMod, MeterModCommand, OfPort, TableId,
+    GroupModCommand, Instructions, MeterFlags, MeterId, MeterMod, MeterModCommand, Nicira, OfPort,
+    Subfield, TableId,
 };
 
 use super::model::Vlan;
@@ -243,21 +244,78 @@ fn instructions(random: &mut Random, table: u8, style: Style) -> Instructions {
             let at = random.below(list.len() + 1);
             list.insert(at, output(random, style));
         }
-        list.into()
+        list
     };
     Instructions {
         meter: random
             .one_in(10)
             .then(|| MeterId(1 + random.below(2) as u32)),
-        apply: (!random.one_in(4)).then(|| list(random, 3, 2)),
-        clear: random.one_in(10),
-        write: random.one_in(3).then(|| list(random, 2, 1)),
-        metadata: random.one_in(4).then(|| (random.number() & 3, 3)),
-        goto: (table + 1 < TABLES && random.one_in(2)).then(|| {
-            let ahead = random.below(usize::from(TABLES - table - 1)) as u8;
-            TableId(table + 1 + ahead)
+        apply: (!random.one_in(4)).then(|| {
+            let mut list = list(random, 3, 2);
+            for _ in 0..random.pick(&[0, 0, 1, 1, 2]) {
+                let at = random.below(list.len() + 1);
+                list.insert(at, nicira(random, table, style));
+            }
+            list.into()
         }),
+        clear: random.one_in(10),
+        write: random.one_in(3).then(|| list(random, 2, 1).into()),
+        metadata: random.one_in(4).then(|| (random.number() & 3, 3)),
+        goto: (table + 1 < TABLES && random.one_in(2)).then(|| ahead(random, table)),
     }
+}
+
+/// An action of Nicira's, in a flow of this table.
+fn nicira(random: &mut Random, table: u8, style: Style) -> Action {
+    Action::Nicira(match random.below(3) {
+        0 if table + 1 < TABLES => Nicira::Resubmit {
+            in_port: None,
+            table: Some(ahead(random, table)),
+            by_connection: false,
+        },
+        1 if !style.plain => {
+            let (src, dst) = (random.pick(&MOVABLE), random.pick(&MOVED_TO));
+            let width = random.pick(&[1, 2, 16]);
+            Nicira::Move {
+                src: bits(random, src, width),
+                dst: bits(random, dst, width),
+            }
+        }
+        _ => {
+            let (dst, width) = (random.pick(&REGISTERS), random.pick(&[2, 8, 31]));
+            Nicira::Load {
+                dst: bits(random, dst, width),
+                value: random.below(4) as u64,
+            }
+        }
+    })
+}
+
+/// So many bits of a field, mostly the lowest.
+fn bits(random: &mut Random, field: Field, width: u8) -> Subfield {
+    let room = field.width() as u8 - width;
+    Subfield {
+        field,
+        offset: random.pick(&[0, 0, 1, 16]).min(room),
+        width,
+    }
+}
+
+/// Whether packets of a flow of this table go only to tables after it, so that no way is endless.
+pub fn leads_ahead(table: u8, instructions: &Instructions) -> bool {
+    let apply = instructions.apply.as_deref().unwrap_or_default();
+    let mut actions = Action::all(apply);
+    actions.all(|action| match action {
+        Action::Nicira(Nicira::Resubmit { table: next, .. }) => {
+            next.is_some_and(|next| next.0 > table)
+        }
+        _ => true,
+    })
+}
+
+/// A table after this one.
+fn ahead(random: &mut Random, table: u8) -> TableId {
+    TableId(table + 1 + random.below(usize::from(TABLES - table - 1)) as u8)
 }
 
 /// An action that sends.
@@ -305,7 +363,7 @@ pub fn change(random: &mut Random) -> Action {
 }
 
 /// Fields that flows set.
-const SETTABLE: [Field; 38] = [
+const SETTABLE: [Field; 41] = [
     Field::Metadata,
     Field::EthDst,
     Field::EthSrc,
@@ -344,6 +402,32 @@ const SETTABLE: [Field; 38] = [
     Field::MplsTc,
     Field::PbbIsid,
     Field::TunnelId,
+    Field::Reg0,
+    Field::Reg1,
+    Field::Reg15,
+];
+
+/// Registers of those.
+const REGISTERS: [Field; 3] = [Field::Reg0, Field::Reg1, Field::Reg15];
+
+/// Fields that others are moved to: an address shows what was there.
+const MOVED_TO: [Field; 5] = [
+    Field::Reg0,
+    Field::Reg1,
+    Field::Reg15,
+    Field::Metadata,
+    Field::EthSrc,
+];
+
+/// Fields that are moved.
+const MOVABLE: [Field; 7] = [
+    Field::Reg0,
+    Field::Reg1,
+    Field::Reg15,
+    Field::Metadata,
+    Field::InPort,
+    Field::EthSrc,
+    Field::EthDst,
 ];
 
 /// Fields that flows only match.
@@ -359,9 +443,10 @@ const MATCHABLE: [Field; 5] = [
 fn fields(random: &mut Random) -> Vec<Fields> {
     let mut fields: BTreeMap<Field, (u128, u128)> = BTreeMap::new();
     for _ in 0..random.below(4) {
-        let field = match random.one_in(8) {
-            true => random.pick(&MATCHABLE),
-            false => random.pick(&SETTABLE),
+        let field = match random.below(8) {
+            0 => random.pick(&MATCHABLE),
+            1 | 2 => random.pick(&REGISTERS),
+            _ => random.pick(&SETTABLE),
         };
         let (value, mask) = match field {
             Field::VlanVid => random.pick(&[(0, 0x1fff), (0x1000, 0x1000), (0x100a, 0x1fff)]),
@@ -438,6 +523,7 @@ fn value(random: &mut Random, field: Field) -> u128 {
         MplsBos => few & 1,
         IpEcn | VlanPcp | MplsTc => few,
         TcpFlags => random.pick(&[2, 0x12, 0x10]),
+        Reg0 | Reg1 | Reg15 => (few - 1) << random.pick(&[0, 0, 1, 16]),
         _ => few,
     }
 }

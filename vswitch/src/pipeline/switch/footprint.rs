@@ -209,7 +209,14 @@ fn next_point(action: &Action) -> Option<TableId> {
     }
 }
 
-/// The same of all actions of a flow.
+/// The tables that packets of a flow may go to.
+pub fn leads_to(instructions: &Instructions) -> impl Iterator<Item = TableId> {
+    let actions = lists(instructions).flat_map(Action::all);
+    let tables = actions.flat_map(|action| next(action).into_iter().chain(next_point(action)));
+    instructions.goto.into_iter().chain(tables)
+}
+
+/// The same as [`learned`] of all actions of a flow.
 pub fn all_learned(instructions: &Instructions) -> impl Iterator<Item = (TableId, u64)> {
     lists(instructions)
         .flat_map(Action::all)

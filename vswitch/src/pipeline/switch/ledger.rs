@@ -11,7 +11,7 @@ use super::super::flow::Payload;
 use super::super::{Bridge, Table};
 use super::addresses::Addresses;
 use super::features::Tables;
-use super::footprint::{Footprint, lists, rewritten};
+use super::footprint::{Footprint, leads_to, lists, rewritten};
 use super::interner::Interner;
 use super::learned::Learned;
 use super::masks::OwnMasks;
@@ -174,9 +174,6 @@ impl Ledger {
     ) -> Result<u32, ErrorCode> {
         let epoch = draft.epoch;
         self.make_table(draft, flow.table);
-        if let Some(next) = flow.instructions.goto {
-            self.make_table(draft, next);
-        }
         let old = old.filter(|old| self.flow(*old).is_some());
         let kept = old.filter(|_| keeps);
         let cookie = flow.payload.cookie;
@@ -280,6 +277,7 @@ impl Ledger {
         let list = &mut draft.bridge.instructions;
         let number = self.instructions.take(instructions, list);
         if self.instructions.users(number) == 1 {
+            leads_to(instructions).for_each(|table| self.make_table(draft, table));
             let rewritten = rewritten(instructions);
             draft.changes.rewritten(&rewritten, draft.epoch);
         }
