@@ -17,6 +17,7 @@ mod ipfix;
 mod listen;
 pub mod logging;
 mod management;
+mod moderation;
 mod outbox;
 pub mod pace;
 mod paths;

@@ -20,6 +20,7 @@ use tracing::debug;
 use super::actor::Handle;
 use super::agent::{PeerId, PeerKind};
 use super::dial;
+use super::moderation::Moderation;
 use super::outbox::Outbox;
 use super::pace::Limit;
 use super::peer::{Connection, Incoming, Signal, Stage};
@@ -94,6 +95,7 @@ pub async fn run<S: AsyncRead + AsyncWrite>(stream: S, link: Link) -> End {
         is_flushed: true,
         held: None,
         tlv_changes: 0,
+        moderation: Moderation::default(),
         control: None,
     };
     let (mut reader, mut writer) = split(stream);
@@ -121,6 +123,7 @@ struct Task {
     /// Changes of the TLV table that the peer asked for: what comes after one is read with what it
     /// made.
     tlv_changes: u64,
+    moderation: Moderation,
     control: Option<Control>,
 }
 
@@ -146,11 +149,13 @@ impl Task {
         W: AsyncWrite + Unpin,
     {
         self.hand_over();
-        self.gather(now_ms());
-        let deadline = self.deadline(now_ms())?;
+        let now = now_ms();
+        self.gather(now);
+        let deadline = self.deadline(now)?;
         let mut input = [0; READ_BYTES];
         let is_held = self.held.is_some();
-        let may_read = !is_held && !self.is_behind() && self.protocol.ready();
+        let is_paused = self.moderation.pause_ms(now).is_some();
+        let may_read = !is_held && !self.is_behind() && !is_paused && self.protocol.ready();
         let has_output = self.written < self.out.len();
         let may_write = has_output || !self.is_flushed;
         tokio::select! {
@@ -159,6 +164,7 @@ impl Task {
                 if count == 0 {
                     return Err("the peer closed the connection".to_owned());
                 }
+                self.moderation.note_read(count == input.len(), now_ms());
                 let received = self.protocol.receive(&input[..count], now_ms());
                 received.map_err(|reason| reason.to_string())?;
                 if self.control.is_none() && self.protocol.version().is_some() {
@@ -196,6 +202,9 @@ impl Task {
                     self.protocol.set_tlvs(control.outbox.tlvs());
                     let next = next_incoming(&mut self.protocol);
                     self.tlv_changes += u64::from(next.as_ref().is_some_and(changes_tlvs));
+                    if !next.as_ref().is_none_or(is_change) {
+                        self.moderation.note_request();
+                    }
                     next
                 }
                 held => held,
@@ -226,8 +235,8 @@ impl Task {
         }
     }
 
-    /// When there is something to do although nothing comes: a probe is due, or a packet-in may go
-    /// out. A peer that is not read cannot be known to be silent.
+    /// When there is something to do although nothing comes: a probe is due, a packet-in may go
+    /// out, or a stream is read again. A peer that is not read cannot be known to be silent.
     fn deadline(&mut self, now_ms: u64) -> Result<Option<Duration>, String> {
         let probe_ms = match self.held {
             Some(_) => None,
@@ -239,7 +248,8 @@ impl Task {
         let control = self.control.as_ref();
         let control = control.filter(|_| self.written == self.out.len());
         let packet_ms = control.and_then(|control| control.outbox.due_ms());
-        let due_ms = probe_ms.into_iter().chain(packet_ms).min();
+        let read_ms = self.moderation.pause_ms(now_ms);
+        let due_ms = probe_ms.into_iter().chain(packet_ms).chain(read_ms).min();
         Ok(due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms))))
     }
 
@@ -330,6 +340,17 @@ fn changes_tlvs(incoming: &Incoming) -> bool {
         return false;
     };
     matches!(message, Message::Nicira(NiciraMessage::TlvTableMod(_)))
+}
+
+/// Whether it is answered only by an error, if at all.
+fn is_change(incoming: &Incoming) -> bool {
+    let Incoming::Message { message, .. } = incoming else {
+        return false;
+    };
+    matches!(
+        message,
+        Message::FlowMod(_) | Message::GroupMod(_) | Message::MeterMod(_)
+    )
 }
 
 fn next_incoming(protocol: &mut connection::Connection) -> Option<Incoming> {
