@@ -1,16 +1,21 @@
 //! Two workers and who changes the rules under them, and the comparison afterwards.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use flowtable::conntrack;
+use perf::judge::frames::random;
 use pmd::{Batch, Packet, Pools};
+use tests::naive::connections::Connections;
 use tests::naive::model::{Interpreter, Model, Outcome, advance};
 use tests::naive::random::Random;
 use tests::naive::wire;
 use vswitch::action::PortNo;
-use vswitch::datapath::{Now, Outlet, Processor, WorkerStatistics};
+use vswitch::datapath::{Events, Held, Now, Outlet, Processor, WorkerStatistics};
 use vswitch::pipeline::State;
 
 use super::rules::{Told, flow_cookie};
@@ -31,12 +36,16 @@ struct Done {
 }
 
 /// A batch: which state it met, what came in and what left, by datapath port.
+#[derive(Debug)]
 struct Step {
     state: usize,
     port: usize,
     frames: Vec<usize>,
-    sent: Vec<(u32, Vec<u8>)>,
+    sent: Vec<Sent>,
 }
+
+/// Datapath port and frame.
+type Sent = (u32, Vec<u8>);
 
 /// What was compared.
 #[derive(Debug, Default)]
@@ -44,6 +53,8 @@ pub struct Tally {
     pub packets: u64,
     pub sent: u64,
     pub dropped: u64,
+    /// Those of which connections were tracked.
+    pub tracked: u64,
     /// States that packets met.
     pub states: usize,
     /// Flows whose counters were compared and not 0.
@@ -80,6 +91,10 @@ impl Course {
     /// Has two workers process frames while the rules change.
     pub fn run(mut told: Told, frames: &[Vec<u8>], pools: &Pools) -> Course {
         frames.iter().for_each(|frame| told.teach(frame));
+        let talks: Vec<u64> = frames.iter().map(|frame| talk(frame)).collect();
+        let tracks = told.tracks;
+        let table = conntrack::Table::new(CONNECTIONS, 1, pmd::prefer_huge_pages).unwrap();
+        let (table, held) = (Arc::new(table), Arc::<Held>::default());
         let shared = Shared {
             newest: Mutex::new((0, told.switch.publish())),
             batches: AtomicU64::new(0),
@@ -87,10 +102,24 @@ impl Course {
         };
         let mut models = vec![told.model.clone()];
         let (shared, ports) = (&shared, &told.ports.clone());
-        let work = |entries, seed| work(shared, entries, seed, ports, frames, pools);
         let workers = thread::scope(|scope| {
-            let workers = [(CACHED, 1), (1, 2)]
-                .map(|(entries, seed)| scope.spawn(move || work(entries, seed)));
+            let workers = [(0, CACHED), (1, 1)].map(|(number, entries)| {
+                let state = shared.newest.lock().unwrap().1.clone();
+                let (mut processor, events) = Processor::new(pools, entries, state).unwrap();
+                processor.track_in(&table, &held);
+                for port in ports {
+                    processor.add_outlet(*port, Outlet::Capture(Vec::new()));
+                }
+                let all = 0..frames.len();
+                let hand = Hand {
+                    random: Random(number + 1),
+                    own: all
+                        .filter(|frame| !tracks || talks[*frame] % 2 == number)
+                        .collect(),
+                    talks: tracks.then(|| talks.clone()),
+                };
+                scope.spawn(move || work(shared, (processor, events), hand, ports, frames, pools))
+            });
             let _end = End(shared);
             for number in 1..=STATES {
                 (0..CHANGES).for_each(|_| told.change(frames));
@@ -119,17 +148,20 @@ impl Course {
         let mut counted: BTreeMap<u64, u64> = BTreeMap::new();
         let mut met = std::collections::BTreeSet::new();
         for (worker, done) in self.workers.iter().enumerate() {
+            let mut connections = Connections::default();
+            connections.now_s = NOW.ns / 1_000_000_000;
             for step in &done.steps {
                 met.insert(step.state);
-                let mut left = step.sent.clone();
-                for &frame in &step.frames {
-                    let place = (step.state, step.port, frame);
-                    let model = &mut self.models[step.state];
-                    let ways = answers.of(place, model, &frames[frame]);
-                    let way = ways.iter().find(|way| remove_all(&mut left, &way.sent));
-                    let Some(way) = way else {
-                        panic!("{name}, worker {worker}: {place:?}\n{ways:x?}\nleft {left:x?}");
-                    };
+                let model = &mut self.models[step.state];
+                let mut story = Story::new(step, model, &mut answers, frames);
+                let Some(ways) = story.tell(0, &step.sent, &connections) else {
+                    panic!("{name}, worker {worker}: {:x?}", story.step);
+                };
+                for (way, after) in ways {
+                    if let Some(after) = after {
+                        tally.tracked += 1;
+                        connections = after;
+                    }
                     tally.packets += 1;
                     tally.sent += way.sent.len() as u64;
                     tally.dropped += u64::from(way.sent.is_empty());
@@ -139,7 +171,6 @@ impl Course {
                         }
                     }
                 }
-                assert_eq!(left, [], "{name}, worker {worker}: state {}", step.state);
             }
         }
         for (cookie, count) in self.told.counted() {
@@ -158,23 +189,56 @@ impl Course {
     }
 }
 
+/// Draws frames for a worker.
+struct Hand {
+    random: Random,
+    /// Those that this one may have: of a connection one worker has all packets, so that their
+    /// order is known.
+    own: Vec<usize>,
+    /// Which conversation each frame is of, if that matters: of each there is one in a batch, since
+    /// packets to and fro may overtake each other there.
+    talks: Option<Vec<u64>>,
+}
+
+impl Hand {
+    fn draw(&mut self) -> Vec<usize> {
+        let mut drawn: Vec<usize> = Vec::new();
+        for _ in 0..BATCH {
+            let frame = self.own[self.random.below(self.own.len())];
+            let is_apart = |talks: &Vec<u64>| drawn.iter().all(|it| talks[*it] != talks[frame]);
+            if self.talks.as_ref().is_none_or(is_apart) {
+                drawn.push(frame);
+            }
+        }
+        drawn
+    }
+}
+
+/// A number of the conversation that a frame is of; others may have the same.
+pub fn talk(frame: &[u8]) -> u64 {
+    let Some(datagram) = wire::datagram(frame) else {
+        return 0;
+    };
+    let bytes = &datagram.transport;
+    let word = |at: usize| u64::from(bytes[at]) << 8 | u64::from(bytes[at + 1]);
+    random(match datagram.proto {
+        _ if bytes.is_empty() => datagram.proto.into(),
+        1 | 58 => 1,
+        _ => word(0).min(word(2)) << 16 | word(0).max(word(2)),
+    })
+}
+
 fn work(
     shared: &Shared,
-    entries: usize,
-    seed: u64,
+    (mut processor, mut events): (Processor, Events),
+    mut hand: Hand,
     ports: &[PortNo],
     frames: &[Vec<u8>],
     pools: &Pools,
 ) -> Done {
-    let mut random = Random(seed);
-    let (mut at, state) = shared.newest.lock().unwrap().clone();
-    let (mut processor, mut events) = Processor::new(pools, entries, state).unwrap();
-    for port in ports {
-        processor.add_outlet(*port, Outlet::Capture(Vec::new()));
-    }
+    let mut at = 0;
     let mut steps: Vec<Step> = Vec::new();
-    // Time stands still, so both have the same.
-    let (now, mut here) = (Now { ns: 1_000_000_000 }, 0);
+    let (now, mut here) = (NOW, 0);
     while !shared.ended.load(Ordering::Acquire) {
         let (newest, state) = shared.newest.lock().unwrap().clone();
         if newest != at {
@@ -190,8 +254,8 @@ fn work(
         }
         here += 1;
         // As a rule by the port whose packets the rules are for.
-        let port = if random.one_in(8) { 2 } else { 0 };
-        let chosen: Vec<usize> = (0..BATCH).map(|_| random.below(frames.len())).collect();
+        let port = if hand.random.one_in(8) { 2 } else { 0 };
+        let chosen = hand.draw();
         let mut batch = Batch::new();
         for &frame in &chosen {
             let packet = Packet::from_bytes(pools, &frames[frame]).unwrap();
@@ -219,34 +283,98 @@ fn work(
     Done { steps, statistics }
 }
 
-/// What may become of a frame at a state; of several ways one for each choice of buckets.
-#[derive(Default)]
-struct Answers(HashMap<(usize, usize, usize), Vec<Outcome>>);
+/// What may become of a frame, and of the connections if it was tracked.
+type Way = (Outcome, Option<Connections>);
 
-impl Answers {
-    fn of(&mut self, place: (usize, usize, usize), model: &mut Model, frame: &[u8]) -> &[Outcome] {
-        self.0.entry(place).or_insert_with(|| {
-            let mut ways = Vec::new();
-            let mut choices = Vec::new();
-            loop {
-                let mut interpreter = Interpreter::new(model, &choices);
-                let mut outcome = interpreter.receive(0, place.1 as u32 + 1, frame);
-                let arities = interpreter.arities;
-                for (_, bytes) in &mut outcome.sent {
-                    *bytes = comparable(bytes);
-                }
-                ways.push(outcome);
-                choices.resize(arities.len(), 0);
-                if !advance(&mut choices, &arities) || ways.len() > CHOICES_MAX {
-                    return ways;
+/// What may become of frames at a state, by state, port and frame; of several ways one for each
+/// choice of buckets. Of those that are tracked that is not remembered: it depends on what came
+/// before.
+type Answers = HashMap<(usize, usize, usize), Rc<[Way]>>;
+
+/// What may have become of a batch.
+#[derive(Debug)]
+struct Story<'a> {
+    step: &'a Step,
+    model: &'a mut Model,
+    answers: &'a mut Answers,
+    frames: &'a [Vec<u8>],
+    /// Choices that may be tried yet.
+    tries: u32,
+}
+
+impl<'a> Story<'a> {
+    fn new(
+        step: &'a Step,
+        model: &'a mut Model,
+        answers: &'a mut Answers,
+        frames: &'a [Vec<u8>],
+    ) -> Story<'a> {
+        Story {
+            step,
+            model,
+            answers,
+            frames,
+            tries: TRIES_MAX,
+        }
+    }
+
+    /// One way for each frame from this place on, such that just this is left to be sent.
+    fn tell(&mut self, at: usize, left: &[Sent], connections: &Connections) -> Option<Vec<Way>> {
+        let Some(&frame) = self.step.frames.get(at) else {
+            return left.is_empty().then(Vec::new);
+        };
+        for way in &*self.ways(frame, connections) {
+            self.tries = self.tries.checked_sub(1)?;
+            let mut rest = left.to_vec();
+            if remove_all(&mut rest, &way.0.sent) {
+                let after = way.1.as_ref().unwrap_or(connections);
+                if let Some(mut ways) = self.tell(at + 1, &rest, after) {
+                    ways.insert(0, way.clone());
+                    return Some(ways);
                 }
             }
-        })
+        }
+        None
+    }
+
+    fn ways(&mut self, frame: usize, connections: &Connections) -> Rc<[Way]> {
+        let place = (self.step.state, self.step.port, frame);
+        if let Some(known) = self.answers.get(&place) {
+            return Rc::clone(known);
+        }
+        let ways = ways(self.step.port, self.model, connections, &self.frames[frame]);
+        let is_lasting = ways.iter().all(|(_, after)| after.is_none());
+        let ways: Rc<[Way]> = ways.into();
+        if is_lasting {
+            self.answers.insert(place, Rc::clone(&ways));
+        }
+        ways
+    }
+}
+
+fn ways(port: usize, model: &mut Model, connections: &Connections, frame: &[u8]) -> Vec<Way> {
+    let mut ways = Vec::new();
+    let mut choices = Vec::new();
+    loop {
+        model.connections.clone_from(connections);
+        let mut interpreter = Interpreter::new(model, &choices);
+        let mut outcome = interpreter.receive(0, port as u32 + 1, frame);
+        let (arities, has_tracked) = (interpreter.arities, interpreter.has_tracked);
+        for (_, bytes) in &mut outcome.sent {
+            *bytes = comparable(bytes);
+        }
+        ways.push((outcome, has_tracked.then(|| model.connections.clone())));
+        choices.resize(arities.len(), 0);
+        if !advance(&mut choices, &arities) || ways.len() > CHOICES_MAX {
+            // What was sent is to be said of somebody.
+            ways.sort_by_key(|(way, _)| Reverse(way.sent.len()));
+            return ways;
+        }
     }
 }
 
 /// Takes all of these out, if they are there.
-fn remove_all(left: &mut Vec<(u32, Vec<u8>)>, these: &[(u32, Vec<u8>)]) -> bool {
+fn remove_all(left: &mut Vec<Sent>, these: &[Sent]) -> bool {
     let mut rest = left.clone();
     for one in these {
         match rest.iter().position(|other| other == one) {
@@ -262,6 +390,10 @@ fn comparable(bytes: &[u8]) -> Vec<u8> {
     wire::without_fragment_checksum(bytes)
 }
 
+/// Time stands still, so both workers have the same.
+const NOW: Now = Now { ns: 1_000_000_000 };
+/// More connections than there are frames.
+const CONNECTIONS: usize = 1 << 12;
 /// Entries of the cache that has room for all.
 const CACHED: usize = 4096;
 /// Publications, the changes in each, and batches of any worker that are awaited after it.
@@ -273,3 +405,5 @@ const BATCHES: u64 = 4;
 const BATCH: usize = 24;
 /// Ways through select groups that are tried for one packet.
 const CHOICES_MAX: usize = 1000;
+/// Ways that are tried for one batch: many more than there are packets.
+const TRIES_MAX: u32 = 10_000;

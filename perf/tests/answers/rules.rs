@@ -1,10 +1,12 @@
 //! Rules, told to the switch and to the naive model alike, and random changes of them.
 
+use flowtable::Field;
 use openflow::{
-    Band, FlowMod, FlowModCommand, FlowStatsRequest, GroupMod, GroupModCommand, MeterMod,
-    MeterModCommand, OfPort, TableId, text,
+    Action, Band, FlowMod, FlowModCommand, FlowStatsRequest, GroupMod, GroupModCommand, MeterMod,
+    MeterModCommand, Nicira, OfPort, TableId, text,
 };
 use perf::judge::scenario::Rules;
+use tests::naive::connections::Connections;
 use tests::naive::model::{Bridge as Naive, Counter, Flow, Group, Interpreter, Model, Port, Vlan};
 use tests::naive::random::{self, Random, Style, matching};
 use tests::naive::wire;
@@ -19,6 +21,8 @@ pub struct Told {
     pub ports: Vec<PortNo>,
     /// The same for the model.
     pub model: Model,
+    /// Whether connections are tracked.
+    pub tracks: bool,
     bridge: BridgeId,
     /// Flows that went and may come again.
     gone: Vec<Flow>,
@@ -30,6 +34,7 @@ impl Told {
     /// The rules of a scenario.
     pub fn of(rules: &Rules) -> Told {
         let mut told = Told::none(rules.flows.len() as u64);
+        told.tracks = rules.flows.iter().any(|rule| rule.contains("ct("));
         for line in &rules.meters {
             told.add_meter(&text::meter::parse(line, MeterModCommand::Add).unwrap());
         }
@@ -88,6 +93,7 @@ impl Told {
             switch,
             ports: Vec::new(),
             model: Model::default(),
+            tracks: false,
             bridge: bridge.unwrap(),
             gone: Vec::new(),
             next_cookie: 1,
@@ -141,8 +147,8 @@ impl Told {
 
     /// Both know where the destination of a frame is, at port 2, and its source, at port 1.
     pub fn teach(&mut self, frame: &[u8]) {
-        let vlan = wire::read(frame, flowtable::Field::VlanVid).map_or(0, |vid| vid as u16 & 0xfff);
-        let ends = [(flowtable::Field::EthSrc, 1), (flowtable::Field::EthDst, 2)];
+        let vlan = wire::read(frame, Field::VlanVid).map_or(0, |vid| vid as u16 & 0xfff);
+        let ends = [(Field::EthSrc, 1), (Field::EthDst, 2)];
         for (field, number) in ends {
             let mac = wire::value(frame, field) as u64;
             let addresses = &mut self.model.bridges[0].addresses;
@@ -179,8 +185,10 @@ impl Told {
                 let mut flow = self.flows()[place].clone();
                 flow.priority = FIRST_OVERRIDING + self.next_cookie as u16 % OVERRIDING;
                 flow.instructions = self.of_another(place).instructions;
-                self.remove_alike(&flow);
-                self.add(flow);
+                if is_clear(&flow) {
+                    self.remove_alike(&flow);
+                    self.add(flow);
+                }
             }
         }
     }
@@ -197,6 +205,8 @@ impl Told {
         }
         let frame = &frames[self.random.below(frames.len())];
         let outcome = Interpreter::new(&mut self.model, &[]).receive(0, 1, frame);
+        // Nobody has seen that packet.
+        self.model.connections = Connections::default();
         let met: Vec<_> = outcome.counted.keys().filter_map(flow_cookie).collect();
         let Some(&cookie) = met.get(self.random.below(met.len().max(1))) else {
             return any;
@@ -224,7 +234,7 @@ impl Told {
     fn modify(&mut self, place: usize) {
         let mut flow = self.flows()[place].clone();
         flow.instructions = self.of_another(place).instructions;
-        if self.tell(FlowModCommand::ModifyStrict, &flow) {
+        if is_clear(&flow) && self.tell(FlowModCommand::ModifyStrict, &flow) {
             self.model.bridges[0].flows[place] = flow;
         }
     }
@@ -274,6 +284,17 @@ impl Told {
         let counts = flows.map(|flow| (flow.cookie, flow.counters.read().0));
         counts.collect()
     }
+}
+
+/// Whether a flow translates only sources that it names. Others might want the port that one has,
+/// and which they get is the switch's choice.
+fn is_clear(flow: &Flow) -> bool {
+    let apply = flow.instructions.apply.as_deref().unwrap_or_default();
+    let mut actions = Action::all(apply);
+    let translates =
+        actions.any(|action| matches!(action, Action::Nicira(Nicira::Nat(nat)) if nat.is_new()));
+    let mut fields = flow.fields.iter();
+    !translates || fields.any(|(field, ..)| *field == Field::Ipv4Src)
 }
 
 /// The cookie of the flow that a counter is of.

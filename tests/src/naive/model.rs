@@ -4,13 +4,14 @@
 //! Which bucket a select group takes is the switch's choice, so it is an input here: an
 //! [`Interpreter`] is given choices and says how many there were ([`Interpreter::arities`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use flowtable::Field;
 use openflow::{
-    Action, Bucket, GroupId, GroupKind, Instructions, Nicira, OfPort, Subfield, TableId,
+    Action, Bucket, Ct, CtZone, GroupId, GroupKind, Instructions, Nicira, OfPort, Subfield, TableId,
 };
 
+use super::connections::{Connections, Said};
 use super::wire;
 
 /// Bridges by number.
@@ -18,6 +19,8 @@ use super::wire;
 pub struct Model {
     /// The bridges.
     pub bridges: Vec<Bridge>,
+    /// Connections that are tracked.
+    pub connections: Connections,
 }
 
 /// A bridge.
@@ -137,6 +140,10 @@ struct Packet {
     metadata: u64,
     tunnel: u64,
     registers: [u32; 16],
+    ct_state: u8,
+    ct_zone: u16,
+    /// What connection tracking said last.
+    said: Option<Said>,
     table: u8,
     cookie: u64,
     miss: bool,
@@ -150,6 +157,10 @@ pub struct Interpreter<'a> {
     model: &'a mut Model,
     outcome: Outcome,
     choices: Vec<usize>,
+    /// Copies that go on in a table with what connection tracking said.
+    later: VecDeque<(Packet, u8)>,
+    /// Whether the packet was tracked: the same may be another's fate the next time.
+    pub has_tracked: bool,
     /// How many buckets there were to choose from, choice by choice.
     pub arities: Vec<usize>,
 }
@@ -161,6 +172,8 @@ impl<'a> Interpreter<'a> {
             model,
             outcome: Outcome::default(),
             choices: choices.to_vec(),
+            later: VecDeque::new(),
+            has_tracked: false,
             arities: Vec::new(),
         }
     }
@@ -186,6 +199,9 @@ impl<'a> Interpreter<'a> {
     }
 
     fn finish(&mut self) -> Outcome {
+        while let Some((mut packet, table)) = self.later.pop_front() {
+            self.pipeline(&mut packet, table);
+        }
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.sent.sort();
         outcome.punted.sort();
@@ -305,7 +321,7 @@ impl<'a> Interpreter<'a> {
         match *action {
             Nicira::Load { dst, value } => write_bits(packet, dst, value.into()),
             Nicira::Move { src, dst } => {
-                let value = read(packet, src.field) >> src.offset & src.ones();
+                let value = read_bits(packet, src);
                 write_bits(packet, dst, value);
             }
             Nicira::Resubmit {
@@ -313,8 +329,30 @@ impl<'a> Interpreter<'a> {
                 table,
                 by_connection: false,
             } => self.resubmit(packet, table.map_or(packet.table, |table| table.0)),
+            Nicira::Ct(ref ct) => self.track(packet, ct),
             ref other => panic!("the model has no {other:?}"),
         }
+    }
+
+    /// A copy goes on with what is found out; the packet itself as if it had not been tracked.
+    fn track(&mut self, packet: &mut Packet, ct: &Ct) {
+        assert!(!ct.forces && ct.alg == 0, "the model has no {ct:?}");
+        self.has_tracked = true;
+        let zone = match ct.zone {
+            CtZone::Number(zone) => zone,
+            CtZone::Field(source) => read_bits(packet, source) as u16,
+        };
+        let connections = &mut self.model.connections;
+        let state = connections.track(&mut packet.bytes, (ct, zone), &mut packet.said);
+        let Some(state) = state else {
+            packet.ended = true;
+            return;
+        };
+        (packet.ct_state, packet.ct_zone) = (state, zone);
+        if let Some(table) = ct.table {
+            self.later.push_back((packet.clone(), table.0));
+        }
+        (packet.ct_state, packet.ct_zone) = (0, 0);
     }
 
     /// What flows say from this table on, up to where it would end; then the packet is where it
@@ -510,6 +548,9 @@ fn new_packet(bridge: usize, in_port: u32, bytes: Vec<u8>) -> Packet {
         metadata: 0,
         tunnel: 0,
         registers: [0; 16],
+        ct_state: 0,
+        ct_zone: 0,
+        said: None,
         table: 0,
         cookie: u64::MAX,
         miss: false,
@@ -531,6 +572,8 @@ fn read(packet: &Packet, field: Field) -> u128 {
         Field::InPort | Field::InPhyPort => packet.in_port.into(),
         Field::Metadata => packet.metadata.into(),
         Field::TunnelId => packet.tunnel.into(),
+        Field::CtState => packet.ct_state.into(),
+        Field::CtZone => packet.ct_zone.into(),
         field => match register(field) {
             Some(number) => packet.registers[number].into(),
             None => wire::value(&packet.bytes, field),
@@ -549,6 +592,10 @@ fn write(packet: &mut Packet, field: Field, value: u128, mask: u128) {
             None => wire::write(&mut packet.bytes, field, new),
         },
     }
+}
+
+fn read_bits(packet: &Packet, src: Subfield) -> u128 {
+    read(packet, src.field) >> src.offset & src.ones()
 }
 
 fn write_bits(packet: &mut Packet, dst: Subfield, value: u128) {

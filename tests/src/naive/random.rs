@@ -607,6 +607,8 @@ fn transport(random: &mut Random, v4: bool) -> (u8, Vec<u8>) {
         1 => return (58, icmpv6(random)),
         2 => {
             body.resize((body_len / 4 + 1) * 4, 0);
+            // No chunk that opens an association.
+            body[0] |= 0x80;
             (
                 132,
                 [port(random), port(random), vec![0, 0, 0, 7, 0, 0, 0, 0]].concat(),
@@ -668,7 +670,8 @@ fn ipv6(random: &mut Random) -> Vec<u8> {
             next = 0;
         }
         1 => {
-            let offset: u16 = random.pick(&[1, 0x10, 0]);
+            // The later one does not belong to the first.
+            let offset: u16 = random.pick(&[1, 0x410, 0]);
             let [high, low] = offset.to_be_bytes();
             payload.splice(0..0, [next, 0, high, low, 0, 0, 0, 9]);
             next = 44;

@@ -278,6 +278,50 @@ pub fn write(bytes: &mut [u8], field: Field, value: u128) {
     }
 }
 
+/// An IP packet, as far as it says whose it is.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// Of IPv4, else of IPv6.
+    pub is_ipv4: bool,
+    /// It is a part of one only.
+    pub is_fragment: bool,
+    /// Protocol.
+    pub proto: u8,
+    /// Source address.
+    pub source: u128,
+    /// Destination address.
+    pub destination: u128,
+    /// Transport header and data; nothing if there is no whole header that is known.
+    pub transport: Vec<u8>,
+}
+
+/// The IP packet that a frame is, if it is one.
+pub fn datagram(bytes: &[u8]) -> Option<Datagram> {
+    let headers = walk(bytes);
+    let (at, is_ipv4) = (headers.l3?, headers.eth_type == 0x0800);
+    let (first, len) = if is_ipv4 { (at + 12, 4) } else { (at + 8, 16) };
+    let transport = headers.l4.map(|l4| bytes[l4..headers.end].to_vec());
+    Some(Datagram {
+        is_ipv4,
+        is_fragment: headers.fragment != 0,
+        proto: headers.proto?,
+        source: number(bytes, first, len),
+        destination: number(bytes, first + len, len),
+        transport: transport.unwrap_or_default(),
+    })
+}
+
+/// Whether the checksums of IPv4, TCP, UDP and ICMP are right, as far as they are there.
+pub fn has_right_checksums(bytes: &[u8]) -> bool {
+    let headers = walk(bytes);
+    let errors = Errors::of(bytes);
+    let has_none = headers.l4.is_some_and(|l4| {
+        let is_udp = headers.eth_type == 0x0800 && headers.proto == Some(17);
+        is_udp && number(bytes, l4 + 6, 2) == 0
+    });
+    one_zero(errors.ip) == 0 && (has_none || one_zero(errors.transport) == 0)
+}
+
 /// Makes every checksum that is in sight right.
 pub fn fix_checksums(bytes: &mut [u8]) {
     Errors::default().keep(bytes, true);
