@@ -666,6 +666,7 @@ fn set_up(switch: &mut Switch, id: BridgeId, index: usize, setup: &Setup) -> Bri
             link: *link,
             vlan: vlan.clone(),
             peer: None,
+            tunnel: None,
             datapath: port.0,
         });
     }
@@ -681,6 +682,7 @@ fn set_up(switch: &mut Switch, id: BridgeId, index: usize, setup: &Setup) -> Bri
         link: true,
         vlan: all,
         peer: Some((1 - index, PATCH)),
+        tunnel: None,
         datapath: patch.0,
     });
     for meter in &setup.meters {

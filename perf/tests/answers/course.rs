@@ -13,7 +13,7 @@ use pmd::{Batch, Packet, Pools};
 use tests::naive::connections::Connections;
 use tests::naive::model::{Interpreter, Model, Outcome, advance};
 use tests::naive::random::Random;
-use tests::naive::wire;
+use tests::naive::{tunnel, wire};
 use vswitch::action::PortNo;
 use vswitch::datapath::{Events, Held, Now, Outlet, Processor, WorkerStatistics};
 use vswitch::pipeline::State;
@@ -35,11 +35,11 @@ struct Done {
     statistics: WorkerStatistics,
 }
 
-/// A batch: which state it met, what came in and what left, by datapath port.
+/// A batch: which state it met, what came in where and what left, by datapath port.
 #[derive(Debug)]
 struct Step {
     state: usize,
-    port: usize,
+    inlet: usize,
     frames: Vec<usize>,
     sent: Vec<Sent>,
 }
@@ -101,7 +101,8 @@ impl Course {
             ended: AtomicBool::new(false),
         };
         let mut models = vec![told.model.clone()];
-        let (shared, ports) = (&shared, &told.ports.clone());
+        let (shared, ports, tunnels) = (&shared, &told.ports.clone(), &told.tunnels.clone());
+        let inlets = told.inlets;
         let workers = thread::scope(|scope| {
             let workers = [(0, CACHED), (1, 1)].map(|(number, entries)| {
                 let state = shared.newest.lock().unwrap().1.clone();
@@ -109,6 +110,9 @@ impl Course {
                 processor.track_in(&table, &held);
                 for port in ports {
                     processor.add_outlet(*port, Outlet::Capture(Vec::new()));
+                }
+                for port in tunnels {
+                    processor.add_outlet(*port, Outlet::Within);
                 }
                 let all = 0..frames.len();
                 let hand = Hand {
@@ -118,6 +122,7 @@ impl Course {
                         .collect(),
                     talks: tracks.then(|| talks.clone()),
                 };
+                let ports = (inlets.map(|(.., port)| port), &ports[..]);
                 scope.spawn(move || work(shared, (processor, events), hand, ports, frames, pools))
             });
             let _end = End(shared);
@@ -153,7 +158,14 @@ impl Course {
             for step in &done.steps {
                 met.insert(step.state);
                 let model = &mut self.models[step.state];
-                let mut story = Story::new(step, model, &mut answers, frames);
+                let mut story = Story {
+                    step,
+                    model,
+                    answers: &mut answers,
+                    inlets: self.told.inlets,
+                    frames,
+                    tries: TRIES_MAX,
+                };
                 let Some(ways) = story.tell(0, &step.sent, &connections) else {
                     panic!("{name}, worker {worker}: {:x?}", story.step);
                 };
@@ -232,7 +244,7 @@ fn work(
     shared: &Shared,
     (mut processor, mut events): (Processor, Events),
     mut hand: Hand,
-    ports: &[PortNo],
+    (inlets, ports): ([PortNo; 2], &[PortNo]),
     frames: &[Vec<u8>],
     pools: &Pools,
 ) -> Done {
@@ -254,14 +266,14 @@ fn work(
         }
         here += 1;
         // As a rule by the port whose packets the rules are for.
-        let port = if hand.random.one_in(8) { 2 } else { 0 };
+        let inlet = usize::from(hand.random.one_in(8));
         let chosen = hand.draw();
         let mut batch = Batch::new();
         for &frame in &chosen {
             let packet = Packet::from_bytes(pools, &frames[frame]).unwrap();
             assert!(batch.push(packet).is_ok());
         }
-        processor.process(ports[port], &mut batch, now);
+        processor.process(inlets[inlet], &mut batch, now);
         processor.flush();
         let mut sent = Vec::new();
         for port in ports {
@@ -272,7 +284,7 @@ fn work(
         while events.try_receive().is_some() {}
         steps.push(Step {
             state: at,
-            port,
+            inlet,
             frames: chosen,
             sent,
         });
@@ -286,7 +298,7 @@ fn work(
 /// What may become of a frame, and of the connections if it was tracked.
 type Way = (Outcome, Option<Connections>);
 
-/// What may become of frames at a state, by state, port and frame; of several ways one for each
+/// What may become of frames at a state, by state, inlet and frame; of several ways one for each
 /// choice of buckets. Of those that are tracked that is not remembered: it depends on what came
 /// before.
 type Answers = HashMap<(usize, usize, usize), Rc<[Way]>>;
@@ -297,27 +309,13 @@ struct Story<'a> {
     step: &'a Step,
     model: &'a mut Model,
     answers: &'a mut Answers,
+    inlets: [(usize, u32, PortNo); 2],
     frames: &'a [Vec<u8>],
     /// Choices that may be tried yet.
     tries: u32,
 }
 
-impl<'a> Story<'a> {
-    fn new(
-        step: &'a Step,
-        model: &'a mut Model,
-        answers: &'a mut Answers,
-        frames: &'a [Vec<u8>],
-    ) -> Story<'a> {
-        Story {
-            step,
-            model,
-            answers,
-            frames,
-            tries: TRIES_MAX,
-        }
-    }
-
+impl Story<'_> {
     /// One way for each frame from this place on, such that just this is left to be sent.
     fn tell(&mut self, at: usize, left: &[Sent], connections: &Connections) -> Option<Vec<Way>> {
         let Some(&frame) = self.step.frames.get(at) else {
@@ -338,11 +336,12 @@ impl<'a> Story<'a> {
     }
 
     fn ways(&mut self, frame: usize, connections: &Connections) -> Rc<[Way]> {
-        let place = (self.step.state, self.step.port, frame);
+        let place = (self.step.state, self.step.inlet, frame);
         if let Some(known) = self.answers.get(&place) {
             return Rc::clone(known);
         }
-        let ways = ways(self.step.port, self.model, connections, &self.frames[frame]);
+        let inlet = self.inlets[self.step.inlet];
+        let ways = ways(inlet, self.model, connections, &self.frames[frame]);
         let is_lasting = ways.iter().all(|(_, after)| after.is_none());
         let ways: Rc<[Way]> = ways.into();
         if is_lasting {
@@ -352,13 +351,18 @@ impl<'a> Story<'a> {
     }
 }
 
-fn ways(port: usize, model: &mut Model, connections: &Connections, frame: &[u8]) -> Vec<Way> {
+fn ways(
+    (bridge, port, _): (usize, u32, PortNo),
+    model: &mut Model,
+    connections: &Connections,
+    frame: &[u8],
+) -> Vec<Way> {
     let mut ways = Vec::new();
     let mut choices = Vec::new();
     loop {
         model.connections.clone_from(connections);
         let mut interpreter = Interpreter::new(model, &choices);
-        let mut outcome = interpreter.receive(0, port as u32 + 1, frame);
+        let mut outcome = interpreter.receive(bridge, port, frame);
         let (arities, has_tracked) = (interpreter.arities, interpreter.has_tracked);
         for (_, bytes) in &mut outcome.sent {
             *bytes = comparable(bytes);
@@ -387,7 +391,7 @@ fn remove_all(left: &mut Vec<Sent>, these: &[Sent]) -> bool {
 }
 
 fn comparable(bytes: &[u8]) -> Vec<u8> {
-    wire::without_fragment_checksum(bytes)
+    tunnel::without_port(&wire::without_fragment_checksum(bytes))
 }
 
 /// Time stands still, so both workers have the same.

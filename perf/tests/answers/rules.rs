@@ -6,19 +6,31 @@ use openflow::{
     MeterModCommand, Nicira, OfPort, TableId, text,
 };
 use perf::judge::scenario::Rules;
+use perf::judge::tunnels::{self, Tunnels};
 use tests::naive::connections::Connections;
-use tests::naive::model::{Bridge as Naive, Counter, Flow, Group, Interpreter, Model, Port, Vlan};
+use tests::naive::model::{
+    Bridge as Naive, Counter, Flow, Group, Host, Interpreter, Model, Port, Vlan,
+};
 use tests::naive::random::{self, Random, Style, matching};
+use tests::naive::tunnel::{Kind, Node};
 use tests::naive::wire;
 use vswitch::action::{BridgeId, Learn, PortNo};
-use vswitch::pipeline::{BridgeSpec, FailMode, PortSpec, Switch, VlanMode};
+use vswitch::pipeline::{
+    self, BridgeSpec, FailMode, Hop, Key, Local, Neighbour, Network, PortSpec, Route, Switch,
+    Tunnel, VlanMode,
+};
 
 /// A switch and a model with the same rules.
 pub struct Told {
     /// The switch, of one bridge.
     pub switch: Switch,
-    /// Its ports, in the order of their OpenFlow numbers from 1.
+    /// Its ports that send, in the order of their OpenFlow numbers from 1, and those of an underlay.
     pub ports: Vec<PortNo>,
+    /// Tunnel ports.
+    pub tunnels: Vec<PortNo>,
+    /// Where packets come in: as a rule, and now and then. Bridge of the model, OpenFlow number and
+    /// number in the datapath.
+    pub inlets: [(usize, u32, PortNo); 2],
     /// The same for the model.
     pub model: Model,
     /// Whether connections are tracked.
@@ -31,9 +43,12 @@ pub struct Told {
 }
 
 impl Told {
-    /// The rules of a scenario.
-    pub fn of(rules: &Rules) -> Told {
+    /// The rules of a scenario, with its tunnels.
+    pub fn of(rules: &Rules, tunnels: Option<Tunnels>) -> Told {
         let mut told = Told::none(rules.flows.len() as u64);
+        if let Some(tunnels) = tunnels {
+            told.add_tunnels(tunnels);
+        }
         told.tracks = rules.flows.iter().any(|rule| rule.contains("ct("));
         for line in &rules.meters {
             told.add_meter(&text::meter::parse(line, MeterModCommand::Add).unwrap());
@@ -43,13 +58,7 @@ impl Told {
         }
         for line in rules.flows.iter().flat_map(|rule| rule.lines()) {
             let change = text::flow::parse(line, FlowModCommand::Add).unwrap();
-            let added = told.add(Flow {
-                table: change.table.0,
-                priority: change.priority,
-                cookie: 0,
-                fields: change.matching.fields().collect(),
-                instructions: change.instructions,
-            });
+            let added = told.add(naive_flow(change));
             assert!(added, "{line}");
         }
         told.switch.publish();
@@ -92,6 +101,8 @@ impl Told {
         let mut told = Told {
             switch,
             ports: Vec::new(),
+            tunnels: Vec::new(),
+            inlets: [(0, 1, PortNo(0)), (0, 3, PortNo(0))],
             model: Model::default(),
             tracks: false,
             bridge: bridge.unwrap(),
@@ -100,22 +111,30 @@ impl Told {
             random: Random(seed),
         };
         told.model.bridges.push(Naive::default());
-        (1..=PORTS).for_each(|number| told.add_port(number));
+        for number in 1..=PORTS {
+            let port = told.add_port((told.bridge, 0), number, None);
+            told.ports.push(port);
+        }
+        told.inlets = [1, 3].map(|number| (0, number, told.ports[number as usize - 1]));
         told
     }
 
-    fn add_port(&mut self, number: u32) {
+    fn add_port(
+        &mut self,
+        (bridge, place): (BridgeId, usize),
+        number: u32,
+        tunnel: Option<(Kind, Node)>,
+    ) -> PortNo {
         let spec = PortSpec {
-            name: format!("p{number}"),
+            name: format!("p{place}-{number}"),
             of_port: Some(OfPort(number)),
             vlan: VlanMode::default(),
             peer_name: None,
-            tunnel: None,
+            tunnel: tunnel.map(|(kind, node)| ends(kind, node)),
         };
-        let (port, _) = self.switch.add_port(self.bridge, &spec).unwrap();
+        let (port, _) = self.switch.add_port(bridge, &spec).unwrap();
         self.switch.set_link(port, true);
-        self.ports.push(port);
-        self.model.bridges[0].ports.push(Port {
+        self.model.bridges[place].ports.push(Port {
             number,
             link: true,
             vlan: Vlan {
@@ -125,8 +144,59 @@ impl Told {
                 trunks: Vec::new(),
             },
             peer: None,
+            tunnel,
             datapath: port.0,
         });
+        port
+    }
+
+    /// A port for each node, and a bridge between the host and the nodes.
+    fn add_tunnels(&mut self, tunnels: Tunnels) {
+        let kind = match tunnels.kind {
+            tunnels::Kind::Vxlan => Kind::Vxlan,
+            tunnels::Kind::Geneve => Kind::Geneve,
+        };
+        let nodes = (0..tunnels::NODES).map(|node| Node {
+            mac: tunnels::node_mac(node),
+            address: tunnels::node_address(node).octets(),
+        });
+        let nodes: Vec<Node> = nodes.collect();
+        for (number, node) in (0..).zip(&nodes) {
+            let number = tunnels::node_port(number);
+            let port = self.add_port((self.bridge, 0), number, Some((kind, *node)));
+            self.tunnels.push(port);
+        }
+        let underlay = self.switch.add_bridge(&BridgeSpec {
+            name: tunnels::BRIDGE.into(),
+            fail_mode: FailMode::Secure,
+            ..BridgeSpec::default()
+        });
+        let underlay = underlay.unwrap();
+        self.model.bridges.push(Naive::default());
+        let [host, uplink] = [HOST, UPLINK].map(|number| {
+            let port = self.add_port((underlay, 1), number, None);
+            self.ports.push(port);
+            port
+        });
+        for (from, to) in [(HOST, UPLINK), (UPLINK, HOST)] {
+            let line = format!("in_port={from},actions=output:{to}");
+            let change = text::flow::parse(&line, FlowModCommand::Add).unwrap();
+            self.switch.flow_mod(underlay, &change, 0).unwrap();
+            self.model.bridges[1].flows.push(naive_flow(change));
+        }
+        let own = Node {
+            mac: tunnels::own_mac(),
+            address: tunnels::OWN_ADDRESS.octets(),
+        };
+        self.model.host = Some(Host {
+            bridge: 1,
+            port: HOST,
+            node: own,
+        });
+        self.switch.set_network(network(host, own, &nodes));
+        if tunnels.unwraps {
+            self.inlets[0] = (1, UPLINK, uplink);
+        }
     }
 
     /// A meter that is never exhausted here.
@@ -204,7 +274,8 @@ impl Told {
             return any;
         }
         let frame = &frames[self.random.below(frames.len())];
-        let outcome = Interpreter::new(&mut self.model, &[]).receive(0, 1, frame);
+        let (bridge, port, _) = self.inlets[0];
+        let outcome = Interpreter::new(&mut self.model, &[]).receive(bridge, port, frame);
         // Nobody has seen that packet.
         self.model.connections = Connections::default();
         let met: Vec<_> = outcome.counted.keys().filter_map(flow_cookie).collect();
@@ -286,6 +357,72 @@ impl Told {
     }
 }
 
+/// A flow as the model has it.
+fn naive_flow(change: FlowMod) -> Flow {
+    Flow {
+        table: change.table.0,
+        priority: change.priority,
+        cookie: 0,
+        fields: change.matching.fields().collect(),
+        instructions: change.instructions,
+    }
+}
+
+/// A tunnel of a kind to a node; packets say in which network.
+fn ends(kind: Kind, node: Node) -> Tunnel {
+    let kind = match kind {
+        Kind::Vxlan => flowtable::tunnel::Kind::Vxlan,
+        Kind::Geneve => flowtable::tunnel::Kind::Geneve,
+    };
+    Tunnel {
+        kind,
+        remote: Some(node.address.into()),
+        local: Local::Any,
+        in_key: Key::Flow,
+        out_key: Key::Flow,
+        port: kind.port(),
+        checksum: None,
+        tos: Some(0),
+        ttl: Some(64),
+        dont_fragment: true,
+        tells_too_big: false,
+    }
+}
+
+/// All nodes are on the link of the host, and known.
+fn network(port: PortNo, own: Node, nodes: &[Node]) -> Network {
+    let number = |mac: [u8; 6]| mac.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let host = pipeline::Host {
+        port,
+        mac: number(own.mac),
+        addresses: vec![own.address.into()],
+        mtu: 1500,
+    };
+    let link = Route {
+        prefix: own.address.into(),
+        length: 24,
+        metric: 0,
+        source: None,
+        mtu: None,
+        hops: vec![Hop {
+            port: Some(port),
+            gateway: None,
+            weight: 1,
+        }],
+    };
+    let neighbours = nodes.iter().map(|node| Neighbour {
+        port,
+        address: node.address.into(),
+        mac: number(node.mac),
+    });
+    Network {
+        hosts: vec![host],
+        routes: vec![link],
+        neighbours: neighbours.collect(),
+        paths: Vec::new(),
+    }
+}
+
 /// Whether a flow translates only sources that it names. Others might want the port that one has,
 /// and which they get is the switch's choice.
 fn is_clear(flow: &Flow) -> bool {
@@ -307,6 +444,9 @@ pub fn flow_cookie(counter: &Counter) -> Option<u64> {
 
 /// Ports of the bridge.
 const PORTS: u32 = 4;
+/// Ports of the bridge of the underlay: the switch's own, and where nodes are.
+const HOST: u32 = 100;
+const UPLINK: u32 = 1;
 /// Priorities of flows that come before others; those of scenarios are lower.
 const FIRST_OVERRIDING: u16 = 50_000;
 const OVERRIDING: u16 = 10_000;

@@ -411,11 +411,11 @@ fn segment(bytes: &[u8]) -> Option<Segment> {
 
 /// How a `ct` translates.
 fn nat(ct: &Ct) -> Option<Nat> {
-    let list = ct.actions.iter().map(|action| match action {
+    let mut list = ct.actions.iter().map(|action| match action {
         Action::Nicira(Nicira::Nat(nat)) => *nat,
         other => panic!("the model has no {other:?} in ct"),
     });
-    list.last()
+    list.next()
 }
 
 /// The one address that new connections are to come from.

@@ -4,7 +4,7 @@
 //! Which bucket a select group takes is the switch's choice, so it is an input here: an
 //! [`Interpreter`] is given choices and says how many there were ([`Interpreter::arities`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use flowtable::Field;
 use openflow::{
@@ -12,6 +12,7 @@ use openflow::{
 };
 
 use super::connections::{Connections, Said};
+use super::tunnel::{self, Kind, Node};
 use super::wire;
 
 /// Bridges by number.
@@ -21,6 +22,19 @@ pub struct Model {
     pub bridges: Vec<Bridge>,
     /// Connections that are tracked.
     pub connections: Connections,
+    /// Where tunnels begin, if there are any.
+    pub host: Option<Host>,
+}
+
+/// The port of the switch's own address on the underlay of tunnels.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// Its bridge.
+    pub bridge: usize,
+    /// Its OpenFlow number.
+    pub port: u32,
+    /// Its addresses.
+    pub node: Node,
 }
 
 /// A bridge.
@@ -60,6 +74,8 @@ pub struct Port {
     pub vlan: Vlan,
     /// For a patch port: bridge and OpenFlow number of the other end.
     pub peer: Option<(usize, u32)>,
+    /// For a tunnel: how, and to whom.
+    pub tunnel: Option<(Kind, Node)>,
     /// Number in the datapath.
     pub datapath: u32,
 }
@@ -243,12 +259,12 @@ impl<'a> Interpreter<'a> {
 
     fn find(&self, packet: &Packet, table: u8) -> Option<Flow> {
         // One look at each field: there may be thousands of flows.
-        let mut values = HashMap::new();
+        let mut values = [None; 256];
         let mut matches = |flow: &&Flow| {
             let mut fields = flow.fields.iter();
             fields.all(|(field, value, mask)| {
-                let found = values.entry(*field).or_insert_with(|| read(packet, *field));
-                *found & mask == value & mask
+                let found = &mut values[*field as usize];
+                *found.get_or_insert_with(|| read(packet, *field)) & mask == value & mask
             })
         };
         let flows = self.model.bridges[packet.bridge].flows.iter();
@@ -403,15 +419,59 @@ impl<'a> Interpreter<'a> {
         let Some(port) = ports.iter().find(|port| port.number == number) else {
             return;
         };
-        match port.peer {
-            None => self
-                .outcome
-                .sent
-                .push((port.datapath, packet.bytes.clone())),
-            Some((bridge, in_port)) => {
+        match (port.peer, port.tunnel) {
+            (Some((bridge, in_port)), _) => {
                 let mut packet = new_packet(bridge, in_port, packet.bytes.clone());
                 self.pipeline(&mut packet, 0);
             }
+            (None, Some(ends)) => self.wrap(packet, ends),
+            (None, None) if self.is_host(packet.bridge, number) => {
+                let datapath = port.datapath;
+                self.unwrap(packet, datapath);
+            }
+            (None, None) => {
+                let sent = (port.datapath, packet.bytes.clone());
+                self.outcome.sent.push(sent);
+            }
+        }
+    }
+
+    fn is_host(&self, bridge: usize, number: u32) -> bool {
+        let host = self.model.host;
+        host.is_some_and(|host| (host.bridge, host.port) == (bridge, number))
+    }
+
+    /// Into a tunnel: the wrapped packet is the host's.
+    fn wrap(&mut self, packet: &Packet, (kind, to): (Kind, Node)) {
+        let host = self.model.host.unwrap();
+        let network = packet.tunnel as u32;
+        let outer = tunnel::wrap(kind, host.node, to, network, &packet.bytes);
+        self.pipeline(&mut new_packet(host.bridge, host.port, outer), 0);
+    }
+
+    /// To the host: out of a tunnel, if there is one that it came by.
+    fn unwrap(&mut self, packet: &Packet, datapath: u32) {
+        let host = self.model.host.unwrap();
+        let found = tunnel::unwrap(&packet.bytes, host.node);
+        let way = found.and_then(|(kind, source, network, inner)| {
+            let came_by = |port: &Port| {
+                let tunnel = port.tunnel;
+                tunnel.is_some_and(|(own, node)| (own, node.address) == (kind, source))
+            };
+            let mut bridges = self.model.bridges.iter().enumerate();
+            let ports = |(number, bridge): (usize, &Bridge)| {
+                let port = bridge.ports.iter().find(|port| came_by(port));
+                port.map(|port| (number, port.number))
+            };
+            bridges.find_map(ports).map(|to| (to, network, inner))
+        });
+        match way {
+            Some(((bridge, in_port), network, inner)) => {
+                let mut packet = new_packet(bridge, in_port, inner);
+                packet.tunnel = network.into();
+                self.pipeline(&mut packet, 0);
+            }
+            None => self.outcome.sent.push((datapath, packet.bytes.clone())),
         }
     }
 
