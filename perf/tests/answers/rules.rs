@@ -24,7 +24,7 @@ use vswitch::pipeline::{
 pub struct Told {
     /// The switch, of one bridge.
     pub switch: Switch,
-    /// Its ports that send, in the order of their OpenFlow numbers from 1, and those of an underlay.
+    /// Its ports that send, in the order of their OpenFlow numbers from 1, and an underlay's.
     pub ports: Vec<PortNo>,
     /// Tunnel ports.
     pub tunnels: Vec<PortNo>,
