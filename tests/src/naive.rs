@@ -3,7 +3,8 @@
 //! names of fields and actions, so that what both say is what the specification says.
 //!
 //! `wire` reads and changes packets, `model` interprets OpenFlow over them, `connections` tracks
-//! them, `tunnel` wraps them, `random` makes up configurations and packets that meet each other often.
+//! them, `tunnel` wraps them, `random` makes up configurations and packets that meet each other
+//! often.
 
 pub mod connections;
 pub mod model;
