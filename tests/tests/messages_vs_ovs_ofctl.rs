@@ -147,6 +147,8 @@ const GROUPS: &[&str] = &[
      bucket=watch_port=2,watch_group=2,actions=push_vlan:0x8100,set_field:4101->vlan_vid,output:2",
     "group_id=0xffffff00,type=fast_failover,bucket=watch_port:1,mod_vlan_vid:5,output:1",
     "group_id=6,type=all",
+    "group_id=10,type=select,bucket=weight:2,watch_port:1,actions=ct(commit,zone=1,table=2,\
+     nat(dst=10.0.0.1)),bucket=ct(commit,zone=1,table=2,nat(dst=10.0.0.2:80)),mod_nw_ttl:9",
     "group_id=14 type=all bucket=output:1,output:2,actions=output:3",
     "group_id=8,type=select,bucket=bucket_id:5,output:1,bucket=bucket_id:7,weight:3,group:2",
     "group_id=9,type=all,bucket=strip_vlan,mod_nw_src:1.2.3.4,mod_nw_tos:16,set_queue:4,LOCAL",
