@@ -3,14 +3,16 @@
 //! ```text
 //!   a 10.65.0.1 ── 1 ┐ node 1 172.16.0.1 ─┐         ┌─ border 172.16.0.254 ── outside 198.51.100.2
 //!   b 10.65.0.2 ── 2 ┤ BIRD               ├─ fabric ┤
-//!   m 10.65.0.9 ── 3 ┘                    │         └─ route reflector 172.16.0.100
+//!   m 10.65.0.9 ── 3 ┤                    │         └─ route reflector 172.16.0.100
+//!  vm 10.65.0.4 ── 4 ┘                    │
 //!   c 10.65.0.3 ── 1 ┐ node 2 172.16.0.2 ─┘
 //!   m migrates  ── 3 ┘ BIRD
 //! ```
 //!
 //! Guests have a /32 each and one gateway, 169.254.1.1, which the switch is. What no guest of the
 //! node has goes by LOCAL to the node's kernel. Routes to guests are handed to BIRD by the kernel's
-//! table, announced to the reflector and from it to the border. Controller: `fabric.py`.
+//! table, announced to the reflector and from it to the border. `vm` is a virtual machine.
+//! Controller: `fabric.py`.
 
 use super::*;
 use tests::{Capture, Cloud, Plan};
@@ -105,7 +107,12 @@ fn address_of(guest: &Netns, device: &str, address: &str) {
 fn wanted(guests: &[(u32, u32, u32)]) -> Value {
     let guest = |(node, port, host): &(u32, u32, u32)| {
         let address = format!("10.65.0.{host}");
-        json!({ "node": node, "port": port, "mac": mac(*host), "address": address })
+        let mac = if *host == 4 {
+            MACHINE_MAC.to_string()
+        } else {
+            mac(*host)
+        };
+        json!({ "node": node, "port": port, "mac": mac, "address": address })
     };
     let guests: Vec<_> = guests.iter().map(guest).collect();
     json!({ "guests": guests, "node_mac": NODE_MAC })
@@ -134,6 +141,7 @@ fn s14_a_fabric_of_layer_3_alone() {
         guest
     });
     let m = one.guest("m", 3, &mac(9), "");
+    one.machine("vm", 4, "");
     address_of(&m, "eth0", "10.65.0.9");
     let c = two.guest("c", 1, &mac(3), "");
     address_of(&c, "eth0", "10.65.0.3");
@@ -146,9 +154,11 @@ fn s14_a_fabric_of_layer_3_alone() {
     outside.ip("addr add 198.51.100.2/24 dev eth0");
     outside.ip("route add default via 198.51.100.1");
 
-    let all = [(1, 1, 1), (1, 2, 2), (2, 1, 3), (1, 3, 9)];
+    let all = [(1, 1, 1), (1, 2, 2), (2, 1, 3), (1, 3, 9), (1, 4, 4)];
     let mut cloud = Cloud::start("fabric", [one, two], &wanted(&all));
+    let mut vm = power_on(&cloud, 1, "10.65.0.4/32");
     let folder = cloud.scratch();
+    let at_border = Capture::start(&border, "fabric", folder);
     let client = |address| {
         format!(
             "protocol bgp from fabric {{ neighbor {address} as 64512; rr client;\n\
@@ -189,6 +199,7 @@ fn s14_a_fabric_of_layer_3_alone() {
         (1, "10.65.0.2"),
         (2, "10.65.0.3"),
         (1, "10.65.0.9"),
+        (1, "10.65.0.4"),
     ] {
         announce(&cloud, node, "add", address);
     }
@@ -196,6 +207,7 @@ fn s14_a_fabric_of_layer_3_alone() {
         ("10.65.0.1", "172.16.0.1"),
         ("10.65.0.3", "172.16.0.2"),
         ("10.65.0.9", "172.16.0.1"),
+        ("10.65.0.4", "172.16.0.1"),
     ] {
         awaits_hop(&border, address, hop);
     }
@@ -206,6 +218,10 @@ fn s14_a_fabric_of_layer_3_alone() {
     assert!(a.pings("10.65.0.2"), "on the same node");
     assert!(a.pings("10.65.0.3"), "on the other node");
     assert!(a.pings("10.65.0.9"), "before it moves");
+    vm.succeed("ip route add 169.254.1.1 dev eth0", 60);
+    vm.succeed("ip route add default via 169.254.1.1", 60);
+    assert!(vm.pings("10.65.0.3", 30), "a machine, to the other node");
+    assert!(outside.pings("10.65.0.4"), "a machine, from outside");
     for guest in [&a, &c] {
         let neighbours = guest.ip("neigh show");
         let gateway = "169.254.1.1 dev eth0 lladdr ee:ee:ee:ee:ee:ee";
@@ -237,7 +253,7 @@ fn s14_a_fabric_of_layer_3_alone() {
     m.ip("route flush table main");
     announce(&cloud, 1, "del", "10.65.0.9");
     announce(&cloud, 1, "del", "10.65.0.2");
-    cloud.want(&wanted(&[(1, 1, 1), (2, 1, 3), (2, 3, 9)]));
+    cloud.want(&wanted(&[(1, 1, 1), (2, 1, 3), (2, 3, 9), (1, 4, 4)]));
     address_of(&m, "eth1", "10.65.0.9");
     announce(&cloud, 2, "add", "10.65.0.9");
     awaits_hop(&border, "10.65.0.9", "172.16.0.2");
@@ -255,5 +271,19 @@ fn s14_a_fabric_of_layer_3_alone() {
         told.contains("From 198.51.100.1") && told.contains("Unreachable"),
         "{told}"
     );
+    assert!(vm.pings("10.65.0.9", 30), "a machine finds who has moved");
+    assert!(!vm.pings("10.65.0.2", 2), "and not who is gone");
+    drop(vm);
+    let of_reflector = "bgp.type == 2 && ip.src == 172.16.0.100";
+    let announced = format!("{of_reflector} && bgp.nlri_prefix == 10.65.0.9");
+    let hops = at_border.wait(&announced, &["bgp.update.path_attribute.next_hop"]);
+    let hops: Vec<_> = hops.iter().map(|row| row[0].as_str()).collect();
+    assert!(hops[0].contains("172.16.0.1"), "{hops:?}");
+    assert!(
+        hops.last().is_some_and(|hop| hop.contains("172.16.0.2")),
+        "{hops:?}"
+    );
+    let withdrawn = format!("{of_reflector} && bgp.withdrawn_prefix == 10.65.0.2");
+    at_border.wait(&withdrawn, &["ip.dst"]);
     cloud.stop();
 }
