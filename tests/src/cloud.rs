@@ -194,6 +194,11 @@ impl Cloud {
         &self.nodes[number - 1]
     }
 
+    /// The same, to be crashed.
+    pub fn node_mut(&mut self, number: usize) -> &mut Daemon {
+        &mut self.nodes[number - 1]
+    }
+
     /// A folder for the test's own files.
     pub fn scratch(&self) -> &Path {
         self.folder.path()

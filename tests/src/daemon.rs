@@ -238,8 +238,19 @@ impl Daemon {
     /// Kills it with SIGKILL and starts it again with the same configuration.
     #[track_caller]
     pub fn crash_and_restart(&mut self) {
+        self.crash();
+        self.restart();
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn crash(&mut self) {
         self.process.signal("KILL");
         self.process.wait(60);
+    }
+
+    /// Starts it, after it has ended, with the same configuration.
+    #[track_caller]
+    pub fn restart(&mut self) {
         self.process = spawn(&self.netns, self.folder.path());
         self.wait_until_up();
     }

@@ -1,5 +1,5 @@
 """A tenant's network that learns addresses by itself, so that a router's address may move; what
-only a router may say is heard from routers' ports alone.
+only a router may say is heard from routers' ports alone. The bridge to the outside, br-ex, learns.
 """
 
 from bridge import ARP, IPV4, TAGGED
@@ -15,6 +15,9 @@ class Redundancy(Intent):
     def program(self, bridge, wanted):
         gateway, trunk = wanted["gateway"], wanted["trunk"]
         normal = bridge.output("NORMAL")
+        if bridge.name == "br-ex":
+            bridge.flow(0, 0, {}, normal)
+            return
         trusted = [{"in_port": port} for port in wanted["routers"].get(str(bridge.node), [])]
         trusted.append({"in_port": trunk, "vlan_vid": TAGGED | wanted["vlan"]})
         for match in trusted:
