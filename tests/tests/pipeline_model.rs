@@ -5,7 +5,9 @@
 //! configuration only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use flowtable::conntrack;
 use openflow::{
     Band, FlowMod, FlowModCommand, FlowStatsRequest, GroupKind, MeterId, OfPort, TableId,
 };
@@ -14,7 +16,8 @@ use tests::naive::model::{
     Bridge, Counter, Flow, Group, Interpreter, Model, Outcome, Port, Vlan, advance,
 };
 use tests::naive::random::{
-    Fields, PATCH, Random, Setup, Style, change, flow, leads_ahead, matching, output, packet, setup,
+    Fields, PATCH, Random, Setup, Style, answer, change, flow, leads_ahead, matching, output,
+    packet, setup,
 };
 use tests::naive::wire;
 use vswitch::action::{BridgeId, DropReason, Learn, PortNo, PuntReason};
@@ -74,6 +77,11 @@ struct Tally {
     hits: u64,
     /// Entries of the cache that outlived a change of the flows.
     renewed: u64,
+    /// Packets whose connections were tracked.
+    tracked: u64,
+    /// Configurations left early: what is known of connections depended on a choice that nobody
+    /// saw.
+    unsure: u64,
 }
 
 impl Tally {
@@ -85,6 +93,8 @@ impl Tally {
         assert!(self.hits > self.packets / 2, "{self:?}");
         assert!(self.renewed > self.packets / 50, "{self:?}");
         assert!(self.skipped < self.packets / 1000, "{self:?}");
+        assert!(self.tracked > self.packets / 50, "{self:?}");
+        assert!(self.unsure < self.configurations / 20, "{self:?}");
     }
 }
 
@@ -104,6 +114,8 @@ struct Pair {
     lost: u64,
     /// Whether it is unknown what counted some packet.
     vague: bool,
+    /// Whether it is unknown which connections there are.
+    unsure: bool,
     /// The cookie of the next flow that is added.
     next_cookie: u64,
 }
@@ -113,6 +125,12 @@ const PACKETS: usize = 100;
 const BATCHES: usize = 20;
 /// How often flows are changed and some of the packets come again.
 const ROUNDS: usize = 8;
+
+/// Time between packets: meters refill, and connections end that nobody uses for a while.
+const STEP_NS: u64 = 23_000_000_000;
+
+/// More connections than there are packets.
+const CONNECTIONS: usize = 1 << 12;
 
 /// Ways through select groups that are tried for one packet.
 const CHOICES_MAX: usize = 1000;
@@ -126,32 +144,8 @@ fn run(seed: u64, pools: &Pools, tally: &mut Tally) {
     ];
     let mut pair = Pair::new(seed, pools, &setups);
     tally.configurations += 1;
-    let mut packets = Vec::new();
-    for _ in 0..PACKETS {
-        let (bridge, port) = (random.below(2), 1 + random.below(4) as u32);
-        let bytes = packet(&mut random);
-        pair.receive(bridge, port, &bytes, tally);
-        packets.push((bridge, port, bytes));
-        if random.one_in(10) {
-            // The cache makes room for wide masks here.
-            pair.processor.maintain(pair.now);
-            let list = [
-                change(&mut random),
-                output(&mut random, style(seed, bridge)),
-            ];
-            pair.packet_out(bridge, random.pick_port(), &list, tally);
-        }
-    }
-    if !tight_meters {
-        pair.receive_batches(&mut random, &packets, tally);
-    }
-    for _ in 0..ROUNDS {
-        pair.change_flows(&mut random);
-        for _ in 0..PACKETS / 4 {
-            let (bridge, port, bytes) = &packets[random.below(packets.len())];
-            pair.receive(*bridge, *port, bytes, tally);
-        }
-    }
+    pair.go(&mut random, tight_meters, tally);
+    tally.unsure += u64::from(pair.unsure);
     pair.compare_counters(tally);
     let cache = pair.processor.statistics();
     tally.hits += cache.hits;
@@ -159,11 +153,12 @@ fn run(seed: u64, pools: &Pools, tally: &mut Tally) {
 }
 
 /// In every fourth configuration packets stay as they are: only then most of the cache outlives a
-/// change of the flows.
+/// change of the flows. In three of eight connections are tracked.
 fn style(seed: u64, bridge: usize) -> Style {
     Style {
         second: bridge == 1,
         plain: seed % 4 == 3,
+        tracks: matches!(seed % 8, 1 | 2 | 5),
     }
 }
 
@@ -200,6 +195,9 @@ impl Pair {
         for port in &ports {
             processor.add_outlet(*port, Outlet::Capture(Vec::new()));
         }
+        let connections = conntrack::Table::new(CONNECTIONS, seed, |_, _| ());
+        processor.track_in(&Arc::new(connections.unwrap()), &Arc::default());
+        model.connections.now_s = 1;
         Pair {
             seed,
             switch,
@@ -213,7 +211,51 @@ impl Pair {
             pools: pools.clone(),
             lost: 0,
             vague: false,
+            unsure: false,
             next_cookie: 1000,
+        }
+    }
+
+    /// Packets, one by one and many at once, and changes of the flows.
+    fn go(&mut self, random: &mut Random, tight_meters: bool, tally: &mut Tally) {
+        let mut packets = Vec::new();
+        for _ in 0..PACKETS {
+            let (bridge, port) = (random.below(2), 1 + random.below(4) as u32);
+            let bytes = self.packet(random, &packets);
+            self.receive(bridge, port, &bytes, tally);
+            packets.push((bridge, port, bytes));
+            if random.one_in(10) {
+                // The cache makes room for wide masks here.
+                self.processor.maintain(self.now);
+                let style = style(self.seed, bridge);
+                let list = [change(random, style), output(random, style)];
+                self.packet_out(bridge, random.pick_port(), &list, tally);
+            }
+            if self.unsure {
+                return;
+            }
+        }
+        if !tight_meters {
+            self.receive_batches(random, &packets, tally);
+        }
+        for _ in 0..ROUNDS {
+            self.change_flows(random);
+            for _ in 0..PACKETS / 4 {
+                let (bridge, port, bytes) = &packets[random.below(packets.len())];
+                self.receive(*bridge, *port, bytes, tally);
+                if self.unsure {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A packet, perhaps what answers one of the last.
+    fn packet(&self, random: &mut Random, before: &[(usize, u32, Vec<u8>)]) -> Vec<u8> {
+        let last = &before[before.len().saturating_sub(3)..];
+        match style(self.seed, 0).tracks && !last.is_empty() && random.one_in(2) {
+            true => answer(&last[random.below(last.len())].2),
+            false => packet(random),
         }
     }
 
@@ -225,7 +267,7 @@ impl Pair {
         let play = |model: &mut Model, choices: &[usize]| {
             let mut interpreter = Interpreter::new(model, choices);
             let outcome = interpreter.receive(bridge, in_port, bytes);
-            (outcome, interpreter.arities)
+            (outcome, interpreter.arities, interpreter.has_tracked)
         };
         self.compare(&what, bytes, got, play, tally);
     }
@@ -259,13 +301,13 @@ impl Pair {
         let play = |model: &mut Model, choices: &[usize]| {
             let mut interpreter = Interpreter::new(model, choices);
             let outcome = interpreter.packet_out(bridge, in_port.0, actions, &bytes);
-            (outcome, interpreter.arities)
+            (outcome, interpreter.arities, interpreter.has_tracked)
         };
         self.compare(&what, &bytes, got, play, tally);
     }
 
     /// Packets again, many at once, so that most are in the cache. Those that teach the bridge
-    /// something are left out.
+    /// something are left out, and those that are tracked: they may overtake each other.
     fn receive_batches(
         &mut self,
         random: &mut Random,
@@ -274,9 +316,12 @@ impl Pair {
     ) {
         let mut known = Vec::new();
         for (bridge, in_port, bytes) in packets {
+            let connections = self.model.connections.clone();
             let mut interpreter = Interpreter::new(&mut self.model, &[]);
             let outcome = interpreter.receive(*bridge, *in_port, bytes);
-            let settled = interpreter.arities.is_empty() && outcome.learned.is_empty();
+            let is_one = interpreter.arities.is_empty() && !interpreter.has_tracked;
+            let settled = is_one && outcome.learned.is_empty();
+            self.model.connections = connections;
             if settled && outcome.punted.is_empty() {
                 known.push((*bridge, *in_port, bytes, outcome));
             }
@@ -360,7 +405,9 @@ impl Pair {
 
     fn add_flow(&mut self, index: usize, flow: FlowMod, fields: Vec<Fields>) {
         let id = self.bridges[index];
-        if self.switch.flow_mod(id, &flow, self.now.ms()).is_err() {
+        if !leads_ahead(flow.table.0, &flow.instructions)
+            || self.switch.flow_mod(id, &flow, self.now.ms()).is_err()
+        {
             return;
         }
         let new = Flow {
@@ -503,7 +550,7 @@ impl Pair {
         what: &str,
         bytes: &[u8],
         got: Got,
-        play: impl Fn(&mut Model, &[usize]) -> (Outcome, Vec<usize>),
+        play: impl Fn(&mut Model, &[usize]) -> (Outcome, Vec<usize>, bool),
         tally: &mut Tally,
     ) {
         tally.packets += 1;
@@ -511,12 +558,14 @@ impl Pair {
         tally.punted += got.outcome.punted.len() as u64;
         tally.learned += got.learns.len() as u64;
         tally.skipped += u64::from(got.lost);
+        let mut has_tracked = false;
         let mut choices = Vec::new();
         let mut tried = Vec::new();
         let mut agreeing: Vec<(Model, BTreeMap<Counter, u64>)> = Vec::new();
         loop {
             let mut model = self.model.clone();
-            let (mut outcome, arities) = play(&mut model, &choices);
+            let (mut outcome, arities, tracked) = play(&mut model, &choices);
+            has_tracked |= tracked;
             let counted = std::mem::take(&mut outcome.counted);
             outcome.sent = blanked(&outcome.sent);
             outcome.sent.sort();
@@ -534,6 +583,9 @@ impl Pair {
         self.vague |= agreeing
             .iter()
             .any(|(_, counted)| *counted != agreeing[0].1);
+        let mut models = agreeing.iter().map(|(model, _)| &model.connections);
+        self.unsure |= models.any(|connections| *connections != agreeing[0].0.connections);
+        tally.tracked += u64::from(has_tracked);
         match agreeing.into_iter().next() {
             None => self.complain(what, bytes, &got.outcome, &tried),
             Some((model, counted)) => {
@@ -589,14 +641,15 @@ impl Pair {
             addresses.insert((learn.vlan, learn.mac), port);
         }
         self.processor.set_state(self.switch.publish());
-        self.now.ns += 1_000_000_000_000;
+        self.now.ns += STEP_NS;
+        self.model.connections.now_s = self.now.ns / 1_000_000_000;
         for bridge in &mut self.model.bridges {
             bridge.refill_meters();
         }
     }
 
     fn compare_counters(&mut self, tally: &mut Tally) {
-        if self.lost > 0 || self.vague {
+        if self.lost > 0 || self.vague || self.unsure {
             return;
         }
         tally.counted += 1;

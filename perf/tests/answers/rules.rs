@@ -71,6 +71,7 @@ impl Told {
         let style = Style {
             second: false,
             plain: seed % 4 == 3,
+            tracks: false,
         };
         let setup = random::setup(&mut told.random, style, false);
         setup.groups.iter().for_each(|group| told.add_group(group));

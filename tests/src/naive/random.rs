@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use flowtable::{Field, Match, Prerequisite};
 use openflow::{
-    Action, Band, Bucket, FlowFlags, FlowMod, FlowModCommand, GroupId, GroupKind, GroupMod,
-    GroupModCommand, Instructions, MeterFlags, MeterId, MeterMod, MeterModCommand, Nicira, OfPort,
-    Subfield, TableId,
+    Action, Band, Bucket, Ct, CtZone, FlowFlags, FlowMod, FlowModCommand, GroupId, GroupKind,
+    GroupMod, GroupModCommand, Instructions, MeterFlags, MeterId, MeterMod, MeterModCommand,
+    Nicira, OfPort, Subfield, TableId,
 };
 
 use super::model::Vlan;
@@ -86,13 +86,20 @@ pub struct Style {
     pub second: bool,
     /// They change nothing in packets.
     pub plain: bool,
+    /// They track connections.
+    pub tracks: bool,
 }
 
 impl Style {
     fn changes(self, random: &mut Random, max: usize) -> Vec<Action> {
         let count = random.below(max + 1);
         let count = if self.plain { 0 } else { count };
-        (0..count).map(|_| change(random)).collect()
+        (0..count).map(|_| change(random, self)).collect()
+    }
+
+    /// Zones that are tracked: each bridge has its own.
+    fn zones(self) -> [u16; 2] {
+        if self.second { [3, 4] } else { [1, 2] }
     }
 }
 
@@ -118,7 +125,29 @@ pub fn setup(random: &mut Random, style: Style, meters: bool) -> Setup {
         let flow = flow(random, index as u64, style);
         setup.flows.push(flow);
     }
+    if style.tracks && random.one_in(2) {
+        let kinds = [0x0800, 0x86dd].into_iter().enumerate();
+        let flows = kinds.map(|(at, kind)| guard(random, (count + at) as u64, kind, style));
+        setup.flows.extend(flows.collect::<Vec<_>>());
+    }
     setup
+}
+
+/// A flow before all others that has all IP packets tracked first, as firewalls do.
+fn guard(random: &mut Random, index: u64, eth_type: u128, style: Style) -> (FlowMod, Vec<Fields>) {
+    let (mut flow, _) = flow(random, index, style);
+    let fields = vec![
+        (Field::EthType, eth_type, 0xffff),
+        (Field::CtState, 0, TRACKED),
+    ];
+    flow.table = TableId(0);
+    flow.priority = 1 + index as u16;
+    flow.matching = matching(&fields);
+    flow.instructions = Instructions {
+        apply: Some([track(random, 0, style)].into()),
+        ..Instructions::default()
+    };
+    (flow, fields)
 }
 
 fn vlan(random: &mut Random) -> Vlan {
@@ -211,10 +240,21 @@ pub fn flow(random: &mut Random, index: u64, style: Style) -> (FlowMod, Vec<Fiel
         0 => random.below(TABLES.into()) as u8,
         _ => 0,
     };
-    let (fields, priority) = match random.one_in(6) {
+    let instructions = instructions(random, table, style);
+    let (mut fields, mut priority) = match random.one_in(6) {
         true => (Vec::new(), 0),
-        false => (fields(random), 1 + index as u16),
+        false => (fields(random, style), 1 + index as u16),
     };
+    let is_typed = fields.iter().any(|(field, ..)| *field == Field::EthType);
+    if !is_typed && tables(&instructions).any(|(_, tracks)| tracks) {
+        // Only IP is tracked.
+        fields.push((
+            Field::EthType,
+            random.pick(&[0x0800, 0x0800, 0x86dd]),
+            0xffff,
+        ));
+        priority = 1 + index as u16;
+    }
     let mut matching = Match::default();
     for (field, value, mask) in &fields {
         matching.set(*field, *value, *mask);
@@ -232,7 +272,7 @@ pub fn flow(random: &mut Random, index: u64, style: Style) -> (FlowMod, Vec<Fiel
         out_group: GroupId::ANY,
         flags: FlowFlags::default(),
         matching,
-        instructions: instructions(random, table, style),
+        instructions,
     };
     (flow, fields)
 }
@@ -267,6 +307,9 @@ fn instructions(random: &mut Random, table: u8, style: Style) -> Instructions {
 
 /// An action of Nicira's, in a flow of this table.
 fn nicira(random: &mut Random, table: u8, style: Style) -> Action {
+    if style.tracks && random.one_in(2) {
+        return track(random, table, style);
+    }
     Action::Nicira(match random.below(3) {
         0 if table + 1 < TABLES => Nicira::Resubmit {
             in_port: None,
@@ -291,6 +334,20 @@ fn nicira(random: &mut Random, table: u8, style: Style) -> Action {
     })
 }
 
+/// A `ct` in a flow of this table.
+fn track(random: &mut Random, table: u8, style: Style) -> Action {
+    let has_next = table + 1 < TABLES && !random.one_in(4);
+    let ct = Ct {
+        commits: random.one_in(2),
+        forces: false,
+        zone: CtZone::Number(random.pick(&style.zones())),
+        table: has_next.then(|| ahead(random, table)),
+        alg: 0,
+        actions: [].into(),
+    };
+    Action::Nicira(Nicira::Ct(ct.into()))
+}
+
 /// So many bits of a field, mostly the lowest.
 fn bits(random: &mut Random, field: Field, width: u8) -> Subfield {
     let room = field.width() as u8 - width;
@@ -303,13 +360,17 @@ fn bits(random: &mut Random, field: Field, width: u8) -> Subfield {
 
 /// Whether packets of a flow of this table go only to tables after it, so that no way is endless.
 pub fn leads_ahead(table: u8, instructions: &Instructions) -> bool {
+    let mut tables = tables(instructions);
+    tables.all(|(next, _)| next.is_none_or(|next| next.0 > table))
+}
+
+/// Where actions of Nicira's send packets, and whether they are tracked before.
+fn tables(instructions: &Instructions) -> impl Iterator<Item = (Option<TableId>, bool)> {
     let apply = instructions.apply.as_deref().unwrap_or_default();
-    let mut actions = Action::all(apply);
-    actions.all(|action| match action {
-        Action::Nicira(Nicira::Resubmit { table: next, .. }) => {
-            next.is_some_and(|next| next.0 > table)
-        }
-        _ => true,
+    Action::all(apply).filter_map(|action| match action {
+        Action::Nicira(Nicira::Resubmit { table, .. }) => Some((*table, false)),
+        Action::Nicira(Nicira::Ct(ct)) => Some((ct.table, true)),
+        _ => None,
     })
 }
 
@@ -336,7 +397,7 @@ pub fn output(random: &mut Random, style: Style) -> Action {
 }
 
 /// An action that changes the packet.
-pub fn change(random: &mut Random) -> Action {
+pub fn change(random: &mut Random, style: Style) -> Action {
     match random.below(24) {
         0 => Action::PushVlan(random.pick(&[0x8100, 0x88a8])),
         1 | 2 => Action::PopVlan,
@@ -351,7 +412,11 @@ pub fn change(random: &mut Random) -> Action {
         12 => Action::SetNwTtl(random.pick(&[0, 1, 2, 64])),
         13 => Action::SetMplsTtl(random.pick(&[0, 1, 2, 64])),
         _ => {
-            let field = random.pick(&SETTABLE);
+            let field = match random.pick(&SETTABLE) {
+                // What is behind is of another protocol, and seldom makes sense there.
+                Field::IpProto if style.tracks => Field::IpDscp,
+                field => field,
+            };
             let mask = field.ones();
             let value = match field {
                 Field::VlanVid => 0x1000 | u128::from(random.pick(&[10u16, 20, 30])),
@@ -407,6 +472,11 @@ const SETTABLE: [Field; 41] = [
     Field::Reg15,
 ];
 
+/// Bits of `ct_state` that flows match: not tracked; tracked, and new, established, a reply or
+/// invalid.
+const STATES: [u128; 6] = [0, TRACKED, 0x21, 0x22, 0x2a, 0x30];
+const TRACKED: u128 = 0x20;
+
 /// Registers of those.
 const REGISTERS: [Field; 3] = [Field::Reg0, Field::Reg1, Field::Reg15];
 
@@ -440,8 +510,16 @@ const MATCHABLE: [Field; 5] = [
 ];
 
 /// A match: some fields and what they need.
-fn fields(random: &mut Random) -> Vec<Fields> {
+fn fields(random: &mut Random, style: Style) -> Vec<Fields> {
     let mut fields: BTreeMap<Field, (u128, u128)> = BTreeMap::new();
+    if style.tracks && random.one_in(2) {
+        let state = random.pick(&STATES);
+        fields.insert(Field::CtState, (state, state | TRACKED));
+        if random.one_in(4) {
+            let zone = random.pick(&style.zones()).into();
+            fields.insert(Field::CtZone, (zone, 0xffff));
+        }
+    }
     for _ in 0..random.below(4) {
         let field = match random.below(8) {
             0 => random.pick(&MATCHABLE),
@@ -555,6 +633,36 @@ pub fn packet(random: &mut Random) -> Vec<u8> {
         bytes[14..16].copy_from_slice(&tci.to_be_bytes());
     }
     bytes
+}
+
+/// What may answer a packet: its ends change places.
+pub fn answer(bytes: &[u8]) -> Vec<u8> {
+    use Field::*;
+    let mut answer = bytes.to_vec();
+    let ends = [
+        (EthSrc, EthDst),
+        (Ipv4Src, Ipv4Dst),
+        (Ipv6Src, Ipv6Dst),
+        (TcpSrc, TcpDst),
+        (UdpSrc, UdpDst),
+    ];
+    for (source, destination) in ends {
+        wire::write(&mut answer, source, wire::value(bytes, destination));
+        wire::write(&mut answer, destination, wire::value(bytes, source));
+    }
+    let (syn, syn_ack, ack) = (0x02, 0x12, 0x10);
+    let flags = if wire::value(bytes, TcpFlags) == syn {
+        syn_ack
+    } else {
+        ack
+    };
+    wire::write(&mut answer, TcpFlags, flags);
+    for (field, query, reply) in [(Icmpv4Type, 8, 0), (Icmpv6Type, 128, 129)] {
+        if wire::read(bytes, field) == Some(query) {
+            wire::write(&mut answer, field, reply);
+        }
+    }
+    answer
 }
 
 fn ethernet(random: &mut Random, eth_type: u16, payload: &[u8]) -> Vec<u8> {
