@@ -57,7 +57,7 @@ fn the_switch_agrees_with_the_naive_model() {
     }
     println!("{tally:?}");
     assert_eq!(pools.in_use(), 0);
-    if wanted >= 100_000 {
+    if wanted >= 100_000 && number("NAIVE_SEED").is_none() {
         tally.check();
     }
 }

@@ -88,13 +88,17 @@ impl Drop for End<'_> {
 }
 
 impl Course {
-    /// Has two workers process frames while the rules change.
+    /// Has two workers process frames while the rules change. They share a table of connections,
+    /// unless one's packets may become those of the other's connections.
     pub fn run(mut told: Told, frames: &[Vec<u8>], pools: &Pools) -> Course {
         frames.iter().for_each(|frame| told.teach(frame));
         let talks: Vec<u64> = frames.iter().map(|frame| talk(frame)).collect();
-        let tracks = told.tracks;
-        let table = conntrack::Table::new(CONNECTIONS, 1, pmd::prefer_huge_pages).unwrap();
-        let (table, held) = (Arc::new(table), Arc::<Held>::default());
+        let (tracks, mixes) = (told.tracks, told.mixes);
+        let mut tables = [connections(), connections()];
+        if !mixes {
+            tables[1] = tables[0].clone();
+        }
+        let batch = if mixes { 1 } else { BATCH };
         let shared = Shared {
             newest: Mutex::new((0, told.switch.publish())),
             batches: AtomicU64::new(0),
@@ -107,7 +111,8 @@ impl Course {
             let workers = [(0, CACHED), (1, 1)].map(|(number, entries)| {
                 let state = shared.newest.lock().unwrap().1.clone();
                 let (mut processor, events) = Processor::new(pools, entries, state).unwrap();
-                processor.track_in(&table, &held);
+                let (table, held) = &tables[number as usize];
+                processor.track_in(table, held);
                 for port in ports {
                     processor.add_outlet(*port, Outlet::Capture(Vec::new()));
                 }
@@ -121,6 +126,7 @@ impl Course {
                         .filter(|frame| !tracks || talks[*frame] % 2 == number)
                         .collect(),
                     talks: tracks.then(|| talks.clone()),
+                    batch,
                 };
                 let ports = (inlets.map(|(.., port)| port), &ports[..]);
                 scope.spawn(move || work(shared, (processor, events), hand, ports, frames, pools))
@@ -131,7 +137,9 @@ impl Course {
                 models.push(told.model.clone());
                 *shared.newest.lock().unwrap() = (number, told.switch.publish());
                 let before = shared.batches.load(Ordering::Acquire);
-                while shared.batches.load(Ordering::Acquire) < before + AWAITED {
+                while shared.batches.load(Ordering::Acquire)
+                    < before + AWAITED * (BATCH / batch) as u64
+                {
                     assert!(!workers.iter().any(|worker| worker.is_finished()));
                     thread::yield_now();
                 }
@@ -210,12 +218,14 @@ struct Hand {
     /// Which conversation each frame is of, if that matters: of each there is one in a batch, since
     /// packets to and fro may overtake each other there.
     talks: Option<Vec<u64>>,
+    /// Packets of a batch at most.
+    batch: usize,
 }
 
 impl Hand {
     fn draw(&mut self) -> Vec<usize> {
         let mut drawn: Vec<usize> = Vec::new();
-        for _ in 0..BATCH {
+        for _ in 0..self.batch {
             let frame = self.own[self.random.below(self.own.len())];
             let is_apart = |talks: &Vec<u64>| drawn.iter().all(|it| talks[*it] != talks[frame]);
             if self.talks.as_ref().is_none_or(is_apart) {
@@ -224,6 +234,12 @@ impl Hand {
         }
         drawn
     }
+}
+
+/// Where connections are tracked, and fragments wait.
+fn connections() -> (Arc<conntrack::Table>, Arc<Held>) {
+    let table = conntrack::Table::new(CONNECTIONS, 1, pmd::prefer_huge_pages);
+    (Arc::new(table.unwrap()), Arc::default())
 }
 
 /// A number of the conversation that a frame is of; others may have the same.
@@ -259,7 +275,7 @@ fn work(
             processor.maintain(now);
         }
         // Enough of this state.
-        if here == BATCHES {
+        if here == BATCHES * (BATCH / hand.batch) as u64 {
             thread::yield_now();
             shared.batches.fetch_add(1, Ordering::Release);
             continue;

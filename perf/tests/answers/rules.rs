@@ -35,6 +35,8 @@ pub struct Told {
     pub model: Model,
     /// Whether connections are tracked.
     pub tracks: bool,
+    /// Whether packets of different conversations may become those of one.
+    pub mixes: bool,
     bridge: BridgeId,
     /// Flows that went and may come again.
     gone: Vec<Flow>,
@@ -71,9 +73,11 @@ impl Told {
         let style = Style {
             second: false,
             plain: seed % 4 == 3,
-            tracks: false,
+            tracks: seed % 4 == 1,
         };
+        (told.tracks, told.mixes) = (style.tracks, style.tracks);
         let setup = random::setup(&mut told.random, style, false);
+        setup.meters.iter().for_each(|meter| told.add_meter(meter));
         setup.groups.iter().for_each(|group| told.add_group(group));
         for (change, fields) in setup.flows {
             let flow = Flow {
@@ -83,10 +87,8 @@ impl Told {
                 fields,
                 instructions: change.instructions,
             };
-            if flow.instructions.meter.is_none() {
-                told.remove_alike(&flow);
-                told.add(flow);
-            }
+            told.remove_alike(&flow);
+            told.add(flow);
         }
         told.switch.publish();
         told
@@ -106,6 +108,7 @@ impl Told {
             inlets: [(0, 1, PortNo(0)), (0, 3, PortNo(0))],
             model: Model::default(),
             tracks: false,
+            mixes: false,
             bridge: bridge.unwrap(),
             gone: Vec::new(),
             next_cookie: 1,

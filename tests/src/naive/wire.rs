@@ -355,11 +355,12 @@ impl Errors {
         if let Some((at, right)) = ip_checksum(bytes, &headers) {
             put(bytes, at, one_zero(add(right, self.ip)));
         }
-        if !transport || headers.fragment != 0 {
+        if !transport {
             return;
         }
+        // Of a first fragment it is wrong by what the others add.
         self.keep_transport(bytes, &headers, transport_checksum(bytes, &headers));
-        if let Some(at) = sctp_at(&headers) {
+        if let Some(at) = sctp_at(&headers).filter(|_| headers.fragment == 0) {
             let crc = crc32c(bytes, at, headers.end) ^ self.sctp;
             bytes[at + 8..at + 12].copy_from_slice(&crc.to_be_bytes());
         }
