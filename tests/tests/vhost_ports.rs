@@ -560,7 +560,8 @@ fn hundreds_of_ports_come_and_go_beside_one_that_is_busy() {
             echo(&mut busy, 0, &pools, &[60; 8]);
         }
     }
-    assert!(count(Path::new("/proc/self/task")) <= threads + 1);
+    // Threads of tests come and go by themselves: none for each port is what matters.
+    assert!(count(Path::new("/proc/self/task")) < threads + PORTS / 16);
     assert!(count(Path::new("/proc/self/fd")) <= descriptors + PORTS);
     let mut batch = Batch::new();
     for port in &mut others {
