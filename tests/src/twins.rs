@@ -6,6 +6,9 @@
 //!   switch ──┼ p2 ── e2 ├ out      one namespace for the switch, one for all other ends
 //!            └ p3 ── e3 ┘ out
 //! ```
+//!
+//! Where packets go on to a second bridge, port 1 is of the first, which is joined to the second, of
+//! which the others are, by patch ports.
 
 use std::path::Path;
 
@@ -76,38 +79,95 @@ pub fn through_both(flows: &str, frames: &[Vec<u8>], wanted: usize) -> [Record; 
     exchanged_by_both(flows, &frames, wanted)
 }
 
+/// As [`through_both`] does, by way of two bridges with flows of their own: port 1 is of the first,
+/// 2 and 3 are of the second, and [`PATCH`] of each is the other.
+#[track_caller]
+pub fn through_both_by_two_bridges(
+    flows: [&str; 2],
+    frames: &[Vec<u8>],
+    wanted: usize,
+) -> [Record; 2] {
+    let frames: Vec<_> = frames.iter().cloned().map(Sent::Frame).collect();
+    by_both(&flows, &frames, wanted)
+}
+
 /// As [`through_both`] does, where what is sent may depend on what came out.
 #[track_caller]
 pub fn exchanged_by_both(flows: &str, sent: &[Sent], wanted: usize) -> [Record; 2] {
-    let flows = format!("priority=65535,dl_type=0x88b5,actions=output:2\n{flows}");
-    let [ours, theirs] = [ours, theirs].map(|way| way(&flows, sent, wanted));
-    [ours, theirs]
+    by_both(&[flows], sent, wanted)
 }
 
-fn ours(flows: &str, frames: &[Sent], wanted: usize) -> Record {
+/// Flows of one bridge, or of two that packets pass in this order.
+#[track_caller]
+fn by_both(flows: &[&str], sent: &[Sent], wanted: usize) -> [Record; 2] {
+    let last = flows.len() - 1;
+    let bridges = flows.iter().enumerate().map(|(number, flows)| {
+        let ahead = if number == last { 2 } else { PATCH };
+        Bridge {
+            name: format!("br{number}"),
+            flows: format!("priority=65535,dl_type=0x88b5,actions=output:{ahead}\n{flows}"),
+            ports: match (number, last) {
+                (0, 0) => &PORTS,
+                (0, _) => &PORTS[..1],
+                _ => &PORTS[1..],
+            },
+            patch: (last > 0).then(|| (format!("patch{number}"), format!("patch{}", 1 - number))),
+        }
+    });
+    let bridges: Vec<_> = bridges.collect();
+    [ours, theirs].map(|way| way(&bridges, sent, wanted))
+}
+
+/// A bridge of a switch.
+struct Bridge {
+    name: String,
+    flows: String,
+    ports: &'static [u32],
+    /// Names of its patch port and of the peer.
+    patch: Option<(String, String)>,
+}
+
+fn ours(bridges: &[Bridge], frames: &[Sent], wanted: usize) -> Record {
     let (switch, ends) = namespaces();
-    let mut bridge = "[[bridge]]\nname = \"br0\"\nfail_mode = \"secure\"\n".to_string();
-    for port in PORTS {
-        let kind = "type = \"system\"";
-        bridge += &format!("[[bridge.port]]\nname = \"p{port}\"\n{kind}\nnumber = {port}\n");
+    let port = |name: &str, kind: &str, number: u32| {
+        format!("[[bridge.port]]\nname = \"{name}\"\ntype = \"{kind}\"\nnumber = {number}\n")
+    };
+    let mut config = String::new();
+    for Bridge {
+        name, ports, patch, ..
+    } in bridges
+    {
+        config += &format!("[[bridge]]\nname = \"{name}\"\nfail_mode = \"secure\"\n");
+        for number in *ports {
+            config += &port(&format!("p{number}"), "system", *number);
+        }
+        if let Some((name, peer)) = patch {
+            config += &port(name, "patch", PATCH);
+            config += &format!("options = {{ peer = \"{peer}\" }}\n");
+        }
     }
-    let daemon = Daemon::start_in(switch, &bridge);
-    let target = daemon.run_dir().join("br0.mgmt");
-    let record = drive(&ends, &target, flows, frames, wanted);
+    let daemon = Daemon::start_in(switch, &config);
+    let record = drive(&ends, &daemon.run_dir(), bridges, frames, wanted);
     daemon.stop();
     record
 }
 
-fn theirs(flows: &str, frames: &[Sent], wanted: usize) -> Record {
+fn theirs(bridges: &[Bridge], frames: &[Sent], wanted: usize) -> Record {
     let (switch, ends) = namespaces();
     let ovs = Ovs::start_without_dpdk(switch);
-    ovs.add_bridge("br0", &["fail_mode=secure"]);
-    for port in PORTS {
-        let number = format!("ofport_request={port}");
-        ovs.add_interface("br0", &format!("p{port}"), &[&number]);
+    for bridge in bridges {
+        ovs.add_bridge(&bridge.name, &["fail_mode=secure"]);
+        for number in bridge.ports {
+            let request = format!("ofport_request={number}");
+            ovs.add_interface(&bridge.name, &format!("p{number}"), &[&request]);
+        }
+        if let Some((name, peer)) = &bridge.patch {
+            let request = format!("ofport_request={PATCH}");
+            let peer = format!("options:peer={peer}");
+            ovs.add_interface(&bridge.name, name, &["type=patch", &peer, &request]);
+        }
     }
-    let target = ovs.folder().join("br0.mgmt");
-    drive(&ends, &target, flows, frames, wanted)
+    drive(&ends, ovs.folder(), bridges, frames, wanted)
 }
 
 /// The namespaces of the switch and of the other ends.
@@ -120,21 +180,30 @@ fn namespaces() -> (Netns, Netns) {
 }
 
 #[track_caller]
-fn drive(ends: &Netns, bridge: &Path, flows: &str, frames: &[Sent], wanted: usize) -> Record {
+fn drive(
+    ends: &Netns,
+    run_dir: &Path,
+    bridges: &[Bridge],
+    frames: &[Sent],
+    wanted: usize,
+) -> Record {
     let folder = crate::folder();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let [rules, sent, record] = ["flows", "frames", "record"].map(path);
-    std::fs::write(&rules, flows).expect("the folder is writable");
-    let target = format!("unix:{}", bridge.display());
-    run(&[
-        "ovs-ofctl",
-        "-O",
-        "OpenFlow13",
-        "add-flows",
-        &target,
-        &rules,
-    ])
-    .expect_success();
+    for bridge in bridges {
+        std::fs::write(&rules, &bridge.flows).expect("the folder is writable");
+        let socket = run_dir.join(format!("{}.mgmt", bridge.name));
+        let target = format!("unix:{}", socket.display());
+        run(&[
+            "ovs-ofctl",
+            "-O",
+            "OpenFlow13",
+            "add-flows",
+            &target,
+            &rules,
+        ])
+        .expect_success();
+    }
     let orders = frames.iter().zip(0..);
     let orders: Vec<_> = orders
         .flat_map(|(frame, number)| frame.encoded(number))
@@ -173,3 +242,5 @@ fn numbered(frame: &[u8], number: u32) -> Vec<u8> {
 /// What is before an order rather than a frame, added to its length.
 const ORDER: u32 = 1 << 31;
 const PORTS: [u32; 3] = [1, 2, 3];
+/// The port of a bridge behind which the other is.
+pub const PATCH: u32 = 10;

@@ -30,20 +30,37 @@ use std::collections::BTreeMap;
 
 use dialogue::{Dialogue, Step, Way};
 use tests::naive::random::Random;
-use tests::twins::{Record, Seen, through_both};
+use tests::twins::{Record, Seen, through_both, through_both_by_two_bridges};
 
-const FLOWS: &str = include_str!("ct_vs_ovs/flows.txt");
+const FLOWS: &str = concat!(
+    include_str!("ct_vs_ovs/flows.txt"),
+    include_str!("ct_vs_ovs/written.txt")
+);
+/// The end of these flows, which writes what was told.
+const WRITTEN: &str = include_str!("ct_vs_ovs/written.txt");
+/// Commits what is new, and lets all go on to the other bridge.
+const COMMITTED: &str = "\
+ip,actions=ct(table=1,zone=1)
+ipv6,actions=ct(table=1,zone=1)
+table=1,priority=2,ct_state=+new-rel+trk,ip,actions=ct(commit,zone=1),output:10
+table=1,priority=2,ct_state=+new-rel+trk,ipv6,actions=ct(commit,zone=1),output:10
+table=1,priority=1,actions=output:10";
 const NEW: u8 = 0x01;
 const REL: u8 = 0x04;
 const INV: u8 = 0x10;
 const TRK: u8 = 0x20;
 
-/// Dialogues that follow each other, the way of each chosen at random.
-fn dialogues(seed: u64, course: fn(&mut Dialogue, &mut Random), count: usize) -> Vec<Step> {
+/// Dialogues that follow each other, the way of each chosen at random from these.
+fn dialogues(
+    seed: u64,
+    course: fn(&mut Dialogue, &mut Random),
+    count: usize,
+    ways: &[Way],
+) -> Vec<Step> {
     let mut random = Random(seed);
     let mut steps = Vec::new();
     for number in 1..=count {
-        let way = random.pick(&Way::ALL);
+        let way = random.pick(ways);
         let mut dialogue = Dialogue::new(number, way, &mut random);
         course(&mut dialogue, &mut random);
         steps.append(&mut dialogue.steps);
@@ -85,7 +102,7 @@ fn justified(step: &Step, ours: &[Seen], theirs: &[Seen]) -> Option<&'static str
 
 #[test]
 fn orderly_dialogues_are_judged_alike() {
-    let steps = dialogues(1, courses::orderly, 700);
+    let steps = dialogues(1, courses::orderly, 700, &Way::ALL);
     let [ours, theirs] = judged(&steps);
     let (mut same, mut reasons) = (0, BTreeMap::<_, usize>::new());
     let mut states = BTreeMap::<u8, usize>::new();
@@ -122,7 +139,7 @@ fn orderly_dialogues_are_judged_alike() {
 
 #[test]
 fn unruly_dialogues_are_judged_alike_until_an_end_breaks_the_rules() {
-    let steps = dialogues(2, courses::unruly, 700);
+    let steps = dialogues(2, courses::unruly, 700, &Way::ALL);
     let [ours, theirs] = judged(&steps);
     let (mut same, mut apart) = (0, 0);
     let (mut harmed, mut broken, mut parted) = (0, 0, 0);
@@ -177,4 +194,57 @@ fn conjunctions_choose_the_same_flow() {
         }
     }
     assert!(winners.len() > 10, "{winners:?}");
+}
+
+/// A packet that goes on to another bridge is untracked there: its flows are told nothing, but the
+/// same zone knows its connections as before, and another one does not.
+#[test]
+fn what_is_told_on_one_bridge_is_not_on_the_next() {
+    let steps = dialogues(4, courses::orderly, 300, &[Way::Plain]);
+    let frames: Vec<_> = steps.iter().map(|step| step.frame.clone()).collect();
+    let mut counts = BTreeMap::<(&str, u8), usize>::new();
+    for (what, beyond) in [
+        (
+            "nothing",
+            "ip,actions=resubmit(,90)\nipv6,actions=resubmit(,90)",
+        ),
+        (
+            "same zone",
+            "ip,actions=ct(table=90,zone=1)\nipv6,actions=ct(table=90,zone=1)",
+        ),
+        (
+            "another zone",
+            "ip,actions=ct(table=90,zone=2)\nipv6,actions=ct(table=90,zone=2)",
+        ),
+    ] {
+        let beyond = format!("{beyond}\n{WRITTEN}");
+        let [ours, theirs] = through_both_by_two_bridges([COMMITTED, &beyond], &frames, 3);
+        let (mut parted, mut same) = (0, 0);
+        for (step, (ours, theirs)) in steps.iter().zip(ours.iter().zip(&theirs)) {
+            if parted == step.dialogue {
+                continue;
+            }
+            if ours == theirs {
+                *counts.entry((what, state(ours))).or_default() += 1;
+                same += 1;
+                continue;
+            }
+            let justified = justified(step, ours, theirs);
+            assert!(
+                justified.is_some(),
+                "{what}, {step:02x?}\n{ours:02x?}\n{theirs:02x?}"
+            );
+            parted = step.dialogue;
+        }
+        assert!(same > steps.len() / 2, "{what}: {same} of {}", steps.len());
+    }
+    println!("{counts:02x?}");
+    for told in [
+        ("nothing", 0),
+        ("same zone", 0x21),
+        ("same zone", 0x2a),
+        ("another zone", 0x21),
+    ] {
+        assert!(counts.contains_key(&told), "{told:02x?}");
+    }
 }
