@@ -7,8 +7,8 @@
 //!            └ p3 ── e3 ┘ out
 //! ```
 //!
-//! Where packets go on to a second bridge, port 1 is of the first, the others are of the second, and
-//! patch ports join the two.
+//! Where packets go on to a second bridge, port 1 is of the first, the others are of the second,
+//! and patch ports join the two.
 
 use std::path::Path;
 
