@@ -35,7 +35,7 @@
 //! Not here: putting fragments together ([`crate::fragments`]), writing packets.
 
 use core::hint::black_box;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -269,8 +269,8 @@ impl Table {
         self.checks_window.store(strictness.checks_window, Relaxed);
     }
 
-    /// Ends all connections of a zone, at once; their memory is taken back little by little.
-    /// Returns how many.
+    /// Ends all connections of a zone, at once; their memory is taken back little by little, by
+    /// whoever calls [`Tracker::maintain`]. Returns how many.
     pub fn flush_zone(&self, zone: u16) -> u64 {
         self.zones.flush(zone).into()
     }
@@ -338,7 +338,6 @@ impl Table {
         if State(record.state.fetch_or(DYING, SeqCst)).has(DYING) {
             return false;
         }
-        fence(SeqCst);
         self.withdraw(number);
         if record.state().has(SHIFTED) {
             let generation = record.generation.load(Relaxed);

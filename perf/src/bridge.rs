@@ -28,6 +28,11 @@ pub struct Bridge {
 impl Bridge {
     /// With these rules.
     pub fn new(rules: &Rules) -> Result<Bridge> {
+        Bridge::with_room(rules, CONNECTIONS)
+    }
+
+    /// With these rules, and room for so many connections if they track any.
+    pub fn with_room(rules: &Rules, connections: usize) -> Result<Bridge> {
         let mut switch = Switch::with_secret(SECRET);
         let id = switch.add_bridge(&BridgeSpec {
             name: "br0".into(),
@@ -52,7 +57,7 @@ impl Bridge {
             switch,
             id,
             ports,
-            connections: tracks.then(connections).transpose()?,
+            connections: tracks.then(|| room_for(connections)).transpose()?,
         };
         bridge.install(rules)?;
         Ok(bridge)
@@ -119,9 +124,9 @@ impl Bridge {
     }
 }
 
-/// Room for the connections of any scenario whose frames repeat.
-fn connections() -> Result<Arc<conntrack::Table>> {
-    let table = conntrack::Table::new(CONNECTIONS, SECRET, pmd::prefer_huge_pages);
+fn room_for(connections: usize) -> Result<Arc<conntrack::Table>> {
+    let (prepare, vacate) = (pmd::prefer_huge_pages, pmd::vacate);
+    let table = conntrack::Table::vacated(connections, SECRET, prepare, vacate);
     let table = table.context("no memory for connections")?;
     Ok(Arc::new(table.fetched_by(pmd::prefetch)))
 }
@@ -160,7 +165,7 @@ pub const COUNTED_TOGETHER: usize = 32;
 pub const SECRET: u64 = 0x0123_4567_89ab_cdef;
 /// More cache entries than a case of so few flows needs.
 pub const CACHE_ENTRIES: usize = 1 << 14;
-/// More connections than a scenario has.
-const CONNECTIONS: usize = 1 << 17;
+/// More connections than a scenario whose frames repeat has.
+pub const CONNECTIONS: usize = 1 << 17;
 /// Flows added between two publications, as a controller's come.
 const PUBLISHED_TOGETHER: usize = 100;

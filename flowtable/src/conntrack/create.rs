@@ -4,7 +4,7 @@
 //! reply before the packet has gone on. If another worker has made the same connection meanwhile,
 //! the original tuple is taken, and that connection is the packet's.
 
-use core::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::expectation::Expected;
 use super::index::{Found, Obstacle};
@@ -14,7 +14,7 @@ use super::nat::{Nat, Trial};
 use super::packet::Packet;
 use super::protocol::Opening;
 use super::record::{ASSURED, DNAT, DYING, Direction, EXPECTED, LABELLED, LONE, SNAT, State};
-use super::tracker::{Scene, deadline};
+use super::tracker::{Hashes, Scene, deadline};
 use super::tuple::Tuple;
 use super::verdict::Refusal;
 
@@ -31,10 +31,11 @@ pub(super) enum Failure {
 type Announced = Option<(Tuple, Expected)>;
 
 impl Scene<'_> {
-    /// Makes the connection of a packet.
+    /// Makes the connection of a packet. The hashes are those of its tuple and of its answers'.
     pub fn create(
         &mut self,
         packet: &Packet,
+        hashes: Hashes,
         opening: &Opening,
         expected: Announced,
     ) -> Result<u32, Failure> {
@@ -52,7 +53,7 @@ impl Scene<'_> {
             refused(refusal)
         })?;
         self.inherit(number, expected);
-        let outcome = self.publish(number, &packet.tuple, nat.as_ref());
+        let outcome = self.publish(number, &packet.tuple, hashes, nat.as_ref());
         match outcome {
             Ok(()) => {
                 self.own.tally.created += 1;
@@ -126,6 +127,10 @@ impl Scene<'_> {
                 let Some(number) = held.take() else {
                     continue;
                 };
+                // Atomic operations wait for what was written before: the next shall be at hand.
+                if let Some(next) = held.next() {
+                    (table.prefetch)(&table.record(next).lines());
+                }
                 self.fill(number, packet, opening, state, zone_generation);
                 held.link(number, !state.has(ASSURED));
                 return Ok(number);
@@ -198,14 +203,19 @@ impl Scene<'_> {
     }
 
     /// Puts both tuples of a connection into the index.
-    fn publish(&mut self, number: u32, original: &Tuple, nat: Option<&Nat>) -> Result<(), Failure> {
+    fn publish(
+        &mut self,
+        number: u32,
+        original: &Tuple,
+        hashes: Hashes,
+        nat: Option<&Nat>,
+    ) -> Result<(), Failure> {
         match nat {
-            None => self.insert_reply(number, original, &original.reversed())?,
+            None => self.insert_reply(number, original, hashes.reply)?,
             Some(nat) => self.insert_translated(number, original, nat)?,
         }
-        let outcome = self.insert(original, number, Direction::Original);
-        fence(SeqCst);
-        if self.table.record(number).state().has(DYING) {
+        let outcome = self.insert((original, hashes.original), number, Direction::Original);
+        if State(self.table.record(number).state.load(SeqCst)).has(DYING) {
             // Its zone was flushed meanwhile, and who ended it may not have seen the entries.
             self.table.withdraw(number);
         }
@@ -215,11 +225,12 @@ impl Scene<'_> {
         })
     }
 
-    fn insert_reply(&self, number: u32, original: &Tuple, reply: &Tuple) -> Result<(), Failure> {
-        if reply == original {
+    fn insert_reply(&self, number: u32, original: &Tuple, hash: u64) -> Result<(), Failure> {
+        let reply = original.reversed();
+        if reply == *original {
             return Ok(());
         }
-        let outcome = self.insert(reply, number, Direction::Reply);
+        let outcome = self.insert((&reply, hash), number, Direction::Reply);
         outcome.map_err(|obstacle| match obstacle {
             // The same connection, made by another worker, has this reply, too.
             Obstacle::Taken(found) if self.has_original(found, original) => Failure::Raced(Found {
@@ -243,7 +254,8 @@ impl Scene<'_> {
                 return Trial::Taken;
             }
             self.table.record(number).set_reply(&reply);
-            match self.insert(&reply, number, Direction::Reply) {
+            let hash = reply.hash(&self.table.hasher);
+            match self.insert((&reply, hash), number, Direction::Reply) {
                 Ok(()) => Trial::Free,
                 Err(Obstacle::Taken(_)) => Trial::Taken,
                 Err(other) => Trial::Stop(Failure::Refused(refusal(other))),
@@ -261,9 +273,13 @@ impl Scene<'_> {
     }
 
     /// Inserts an entry; what is in its way but over is ended first.
-    fn insert(&self, tuple: &Tuple, number: u32, direction: Direction) -> Result<(), Obstacle> {
+    fn insert(
+        &self,
+        (tuple, hash): (&Tuple, u64),
+        number: u32,
+        direction: Direction,
+    ) -> Result<(), Obstacle> {
         let table = self.table;
-        let hash = tuple.hash(&table.hasher);
         let entry = Found { number, direction };
         let mut outcome = Err(Obstacle::Busy);
         for _ in 0..RETRIES_MAX {

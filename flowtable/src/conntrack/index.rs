@@ -6,17 +6,17 @@
 //!
 //! How. A keyed hash gives the home bucket and 31 bits of signature. A bucket has seven slots,
 //! each a word: signature and number of the record with the direction, 0 if empty. What finds no
-//! room in its home goes to one of the next buckets, and the eighth word of the home tells how
-//! many did and how far: only then must who looks look farther, and no farther than that. So a
+//! room in its home goes to one of the next buckets, and the eighth word of the home ([`Home`])
+//! tells how many did and how far: only then must who looks look farther, and no farther. So a
 //! lookup is one line, and another in one case of twenty in a full table; nothing is ever moved.
 //!
 //! Threads. Lookups read plain words. An entry is written by a compare-and-swap after its record
 //! was, and taken out by another. Two that insert the same tuple at once both come to its home
-//! bucket and take a bit of its eighth word before they look whether it is there; the other waits
+//! bucket and take the lock in its eighth word before they look whether it is there; the other waits
 //! for the few hundred cycles that this takes, and gives up after [`SPINS_MAX`] tries rather than
 //! wait for a thread that was stopped. That is the only place where a worker can wait for another,
 //! and only for one that makes a connection in the same of a million buckets. Taking out needs no
-//! bit: an entry that is there no more is no worse than one found too early.
+//! lock: an entry that is there no more is no worse than one found too early.
 //!
 //! Why not simpler. Sharding by a hash that is equal for both directions and giving each shard to
 //! a worker needs packets to change workers, or the network card to know our hash; and the replies
@@ -25,8 +25,8 @@
 
 use core::hint::spin_loop;
 use core::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
 use zerocopy::FromZeros;
@@ -48,8 +48,20 @@ pub(super) struct Index {
 #[repr(C, align(64))]
 struct Bucket {
     slots: [AtomicU64; SLOTS],
-    /// [`Home`].
-    home: AtomicU64,
+    home: Home,
+}
+
+/// What a bucket knows of entries whose home it is.
+#[derive(Debug, FromZeros)]
+#[repr(C)]
+struct Home {
+    /// How many are in other buckets.
+    others: AtomicU32,
+    /// How many buckets away the farthest of them has been; written under the lock.
+    farthest: AtomicU8,
+    /// Somebody inserts.
+    is_locked: AtomicBool,
+    spare: [AtomicU8; 2],
 }
 
 /// A direction of a connection.
@@ -97,7 +109,7 @@ impl Index {
         let home = self.home(hash);
         let bucket = &self.buckets[home];
         let found = bucket.find(signature(hash), &mut is);
-        let farthest = Home(bucket.home.load(Acquire)).farthest();
+        let farthest = bucket.home.farthest();
         if found.is_some() || farthest == 0 {
             return found;
         }
@@ -125,16 +137,17 @@ impl Index {
         is: impl FnMut(Found) -> bool,
     ) -> Result<(), Obstacle> {
         let home = self.home(hash);
-        self.buckets[home].lock()?;
+        self.buckets[home].home.lock()?;
         let outcome = match self.find(hash, is) {
             Some(found) => Err(Obstacle::Taken(found)),
             None => self.place(home, word(hash, entry)),
         };
-        self.buckets[home].unlock();
+        self.buckets[home].home.unlock();
         outcome
     }
 
-    /// Takes an entry out.
+    /// Takes an entry out. What [`Index::insert`] put in before, in the single order of all
+    /// sequentially consistent operations, is found.
     pub fn remove(&self, hash: u64, entry: Found) {
         let (home, word) = (self.home(hash), word(hash, entry));
         for (step, bucket) in self.buckets[home..home + REACH].iter().enumerate() {
@@ -142,7 +155,7 @@ impl Index {
                 continue;
             }
             if step > 0 {
-                self.buckets[home].home.fetch_sub(Home::ONE, Release);
+                self.buckets[home].home.others.fetch_sub(1, Release);
             }
             return;
         }
@@ -154,9 +167,7 @@ impl Index {
         let step = buckets.position(|bucket| bucket.swap(0, word));
         let step = step.ok_or(Obstacle::Full)?;
         if step > 0 {
-            let add = |word| Some(Home(word).with_another(step).0);
-            let home = &self.buckets[home].home;
-            let _ = home.fetch_update(Release, Relaxed, add);
+            self.buckets[home].home.note_another(step);
         }
         Ok(())
     }
@@ -186,14 +197,31 @@ impl Bucket {
     fn swap(&self, word: u64, other: u64) -> bool {
         let mut slots = self.slots.iter();
         slots.any(|slot| {
-            slot.load(Relaxed) == word
-                && slot.compare_exchange(word, other, Release, Relaxed).is_ok()
+            slot.load(SeqCst) == word && slot.compare_exchange(word, other, SeqCst, Relaxed).is_ok()
         })
+    }
+}
+
+impl Home {
+    /// How many buckets behind it there is something of its own.
+    #[inline(always)]
+    fn farthest(&self) -> usize {
+        match self.others.load(Acquire) {
+            0 => 0,
+            _ => self.farthest.load(Relaxed).into(),
+        }
+    }
+
+    /// Another entry is so many buckets behind it. Under the lock.
+    fn note_another(&self, step: usize) {
+        let farthest = self.farthest().max(step);
+        self.farthest.store(farthest as u8, Relaxed);
+        self.others.fetch_add(1, Release);
     }
 
     fn lock(&self) -> Result<(), Obstacle> {
         for _ in 0..SPINS_MAX {
-            if self.home.fetch_or(LOCKED, Acquire) & LOCKED == 0 {
+            if !self.is_locked.swap(true, Acquire) {
                 return Ok(());
             }
             spin_loop();
@@ -202,29 +230,7 @@ impl Bucket {
     }
 
     fn unlock(&self) {
-        self.home.fetch_and(!LOCKED, Release);
-    }
-}
-
-/// What a bucket knows of entries whose home it is. Bit 0: somebody inserts. Bits 8 to 15: how many
-/// buckets away the farthest of them has been. From 16: how many are not in it.
-struct Home(u64);
-
-impl Home {
-    const ONE: u64 = 1 << 16;
-
-    /// How many buckets behind it there is something of its own.
-    #[inline(always)]
-    fn farthest(&self) -> usize {
-        match self.0 >> 16 {
-            0 => 0,
-            _ => (self.0 >> 8 & 0xff) as usize,
-        }
-    }
-
-    fn with_another(&self, step: usize) -> Home {
-        let farthest = self.farthest().max(step) as u64;
-        Home((self.0 & !0xff00 | farthest << 8) + Home::ONE)
+        self.is_locked.store(false, Release);
     }
 }
 
@@ -250,7 +256,6 @@ fn entry(word: u64) -> Found {
 }
 
 const SLOTS: usize = 7;
-const LOCKED: u64 = 1;
 const _: () = assert!(size_of::<Bucket>() == 64 && REACH <= 0xff);
 
 #[cfg(test)]
@@ -307,9 +312,11 @@ mod tests {
         for (key, known) in map.drain() {
             index.remove(Stream(key).next(), known);
         }
-        let words = index.buckets.iter();
-        let mut words = words.flat_map(|bucket| bucket.slots.iter().chain([&bucket.home]));
-        assert!(words.all(|word| word.load(Relaxed) & !0xff00 == 0));
+        for bucket in &index.buckets {
+            assert!(bucket.slots.iter().all(|slot| slot.load(Relaxed) == 0));
+            let home = &bucket.home;
+            assert_eq!((home.farthest(), home.is_locked.load(Relaxed)), (0, false));
+        }
     }
 
     #[test]

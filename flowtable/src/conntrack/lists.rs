@@ -244,6 +244,13 @@ impl Held<'_> {
         Some(number)
     }
 
+    /// The record that is taken next, if there is one.
+    pub fn next(&self) -> Option<u32> {
+        let fresh = self.lists.fresh;
+        let unused = (fresh < self.shard.len).then_some(self.shard.first + fresh);
+        self.lists.free.first.checked_sub(1).or(unused)
+    }
+
     /// Puts a connection where its deadline is, and with the half-open ones if it is one.
     pub fn link(&mut self, number: u32, is_half_open: bool) {
         self.put_on_wheel(number);

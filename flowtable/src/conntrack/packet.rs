@@ -77,6 +77,24 @@ impl Packet {
         })
     }
 
+    /// Reads a frame that carries UDP and is no fragment. Nothing if it carries anything else.
+    #[inline(always)]
+    pub fn read_udp(key: &FlowKey, layout: &Layout, zone: u16) -> Option<Packet> {
+        let is_there = layout.l4 > 0 && layout.l4 <= layout.end;
+        if key.ip_proto != ip_proto::UDP || key.ip_frag != 0 || !is_there {
+            return None;
+        }
+        let tuple = network(key, zone)?;
+        Some(Packet {
+            tuple: Tuple {
+                src_port: key.tp_src,
+                dst_port: key.tp_dst,
+                ..tuple
+            },
+            body: Body::Other,
+        })
+    }
+
     /// Reads the first fragment of a datagram of which all others are there, too
     /// ([`crate::fragments`]).
     #[inline(always)]

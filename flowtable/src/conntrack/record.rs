@@ -97,6 +97,13 @@ impl Record {
         words.iter().fold(0, |all, word| all ^ word.load(Relaxed))
     }
 
+    /// Where its lines are.
+    #[inline(always)]
+    pub fn lines(&self) -> [*const u8; 3] {
+        let words = [&self.original[0], &self.reply[0], &self.seen[0][0]];
+        words.map(|word| core::ptr::from_ref(word).cast())
+    }
+
     #[inline(always)]
     pub fn state(&self) -> State {
         State(self.state.load(Acquire))

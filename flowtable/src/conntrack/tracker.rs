@@ -136,18 +136,18 @@ impl Tracker {
             request: &Request::NONE,
             is_gentle: false,
         };
-        let mut places = [(0, None); BATCH_MAX];
+        let mut places = [Place::default(); BATCH_MAX];
         for (batch, items) in items.chunks(BATCH_MAX).enumerate() {
             let request_of = |at| request_of(batch * BATCH_MAX + at);
             scene.fetch(items, &mut places, &request_of);
             for (at, (item, place)) in items.iter().zip(&places).enumerate() {
                 scene.set_request(request_of(at));
                 let (brief, verdict);
-                brief = scene.pass_on(item, place.1);
+                brief = scene.pass_on(item, place.found);
                 let told = match &brief {
                     Some(brief) => Told::Brief(brief, &item.packet.tuple),
                     None => {
-                        verdict = scene.judge(item, *place);
+                        verdict = scene.judge(item, place);
                         Told::Whole(&verdict)
                     }
                 };
@@ -235,7 +235,24 @@ impl Drop for Tracker {
 }
 
 /// Where packets of a batch may be found.
-type Places = [(u64, Option<Found>); BATCH_MAX];
+type Places = [Place; BATCH_MAX];
+
+/// Where a packet may be found.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    /// Of the tuple under which it is looked for.
+    hash: u64,
+    found: Option<Found>,
+    /// Of its answers' tuple, if that is known.
+    reply_hash: Option<u64>,
+}
+
+/// Hashes of a connection's tuples that are not translated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashes {
+    pub original: u64,
+    pub reply: u64,
+}
 
 impl<'a> Scene<'a> {
     /// Fetches what a batch will need, so that the CPU waits once: buckets, then records, or for
@@ -250,15 +267,16 @@ impl<'a> Scene<'a> {
         request_of: &impl Fn(usize) -> &'a Request,
     ) {
         let mut lines = [ptr::null(); BATCH_MAX];
-        for ((item, (hash, _)), line) in items.iter().zip(&mut *places).zip(&mut lines) {
-            *hash = wanted(item).hash(&self.table.hasher);
-            *line = self.table.index.line(*hash);
+        for ((item, place), line) in items.iter().zip(&mut *places).zip(&mut lines) {
+            place.hash = wanted(item).hash(&self.table.hasher);
+            *line = self.table.index.line(place.hash);
         }
         (self.table.prefetch)(&lines[..items.len().min(BATCH_MAX)]);
         let (mut loaded, mut replies) = (0, 0);
-        for (at, (item, (hash, place))) in items.iter().zip(places).enumerate() {
-            *place = self.table.index.find(*hash, |_| true);
-            if let Some(found) = *place {
+        for (at, (item, place)) in items.iter().zip(places).enumerate() {
+            place.found = self.table.index.find(place.hash, |_| true);
+            place.reply_hash = None;
+            if let Some(found) = place.found {
                 let record = self.table.record(found.number);
                 if record.state().has(SNAT | DNAT) {
                     // In the line of the reply's tuple.
@@ -268,8 +286,9 @@ impl<'a> Scene<'a> {
                     loaded ^= record.seen[0][0].load(Relaxed);
                 }
             } else if request_of(at).commits && request_of(at).nat.is_none() {
-                let reply = item.packet.tuple.reversed();
-                lines[replies] = self.table.index.line(reply.hash(&self.table.hasher));
+                let hash = item.packet.tuple.reversed().hash(&self.table.hasher);
+                place.reply_hash = Some(hash);
+                lines[replies] = self.table.index.line(hash);
                 replies += 1;
             }
         }
@@ -332,16 +351,16 @@ impl<'a> Scene<'a> {
     }
 
     #[inline(never)]
-    fn judge(&mut self, item: &Item, (hash, place): (u64, Option<Found>)) -> Verdict {
+    fn judge(&mut self, item: &Item, place: &Place) -> Verdict {
         if let Some(verdict) = item.known.and_then(|known| self.repeat(item, known)) {
             return verdict;
         }
         let tuple = wanted(item);
         let table = self.table;
         let (zone_generation, now_s) = (self.zone_generation, self.now_s);
-        let found = match place {
-            Some(found) if table.is_it(found, &tuple, zone_generation, now_s) => place,
-            _ => table.find(&tuple, hash, zone_generation, now_s),
+        let found = match place.found {
+            Some(found) if table.is_it(found, &tuple, zone_generation, now_s) => place.found,
+            _ => table.find(&tuple, place.hash, zone_generation, now_s),
         };
         match found {
             Some(found) if item.is_translated => {
@@ -349,7 +368,10 @@ impl<'a> Scene<'a> {
                 self.hit(item, Found { direction, ..found })
             }
             Some(found) => self.hit(item, found),
-            None => self.miss(item),
+            None => {
+                let is_own = !item.is_translated;
+                self.miss(item, (is_own.then_some(place.hash), place.reply_hash))
+            }
         }
     }
 
@@ -423,7 +445,7 @@ impl<'a> Scene<'a> {
         if self.table.retire(number) {
             self.own.tally.replaced += 1;
         }
-        self.miss(item)
+        self.miss(item, (None, None))
     }
 
     #[inline(always)]
@@ -435,9 +457,9 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// A packet of no connection.
+    /// A packet of no connection, and what is known of the hashes of its tuple and its answers'.
     #[inline(never)]
-    fn miss(&mut self, item: &Item) -> Verdict {
+    fn miss(&mut self, item: &Item, hashes: (Option<u64>, Option<u64>)) -> Verdict {
         let packet = &item.packet;
         let mut verdict = Verdict::invalid(packet.tuple);
         let Some(opening) = open(State::default(), packet, self.strictness) else {
@@ -459,7 +481,12 @@ impl<'a> Scene<'a> {
         if !self.request.commits {
             return verdict;
         }
-        match self.create(packet, &opening, expected) {
+        let hash = |tuple: Tuple| tuple.hash(&self.table.hasher);
+        let hashes = Hashes {
+            original: hashes.0.unwrap_or_else(|| hash(packet.tuple)),
+            reply: hashes.1.unwrap_or_else(|| hash(packet.tuple.reversed())),
+        };
+        match self.create(packet, hashes, &opening, expected) {
             Ok(number) => {
                 let direction = Direction::Original;
                 self.tell(item, Found { number, direction }, verdict.bits)

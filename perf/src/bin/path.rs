@@ -6,8 +6,8 @@
 //! does, without devices, rings or guests.
 //!
 //! Each figure is the least of many short parts, since whatever else runs on the machine only ever
-//! adds. All flows have passed before, until the cache knew them or learned no more. Where a
-//! controller makes changes meanwhile, some are made and published before each part, at no cost
+//! adds. All flows have passed before, until the cache knew them or learned no more; but where all
+//! frames differ each passes once, and a figure is of those there are. Where a controller makes changes meanwhile, some are made and published before each part, at no cost
 //! here: so it is told what packets cost whose entries are of an older epoch, nearly all of a part.
 //! With `--batches` a figure is of so many batches in one part, for tools that count instructions:
 //! they are told `steady` as the function to look at.
@@ -19,7 +19,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use openflow::v13::decode;
 use openflow::{FlowMod, Message};
-use perf::bridge::{Bridge, batches};
+use perf::bridge::{Bridge, CONNECTIONS, batches};
 use perf::judge::generator::Traffic;
 use perf::judge::scenario::{Beyond, Later, Scenario};
 use perf::judge::scenarios::named;
@@ -93,6 +93,7 @@ fn run(arguments: &Arguments, scenario: &Scenario, pools: &Pools) -> Result<()> 
         return Ok(());
     };
     let bare = source.measure(arguments, &mut Bare)?;
+    source.next = 0;
     let mut path = Path::new(scenario, arguments.cache_entries, pools)?;
     path.meet(scenario, &mut source)?;
     let cycles = source.measure(arguments, &mut path)? - bare;
@@ -136,7 +137,10 @@ struct Path {
 
 impl Path {
     fn new(scenario: &Scenario, cache_entries: usize, pools: &Pools) -> Result<Path> {
-        let mut bridge = Bridge::new(&(scenario.rules)())?;
+        let connections = scenario
+            .connections
+            .map_or(CONNECTIONS, |count| count as usize);
+        let mut bridge = Bridge::with_room(&(scenario.rules)(), connections)?;
         let (processor, events) = bridge.heard_processor(pools, cache_entries)?;
         let changes = match scenario.later {
             Later::Changes(_, messages) => messages()?,
@@ -164,6 +168,9 @@ impl Path {
         };
         self.greet(self.bridge.ports[1], &beyond, source.pools)?;
         self.greet(self.port, &source.prelude, source.pools)?;
+        if !source.repeats {
+            return source.steady(self, PART_BATCHES);
+        }
         let turn = (source.ends.len() as u64).div_ceil(BATCH_MAX as u64);
         let mut before = u64::MAX;
         for _ in 0..TURNS_MAX {
@@ -228,35 +235,43 @@ struct Source<'a> {
     bytes: Vec<u8>,
     /// Where each ends.
     ends: Vec<usize>,
+    /// Whether the last is followed by the first; or else that is the end.
+    repeats: bool,
     next: usize,
     start: u64,
 }
 
 impl Source<'_> {
-    /// None where frames do not repeat.
+    /// None where there are none.
     fn new<'a>(scenario: &Scenario, pools: &'a Pools) -> Option<Source<'a>> {
         let traffic = (scenario.traffic)();
         let prelude = traffic.prelude();
-        let Traffic::Cycle {
-            frames, mut orders, ..
-        } = traffic
-        else {
-            return None;
-        };
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        for place in orders.swap_remove(0) {
-            bytes.extend(&frames[place as usize]);
+        let mut put = |frame: &[u8]| {
+            bytes.extend(frame);
             ends.push(bytes.len());
-        }
+        };
+        let repeats = matches!(traffic, Traffic::Cycle { .. });
+        let count = match repeats {
+            true => traffic.turn(),
+            false => traffic.turn().min(FRESH_MAX),
+        };
+        (0..count).for_each(|number| put(&traffic.frame(number)));
         let start = pmd::cycles();
         (!ends.is_empty()).then_some(Source {
             pools,
             prelude,
             bytes,
             ends,
+            repeats,
             next: 0,
             start,
         })
+    }
+
+    /// Whether so many batches are left.
+    fn has(&self, batches: u64) -> bool {
+        self.repeats || (self.ends.len() - self.next) as u64 >= batches * BATCH_MAX as u64
     }
 
     /// Takes so many batches through.
@@ -292,7 +307,8 @@ impl Source<'_> {
             self.steady(subject, part)?;
             let now = pmd::cycles();
             least = least.min(now - before);
-            if arguments.batches.is_some() || now - start > wanted {
+            let is_over = now - start > wanted || !self.has(part);
+            if arguments.batches.is_some() || is_over {
                 return Ok(least as f64 / (part * BATCH_MAX as u64) as f64);
             }
         }
@@ -303,5 +319,7 @@ impl Source<'_> {
 const TURNS_MAX: u32 = 4;
 /// Changes between two parts, where some are made: those of 20 ms.
 const CHANGES_TOGETHER: usize = 200;
+/// Frames that do not repeat, at most.
+const FRESH_MAX: u64 = 1 << 20;
 /// Batches of a part: a few tenths of a millisecond, in which a busy machine may let it run.
 const PART_BATCHES: u64 = 100;

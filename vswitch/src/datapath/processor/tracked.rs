@@ -177,6 +177,10 @@ impl Parsed {
             items.push(Tracked::item(before, read));
             return true;
         }
+        if let Some(read) = conntrack::Packet::read_udp(key, layout, zone) {
+            items.push(Tracked::item(before, read));
+            return true;
+        }
         read_any(frame, (key, layout), zone, before, items)
     }
 
