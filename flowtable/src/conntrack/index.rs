@@ -12,11 +12,11 @@
 //!
 //! Threads. Lookups read plain words. An entry is written by a compare-and-swap after its record
 //! was, and taken out by another. Two that insert the same tuple at once both come to its home
-//! bucket and take the lock in its eighth word before they look whether it is there; the other waits
-//! for the few hundred cycles that this takes, and gives up after [`SPINS_MAX`] tries rather than
-//! wait for a thread that was stopped. That is the only place where a worker can wait for another,
-//! and only for one that makes a connection in the same of a million buckets. Taking out needs no
-//! lock: an entry that is there no more is no worse than one found too early.
+//! bucket and take the lock in its eighth word before they look whether it is there; the other
+//! waits for the few hundred cycles that this takes, and gives up after [`SPINS_MAX`] tries rather
+//! than wait for a thread that was stopped. That is the only place where a worker can wait for
+//! another, and only for one that makes a connection in the same of a million buckets. Taking out
+//! needs no lock: an entry that is there no more is no worse than one found too early.
 //!
 //! Why not simpler. Sharding by a hash that is equal for both directions and giving each shard to
 //! a worker needs packets to change workers, or the network card to know our hash; and the replies

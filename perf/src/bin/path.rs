@@ -7,8 +7,9 @@
 //!
 //! Each figure is the least of many short parts, since whatever else runs on the machine only ever
 //! adds. All flows have passed before, until the cache knew them or learned no more; but where all
-//! frames differ each passes once, and a figure is of those there are. Where a controller makes changes meanwhile, some are made and published before each part, at no cost
-//! here: so it is told what packets cost whose entries are of an older epoch, nearly all of a part.
+//! frames differ each passes once, and a figure is of those there are. Where a controller makes
+//! changes meanwhile, some are made and published before each part, at no cost here: so it is told
+//! what packets cost whose entries are of an older epoch, nearly all of a part.
 //! With `--batches` a figure is of so many batches in one part, for tools that count instructions:
 //! they are told `steady` as the function to look at.
 
