@@ -306,38 +306,38 @@ fields! {
     Reg14 = "reg14", 32, true, None, registers[7] >> 32;
     /// Register 15.
     Reg15 = "reg15", 32, true, None, registers[7] >> 0;
-    /// Unit 0 of the data of Geneve options.
-    TunnelOption0 = "tun_option0", 32, true, None, tunnel_options[0] >> 32;
-    /// Unit 1 of the data of Geneve options.
-    TunnelOption1 = "tun_option1", 32, true, None, tunnel_options[0] >> 0;
-    /// Unit 2 of the data of Geneve options.
-    TunnelOption2 = "tun_option2", 32, true, None, tunnel_options[1] >> 32;
-    /// Unit 3 of the data of Geneve options.
-    TunnelOption3 = "tun_option3", 32, true, None, tunnel_options[1] >> 0;
-    /// Unit 4 of the data of Geneve options.
-    TunnelOption4 = "tun_option4", 32, true, None, tunnel_options[2] >> 32;
-    /// Unit 5 of the data of Geneve options.
-    TunnelOption5 = "tun_option5", 32, true, None, tunnel_options[2] >> 0;
-    /// Unit 6 of the data of Geneve options.
-    TunnelOption6 = "tun_option6", 32, true, None, tunnel_options[3] >> 32;
-    /// Unit 7 of the data of Geneve options.
-    TunnelOption7 = "tun_option7", 32, true, None, tunnel_options[3] >> 0;
-    /// Unit 8 of the data of Geneve options.
-    TunnelOption8 = "tun_option8", 32, true, None, tunnel_options[4] >> 32;
-    /// Unit 9 of the data of Geneve options.
-    TunnelOption9 = "tun_option9", 32, true, None, tunnel_options[4] >> 0;
-    /// Unit 10 of the data of Geneve options.
-    TunnelOption10 = "tun_option10", 32, true, None, tunnel_options[5] >> 32;
-    /// Unit 11 of the data of Geneve options.
-    TunnelOption11 = "tun_option11", 32, true, None, tunnel_options[5] >> 0;
-    /// Unit 12 of the data of Geneve options.
-    TunnelOption12 = "tun_option12", 32, true, None, tunnel_options[6] >> 32;
-    /// Unit 13 of the data of Geneve options.
-    TunnelOption13 = "tun_option13", 32, true, None, tunnel_options[6] >> 0;
-    /// Unit 14 of the data of Geneve options.
-    TunnelOption14 = "tun_option14", 32, true, None, tunnel_options[7] >> 32;
-    /// Unit 15 of the data of Geneve options.
-    TunnelOption15 = "tun_option15", 32, true, None, tunnel_options[7] >> 0;
+    /// Units 0 to 3 of the data of Geneve options as one.
+    TunnelOptionQuad0 = "tun_option_quad0", 128, true, None, tunnel_options[0] >> 0;
+    /// Units 4 to 7 of the data of Geneve options as one.
+    TunnelOptionQuad1 = "tun_option_quad1", 128, true, None, tunnel_options[2] >> 0;
+    /// Units 8 to 11 of the data of Geneve options as one.
+    TunnelOptionQuad2 = "tun_option_quad2", 128, true, None, tunnel_options[4] >> 0;
+    /// Units 12 to 15 of the data of Geneve options as one.
+    TunnelOptionQuad3 = "tun_option_quad3", 128, true, None, tunnel_options[6] >> 0;
+    /// Units 16 to 19 of the data of Geneve options as one.
+    TunnelOptionQuad4 = "tun_option_quad4", 128, true, None, tunnel_options[8] >> 0;
+    /// Units 20 to 23 of the data of Geneve options as one.
+    TunnelOptionQuad5 = "tun_option_quad5", 128, true, None, tunnel_options[10] >> 0;
+    /// Units 24 to 27 of the data of Geneve options as one.
+    TunnelOptionQuad6 = "tun_option_quad6", 128, true, None, tunnel_options[12] >> 0;
+    /// Units 28 to 31 of the data of Geneve options as one.
+    TunnelOptionQuad7 = "tun_option_quad7", 128, true, None, tunnel_options[14] >> 0;
+    /// Units 32 to 35 of the data of Geneve options as one.
+    TunnelOptionQuad8 = "tun_option_quad8", 128, true, None, tunnel_options[16] >> 0;
+    /// Units 36 to 39 of the data of Geneve options as one.
+    TunnelOptionQuad9 = "tun_option_quad9", 128, true, None, tunnel_options[18] >> 0;
+    /// Units 40 to 43 of the data of Geneve options as one.
+    TunnelOptionQuad10 = "tun_option_quad10", 128, true, None, tunnel_options[20] >> 0;
+    /// Units 44 to 47 of the data of Geneve options as one.
+    TunnelOptionQuad11 = "tun_option_quad11", 128, true, None, tunnel_options[22] >> 0;
+    /// Units 48 to 51 of the data of Geneve options as one.
+    TunnelOptionQuad12 = "tun_option_quad12", 128, true, None, tunnel_options[24] >> 0;
+    /// Units 52 to 55 of the data of Geneve options as one.
+    TunnelOptionQuad13 = "tun_option_quad13", 128, true, None, tunnel_options[26] >> 0;
+    /// Units 56 to 59 of the data of Geneve options as one.
+    TunnelOptionQuad14 = "tun_option_quad14", 128, true, None, tunnel_options[28] >> 0;
+    /// Units 60 to 63 of the data of Geneve options as one.
+    TunnelOptionQuad15 = "tun_option_quad15", 128, true, None, tunnel_options[30] >> 0;
     /// Which units of the data of Geneve options are those of options that are there.
     TunnelOptionUnits = "tun_option_units", 64, true, None, tunnel_option_units >> 0;
     /// Registers 0 and 1 as one.
@@ -380,14 +380,182 @@ fields! {
     TunnelOptionPair6 = "tun_option_pair6", 64, true, None, tunnel_options[6] >> 0;
     /// Units 14 and 15 of the data of Geneve options as one.
     TunnelOptionPair7 = "tun_option_pair7", 64, true, None, tunnel_options[7] >> 0;
-    /// Units 0 to 3 of the data of Geneve options as one.
-    TunnelOptionQuad0 = "tun_option_quad0", 128, true, None, tunnel_options[0] >> 0;
-    /// Units 4 to 7 of the data of Geneve options as one.
-    TunnelOptionQuad1 = "tun_option_quad1", 128, true, None, tunnel_options[2] >> 0;
-    /// Units 8 to 11 of the data of Geneve options as one.
-    TunnelOptionQuad2 = "tun_option_quad2", 128, true, None, tunnel_options[4] >> 0;
-    /// Units 12 to 15 of the data of Geneve options as one.
-    TunnelOptionQuad3 = "tun_option_quad3", 128, true, None, tunnel_options[6] >> 0;
+    /// Units 16 and 17 of the data of Geneve options as one.
+    TunnelOptionPair8 = "tun_option_pair8", 64, true, None, tunnel_options[8] >> 0;
+    /// Units 18 and 19 of the data of Geneve options as one.
+    TunnelOptionPair9 = "tun_option_pair9", 64, true, None, tunnel_options[9] >> 0;
+    /// Units 20 and 21 of the data of Geneve options as one.
+    TunnelOptionPair10 = "tun_option_pair10", 64, true, None, tunnel_options[10] >> 0;
+    /// Units 22 and 23 of the data of Geneve options as one.
+    TunnelOptionPair11 = "tun_option_pair11", 64, true, None, tunnel_options[11] >> 0;
+    /// Units 24 and 25 of the data of Geneve options as one.
+    TunnelOptionPair12 = "tun_option_pair12", 64, true, None, tunnel_options[12] >> 0;
+    /// Units 26 and 27 of the data of Geneve options as one.
+    TunnelOptionPair13 = "tun_option_pair13", 64, true, None, tunnel_options[13] >> 0;
+    /// Units 28 and 29 of the data of Geneve options as one.
+    TunnelOptionPair14 = "tun_option_pair14", 64, true, None, tunnel_options[14] >> 0;
+    /// Units 30 and 31 of the data of Geneve options as one.
+    TunnelOptionPair15 = "tun_option_pair15", 64, true, None, tunnel_options[15] >> 0;
+    /// Units 32 and 33 of the data of Geneve options as one.
+    TunnelOptionPair16 = "tun_option_pair16", 64, true, None, tunnel_options[16] >> 0;
+    /// Units 34 and 35 of the data of Geneve options as one.
+    TunnelOptionPair17 = "tun_option_pair17", 64, true, None, tunnel_options[17] >> 0;
+    /// Units 36 and 37 of the data of Geneve options as one.
+    TunnelOptionPair18 = "tun_option_pair18", 64, true, None, tunnel_options[18] >> 0;
+    /// Units 38 and 39 of the data of Geneve options as one.
+    TunnelOptionPair19 = "tun_option_pair19", 64, true, None, tunnel_options[19] >> 0;
+    /// Units 40 and 41 of the data of Geneve options as one.
+    TunnelOptionPair20 = "tun_option_pair20", 64, true, None, tunnel_options[20] >> 0;
+    /// Units 42 and 43 of the data of Geneve options as one.
+    TunnelOptionPair21 = "tun_option_pair21", 64, true, None, tunnel_options[21] >> 0;
+    /// Units 44 and 45 of the data of Geneve options as one.
+    TunnelOptionPair22 = "tun_option_pair22", 64, true, None, tunnel_options[22] >> 0;
+    /// Units 46 and 47 of the data of Geneve options as one.
+    TunnelOptionPair23 = "tun_option_pair23", 64, true, None, tunnel_options[23] >> 0;
+    /// Units 48 and 49 of the data of Geneve options as one.
+    TunnelOptionPair24 = "tun_option_pair24", 64, true, None, tunnel_options[24] >> 0;
+    /// Units 50 and 51 of the data of Geneve options as one.
+    TunnelOptionPair25 = "tun_option_pair25", 64, true, None, tunnel_options[25] >> 0;
+    /// Units 52 and 53 of the data of Geneve options as one.
+    TunnelOptionPair26 = "tun_option_pair26", 64, true, None, tunnel_options[26] >> 0;
+    /// Units 54 and 55 of the data of Geneve options as one.
+    TunnelOptionPair27 = "tun_option_pair27", 64, true, None, tunnel_options[27] >> 0;
+    /// Units 56 and 57 of the data of Geneve options as one.
+    TunnelOptionPair28 = "tun_option_pair28", 64, true, None, tunnel_options[28] >> 0;
+    /// Units 58 and 59 of the data of Geneve options as one.
+    TunnelOptionPair29 = "tun_option_pair29", 64, true, None, tunnel_options[29] >> 0;
+    /// Units 60 and 61 of the data of Geneve options as one.
+    TunnelOptionPair30 = "tun_option_pair30", 64, true, None, tunnel_options[30] >> 0;
+    /// Units 62 and 63 of the data of Geneve options as one.
+    TunnelOptionPair31 = "tun_option_pair31", 64, true, None, tunnel_options[31] >> 0;
+    /// Unit 0 of the data of Geneve options.
+    TunnelOption0 = "tun_option0", 32, true, None, tunnel_options[0] >> 32;
+    /// Unit 1 of the data of Geneve options.
+    TunnelOption1 = "tun_option1", 32, true, None, tunnel_options[0] >> 0;
+    /// Unit 2 of the data of Geneve options.
+    TunnelOption2 = "tun_option2", 32, true, None, tunnel_options[1] >> 32;
+    /// Unit 3 of the data of Geneve options.
+    TunnelOption3 = "tun_option3", 32, true, None, tunnel_options[1] >> 0;
+    /// Unit 4 of the data of Geneve options.
+    TunnelOption4 = "tun_option4", 32, true, None, tunnel_options[2] >> 32;
+    /// Unit 5 of the data of Geneve options.
+    TunnelOption5 = "tun_option5", 32, true, None, tunnel_options[2] >> 0;
+    /// Unit 6 of the data of Geneve options.
+    TunnelOption6 = "tun_option6", 32, true, None, tunnel_options[3] >> 32;
+    /// Unit 7 of the data of Geneve options.
+    TunnelOption7 = "tun_option7", 32, true, None, tunnel_options[3] >> 0;
+    /// Unit 8 of the data of Geneve options.
+    TunnelOption8 = "tun_option8", 32, true, None, tunnel_options[4] >> 32;
+    /// Unit 9 of the data of Geneve options.
+    TunnelOption9 = "tun_option9", 32, true, None, tunnel_options[4] >> 0;
+    /// Unit 10 of the data of Geneve options.
+    TunnelOption10 = "tun_option10", 32, true, None, tunnel_options[5] >> 32;
+    /// Unit 11 of the data of Geneve options.
+    TunnelOption11 = "tun_option11", 32, true, None, tunnel_options[5] >> 0;
+    /// Unit 12 of the data of Geneve options.
+    TunnelOption12 = "tun_option12", 32, true, None, tunnel_options[6] >> 32;
+    /// Unit 13 of the data of Geneve options.
+    TunnelOption13 = "tun_option13", 32, true, None, tunnel_options[6] >> 0;
+    /// Unit 14 of the data of Geneve options.
+    TunnelOption14 = "tun_option14", 32, true, None, tunnel_options[7] >> 32;
+    /// Unit 15 of the data of Geneve options.
+    TunnelOption15 = "tun_option15", 32, true, None, tunnel_options[7] >> 0;
+    /// Unit 16 of the data of Geneve options.
+    TunnelOption16 = "tun_option16", 32, true, None, tunnel_options[8] >> 32;
+    /// Unit 17 of the data of Geneve options.
+    TunnelOption17 = "tun_option17", 32, true, None, tunnel_options[8] >> 0;
+    /// Unit 18 of the data of Geneve options.
+    TunnelOption18 = "tun_option18", 32, true, None, tunnel_options[9] >> 32;
+    /// Unit 19 of the data of Geneve options.
+    TunnelOption19 = "tun_option19", 32, true, None, tunnel_options[9] >> 0;
+    /// Unit 20 of the data of Geneve options.
+    TunnelOption20 = "tun_option20", 32, true, None, tunnel_options[10] >> 32;
+    /// Unit 21 of the data of Geneve options.
+    TunnelOption21 = "tun_option21", 32, true, None, tunnel_options[10] >> 0;
+    /// Unit 22 of the data of Geneve options.
+    TunnelOption22 = "tun_option22", 32, true, None, tunnel_options[11] >> 32;
+    /// Unit 23 of the data of Geneve options.
+    TunnelOption23 = "tun_option23", 32, true, None, tunnel_options[11] >> 0;
+    /// Unit 24 of the data of Geneve options.
+    TunnelOption24 = "tun_option24", 32, true, None, tunnel_options[12] >> 32;
+    /// Unit 25 of the data of Geneve options.
+    TunnelOption25 = "tun_option25", 32, true, None, tunnel_options[12] >> 0;
+    /// Unit 26 of the data of Geneve options.
+    TunnelOption26 = "tun_option26", 32, true, None, tunnel_options[13] >> 32;
+    /// Unit 27 of the data of Geneve options.
+    TunnelOption27 = "tun_option27", 32, true, None, tunnel_options[13] >> 0;
+    /// Unit 28 of the data of Geneve options.
+    TunnelOption28 = "tun_option28", 32, true, None, tunnel_options[14] >> 32;
+    /// Unit 29 of the data of Geneve options.
+    TunnelOption29 = "tun_option29", 32, true, None, tunnel_options[14] >> 0;
+    /// Unit 30 of the data of Geneve options.
+    TunnelOption30 = "tun_option30", 32, true, None, tunnel_options[15] >> 32;
+    /// Unit 31 of the data of Geneve options.
+    TunnelOption31 = "tun_option31", 32, true, None, tunnel_options[15] >> 0;
+    /// Unit 32 of the data of Geneve options.
+    TunnelOption32 = "tun_option32", 32, true, None, tunnel_options[16] >> 32;
+    /// Unit 33 of the data of Geneve options.
+    TunnelOption33 = "tun_option33", 32, true, None, tunnel_options[16] >> 0;
+    /// Unit 34 of the data of Geneve options.
+    TunnelOption34 = "tun_option34", 32, true, None, tunnel_options[17] >> 32;
+    /// Unit 35 of the data of Geneve options.
+    TunnelOption35 = "tun_option35", 32, true, None, tunnel_options[17] >> 0;
+    /// Unit 36 of the data of Geneve options.
+    TunnelOption36 = "tun_option36", 32, true, None, tunnel_options[18] >> 32;
+    /// Unit 37 of the data of Geneve options.
+    TunnelOption37 = "tun_option37", 32, true, None, tunnel_options[18] >> 0;
+    /// Unit 38 of the data of Geneve options.
+    TunnelOption38 = "tun_option38", 32, true, None, tunnel_options[19] >> 32;
+    /// Unit 39 of the data of Geneve options.
+    TunnelOption39 = "tun_option39", 32, true, None, tunnel_options[19] >> 0;
+    /// Unit 40 of the data of Geneve options.
+    TunnelOption40 = "tun_option40", 32, true, None, tunnel_options[20] >> 32;
+    /// Unit 41 of the data of Geneve options.
+    TunnelOption41 = "tun_option41", 32, true, None, tunnel_options[20] >> 0;
+    /// Unit 42 of the data of Geneve options.
+    TunnelOption42 = "tun_option42", 32, true, None, tunnel_options[21] >> 32;
+    /// Unit 43 of the data of Geneve options.
+    TunnelOption43 = "tun_option43", 32, true, None, tunnel_options[21] >> 0;
+    /// Unit 44 of the data of Geneve options.
+    TunnelOption44 = "tun_option44", 32, true, None, tunnel_options[22] >> 32;
+    /// Unit 45 of the data of Geneve options.
+    TunnelOption45 = "tun_option45", 32, true, None, tunnel_options[22] >> 0;
+    /// Unit 46 of the data of Geneve options.
+    TunnelOption46 = "tun_option46", 32, true, None, tunnel_options[23] >> 32;
+    /// Unit 47 of the data of Geneve options.
+    TunnelOption47 = "tun_option47", 32, true, None, tunnel_options[23] >> 0;
+    /// Unit 48 of the data of Geneve options.
+    TunnelOption48 = "tun_option48", 32, true, None, tunnel_options[24] >> 32;
+    /// Unit 49 of the data of Geneve options.
+    TunnelOption49 = "tun_option49", 32, true, None, tunnel_options[24] >> 0;
+    /// Unit 50 of the data of Geneve options.
+    TunnelOption50 = "tun_option50", 32, true, None, tunnel_options[25] >> 32;
+    /// Unit 51 of the data of Geneve options.
+    TunnelOption51 = "tun_option51", 32, true, None, tunnel_options[25] >> 0;
+    /// Unit 52 of the data of Geneve options.
+    TunnelOption52 = "tun_option52", 32, true, None, tunnel_options[26] >> 32;
+    /// Unit 53 of the data of Geneve options.
+    TunnelOption53 = "tun_option53", 32, true, None, tunnel_options[26] >> 0;
+    /// Unit 54 of the data of Geneve options.
+    TunnelOption54 = "tun_option54", 32, true, None, tunnel_options[27] >> 32;
+    /// Unit 55 of the data of Geneve options.
+    TunnelOption55 = "tun_option55", 32, true, None, tunnel_options[27] >> 0;
+    /// Unit 56 of the data of Geneve options.
+    TunnelOption56 = "tun_option56", 32, true, None, tunnel_options[28] >> 32;
+    /// Unit 57 of the data of Geneve options.
+    TunnelOption57 = "tun_option57", 32, true, None, tunnel_options[28] >> 0;
+    /// Unit 58 of the data of Geneve options.
+    TunnelOption58 = "tun_option58", 32, true, None, tunnel_options[29] >> 32;
+    /// Unit 59 of the data of Geneve options.
+    TunnelOption59 = "tun_option59", 32, true, None, tunnel_options[29] >> 0;
+    /// Unit 60 of the data of Geneve options.
+    TunnelOption60 = "tun_option60", 32, true, None, tunnel_options[30] >> 32;
+    /// Unit 61 of the data of Geneve options.
+    TunnelOption61 = "tun_option61", 32, true, None, tunnel_options[30] >> 0;
+    /// Unit 62 of the data of Geneve options.
+    TunnelOption62 = "tun_option62", 32, true, None, tunnel_options[31] >> 32;
+    /// Unit 63 of the data of Geneve options.
+    TunnelOption63 = "tun_option63", 32, true, None, tunnel_options[31] >> 0;
     /// The outer VLAN tag as one: priority, presence bit, id.
     VlanTci = "vlan_tci", 16, true, None, vlan_tci >> 0;
     /// Port the packet came in by in the 16 bits of OpenFlow 1.0, as Nicira's actions have it.

@@ -17,9 +17,9 @@ pub const FRAGMENT_ANY: u8 = 1;
 /// Bit of `ip_frag`: it is not the first fragment, so it has no transport header.
 pub const FRAGMENT_LATER: u8 = 2;
 
-/// Words of the key for data of Geneve options: what a packet out of a tunnel carries is copied
-/// with it, so that each costs something on every such packet.
-pub const OPTION_WORDS: usize = 8;
+/// Words of the key for data of Geneve options: as many as Open vSwitch has, a bit of
+/// `tunnel_option_units` for each half of one.
+pub const OPTION_WORDS: usize = 32;
 
 /// Everything a rule can match about one packet.
 #[derive(

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Match {
     /// Bit n is set if word n of the key counts.
-    present: u64,
+    present: u128,
     /// For each of those words, in order: the value, 0 where the mask is.
     words: Box<[Word]>,
 }
@@ -49,7 +49,7 @@ impl Match {
 
     /// A match by the words that count: index, value and mask of each, in order.
     pub(crate) fn of_words(words: impl Iterator<Item = (usize, u64, u64)> + Clone) -> Match {
-        let present: u64 = words.clone().fold(0, |all, (index, ..)| all | 1 << index);
+        let present: u128 = words.clone().fold(0, |all, (index, ..)| all | 1 << index);
         let mut list = Vec::with_capacity(present.count_ones() as usize);
         list.extend(words.map(|(_, value, mask)| Word { value, mask }));
         Match {
@@ -161,7 +161,7 @@ impl Match {
     }
 
     /// Bit n is set if word n of the key counts.
-    pub(crate) fn present(&self) -> u64 {
+    pub(crate) fn present(&self) -> u128 {
         self.present
     }
 
@@ -183,7 +183,7 @@ impl Match {
         }
     }
 
-    fn word(&self, bit: u64) -> Word {
+    fn word(&self, bit: u128) -> Word {
         self.words[(self.present & (bit - 1)).count_ones() as usize]
     }
 }
@@ -263,7 +263,7 @@ const CT_INVALID: u128 = 1 << 4;
 /// `trk`.
 const CT_TRACKED: u128 = 1 << 5;
 
-const _: () = assert!(FlowKey::WORDS <= 64, "the bitmap has a bit for each word");
+const _: () = assert!(FlowKey::WORDS <= 128, "the bitmap has a bit for each word");
 
 #[cfg(test)]
 mod tests {

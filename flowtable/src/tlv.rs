@@ -12,8 +12,11 @@
 //! nothing more, since they are words of the key; what sets a long option sets its fields, one by
 //! one.
 //!
-//! Why not a place in the key for each of the 64: 124 bytes each would be 8 KB of key. Why not room
-//! for 256 bytes, as Open vSwitch has it: a packet that carries options is copied with all of it.
+//! There is room for 256 bytes, as in Open vSwitch, of which an option of 12 takes 16 and a longer
+//! one multiples of 16. Packets without options pay nothing for it: a key is compared and hashed by
+//! the words that count, and these are touched only where a packet has options.
+//!
+//! Why not a place in the key for each of the 64: 124 bytes each would be 8 KB of key.
 
 use crate::key::OPTION_WORDS;
 use crate::tunnel::{Fault, Options};
@@ -207,8 +210,8 @@ impl TlvTable {
         Ok(())
     }
 
-    /// The options that a key has, as they go before a packet: in the order of their fields, at
-    /// most 192 bytes, that is, as many of 4 as there are units.
+    /// The options that a key has, as they go before a packet, in the order of their fields. They
+    /// may be more than go before one ([`Options::BYTES_MAX`]).
     pub fn encode(&self, key: &FlowKey) -> Vec<u8> {
         let mut options = Vec::new();
         for mapping in self.iter().filter(|mapping| mapping.is_in(key)) {
@@ -259,6 +262,54 @@ const SINGLE: &[Field] = &[
     Field::TunnelOption13,
     Field::TunnelOption14,
     Field::TunnelOption15,
+    Field::TunnelOption16,
+    Field::TunnelOption17,
+    Field::TunnelOption18,
+    Field::TunnelOption19,
+    Field::TunnelOption20,
+    Field::TunnelOption21,
+    Field::TunnelOption22,
+    Field::TunnelOption23,
+    Field::TunnelOption24,
+    Field::TunnelOption25,
+    Field::TunnelOption26,
+    Field::TunnelOption27,
+    Field::TunnelOption28,
+    Field::TunnelOption29,
+    Field::TunnelOption30,
+    Field::TunnelOption31,
+    Field::TunnelOption32,
+    Field::TunnelOption33,
+    Field::TunnelOption34,
+    Field::TunnelOption35,
+    Field::TunnelOption36,
+    Field::TunnelOption37,
+    Field::TunnelOption38,
+    Field::TunnelOption39,
+    Field::TunnelOption40,
+    Field::TunnelOption41,
+    Field::TunnelOption42,
+    Field::TunnelOption43,
+    Field::TunnelOption44,
+    Field::TunnelOption45,
+    Field::TunnelOption46,
+    Field::TunnelOption47,
+    Field::TunnelOption48,
+    Field::TunnelOption49,
+    Field::TunnelOption50,
+    Field::TunnelOption51,
+    Field::TunnelOption52,
+    Field::TunnelOption53,
+    Field::TunnelOption54,
+    Field::TunnelOption55,
+    Field::TunnelOption56,
+    Field::TunnelOption57,
+    Field::TunnelOption58,
+    Field::TunnelOption59,
+    Field::TunnelOption60,
+    Field::TunnelOption61,
+    Field::TunnelOption62,
+    Field::TunnelOption63,
 ];
 const PAIRS: &[Field] = &[
     Field::TunnelOptionPair0,
@@ -269,12 +320,48 @@ const PAIRS: &[Field] = &[
     Field::TunnelOptionPair5,
     Field::TunnelOptionPair6,
     Field::TunnelOptionPair7,
+    Field::TunnelOptionPair8,
+    Field::TunnelOptionPair9,
+    Field::TunnelOptionPair10,
+    Field::TunnelOptionPair11,
+    Field::TunnelOptionPair12,
+    Field::TunnelOptionPair13,
+    Field::TunnelOptionPair14,
+    Field::TunnelOptionPair15,
+    Field::TunnelOptionPair16,
+    Field::TunnelOptionPair17,
+    Field::TunnelOptionPair18,
+    Field::TunnelOptionPair19,
+    Field::TunnelOptionPair20,
+    Field::TunnelOptionPair21,
+    Field::TunnelOptionPair22,
+    Field::TunnelOptionPair23,
+    Field::TunnelOptionPair24,
+    Field::TunnelOptionPair25,
+    Field::TunnelOptionPair26,
+    Field::TunnelOptionPair27,
+    Field::TunnelOptionPair28,
+    Field::TunnelOptionPair29,
+    Field::TunnelOptionPair30,
+    Field::TunnelOptionPair31,
 ];
 const QUADS: &[Field] = &[
     Field::TunnelOptionQuad0,
     Field::TunnelOptionQuad1,
     Field::TunnelOptionQuad2,
     Field::TunnelOptionQuad3,
+    Field::TunnelOptionQuad4,
+    Field::TunnelOptionQuad5,
+    Field::TunnelOptionQuad6,
+    Field::TunnelOptionQuad7,
+    Field::TunnelOptionQuad8,
+    Field::TunnelOptionQuad9,
+    Field::TunnelOptionQuad10,
+    Field::TunnelOptionQuad11,
+    Field::TunnelOptionQuad12,
+    Field::TunnelOptionQuad13,
+    Field::TunnelOptionQuad14,
+    Field::TunnelOptionQuad15,
 ];
 
 #[cfg(test)]
@@ -304,7 +391,9 @@ mod tests {
             seen |= units;
             assert_eq!(mapping.field().mask().0.tunnel_option_units, units);
         }
-        // 16 units, of which 1, 2, 4 and 4 are taken.
+        // 64 units, of which 1, 2, 4 and 4 are taken.
+        assert_eq!(table.add(18, 1, 18, 124), Ok(()));
+        assert_eq!(table.add(19, 1, 19, 64), Ok(()));
         for index in 20..25 {
             assert_eq!(table.add(index, 1, index, 4), Ok(()));
         }
@@ -312,7 +401,7 @@ mod tests {
         table.remove(8);
         assert_eq!(table.add(30, 1, 30, 16), Ok(()));
         let indices: Vec<u8> = table.iter().map(|mapping| mapping.index).collect();
-        assert_eq!(indices, [0, 7, 20, 21, 22, 23, 24, 30, 63]);
+        assert_eq!(indices, [0, 7, 18, 19, 20, 21, 22, 23, 24, 30, 63]);
     }
 
     #[test]
@@ -325,7 +414,6 @@ mod tests {
             (1, 9, 128, TlvError::Length),
             (0, 9, 4, TlvError::AlreadyMapped),
             (1, 0x80, 4, TlvError::Duplicate),
-            (1, 9, 20, TlvError::Full),
         ] {
             assert_eq!(table.add(index, 0x102, kind, len), Err(error));
         }
@@ -358,7 +446,8 @@ mod tests {
         assert_eq!(table.add(0, 0x102, 1, 4), Ok(()));
         assert_eq!(table.add(1, 0x102, 2, 20), Ok(()));
         assert_eq!(table.add(2, 0x102, 3, 16), Ok(()));
-        assert_eq!(table.add(3, 0x102, 4, 20), Err(TlvError::Full));
+        assert_eq!(table.add(3, 0x102, 4, 124), Ok(()));
+        assert_eq!(table.add(4, 0x102, 5, 68), Err(TlvError::Full));
         let long = table.of_index(1).unwrap();
         let [first, last] = *long.fields else {
             panic!("{long:?}");
@@ -383,6 +472,26 @@ mod tests {
         assert_eq!(last.read(&key) >> 112, 0x0506);
         assert_eq!(table.encode(&key), bytes);
         assert_eq!(table.decode(&bytes[..20], &mut key), Err(Fault::Length));
+    }
+
+    #[test]
+    fn two_of_the_longest_have_room() {
+        let mut table = TlvTable::default();
+        let mut bytes = Vec::new();
+        for kind in 0..2 {
+            assert_eq!(table.add(kind, 0x102, kind, LEN_OF_OPTIONS_MAX), Ok(()));
+            bytes.extend([1, 2, kind, 31]);
+            bytes.extend((0..LEN_OF_OPTIONS_MAX).map(|byte| byte + kind));
+        }
+        assert_eq!(table.add(2, 0x102, 2, 4), Err(TlvError::Full));
+        let mut key = FlowKey::default();
+        assert_eq!(table.decode(&bytes, &mut key), Ok(()));
+        assert_eq!(key.tunnel_option_units, u64::MAX);
+        assert_eq!(table.encode(&key), bytes);
+        let second = table.of_index(1).unwrap();
+        assert_eq!(second.ones(second.field()), u128::MAX >> 32);
+        let (field, offset) = second.part(984, 8).unwrap();
+        assert_eq!(field.read(&key) >> offset & 0xff, 1);
     }
 
     #[test]

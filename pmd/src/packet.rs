@@ -67,18 +67,35 @@ impl Packet {
     }
 
     /// Adds `count` bytes before the first and returns them, their contents undefined; `None`,
-    /// and no change, without room for them.
+    /// and no change, without room for them. What lacks before is taken behind, where bytes are
+    /// moved to.
     #[inline]
     pub fn push_front(&mut self, count: usize) -> Option<&mut [u8]> {
-        let mbuf = self.mbuf_mut();
-        if count > mbuf.data_off as usize || count + mbuf.data_len as usize > u16::MAX as usize {
+        if count + self.len() > u16::MAX as usize {
             return None;
         }
+        if count > self.headroom() {
+            self.move_back(count - self.headroom())?;
+        }
+        let mbuf = self.mbuf_mut();
         mbuf.data_off -= count as u16;
         mbuf.data_len += count as u16;
         mbuf.pkt_len += count as u32;
         self.offload_pushed(count);
         Some(&mut self.data_mut()[..count])
+    }
+
+    /// Moves all bytes by `count` within the buffer; `None`, and no change, without room for that.
+    #[cold]
+    fn move_back(&mut self, count: usize) -> Option<()> {
+        let len = self.len();
+        self.append(count)?;
+        self.data_mut().copy_within(..len, count);
+        let mbuf = self.mbuf_mut();
+        mbuf.data_off += count as u16;
+        mbuf.data_len -= count as u16;
+        mbuf.pkt_len -= count as u32;
+        Some(())
     }
 
     /// Removes the first `count` bytes; `None`, and no change, if there are fewer.
@@ -120,7 +137,7 @@ impl Packet {
         }
     }
 
-    /// Bytes that [`push_front`](Packet::push_front) can add.
+    /// Bytes that [`push_front`](Packet::push_front) can add without moving others.
     #[inline]
     pub fn headroom(&self) -> usize {
         self.mbuf().data_off as usize
@@ -277,7 +294,8 @@ mod tests {
         let mut packet = Packet::from_bytes(&pools, b"abcdef").unwrap();
         packet.push_front(4).unwrap().copy_from_slice(b"1234");
         assert_eq!(packet.data(), b"1234abcdef");
-        assert!(packet.push_front(packet.headroom() + 1).is_none());
+        let room = packet.headroom() + packet.tailroom();
+        assert!(packet.push_front(room + 1).is_none());
         packet.pull_front(6).unwrap();
         assert_eq!(packet.data(), b"cdef");
         assert!(packet.pull_front(5).is_none());
@@ -290,6 +308,11 @@ mod tests {
         let room = packet.headroom();
         assert_eq!(packet.push_front(room).unwrap().len(), room);
         assert_eq!(packet.headroom(), 0);
+        packet.pull_front(room - 1).unwrap();
+        packet.push_front(room).unwrap().fill(b'.');
+        assert_eq!((packet.headroom(), packet.len()), (0, room + 5));
+        assert!(packet.data()[..room].iter().all(|byte| *byte == b'.'));
+        assert_eq!(packet.data()[room + 1..], *b"cdyz");
     }
 
     #[test]

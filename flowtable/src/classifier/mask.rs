@@ -9,7 +9,7 @@ use crate::{FlowKey, FlowMask, Match};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TupleMask {
     /// Bit n is set if word n counts.
-    present: u64,
+    present: u128,
     /// Index and mask of each of those words.
     words: Box<[(u8, u64)]>,
 }
@@ -108,7 +108,7 @@ impl TupleMask {
     }
 
     /// Bit n is set if word n counts.
-    pub(super) fn present(&self) -> u64 {
+    pub(super) fn present(&self) -> u128 {
         self.present
     }
 
@@ -192,7 +192,7 @@ impl Near {
 /// of all of them, then their masks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
-    present: u64,
+    present: u128,
     /// Indices of the words.
     words: Box<[u8]>,
     /// Where each word that is hashed is among them.
@@ -201,9 +201,9 @@ pub(super) struct Layout {
 
 impl Layout {
     /// For rules that match no word but those in `present`, of which those of `hashed` are hashed.
-    pub(super) fn new(present: u64, hashed: &TupleMask) -> Layout {
+    pub(super) fn new(present: u128, hashed: &TupleMask) -> Layout {
         let present = present | hashed.present;
-        let words = (0..64).filter(|word| present >> word & 1 == 1);
+        let words = (0..u128::BITS as u8).filter(|word| present >> word & 1 == 1);
         let before = |index: u8| (present & ((1 << index) - 1)).count_ones() as u8;
         let hashed = hashed.words.iter().map(|(index, _)| before(*index));
         Layout {
@@ -270,7 +270,7 @@ impl Layout {
         let count = self.words.len();
         room[..2 * count].fill(0);
         for (index, value, mask) in matching.words() {
-            let before = self.present & ((1_u64 << index) - 1);
+            let before = self.present & ((1_u128 << index) - 1);
             let place = before.count_ones() as usize;
             (room[place], room[count + place]) = (value, mask);
         }
@@ -287,7 +287,7 @@ pub(super) use crate::hash::hash_words as hash;
 const NEAR: usize = 3;
 
 /// Bits of a rank that tell masks of equally many bits apart.
-const RANK_HASH_BITS: u32 = 20;
+const RANK_HASH_BITS: u32 = 19;
 /// No mask has more bits.
 const RANK_BITS_MAX: u32 = (1 << (32 - RANK_HASH_BITS)) - 1;
 const _: () = assert!(FlowKey::WORDS * 64 <= RANK_BITS_MAX as usize);

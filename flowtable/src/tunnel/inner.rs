@@ -146,4 +146,6 @@ impl<'a> Iterator for Options<'a> {
 impl Options<'_> {
     /// Bit of an option's type: who does not understand it must drop the packet.
     pub const CRITICAL: u8 = 0x80;
+    /// Bytes of all options of a packet, with their headers, at most (RFC 8926 §3.4).
+    pub const BYTES_MAX: usize = 0x3f * 4;
 }

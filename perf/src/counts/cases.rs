@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::thread;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use flowtable::{CodeNo, EntryMask, FlowCache, FlowKey, Packets, parse};
 use openflow::TableId;
 use pmd::{Eal, EalConfig, Pools, PoolsConfig};
@@ -227,13 +227,14 @@ impl Cases {
         let mut process = |frames: &[Vec<u8>], count: &mut dyn FnMut(&mut dyn FnMut())| {
             let mut batches = batches(frames, pools)?;
             now.ns += 1_000_000;
+            processor.statistics();
             count(&mut || {
                 for batch in &mut batches {
                     processor.process(bridge.ports[0], batch, now);
                     processor.flush();
                 }
             });
-            anyhow::Ok(())
+            anyhow::Ok(processor.statistics().misses)
         };
         // Of a connection that has just opened some packets fit only behind others.
         let opening = traffic.prelude();
@@ -245,7 +246,8 @@ impl Cases {
         for _ in 0..WARM_UPS {
             process(&frames, &mut |work| work())?;
         }
-        process(&frames, &mut counted)?;
+        let misses = process(&frames, &mut counted)?;
+        ensure!(misses == 0, "path {name}: {misses} misses");
         case_over(name);
         self.done.push(Counted {
             name: format!("path {name}"),

@@ -5,6 +5,8 @@ use super::ovs::stranger;
 use super::*;
 use tests::{Output, Ovs};
 
+/// Bytes of data of the longest option (RFC 8926 §3.5).
+const LONGEST: u8 = 124;
 const KEY: &str = "{class=0x102,type=0x80,len=4}->tun_metadata0";
 const WIDE: &str = "{class=0xffff,type=0x7,len=12}->tun_metadata5";
 const STRANGE: &str = "{class=0xffff,type=0x81,len=4}->tun_metadata9";
@@ -161,31 +163,31 @@ fn tunnels_long_geneve_options_to_and_from_open_vswitch() {
         &["type=geneve", remote, "options:key=77", "ofport_request=2"],
     );
     let digits = |first: u8| -> String {
-        let bytes = (first..first + 40).map(|byte| format!("{byte:02x}"));
+        let bytes = (first..first + LONGEST).map(|byte| format!("{byte:02x}"));
         bytes.collect()
     };
     let (sent, answer) = (digits(0x11), digits(0x61));
-    let map = "{class=0x102,type=0x7,len=40}->tun_metadata3";
-    ours("add-tlv-map", &[map]);
-    ofctl(&ovs, "add-tlv-map", &[map]).expect_success();
+    let map = format!("{{class=0x102,type=0x7,len={LONGEST}}}->tun_metadata3");
+    ours("add-tlv-map", &[&map]);
+    ofctl(&ovs, "add-tlv-map", &[&map]).expect_success();
     // All but the last byte, and that by itself.
     let set = format!(
         "in_port=1,actions=set_field:0x{}00->tun_metadata3,\
          load:0x{}->NXM_NX_TUN_METADATA3[0..7],output:2",
-        &sent[..78],
-        &sent[78..]
+        &sent[..246],
+        &sent[246..]
     );
     ours("add-flow", &[&set]);
     let matching = format!(
         "cookie=1,in_port=2,tun_metadata3=0x{answer},\
-         actions=move:NXM_NX_TUN_METADATA3[288..319]->NXM_NX_REG0[0..31],resubmit(,1)"
+         actions=move:NXM_NX_TUN_METADATA3[960..991]->NXM_NX_REG0[0..31],resubmit(,1)"
     );
     ours("add-flow", &[&matching]);
     let masked = format!(
         "table=1,reg0=0x{},tun_metadata3=0x{}{zeros}/0xffff{zeros},actions=output:1",
         &answer[..8],
         &answer[..4],
-        zeros = "0".repeat(76)
+        zeros = "0".repeat(244)
     );
     ours("add-flow", &[&masked]);
     ofctl(&ovs, "del-flows", &[]).expect_success();
@@ -219,14 +221,14 @@ fn tunnels_long_geneve_options_to_and_from_open_vswitch() {
     });
     let set = format!(
         "set_field:0x{}00->tun_metadata3,set_field:0x{}/0xff->tun_metadata3",
-        &sent[..78],
-        &sent[78..]
+        &sent[..246],
+        &sent[246..]
     );
     for dump in [
         ours("dump-flows", &[]),
         daemon.vsctl(&["flow", "dump", "br-int"]).expect_success(),
     ] {
-        for words in [whole, high, &set, "NXM_NX_TUN_METADATA3[288..319]"] {
+        for words in [whole, high, &set, "NXM_NX_TUN_METADATA3[960..991]"] {
             assert!(dump.contains(words), "{words}: {dump}");
         }
     }
@@ -234,7 +236,7 @@ fn tunnels_long_geneve_options_to_and_from_open_vswitch() {
     // Another byte is another option's.
     let other = format!(
         "in_port=1,actions=set_field:0x{}00->tun_metadata3,output:2",
-        &sent[..78]
+        &sent[..246]
     );
     ours("add-flow", &[&other]);
     assert!(guest.is_cut_off_from("10.1.0.2"));
@@ -257,7 +259,7 @@ fn tunnels_tlv_table_as_ovs_ofctl_has_it() {
         format!("{KEY}\n{WIDE}\n")
     );
     let dump = ofctl("dump-tlv-map", &[]).expect_success();
-    for words in ["max option space=64", "tun_metadata0", "tun_metadata5"] {
+    for words in ["max option space=256", "tun_metadata0", "tun_metadata5"] {
         assert!(dump.contains(words), "{dump}");
     }
     for (map, error) in [
@@ -267,7 +269,7 @@ fn tunnels_tlv_table_as_ovs_ofctl_has_it() {
             "NXTTMFC_DUP_ENTRY",
         ),
         (
-            "{class=1,type=1,len=64}->tun_metadata1",
+            "{class=1,type=1,len=124}->tun_metadata1,{class=1,type=2,len=120}->tun_metadata2",
             "NXTTMFC_TABLE_FULL",
         ),
         (

@@ -47,7 +47,8 @@ pub enum DropReason {
     TunnelHeader,
     /// A wrong checksum around what came by a tunnel.
     TunnelChecksum,
-    /// A critical option of a tunnel that is not understood.
+    /// A critical option of a tunnel that is not understood, or more options than may go before a
+    /// packet.
     TunnelOption,
     /// No tunnel port has the key and addresses by which it came.
     TunnelUnknown,

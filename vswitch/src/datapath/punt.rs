@@ -33,7 +33,7 @@ use crate::pipeline::Unresolved;
 #[derive(Debug)]
 pub enum Event {
     /// A packet for the controllers of a bridge.
-    PacketIn(PacketIn),
+    PacketIn(Box<PacketIn>),
     /// An address was heard on a port.
     Learn(Learn),
     /// A packet asks for a change of the tables.
@@ -177,7 +177,7 @@ impl EventQueues {
             return Some(Event::Resolve(unresolved));
         }
         let is_turn = self.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
-        let punt = || Some(Event::PacketIn(self.punts.pop()?.0));
+        let punt = || Some(Event::PacketIn(self.punts.pop()?.0.into()));
         let delivery = || Some(Event::Delivery(self.deliveries.pop()?.0));
         let packet = match is_turn {
             true => delivery().or_else(punt),

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use flowtable::tunnel::{Header, Kind, Template};
+use flowtable::tunnel::{Header, Kind, Options, Template};
 use flowtable::{Field, FlowKey, eth_type, ip_proto};
 
 use super::super::tunnel::{Local, Tunnel};
@@ -47,6 +47,13 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
         let (Some(host), Some(bridge)) = (host, bridge) else {
             return self.refuse(DropReason::PortDown);
         };
+        let options = match tunnel.kind {
+            Kind::Geneve => strand.bridge.tlvs.encode(&strand.key),
+            _ => Vec::new(),
+        };
+        if options.len() > Options::BYTES_MAX {
+            return self.refuse(DropReason::TunnelOption);
+        }
         let outer = Outgoing {
             tunnel,
             destination,
@@ -55,10 +62,7 @@ impl<'a, T: Trace<'a>> Machine<'a, '_, T> {
             key: tunnel.out_key.of(strand.key.tunnel_id),
             is_told: tunnel.tells_too_big && !strand.is_wrapped,
             is_control: strand.key.tunnel_flags & FLAG_OAM != 0,
-            options: match tunnel.kind {
-                Kind::Geneve => strand.bridge.tlvs.encode(&strand.key),
-                _ => Vec::new(),
-            },
+            options,
         };
         self.trace.enter(format_args!(
             "output to {}, in a tunnel from {} to {destination}, next hop {}, in by {}",
