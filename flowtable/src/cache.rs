@@ -32,9 +32,12 @@
 //! takes only slots from its own kind, and is refused where there are none. And it is spared the
 //! work: who asks [`FlowCache::has_room`] and [`FlowCache::comes_again`] first lets the first
 //! thousand flows in at once, all others with their second packet only ([`visitors`]): so a flood
-//! does not make the cache grow, either. Nor is a slot
-//! given up that the current batch has used, so that a [`Slot`] is good until the next
-//! [`FlowCache::begin_batch`].
+//! does not make the cache grow, either. Nor is a slot given up that the current batch has used, so
+//! that a [`Slot`] is good until the next [`FlowCache::begin_batch`].
+//!
+//! So with nine busy flows in one bucket the ninth would be decided anew with each packet for as
+//! long as they are. The cache grows once more then, ahead of its entries: when those that came
+//! again were refused as often as there are entries.
 //!
 //! Of the packets of a batch that are to be inserted it is told before ([`FlowCache::foresee`]), so
 //! that the loads of what they push out overlap, too.
@@ -103,6 +106,8 @@ pub struct FlowCache<C, A> {
     /// The next bucket that [`FlowCache::maintain`] looks at.
     hand: usize,
     len: usize,
+    /// How often a flow that came again found its bucket full of others since it grew last.
+    crowded: usize,
     pressure: Pressure,
     now_ms: u64,
     batch: u8,
@@ -245,6 +250,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
             room_wanted: 0,
             hand: 0,
             len: 0,
+            crowded: 0,
             pressure: Pressure::default(),
             now_ms: 0,
             batch: 0,
@@ -256,7 +262,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     pub fn begin_batch(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.batch = self.batch.wrapping_add(1);
-        if self.len > self.span.entries_max() {
+        if self.len > self.span.entries_max() || self.is_crowded() {
             self.grow();
         }
     }
@@ -549,9 +555,17 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
         Place::of(&self.buckets, self.bucket(hash), hash)
     }
 
+    /// Whether flows found their buckets full often enough, and there are so many entries, that it
+    /// is worth more memory.
+    #[inline(always)]
+    fn is_crowded(&self) -> bool {
+        self.crowded > self.len && self.len > self.span.entries_crowded()
+    }
+
     /// Spreads the entries over more buckets, some at a time.
     #[cold]
     fn grow(&mut self) {
+        self.crowded = 0;
         for _ in 0..SPLIT_TOGETHER {
             let Some((from, to, bit)) = self.span.next() else {
                 return;

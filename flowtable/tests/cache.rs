@@ -404,6 +404,37 @@ fn only_flows_that_come_again_make_a_cache_grow() {
     assert!(turns[11] > ENTRIES as usize * 5 / 6, "{turns:?}");
 }
 
+/// A flow whose bucket is full of busy ones is not decided anew for ever: the cache grows for it.
+#[test]
+fn a_crowded_bucket_makes_a_cache_grow() {
+    const FLOWS: u32 = 1000;
+    let mask = EntryMask::new(&Field::InPort.mask());
+    let mut crowded = 0;
+    for secret in 0..40 {
+        let mut cache = FlowCache::new(1 << 16, secret);
+        let mut is_hit = |n: u32| {
+            cache.begin_batch(1);
+            let is_hit = cache.find(&mask, &flow(n), 1) != Lookup::Miss;
+            let hash = cache.hash(&mask, &flow(n));
+            if !is_hit && (cache.has_room(hash) || cache.comes_again(hash)) {
+                let _ = insert(&mut cache, (&mask, &flow(n)), (0, 0), 1, |_, _| ());
+            }
+            is_hit
+        };
+        let known = [(); 5].map(|()| (0..FLOWS).filter(|n| is_hit(*n)).count());
+        if known[4] == FLOWS as usize {
+            continue;
+        }
+        crowded += 1;
+        let outside: Vec<_> = (0..FLOWS).filter(|n| !is_hit(*n)).collect();
+        for n in outside.iter().cycle().take(3 * FLOWS as usize) {
+            is_hit(*n);
+        }
+        assert!((0..FLOWS).all(is_hit), "secret {secret}: {known:?}");
+    }
+    assert!((2..20).contains(&crowded), "{crowded} of 40");
+}
+
 /// Flows that are let in with their second packet only, many more than are noted at a time: in one
 /// order again and again, which is the worst for what is noted, or each time in another.
 #[test]

@@ -61,6 +61,7 @@ impl<C: Eq + Hash, A: Eq + Hash> FlowCache<C, A> {
     pub(super) fn make_room(&mut self, bucket: usize) -> Option<usize> {
         let Some(place) = self.buckets[bucket].victim(self.now_ms, self.batch) else {
             self.pressure.refused += 1;
+            self.crowded += 1;
             return None;
         };
         let slot = bucket * SLOTS + place;

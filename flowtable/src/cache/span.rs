@@ -68,6 +68,15 @@ impl Span {
         }
     }
 
+    /// Entries with which it may be split because some buckets are full: with half as many as it
+    /// would be by itself, none is but by the rarest chance.
+    pub(super) fn entries_crowded(self) -> usize {
+        match self.entries_max() {
+            usize::MAX => usize::MAX,
+            most => most / 2,
+        }
+    }
+
     /// The next bucket to be split, the one that it shares its entries with, and the number of the
     /// bit that says which go there, in [`upper`]; none if there is no more memory.
     pub(super) fn next(self) -> Option<(usize, usize, u32)> {
