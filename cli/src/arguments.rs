@@ -158,7 +158,7 @@ pub enum Command {
 pub enum TableCommand {
     /// Show the structure of each table, its memory, and the worst case of finding a flow
     ///
-    /// The worst case follows from the flows alone; no packets can raise it.
+    /// The worst case follows from the flows alone, for each port: no packets can raise it.
     Show {
         /// This bridge only
         bridge: Option<String>,

@@ -88,15 +88,30 @@ fn hash_tables_of(tables: &[FlowTable]) -> Table {
 
 fn worst_case(reply: &Tables, out: &mut dyn Write) -> io::Result<()> {
     for entry in &reply.entries {
+        let of_bridge = reply.entries.iter();
+        let of_bridge = of_bridge.filter(|other| other.bridge == entry.bridge);
+        let ports = match of_bridge.count() {
+            1 => format!("any of the {} ports", entry.ports.len()),
+            _ => some_of(&entry.ports),
+        };
         writeln!(
             out,
-            "worst case by any of the {} ports of {}: tables {}, probes {}, compares {}",
-            entry.ports.len(),
-            entry.bridge,
-            entry.tables,
-            entry.probes_max,
-            entry.compares_max
+            "worst case by {ports} of {}: tables {}, probes {}, compares {}",
+            entry.bridge, entry.tables, entry.probes_max, entry.compares_max
         )?;
     }
     Ok(())
 }
+
+/// Names, as many as a line has room for.
+fn some_of(names: &[String]) -> String {
+    match names.get(..NAMES_MAX) {
+        Some(first) if first.len() < names.len() => {
+            let more = names.len() - NAMES_MAX;
+            format!("{} and {more} more", first.join(", "))
+        }
+        _ => names.join(", "),
+    }
+}
+
+const NAMES_MAX: usize = 4;

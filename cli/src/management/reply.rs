@@ -296,7 +296,7 @@ pub struct HashTable {
     pub memory_bytes: u64,
 }
 
-/// The worst case of packets that come in by the ports of a bridge.
+/// The worst case of packets that come in by some ports of a bridge.
 #[derive(Deserialize)]
 pub struct Entry {
     pub bridge: String,

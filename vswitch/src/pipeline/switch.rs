@@ -22,6 +22,7 @@ mod addresses;
 mod bridges;
 mod check;
 mod clear;
+mod course;
 mod deadlines;
 mod expiry;
 mod features;
@@ -46,6 +47,7 @@ mod tlv;
 mod transaction;
 mod users;
 mod watch;
+mod worst_case;
 
 pub use clear::Remains;
 use ledger::Ledger;

@@ -1,5 +1,7 @@
 //! The method that shows what flow tables are made of.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::super::actor::Actor;
@@ -14,9 +16,10 @@ impl Service {
         let params: params::Of = params.read()?;
         let of = params.bridge.as_deref();
         let tables = |actor: &Actor, id| Value::Array(actor.tables_json(id));
+        let entries = |actor: &Actor, id| Value::Array(actor.entries_json(id));
         Ok(json!({
             "tables": flatten(self.each(of, tables).await?),
-            "entries": self.each(of, Actor::entry_json).await?,
+            "entries": flatten(self.each(of, entries).await?),
             "lookups_max": limits::LOOKUPS_MAX,
         }))
     }
@@ -32,22 +35,25 @@ impl Actor {
         tables.iter().map(show).collect()
     }
 
-    /// The worst case of packets that come in by the ports of a bridge: the same for all of them.
-    fn entry_json(&self, id: BridgeId) -> Value {
-        let name = self.bridges.get(&id).map(|bridge| &bridge.settings.name);
+    /// The worst cases of packets that come in by the ports of a bridge.
+    fn entries_json(&self, id: BridgeId) -> Vec<Value> {
+        let bridge = self.bridges.get(&id).map(|bridge| &bridge.settings.name);
         let ports = self.ports.values().filter(|port| port.bridge == id);
-        let mut ports: Vec<_> = ports
+        let names: BTreeMap<_, _> = ports
             .map(|port| (port.of_port, &port.settings.name))
             .collect();
-        ports.sort();
-        let work = self.switch.work_max(id);
-        json!({
-            "bridge": name,
-            "ports": ports.iter().map(|(_, name)| name).collect::<Vec<_>>(),
-            "tables": work.tables,
-            "probes_max": work.probes,
-            "compares_max": work.compares,
-        })
+        let worst = self.switch.work_max(id).into_iter();
+        let show = worst.map(|(ports, work)| {
+            let ports = ports.iter().filter_map(|port| names.get(port));
+            json!({
+                "bridge": bridge,
+                "ports": ports.collect::<Vec<_>>(),
+                "tables": work.tables,
+                "probes_max": work.probes,
+                "compares_max": work.compares,
+            })
+        });
+        show.collect()
     }
 }
 

@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use flowtable::{Field, FlowMask, Prerequisite};
+use flowtable::{Field, FlowMask, Match, Prerequisite};
 use openflow::{
     Action, BundleAlgorithm, CtZone, Instructions, LearnSpec, Nicira, OfPort, Sample, TableId,
 };
 
 use super::super::translate::{choice, learn};
+use super::course::Course;
 
 /// What actions read, and where flows lead to.
 #[derive(Debug, Default)]
@@ -23,6 +24,7 @@ pub struct Footprint {
     gotos: BTreeMap<TableId, u32>,
     /// Tables that packets come to by way of a recirculation point.
     points: BTreeMap<TableId, u32>,
+    courses: BTreeMap<Course, u32>,
 }
 
 /// A part of the key that some action reads.
@@ -233,7 +235,10 @@ fn in_transport(field: Field) -> bool {
 
 impl Footprint {
     /// Counts a flow.
-    pub fn add(&mut self, instructions: &Instructions) {
+    pub fn add(&mut self, matching: &Match, instructions: &Instructions) {
+        if let Some(course) = Course::of(matching, instructions) {
+            add(&mut self.courses, course);
+        }
         for list in lists(instructions) {
             self.add_actions(list);
         }
@@ -244,7 +249,10 @@ impl Footprint {
     }
 
     /// Takes back [`Footprint::add`].
-    pub fn remove(&mut self, instructions: &Instructions) {
+    pub fn remove(&mut self, matching: &Match, instructions: &Instructions) {
+        if let Some(course) = Course::of(matching, instructions) {
+            remove(&mut self.courses, course);
+        }
         for list in lists(instructions) {
             self.remove_actions(list);
         }
@@ -294,6 +302,11 @@ impl Footprint {
         self.fields
             .keys()
             .for_each(|field| mask.unite(&field.mask()));
+    }
+
+    /// Where packets of flows go on to.
+    pub fn courses(&self) -> impl Iterator<Item = &Course> {
+        self.courses.keys()
     }
 
     /// Tables that flows go on with once packets have come to a recirculation point.
@@ -404,15 +417,15 @@ mod tests {
             ..Instructions::default()
         };
         let mut footprint = Footprint::default();
-        footprint.add(&instructions);
-        footprint.add(&instructions);
-        footprint.remove(&instructions);
+        footprint.add(&Match::default(), &instructions);
+        footprint.add(&Match::default(), &instructions);
+        footprint.remove(&Match::default(), &instructions);
         let mut mask = FlowMask::default();
         footprint.unite_into(&mut mask);
         assert_eq!(mask, Read::Normal.mask());
         assert_eq!(footprint.gotos().collect::<Vec<_>>(), [TableId(3)]);
 
-        footprint.remove(&instructions);
+        footprint.remove(&Match::default(), &instructions);
         let mut mask = FlowMask::default();
         footprint.unite_into(&mut mask);
         assert_eq!(mask, FlowMask::default());

@@ -329,7 +329,7 @@ impl Ledger {
             .join(payload.instructions, row, &self.rows);
         if !self.instructions.is_plain(payload.instructions) {
             let footprint = self.footprints.entry(flow.table).or_default();
-            footprint.add(flow.instructions);
+            footprint.add(flow.matching, flow.instructions);
             for group in groups(flow.instructions) {
                 self.group_users.insert(group, row);
             }
@@ -363,16 +363,18 @@ impl Ledger {
                 .entries
                 .push(Entry::NoFlow(GoneFlow::new(table, &rule, instructions)));
         }
+        let is_plain = self.instructions.is_plain(number);
+        let matching = (!is_plain).then(|| rule.matching());
         flows.remove(id, draft.epoch);
         let instructions = bridge.instructions.get(number);
-        let instructions = instructions.filter(|_| !self.instructions.is_plain(number));
+        let instructions = instructions.filter(|_| !is_plain);
         let name = (table, payload.cookie);
         let makes_room = self.learned.strike(name, instructions.map(|all| &**all));
-        if !self.instructions.is_plain(number)
+        if let Some(matching) = matching
             && let Some(instructions) = bridge.instructions.get(number)
         {
             if let Some(footprint) = self.footprints.get_mut(&table) {
-                footprint.remove(instructions);
+                footprint.remove(&matching, instructions);
             }
             for group in groups(instructions) {
                 self.group_users.remove(group, row);

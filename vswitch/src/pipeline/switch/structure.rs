@@ -28,7 +28,7 @@ pub struct TableStructure {
 }
 
 /// What finding flows takes at most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Work {
     /// Tables that are looked into.
     pub tables: usize,
@@ -40,7 +40,7 @@ pub struct Work {
 }
 
 impl Work {
-    fn of(table: &Classifier) -> Work {
+    pub(super) fn of(table: &Classifier) -> Work {
         let stacks = table.hash_tables().map(|it| it.stack_max as usize);
         Work {
             tables: 1,
@@ -49,10 +49,32 @@ impl Work {
         }
     }
 
-    fn add(&mut self, other: Work) {
-        self.tables += other.tables;
-        self.probes += other.probes;
-        self.compares += other.compares;
+    /// One after the other.
+    pub(super) fn and(self, other: Work) -> Work {
+        self.each(other, usize::saturating_add)
+    }
+
+    /// One or the other.
+    pub(super) fn or(self, other: Work) -> Work {
+        self.each(other, usize::max)
+    }
+
+    /// So many times.
+    pub(super) fn times(self, count: usize) -> Work {
+        let count = Work {
+            tables: count,
+            probes: count,
+            compares: count,
+        };
+        self.each(count, usize::saturating_mul)
+    }
+
+    fn each(self, other: Work, join: fn(usize, usize) -> usize) -> Work {
+        Work {
+            tables: join(self.tables, other.tables),
+            probes: join(self.probes, other.probes),
+            compares: join(self.compares, other.compares),
+        }
     }
 }
 
@@ -74,26 +96,6 @@ impl Switch {
         };
         ledger.used(TableId::ALL).map(show).collect()
     }
-
-    /// The most work that a packet which comes in by a port of a bridge can be: each table that it
-    /// may come to, once. If patch ports tie bridges together, the tables of all of them count.
-    /// Flows that send several copies through patch ports make it a multiple, up to
-    /// [`super::limits::LOOKUPS_MAX`] tables.
-    pub fn work_max(&self, bridge: BridgeId) -> Work {
-        let components = self.components();
-        let tied = components.iter().find(|tied| tied.contains(&bridge));
-        let mut work = Work::default();
-        for id in tied.into_iter().flatten() {
-            let is_standalone = self.state.bridge(*id).is_none_or(|it| it.standalone);
-            if let Some(ledger) = self.ledgers.get(id).filter(|_| !is_standalone) {
-                let reachable = reachable(ledger);
-                let tables = ledger.used(TableId::ALL);
-                let tables = tables.filter(|(id, _)| reachable.contains(id));
-                tables.for_each(|(_, table)| work.add(Work::of(table)));
-            }
-        }
-        work
-    }
 }
 
 #[cfg(test)]
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_case_is_that_of_all_tables_that_a_packet_may_come_to() {
+    fn tables_tell_what_they_are_made_of_and_bridges_behind_patch_ports_count() {
         let world = run("
             port p1 1
             port p2 2
@@ -138,7 +140,9 @@ mod tests {
         );
         assert_eq!(tables[0].hash_tables.len(), 2);
         assert!(tables.iter().all(|it| it.memory_bytes > 0));
-        assert_eq!(world.switch.work_max(world.bridge), work(3, 4, 5));
-        assert_eq!(world.switch.work_max(BridgeId(77)), Work::default());
+        let worst = world.switch.work_max(world.bridge);
+        assert_eq!(worst.len(), 1);
+        assert_eq!(worst[0].1, work(3, 4, 5));
+        assert_eq!(world.switch.work_max(BridgeId(77)), []);
     }
 }
